@@ -1,0 +1,1 @@
+"""Architectures only: plain ``nn.Module`` classes applied to tensors, knowing nothing of files or ranks."""

@@ -1,0 +1,191 @@
+"""ChemGPT: GPT-Neo over SELFIES (Frey et al. 2023), equal to ``transformers``' ``GPTNeoForCausalLM``.
+
+Shapes: T tokens of the flat packed batch, D width, V vocabulary, B sequences of a generation batch.
+
+Pre-norm decoder with learned positions and tied embeddings. Layers alternate between global attention and
+a local window of 256 tokens; queries are not divided by √(head width); query, key and value have no bias.
+The whole family has 24 layers and 16 heads, only the width varies (``docs`` and ``conf/model``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chemscale.models.layers.documents import Documents, document_attention
+
+LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class ChemGPTConfig:
+    """The numbers that define one model.
+
+    Raises:
+        ValueError: the width cannot be shared among the heads, or a size is not positive.
+    """
+
+    vocab_size: int
+    width: int
+    layers: int = 24
+    heads: int = 16
+    window: int = 256
+    max_positions: int = 2048
+    initializer_range: float = 0.02
+    pad_id: int = 0
+    bos_id: int = 1
+    eos_id: int = 2
+
+    def __post_init__(self) -> None:
+        for key in ("vocab_size", "width", "layers", "heads", "window", "max_positions"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.{key}={getattr(self, key)}: must be at least 1.")
+        if self.width % self.heads:
+            raise ValueError(
+                f"model.width={self.width} cannot be shared among model.heads={self.heads}: "
+                f"choose a multiple of {self.heads}, or set model.heads."
+            )
+
+    def window_of(self, layer: int) -> int | None:
+        """GPT-Neo's pattern: even layers are global (None), odd layers local."""
+        return self.window if layer % 2 else None
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Trainable numbers under each convention, from the shapes alone (nothing is allocated)."""
+        d, n = self.width, self.layers
+        matrices = 12 * n * d * d
+        blocks = matrices + 10 * n * d
+        non_embedding = blocks + 2 * d
+        return {
+            "all": non_embedding + self.vocab_size * d + self.max_positions * d,
+            "non_embedding": non_embedding,
+            "blocks": blocks,
+            "matrices": matrices,
+        }
+
+    def forward_flops(self, lengths: Sequence[int]) -> int:
+        """FLOPs of one forward pass over molecules of these token counts.
+
+        Matrix products of the blocks and the head, and attention over each molecule's own tokens; a
+        multiply-add is two. Attention is counted in full (no halving for the causal mask), as Kaplan et
+        al. 2020 and PaLM do, and per molecule: packing does not enter. Training costs three times this.
+        """
+        tokens = sum(lengths)
+        pairs = sum(length * length for length in lengths)
+        weights = 12 * self.layers * self.width**2 + self.vocab_size * self.width
+        return 2 * weights * tokens + 4 * self.layers * self.width * pairs
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """x + Attention(LN(x)), then x + MLP(LN(x)); the MLP is four times the width with tanh-GELU."""
+
+    def __init__(self, config: ChemGPTConfig, layer: int):
+        super().__init__()
+        d = config.width
+        self.heads = config.heads
+        self.window = config.window_of(layer)
+        self.norm_attention = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+        self.qkv = nn.Linear(d, 3 * d, bias=False)
+        self.attention_out = nn.Linear(d, d)
+        self.norm_mlp = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+        self.mlp_in = nn.Linear(d, 4 * d)
+        self.mlp_out = nn.Linear(4 * d, d)
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
+
+    def forward(self, x: Tensor, documents: Documents) -> Tensor:
+        """(T, D) → (T, D)"""
+        attended = document_attention(self.qkv(self.norm_attention(x)), self.heads, documents, self.window)
+        x = x + self.attention_out(attended)
+        return x + self.mlp(x)
+
+    def step(self, x: Tensor, cache: KeyValueCache, layer: int) -> Tensor:
+        """One more token of each sequence, (B, D) → (B, D), reading and extending the cache."""
+        batch, d = x.shape
+        q, k, v = self.qkv(self.norm_attention(x)).view(batch, 3, self.heads, 1, -1).unbind(1)
+        keys, values = cache.append(layer, k, v, self.window)
+        attended = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
+        x = x + self.attention_out(attended.reshape(batch, d))
+        return x + self.mlp(x)
+
+
+class KeyValueCache:
+    """Keys and values of every layer for a batch of sequences of one length, (layers, 2, B, H, P, K)."""
+
+    def __init__(self, config: ChemGPTConfig, batch: int, positions: int, like: Tensor):
+        shape = (config.layers, 2, batch, config.heads, positions, config.width // config.heads)
+        self.store = torch.empty(shape, dtype=like.dtype, device=like.device)
+        self.length = 0
+
+    def append(self, layer: int, k: Tensor, v: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
+        """Store this position's key and value; return those that the query may see."""
+        self.store[layer, 0, :, :, self.length : self.length + 1] = k
+        self.store[layer, 1, :, :, self.length : self.length + 1] = v
+        end = self.length + 1
+        start = 0 if window is None else max(0, end - window)
+        return self.store[layer, 0, :, :, start:end], self.store[layer, 1, :, :, start:end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these sequences only."""
+        self.store = self.store[:, :, rows]
+
+
+class ChemGPT(nn.Module):
+    """The language model: logits over the next SELFIES symbol.
+
+    ``forward`` takes a flat packed batch and its document mask; ``dense`` an ordinary (B, L) batch; ``step``
+    one position of a generation with a key-value cache.
+    """
+
+    def __init__(self, config: ChemGPTConfig):
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+        self.position_embedding = nn.Embedding(config.max_positions, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPSILON)
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+        """(T,) token ids and positions within their molecule → (T, D) after the last norm."""
+        x = self.token_embedding(tokens) + self.position_embedding(positions)
+        for block in self.blocks:
+            x = block(x, documents)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, D) → (…, V) through the tied embedding."""
+        return F.linear(hidden, self.token_embedding.weight)
+
+    def forward(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+        """(T,), (T,) → (T, V)"""
+        return self.logits(self.hidden(tokens, positions, documents))
+
+    def dense(self, tokens: Tensor) -> Tensor:
+        """(B, L) → (B, L, V); right padding changes nothing for the tokens before it."""
+        batch, length = tokens.shape
+        positions = torch.arange(length, device=tokens.device).repeat(batch)
+        return self(tokens.reshape(-1), positions, Documents.rectangle(batch, length)).view(batch, length, -1)
+
+    def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+        """The next position of each sequence, (B,) → (B, V); the cache grows by one."""
+        x = self.token_embedding(tokens) + self.position_embedding.weight[cache.length]
+        for layer, block in enumerate(self.blocks):
+            x = block.step(x, cache, layer)
+        cache.length += 1
+        return self.logits(self.norm(x))

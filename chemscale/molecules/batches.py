@@ -1,0 +1,144 @@
+"""Packed batches: flat tokens, their targets, and the document mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from chemscale.models.layers.documents import Documents
+from chemscale.molecules.packing import BlockPlan
+
+
+class Molecules(Protocol):
+    """What a batch needs of a corpus split (``corpus.Split``)."""
+
+    lengths: np.ndarray
+    heavy_atoms: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(flat symbol ids, symbols per molecule) of the given molecules, one after another."""
+        ...
+
+
+@dataclass
+class PackedBatch:
+    """T real positions, no padding; ``slots`` are the positions that their blocks offer."""
+
+    tokens: Tensor
+    targets: Tensor
+    positions: Tensor
+    documents: Documents
+    molecules: int
+    heavy_atoms: int
+    slots: int
+    step_tokens: int
+    """Targets of the whole optimiser step, over micro-batches and ranks: what its loss is a mean over."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> PackedBatch:
+        return replace(self, **{k: v.to(device, non_blocking=non_blocking) for k, v in self._movable()})
+
+    def pin_memory(self) -> PackedBatch:
+        return replace(self, **{k: v.pin_memory() for k, v in self._movable()})
+
+    def _movable(self) -> list[tuple[str, Any]]:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return [(name, value) for name, value in values if isinstance(value, Tensor | Documents)]
+
+
+def packed_batch(
+    split: Molecules, members: np.ndarray, *, bos_id: int, eos_id: int, slots: int, step_tokens: int
+) -> PackedBatch:
+    """Lay the given molecules one after another: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``."""
+    symbols, lengths = split.gather(members)
+    sizes = lengths.astype(np.int64) + 1
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    total = int(ends[-1])
+    is_symbol = np.ones(total, dtype=bool)
+    is_symbol[starts] = False
+    tokens = np.full(total, bos_id, dtype=np.int64)
+    tokens[is_symbol] = symbols
+    targets = np.full(total, eos_id, dtype=np.int64)
+    targets[:-1] = tokens[1:]
+    targets[ends - 1] = eos_id
+    positions = np.arange(total) - np.repeat(starts, sizes)
+    return PackedBatch(
+        tokens=torch.from_numpy(tokens),
+        targets=torch.from_numpy(targets),
+        positions=torch.from_numpy(positions),
+        documents=Documents.from_lengths(sizes),
+        molecules=len(members),
+        heavy_atoms=int(split.heavy_atoms[members].astype(np.int64).sum()),
+        slots=slots,
+        step_tokens=step_tokens,
+    )
+
+
+class TrainingBatches(Dataset[PackedBatch]):
+    """Micro-batch i of training, as a pure function of i: no state, any worker, any rank.
+
+    Args:
+        plan: blocks of molecules through all epochs.
+        blocks: blocks of one micro-batch on one rank.
+        accumulate: micro-batches of an optimiser step.
+    """
+
+    def __init__(
+        self,
+        split: Molecules,
+        plan: BlockPlan,
+        *,
+        blocks: int,
+        accumulate: int,
+        bos_id: int,
+        eos_id: int,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.split, self.plan = split, plan
+        self.blocks, self.accumulate, self.rank, self.world = blocks, accumulate, rank, world
+        self.bos_id, self.eos_id = bos_id, eos_id
+
+    def __getitem__(self, index: int) -> PackedBatch:
+        step, micro = divmod(index, self.accumulate)
+        per_step = self.blocks * self.accumulate * self.world
+        whole = [self.plan.molecules(step * per_step + b) for b in range(per_step)]
+        first = (micro * self.world + self.rank) * self.blocks
+        return packed_batch(
+            self.split,
+            np.concatenate(whole[first : first + self.blocks]),
+            bos_id=self.bos_id,
+            eos_id=self.eos_id,
+            slots=self.blocks * self.plan.block,
+            step_tokens=int(sum(self.plan.positions[members].sum() for members in whole)),
+        )
+
+
+class ValidationBatches(Dataset[PackedBatch]):
+    """Every molecule of a split once, in batches of similar length and about `tokens` positions."""
+
+    def __init__(self, split: Molecules, *, tokens: int, bos_id: int, eos_id: int):
+        self.split, self.bos_id, self.eos_id = split, bos_id, eos_id
+        sizes = np.asarray(split.lengths).astype(np.int64) + 1
+        order = np.argsort(sizes, kind="stable")
+        which = (np.cumsum(sizes[order]) - 1) // tokens
+        self.members = np.split(order, np.flatnonzero(np.diff(which)) + 1)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, index: int) -> PackedBatch:
+        if index >= len(self):
+            raise IndexError(index)
+        members = self.members[index]
+        tokens = int(self.split.lengths[members].astype(np.int64).sum()) + len(members)
+        return packed_batch(
+            self.split, members, bos_id=self.bos_id, eos_id=self.eos_id, slots=tokens, step_tokens=tokens
+        )

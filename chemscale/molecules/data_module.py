@@ -1,0 +1,113 @@
+"""The Lightning data module of a molecule corpus: nested subsets, packed batches, exact positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
+from chemscale.molecules.corpus import Corpus
+from chemscale.molecules.packing import BlockPlan
+
+
+class SubsetError(ValueError):
+    """A subset or batch that the corpus cannot give."""
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """How an optimiser step is cut: `tokens` positions in blocks of `block`, over ranks and micro-batches."""
+
+    tokens: int
+    block: int
+    accumulate: int = 1
+
+    def blocks(self, world: int) -> int:
+        """Blocks of one micro-batch on one rank.
+
+        Raises:
+            SubsetError: the step does not divide evenly.
+        """
+        share = self.block * self.accumulate * world
+        if self.tokens < share or self.tokens % share:
+            raise SubsetError(
+                f"batch.tokens={self.tokens} must be a multiple of data.block × batch.accumulate × ranks "
+                f"= {self.block} × {self.accumulate} × {world} = {share}."
+            )
+        return self.tokens // share
+
+
+class MoleculeDataModule(pl.LightningDataModule):
+    """Batches of the first `molecules` training molecules, and the whole fixed validation subset.
+
+    The position is the trainer's global step, so a resumed run reads on where it stopped, on any number of
+    workers.
+
+    Args:
+        molecules: size of the nested training subset; None for all.
+        validation_molecules: size of the nested validation subset; None for all.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        shape: BatchShape,
+        *,
+        seed: int,
+        molecules: int | None = None,
+        validation_molecules: int | None = None,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.corpus, self.shape, self.workers = corpus, shape, workers
+        if molecules is not None and not 1 <= molecules <= len(corpus.train):
+            raise SubsetError(
+                f"data.molecules={molecules}: {corpus.path} has {len(corpus.train)} training molecules."
+            )
+        self.train = corpus.train if molecules is None else corpus.train.prefix(molecules)
+        validation = corpus.validation
+        enough = validation_molecules is None or validation_molecules >= len(validation)
+        self.validation = validation if enough else validation.prefix(int(validation_molecules or 0))
+        if len(self.validation) == 0:
+            raise SubsetError(f"{corpus.path}: the validation set is empty; raise data.validation_fraction.")
+        positions = np.asarray(self.train.lengths).astype(np.int64) + 1
+        self.plan = BlockPlan(positions, block=shape.block, seed=seed)
+        self.unique_tokens = int(positions.sum())
+
+    @property
+    def _ids(self) -> dict[str, int]:
+        return {"bos_id": self.corpus.tokenizer.bos_id, "eos_id": self.corpus.tokenizer.eos_id}
+
+    def training_batches(self, rank: int = 0, world: int = 1) -> TrainingBatches:
+        blocks = self.shape.blocks(world)
+        return TrainingBatches(
+            self.train,
+            self.plan,
+            blocks=blocks,
+            accumulate=self.shape.accumulate,
+            rank=rank,
+            world=world,
+            **self._ids,
+        )
+
+    def train_dataloader(self) -> DataLoader[PackedBatch]:
+        trainer = self.trainer
+        assert trainer is not None
+        first = trainer.global_step * self.shape.accumulate
+        last = int(trainer.max_steps) * self.shape.accumulate
+        batches = self.training_batches(trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(first, last),
+            num_workers=self.workers,
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[PackedBatch]:
+        batches = ValidationBatches(self.validation, tokens=max(self.shape.tokens, 8192), **self._ids)
+        return DataLoader(batches, batch_size=None)

@@ -1,0 +1,1 @@
+"""Lightning modules: what is minimised, with what, and what is reported."""

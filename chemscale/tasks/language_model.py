@@ -1,0 +1,66 @@
+"""ChemGPT as a Lightning module: next-symbol cross-entropy over packed molecules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.batches import PackedBatch
+from chemscale.tasks.optimisation import AdamW, Schedule
+
+
+class LanguageModel(pl.LightningModule):
+    """Loss, validation metrics and optimiser of a ChemGPT.
+
+    Args:
+        model: the architecture.
+        optimizer: how weights move.
+        schedule: how the rate moves, over `total_steps` optimiser steps.
+    """
+
+    def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule, total_steps: int):
+        super().__init__()
+        self.model, self.optimizer, self.schedule, self.total_steps = model, optimizer, schedule, total_steps
+
+    def nll(self, batch: PackedBatch) -> Tensor:
+        """(T,) negative log-likelihood of each target, in nats, float32."""
+        logits = self.model(batch.tokens, batch.positions, batch.documents)
+        return F.cross_entropy(logits.float(), batch.targets, reduction="none")
+
+    def training_step(self, batch: PackedBatch, batch_idx: int) -> Tensor:
+        """The mean over the tokens of the whole optimiser step.
+
+        Micro-batches and ranks hold unequal numbers of tokens, and Lightning averages over both: dividing
+        by the step's own count and multiplying back makes every token weigh the same.
+        """
+        share = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return self.nll(batch).sum() * (share / batch.step_tokens)
+
+    def validation_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
+        """Sums over the batch: nats, tokens (end symbols counted), molecules, heavy atoms."""
+        return {
+            "nats": self.nll(batch).sum(dtype=torch.float64),
+            "tokens": batch.tokens.numel(),
+            "molecules": batch.molecules,
+            "heavy_atoms": batch.heavy_atoms,
+        }
+
+    @staticmethod
+    def validation_metrics(sums: dict[str, float]) -> dict[str, float]:
+        """Losses in units that compare tokenizers: per molecule and per heavy atom as well as per token."""
+        return {
+            "nats_per_token": sums["nats"] / sums["tokens"],
+            "nats_per_molecule": sums["nats"] / sums["molecules"],
+            "nats_per_heavy_atom": sums["nats"] / sums["heavy_atoms"],
+        }
+
+    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
+        optimizer = self.optimizer.build(self.model)
+        factor = self.schedule.factor(self.total_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,88 @@
+"""AdamW with decay where it belongs, and learning-rate schedules counted in optimiser steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Loshchilov and Hutter 2019. The rate is the peak of the schedule.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"optimizer.lr={self.lr}: must be above 0.")
+        if self.weight_decay < 0:
+            raise ValueError(f"optimizer.weight_decay={self.weight_decay}: must not be negative.")
+
+    def build(self, model: nn.Module) -> torch.optim.AdamW:
+        """Decay the matrices of linear layers only: no embedding, norm or bias."""
+        matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+        decayed = [p for p in model.parameters() if id(p) in matrices]
+        others = [p for p in model.parameters() if id(p) not in matrices]
+        groups = [
+            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up from 0, then a shape; `warmup` and `cooldown` below 1 are shares of all steps.
+
+    ``constant``; ``cosine`` to `floor` of the peak; ``wsd`` (warm-up, stable, decay): the peak until the
+    last `cooldown` steps, then 1 - √progress down to `floor` (Hägele et al. 2024).
+
+    Raises:
+        ValueError: an unknown name or a setting outside its range.
+    """
+
+    name: str = "wsd"
+    warmup: float = 0.02
+    cooldown: float = 0.2
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in ("constant", "cosine", "wsd"):
+            raise ValueError(f"schedule.name={self.name!r}: choose constant, cosine or wsd.")
+        if self.warmup < 0 or self.cooldown < 0 or not 0 <= self.floor <= 1:
+            raise ValueError(
+                "schedule: warmup and cooldown must not be negative, floor lies between 0 and 1."
+            )
+
+    def factor(self, total: int) -> Callable[[int], float]:
+        """The multiplier of the peak rate at each of `total` optimiser steps."""
+        warmup = _steps(self.warmup, total)
+        cooldown = _steps(self.cooldown, total)
+
+        def at(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            if self.name == "constant":
+                return 1.0
+            if self.name == "cosine":
+                progress = min(1.0, (step - warmup) / max(1, total - warmup))
+                return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+            progress = min(1.0, max(0.0, (step - (total - cooldown)) / max(1, cooldown)))
+            return self.floor + (1 - self.floor) * (1 - math.sqrt(progress))
+
+        return at
+
+
+def _steps(value: float, total: int) -> int:
+    return round(value * total) if value < 1 else int(value)

@@ -9,7 +9,6 @@ The whole family has 24 layers and 16 heads, only the width varies (``docs`` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,15 +67,13 @@ class ChemGPTConfig:
             "matrices": matrices,
         }
 
-    def forward_flops(self, lengths: Sequence[int]) -> int:
-        """FLOPs of one forward pass over molecules of these token counts.
+    def forward_flops(self, tokens: int, pairs: int) -> int:
+        """FLOPs of one forward pass over molecules with so many tokens in all, `pairs` = Σ tokens².
 
         Matrix products of the blocks and the head, and attention over each molecule's own tokens; a
         multiply-add is two. Attention is counted in full (no halving for the causal mask), as Kaplan et
         al. 2020 and PaLM do, and per molecule: packing does not enter. Training costs three times this.
         """
-        tokens = sum(lengths)
-        pairs = sum(length * length for length in lengths)
         weights = 12 * self.layers * self.width**2 + self.vocab_size * self.width
         return 2 * weights * tokens + 4 * self.layers * self.width * pairs
 

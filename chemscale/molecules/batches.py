@@ -37,6 +37,8 @@ class PackedBatch:
     documents: Documents
     molecules: int
     heavy_atoms: int
+    pairs: int
+    """Σ tokens² over molecules: what attention costs."""
     slots: int
     step_tokens: int
     """Targets of the whole optimiser step, over micro-batches and ranks: what its loss is a mean over."""
@@ -76,6 +78,7 @@ def packed_batch(
         documents=Documents.from_lengths(sizes),
         molecules=len(members),
         heavy_atoms=int(split.heavy_atoms[members].astype(np.int64).sum()),
+        pairs=int((sizes**2).sum()),
         slots=slots,
         step_tokens=step_tokens,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
 from chemscale.molecules.corpus import Corpus
@@ -38,6 +39,22 @@ class BatchShape:
                 f"= {self.block} × {self.accumulate} × {world} = {share}."
             )
         return self.tokens // share
+
+
+class RemainingBatches(Sampler[int]):
+    """Micro-batches done … total-1, under the length of the whole run.
+
+    Lightning counts on from the batches of earlier attempts and ends the epoch at the loader's length.
+    """
+
+    def __init__(self, done: int, total: int):
+        self.done, self.total = done, total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done, self.total))
 
 
 class MoleculeDataModule(pl.LightningDataModule):
@@ -96,13 +113,13 @@ class MoleculeDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PackedBatch]:
         trainer = self.trainer
         assert trainer is not None
-        first = trainer.global_step * self.shape.accumulate
-        last = int(trainer.max_steps) * self.shape.accumulate
+        done = trainer.global_step * self.shape.accumulate
+        total = int(trainer.max_steps) * self.shape.accumulate
         batches = self.training_batches(trainer.global_rank, trainer.world_size)
         return DataLoader(
             batches,
             batch_size=None,
-            sampler=range(first, last),
+            sampler=RemainingBatches(done, total),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.workers > 0,

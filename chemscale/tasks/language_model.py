@@ -26,6 +26,9 @@ class LanguageModel(pl.LightningModule):
     def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule, total_steps: int):
         super().__init__()
         self.model, self.optimizer, self.schedule, self.total_steps = model, optimizer, schedule, total_steps
+        self.step_nats: list[Tensor] = []
+        """Summed nats of each micro-batch since the last reader emptied the list; kept on the device."""
+        self.gradient_norm: Tensor | None = None
 
     def nll(self, batch: PackedBatch) -> Tensor:
         """(T,) negative log-likelihood of each target, in nats, float32."""
@@ -39,7 +42,9 @@ class LanguageModel(pl.LightningModule):
         by the step's own count and multiplying back makes every token weigh the same.
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return self.nll(batch).sum() * (share / batch.step_tokens)
+        nats = self.nll(batch).sum()
+        self.step_nats.append(nats.detach())
+        return nats * (share / batch.step_tokens)
 
     def validation_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
         """Sums over the batch: nats, tokens (end symbols counted), molecules, heavy atoms."""
@@ -59,8 +64,18 @@ class LanguageModel(pl.LightningModule):
             "nats_per_heavy_atom": sums["nats"] / sums["heavy_atoms"],
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the global norm and keep the norm before clipping for the log."""
+        limit = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
-        optimizer = self.optimizer.build(self.model)
+        optimizer = self.optimizer.build(self.model, fused=self.trainer.precision != "16-mixed")
         factor = self.schedule.factor(self.total_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -29,8 +29,11 @@ class AdamW:
         if self.weight_decay < 0:
             raise ValueError(f"optimizer.weight_decay={self.weight_decay}: must not be negative.")
 
-    def build(self, model: nn.Module) -> torch.optim.AdamW:
-        """Decay the matrices of linear layers only: no embedding, norm or bias."""
+    def build(self, model: nn.Module, *, fused: bool = True) -> torch.optim.AdamW:
+        """Decay the matrices of linear layers only: no embedding, norm or bias.
+
+        The fused step unscales float16 gradients itself, so it cannot be used with 16-mixed and clipping.
+        """
         matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
         decayed = [p for p in model.parameters() if id(p) in matrices]
         others = [p for p in model.parameters() if id(p) not in matrices]
@@ -38,7 +41,7 @@ class AdamW:
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""``chemscale VERB …`` is the same as ``python -m chemscale.VERB …``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+VERBS = {
+    "prepare": "molecules to a corpus",
+    "train": "one point, or a sweep of points and its law",
+    "fit": "a law and a report from runs or a CSV",
+    "generate": "molecules from a trained model",
+}
+
+
+def main() -> None:
+    """Hand the command line to a verb."""
+    if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
+        print("usage: chemscale VERB …   (chemscale VERB --help explains each)\n")
+        print("\n".join(f"  {verb:10s}{what}" for verb, what in VERBS.items()))
+        asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
+        sys.exit(0 if asked else 2)
+    verb = sys.argv.pop(1)
+    sys.argv[0] = f"chemscale {verb}"
+    importlib.import_module(f"chemscale.{verb}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""How a person is told: plain log lines, and one paragraph for what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+_HERE = Path(__file__).resolve().parent
+CONFIG_DIRECTORY = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+"""Beside the package in a checkout, inside it in an installed wheel."""
+
+
+def show_logs() -> None:
+    """Our own lines as they are; other libraries only when they warn."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("chemscale").setLevel(logging.INFO)
+    for noisy in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def one_paragraph() -> Iterator[None]:
+    """End with one paragraph and status 2 for bad input, 130 for an interruption.
+
+    CHEMSCALE_DEBUG=1 shows the traceback instead. Errors that are not the user's keep theirs.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    if os.environ.get("CHEMSCALE_DEBUG"):
+        yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException) as error:
+        print(f"\n{_text(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
+        sys.exit(2)
+
+
+def _text(error: BaseException) -> str:
+    text = str(error).strip()
+    # Hydra wraps what a configuration or a job raised: the cause says it better.
+    cause = error.__cause__
+    if isinstance(error, HydraException) and cause is not None and str(cause) not in text:
+        text = f"{text}\n{str(cause).strip()}"
+    return text

@@ -1,0 +1,47 @@
+"""Who a point is: a hash of what decides its result, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+# Keys that cannot change a result: where things lie, what is shown, on how many processes work is spread.
+# `data.*` that only says how the corpus is made is covered by the corpus's own hash.
+WITHOUT_EFFECT = (
+    "runs",
+    "corpora",
+    "sweep_name",
+    "logger",
+    "trainer.log_every",
+    "trainer.checkpoint_seconds",
+    "trainer.checkpoint_steps",
+    "trainer.threads",
+    "trainer.accelerator",
+    "data.workers",
+    "data.prepare_workers",
+    "data.verify",
+    "data.path",
+    "data.smiles_column",
+)
+
+
+def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WITHOUT_EFFECT) -> str:
+    """Twelve hexadecimal digits that name a point.
+
+    Args:
+        config: the resolved configuration (plain dictionaries).
+        data_hash: hash of the prepared data, which stands for paths and formats.
+    """
+    effective = json.loads(json.dumps(config))
+    for key in without:
+        _drop(effective, key.split("."))
+    text = json.dumps({"config": effective, "data": data_hash}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _drop(tree: dict[str, Any], path: list[str]) -> None:
+    for part in path[:-1]:
+        tree = tree.get(part, {})
+    tree.pop(path[-1], None)

@@ -1,0 +1,81 @@
+"""Our Hydra sweeper: a list of points, a ledger of what is done, and a law at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+
+from chemscale.records import RECORD_NAME, RunRecord, State
+from chemscale.sweeps.points import PointPlan, SweepError, expand
+
+log = logging.getLogger(__name__)
+
+
+class PointSweeper(Sweeper):
+    """Runs what is missing of a sweep.
+
+    Args:
+        axes: override key to the list of its values; their product is swept.
+        points: list of mappings, for values that go together.
+        plan: dotted name of a function that takes the points' configurations, checks and shows them, and
+            returns a ``PointPlan`` for each. Named and not imported: a sweep knows nothing of training.
+        finish: dotted name of a function that is given the plans when the last point has ended.
+    """
+
+    def __init__(self, axes: Any, points: Any, plan: str, finish: str):
+        self.axes = OmegaConf.to_container(axes) if isinstance(axes, DictConfig) else dict(axes)
+        self.points = OmegaConf.to_container(points) if OmegaConf.is_config(points) else list(points)
+        self.plan, self.finish = plan, finish
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Plan all points, run the missing ones, then finish."""
+        overrides = expand(arguments, self.axes, self.points)  # type: ignore[arg-type]
+        configs = [self._compose(point) for point in overrides]
+        plans: list[PointPlan] = get_method(self.plan)(configs)
+        check_distinct(plans, overrides)
+        missing = [number for number, plan in enumerate(plans) if not is_done(plan.directory)]
+        if missing:
+            self.launcher.launch([overrides[number] for number in missing], initial_job_idx=0)
+        return get_method(self.finish)(plans, configs)
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with_hydra = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(with_hydra, dict)
+        with_hydra.pop("hydra", None)
+        return OmegaConf.create(with_hydra)
+
+
+def check_distinct(plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
+    """Two points never share a directory.
+
+    Raises:
+        SweepError: two lists of overrides describe the same point.
+    """
+    seen: dict[Path, int] = {}
+    for number, plan in enumerate(plans):
+        first = seen.setdefault(plan.directory, number)
+        if first != number:
+            raise SweepError(
+                f"Points {first} ({' '.join(overrides[first])}) and {number} ({' '.join(overrides[number])}) "
+                f"are the same point {plan.identity}: remove one of them from the sweep."
+            )
+
+
+def is_done(directory: Path) -> bool:
+    """Whether the ledger, the point's own record, says that it has ended well."""
+    return (directory / RECORD_NAME).exists() and RunRecord.load(directory).state is State.DONE

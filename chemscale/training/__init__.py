@@ -1,0 +1,1 @@
+"""Running a point: budgets, the step-boundary keeper, checkpoints, trackers, signals, throughput."""

@@ -1,0 +1,35 @@
+"""Stopping at a step boundary: a signal only sets a flag."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name))
+
+
+class Interrupted(KeyboardInterrupt):
+    """The point stopped at a step boundary, saved itself, and continues with the same command."""
+
+
+class StopFlag:
+    """Within ``with StopFlag() as flag`` the first signal asks for a stop; a second Ctrl-C is immediate."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopFlag:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.name is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name

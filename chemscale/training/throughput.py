@@ -1,0 +1,116 @@
+"""The truth line: what a run really does per second, and what of it is waste."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+# Dense bf16 peaks without sparsity, FLOP/s, from the makers' data sheets. First match wins; a device that
+# is not here has no known peak, and its MFU is not guessed.
+BF16_PEAKS = (
+    ("b200", 2250e12),
+    ("h200", 989e12),
+    ("h100 pcie", 756e12),
+    ("h100 nvl", 835e12),
+    ("h100", 989e12),
+    ("a100", 312e12),
+    ("l40s", 362e12),
+    ("l4", 121e12),
+    ("4090", 165e12),
+    ("3090", 71e12),
+    ("v100", 125e12),  # float16: it has no bf16
+)
+
+
+def peak_flops(device_name: str, precision: str) -> float | None:
+    """Peak FLOP/s of a device at reduced precision, or None where it is not known."""
+    if precision not in ("bf16-mixed", "16-mixed", "bf16-true"):
+        return None
+    return next((peak for part, peak in BF16_PEAKS if part in device_name.lower()), None)
+
+
+def device_name(device: torch.device) -> str:
+    """The maker's name of the device, as far as the system tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return f"{names[0]} ({torch.get_num_threads()} threads)" if names else "cpu"
+    except OSError:
+        return device.type
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory in use so far: of the allocator on a GPU, of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+@dataclass
+class Meter:
+    """Sums over the steps since the last reading; seconds are wall-clock seconds of training only."""
+
+    tokens: int = 0
+    slots: int = 0
+    molecules: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    _mark: float | None = None
+
+    def resume(self) -> None:
+        """Training goes on now: time since the last mark was not training."""
+        self._mark = time.perf_counter()
+
+    def batch_arrived(self) -> None:
+        now = time.perf_counter()
+        if self._mark is not None:
+            self.waiting += now - self._mark
+            self.seconds += now - self._mark
+        self._mark = now
+
+    def batch_done(self, tokens: int, slots: int, molecules: int, flops: float) -> None:
+        now = time.perf_counter()
+        if self._mark is not None:
+            self.seconds += now - self._mark
+        self._mark = now
+        self.tokens += tokens
+        self.slots += slots
+        self.molecules += molecules
+        self.flops += flops
+
+    def add(self, other: Meter) -> None:
+        for key in ("tokens", "slots", "molecules", "flops", "seconds", "waiting"):
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+
+    def truth(self, device: torch.device, peak: float | None) -> dict[str, float]:
+        """Real tokens and molecules a second; padding and data-wait in per cent; MFU where the peak is known."""
+        seconds = max(self.seconds, 1e-9)
+        line = {
+            "tokens_per_second": self.tokens / seconds,
+            "molecules_per_second": self.molecules / seconds,
+            "padding_percent": 100 * (1 - self.tokens / max(1, self.slots)),
+            "data_wait_percent": 100 * self.waiting / seconds,
+            "flops_per_second": self.flops / seconds,
+            "peak_memory_gib": peak_memory_gib(device),
+        }
+        if peak is not None:
+            line["mfu_percent"] = 100 * self.flops / seconds / peak
+        return line
+
+
+def truth_text(line: dict[str, float]) -> str:
+    """The truth line as people read it."""
+    mfu = f"{line['mfu_percent']:.1f} %" if "mfu_percent" in line else "unknown (no peak known)"
+    return (
+        f"{line['tokens_per_second']:,.0f} tokens/s · {line['molecules_per_second']:,.1f} molecules/s · "
+        f"padding {line['padding_percent']:.1f} % · data wait {line['data_wait_percent']:.1f} % · "
+        f"MFU {mfu} · peak memory {line['peak_memory_gib']:.2f} GiB"
+    )

@@ -82,8 +82,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     first = points[0]
     counts = first.corpus.manifest["counts"]
     console.print(
-        f"Corpus {first.corpus.path.name}: {counts['train']:,} training and {counts['validation']:,} validation "
-        f"molecules, {first.corpus.tokenizer.vocab_size} tokens in the vocabulary.",
+        f"Corpus {first.corpus.path.name}: {counts['train']:,} training and {counts['validation']:,} "
+        f"validation molecules, {first.corpus.tokenizer.vocab_size} tokens in the vocabulary.",
         highlight=False,
     )
     table = Table("point", "identity", "N = 12·L·d²", "tokens", "epochs", "FLOPs", "memory", "time", "state")

@@ -91,7 +91,7 @@ class Meter:
             setattr(self, key, getattr(self, key) + getattr(other, key))
 
     def truth(self, device: torch.device, peak: float | None) -> dict[str, float]:
-        """Real tokens and molecules a second; padding and data-wait in per cent; MFU where the peak is known."""
+        """Real tokens and molecules a second; padding and data wait in per cent; MFU if the peak is known."""
         seconds = max(self.seconds, 1e-9)
         line = {
             "tokens_per_second": self.tokens / seconds,

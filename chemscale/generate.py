@@ -1,0 +1,89 @@
+"""Molecules from any trained point: ``python -m chemscale.generate RUN --n 1000 --out FILE.csv``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def generate(
+    run: Annotated[Path, typer.Argument(help="Directory of a finished point, or a saved model folder.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Molecules to draw.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV to write (not overwritten); else only counts.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="1 is the model's own distribution.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Only the k likeliest symbols; 0 is all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Only the likeliest symbols of this mass.")] = 1.0,
+    max_length: Annotated[int, typer.Option(help="Symbols at most; longer molecules are truncated.")] = 512,
+    batch: Annotated[int, typer.Option(min=1, help="Molecules drawn at a time.")] = 256,
+    seed: Annotated[int, typer.Option(help="The same seed and batch give the same molecules.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+) -> None:
+    """Draw molecules and say how many are valid and unique.
+
+    Examples:
+
+      python -m chemscale.generate runs/chemgpt_sizes/0123456789ab --n 1000 --out molecules.csv
+
+      python -m chemscale.generate runs/chemgpt_sizes/0123456789ab/model --temperature 0.8
+    """
+    from chemscale.molecules.generation import Sample, write_csv
+    from chemscale.molecules.sampling import Sampling, sample
+
+    if out is not None and out.exists():
+        raise ValueError(f"{out} exists: choose another --out or remove it.")
+    sampling = Sampling(temperature, top_k, top_p, max_length)
+    model, tokenizer = load(run, device)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    result = Sample(tokenizer)
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("molecules", total=n)
+        for sequences in sample(model, n, sampling, seed=seed, batch=batch):
+            result.add(sequences)
+            progress.advance(task, len(sequences))
+    for line in result.summary():
+        typer.echo(line)
+    if out is not None:
+        write_csv(out, result)
+        typer.echo(f"Written to {out}")
+
+
+def load(run: Path, device: str):
+    """Model and tokenizer of a point's directory or of a saved folder.
+
+    Raises:
+        ValueError: there is no trained model.
+    """
+    import torch
+
+    from chemscale.models.chemgpt_hf import load_pretrained
+    from chemscale.molecules.tokenizer import SelfiesTokenizer
+
+    folder = run / "model" if (run / "model").is_dir() else run
+    if (run / "record.json").exists() and folder == run:
+        raise ValueError(
+            f"{run}: this point has no model yet; run the command that made it until it is done."
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_pretrained(folder).to(device).eval(), SelfiesTokenizer.load(folder)
+
+
+def main() -> None:
+    from chemscale.errors import one_paragraph, show_logs
+
+    show_logs()
+    with one_paragraph():
+        app()
+
+
+if __name__ == "__main__":
+    main()

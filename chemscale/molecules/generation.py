@@ -1,0 +1,69 @@
+"""What was generated: decoded, counted and written down."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rdkit import Chem, RDLogger
+
+from chemscale.molecules.tokenizer import SelfiesTokenizer
+
+
+@dataclass
+class Drawn:
+    """One generated molecule; ``smiles`` is canonical, or empty where there is none."""
+
+    smiles: str
+    selfies: str
+    valid: bool
+    truncated: bool
+
+
+@dataclass
+class Sample:
+    """Generated molecules and their counts."""
+
+    tokenizer: SelfiesTokenizer
+    molecules: list[Drawn] = field(default_factory=list)
+
+    def add(self, sequences: Iterable[list[int]]) -> None:
+        """Decode sequences of ids; one without an end symbol was truncated."""
+        RDLogger.DisableLog("rdApp.*")
+        for ids in sequences:
+            truncated = not ids or ids[-1] != self.tokenizer.eos_id
+            selfies = self.tokenizer.decode(ids)
+            smiles = canonical(self.tokenizer.to_smiles(ids))
+            self.molecules.append(Drawn(smiles or "", selfies, bool(smiles), truncated))
+
+    def summary(self) -> list[str]:
+        """Validity, uniqueness among the valid, and truncation, in words and counts."""
+        n = len(self.molecules)
+        valid = [m.smiles for m in self.molecules if m.valid]
+        truncated = sum(m.truncated for m in self.molecules)
+        share = lambda part, whole: f"{part:,} of {whole:,} ({100 * part / max(1, whole):.1f} %)"  # noqa: E731
+        return [
+            f"valid      {share(len(valid), n)}  (RDKit reads the decoded SMILES; SELFIES make most so)",
+            f"unique     {share(len(set(valid)), len(valid))} of the valid",
+            f"truncated  {share(truncated, n)}",
+        ]
+
+
+def canonical(smiles: str) -> str | None:
+    """RDKit's canonical SMILES, None where RDKit refuses it or it is empty."""
+    molecule = Chem.MolFromSmiles(smiles) if smiles else None
+    return None if molecule is None or molecule.GetNumAtoms() == 0 else Chem.MolToSmiles(molecule)
+
+
+def write_csv(path: Path, sample: Sample) -> None:
+    """One row a molecule: SMILES, SELFIES, valid, truncated."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    with open(partial, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["SMILES", "SELFIES", "valid", "truncated"])
+        for m in sample.molecules:
+            writer.writerow([m.smiles, m.selfies, int(m.valid), int(m.truncated)])
+    partial.rename(path)

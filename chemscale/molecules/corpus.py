@@ -1,0 +1,154 @@
+"""A prepared corpus: memory-mapped token shards, their index and a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.molecules.tokenizer import SelfiesTokenizer
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+SPLITS = ("train", "validation")
+
+
+class CorpusError(ValueError):
+    """A corpus that is missing, incomplete, damaged or of another schema."""
+
+
+class Split:
+    """Molecules of one split in the order of their hash, so that every prefix is a nested random subset.
+
+    Args:
+        shards: for each shard the memory-mapped ids (uint16), lengths (uint16) and heavy atoms (uint16).
+    """
+
+    def __init__(self, shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]], molecules: int | None = None):
+        self._shards = shards
+        lengths = np.concatenate([s[1] for s in shards]) if shards else np.empty(0, dtype="<u2")
+        heavy = np.concatenate([s[2] for s in shards]) if shards else np.empty(0, dtype="<u2")
+        self.lengths = lengths[:molecules]
+        """(n,) symbols of each molecule."""
+        self.heavy_atoms = heavy[:molecules]
+        """(n,)"""
+        self._first = np.cumsum([0, *(len(s[1]) for s in shards)])
+        starts = [np.cumsum(s[1], dtype=np.int64) - s[1] for s in shards]
+        self._starts = np.concatenate(starts)[:molecules] if shards else np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def tokens(self, index: int) -> np.ndarray:
+        """(length,) uint16 ids of one molecule, without begin and end.
+
+        Raises:
+            IndexError: there is no such molecule.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Molecule {index} of {len(self)}.")
+        shard = int(np.searchsorted(self._first, index, side="right")) - 1
+        start = int(self._starts[index])
+        return self._shards[shard][0][start : start + int(self.lengths[index])]
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids of the molecules one after another, length of each)"""
+        lengths = self.lengths[indices].astype(np.int64)
+        ends = np.cumsum(lengths)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        where = np.repeat(self._starts[indices], lengths) + within
+        if len(self._shards) == 1:
+            return self._shards[0][0][where], lengths
+        out = np.empty(len(where), dtype=np.uint16)
+        shard = np.repeat(np.searchsorted(self._first, indices, side="right") - 1, lengths)
+        for number in np.unique(shard):
+            mine = shard == number
+            out[mine] = self._shards[number][0][where[mine]]
+        return out, lengths
+
+    def prefix(self, molecules: int) -> Split:
+        """The nested subset of the first so many molecules.
+
+        Raises:
+            CorpusError: there are fewer.
+        """
+        if not 0 < molecules <= len(self):
+            raise CorpusError(f"A subset of {molecules} molecules was asked of {len(self)}.")
+        return Split(self._shards, molecules)
+
+
+class Corpus:
+    """What ``prepare`` made; open it with ``Corpus.open``."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]):
+        self.path, self.manifest = path, manifest
+        self.tokenizer = SelfiesTokenizer.load(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Corpus:
+        """Raises CorpusError: no complete corpus of this schema is there."""
+        path = Path(path)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+        except FileNotFoundError:
+            raise CorpusError(
+                f"{path}: no complete corpus there. python -m chemscale.prepare makes or continues it."
+            ) from None
+        if manifest.get("schema_version") != SCHEMA_VERSION:
+            raise CorpusError(
+                f"{path}: schema version {manifest.get('schema_version')}, this chemscale reads "
+                f"{SCHEMA_VERSION}. Prepare it again into another folder."
+            )
+        for shard in manifest["shards"]:
+            file = path / shard["file"]
+            if not file.is_file() or file.stat().st_size != shard["bytes"]:
+                raise CorpusError(f"{file}: missing or cut short. Remove {path} and prepare again.")
+        return cls(path, manifest)
+
+    @property
+    def hash(self) -> str:
+        """Of everything that training sees."""
+        return self.manifest["corpus_hash"]
+
+    @cached_property
+    def train(self) -> Split:
+        return self._split("train")
+
+    @cached_property
+    def validation(self) -> Split:
+        return self._split("validation")
+
+    def _split(self, name: str) -> Split:
+        columns = []
+        for part in ("tokens", "lengths", "heavy_atoms"):
+            files = [s["file"] for s in self.manifest["shards"] if s["split"] == name and s["part"] == part]
+            columns.append([_map(self.path / file) for file in files])
+        return Split(list(zip(*columns, strict=True)))
+
+    def verify(self) -> None:
+        """Compare every shard with its hash.
+
+        Raises:
+            CorpusError: one differs.
+        """
+        for shard in self.manifest["shards"]:
+            if sha256(self.path / shard["file"]) != shard["sha256"]:
+                raise CorpusError(
+                    f"{self.path / shard['file']}: damaged. Remove {self.path} and prepare again."
+                )
+
+
+def _map(path: Path) -> np.ndarray:
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype="<u2")
+    return np.memmap(path, dtype="<u2", mode="r")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,8 +21,6 @@ def show_logs() -> None:
     """Our own lines as they are; other libraries only when they warn."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("chemscale").setLevel(logging.INFO)
-    for noisy in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

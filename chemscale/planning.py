@@ -76,9 +76,15 @@ def _flops_per_second(point: Point) -> float:
     return per_token * batch.tokens.numel() / seconds
 
 
+def wide_console() -> Console:
+    """Standard error; where it is no terminal, wide enough for a table in a log file."""
+    console = Console(stderr=True)
+    return console if console.is_terminal else Console(stderr=True, width=132)
+
+
 def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     """One line a point: size, data, compute, and what it will take here."""
-    console = Console(stderr=True)
+    console = wide_console()
     first = points[0]
     counts = first.corpus.manifest["counts"]
     console.print(
@@ -130,4 +136,4 @@ def show_results(plans: Sequence[PointPlan], records: Sequence[RunRecord | None]
             f"{record.truth.get('tokens_per_second', float('nan')):,.0f}",
             record.state.value + (f": {record.reason}" if record.reason else ""),
         )
-    Console(stderr=True).print(table)
+    wide_console().print(table)

@@ -15,7 +15,7 @@ from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main__
 
 
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="prepare", version_base=None)

@@ -23,7 +23,7 @@ from chemscale.sweeps.sweeper import is_done
 if TYPE_CHECKING:
     from chemscale.configuration import Point
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("chemscale.train")  # run with -m, __name__ is __main__
 
 
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="train", version_base=None)

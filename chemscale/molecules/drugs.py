@@ -1,4 +1,4 @@
-"""Well-known medicines as SMILES, written down without stereo: the starting material of the starter corpus."""
+"""Well-known medicines as SMILES, written down without stereo: what the starter corpus is made from."""
 
 DRUGS = """
 CC(=O)Oc1ccccc1C(=O)O aspirin

@@ -30,7 +30,10 @@ SEED = 2023
 CANDIDATES_PER_TASK = 2048
 FEWEST_ATOMS, MOST_ATOMS = 10, 40
 LARGEST_COUNT = 1_000_000
-KNOWN_HASHES = {1_000: "", 100_000: ""}
+KNOWN_HASHES = {
+    1_000: "adb4c77882cf2a2f6aecc4ba492cf620582fee852fe1349f6eca145be97e8bf8",
+    50_000: "03ace0bfd4284b0340879ba1cc2e93281c999d77fc4b8465df7a08c758856764",
+}
 """SHA-256 of the file for a count, made with RDKit 2026.09.1; other versions may write other SMILES."""
 
 _FIRST_ATOM = re.compile(r"^\[\d*\*\](\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops])")
@@ -53,7 +56,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Caps have one open bond, cores two; ``fitting`` lists the caps that BRICS lets an environment bond to."""
+    """Caps have one open bond, cores two; ``fitting``: the caps that BRICS lets an environment bond to."""
 
     caps: tuple[Piece, ...]
     cores: tuple[Piece, ...]

@@ -96,7 +96,7 @@ class Wandb:
 
     def finish(self, summary: dict[str, Any]) -> None:
         self._run.summary.update(summary)
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 class Trackers:

@@ -38,6 +38,8 @@ def set_threads(threads: int | None) -> None:
 def build_trainer(point: RunSettings, keeper: Keeper) -> pl.Trainer:
     """A trainer that does nothing on its own: the keeper validates, logs and saves."""
     settings = point.config["trainer"]
+    for chatty in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*GPU available but not used.*")

@@ -1,0 +1,227 @@
+"""A law and a report from runs or a CSV: ``python -m chemscale.fit RUNS_OR_CSV``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chemscale.records import RunRecord, State, find_records
+
+if TYPE_CHECKING:
+    from chemscale.laws.points import LawPoint
+    from chemscale.laws.report import Report
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+CONVENTIONS = {"matrices": "parameters", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
+AXES = ("parameters", "tokens", "flops")
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """What a fit leaves: text to print, the page, and ``law.json`` as a dictionary."""
+
+    lines: list[str]
+    report: Path
+    law: dict[str, Any]
+
+
+@app.command()
+def fit(
+    source: Annotated[Path, typer.Argument(help="A directory of runs, or a CSV file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; RUNS/law, or CSV-law, if not given.")
+    ] = None,
+    axis: Annotated[str | None, typer.Option(help="parameters, tokens or flops; else what varies.")] = None,
+    unit: Annotated[
+        str, typer.Option(help="nats_per_token, nats_per_molecule or nats_per_heavy_atom.")
+    ] = "nats_per_token",
+    columns: Annotated[str | None, typer.Option(help="For a CSV: N=…,D=…,C=…,loss=….")] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Fit L(x) = α·x^(−β), with and without a floor, and write a report.
+
+    Examples:
+
+      python -m chemscale.fit runs/chemgpt_sizes
+
+      python -m chemscale.fit my_runs.csv --columns N=params,loss=val_loss --out law
+    """
+    command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
+    options = {"axis": axis, "bootstrap": bootstrap, "seed": seed, "command": command}
+    if source.is_dir():
+        outcome = fit_runs(source, out=out, unit=unit, **options)
+    else:
+        outcome = fit_csv(source, columns, out=out, **options)
+    for line in outcome.lines:
+        typer.echo(line)
+    typer.echo(f"Report: {outcome.report}")
+
+
+def fit_runs(
+    directory: Path,
+    *,
+    out: Path | None = None,
+    unit: str = "nats_per_token",
+    axis: str | None = None,
+    only: Sequence[str] | None = None,
+    command: str = "",
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> FitOutcome:
+    """Fit the records below a directory; runs that are not done are shown and left out.
+
+    Args:
+        only: identities of the points that count; None for all.
+
+    Raises:
+        RecordError, PointsError: nothing there can be used.
+    """
+    from chemscale.laws.points import LawPoints, PointsError
+    from chemscale.laws.report import Report
+
+    directory = Path(directory)
+    found = [(d, r) for d, r in find_records(directory) if only is None or r.identity in only]
+    if not found:
+        raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
+    points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
+    done = next((r for _, r in found if r.state is State.DONE), found[0][1])
+    hashes = sorted({r.data_hash for _, r in found})
+    report = Report(
+        title=f"{done.family} · {directory.name}",
+        points=points,
+        fits=[],
+        axis="",
+        unit=unit,
+        refused=[],
+        curves=[_curve(d, r, unit) for d, r in found],
+        runs=[_row(r) for _, r in found],
+        command=command,
+        data_hash=", ".join(hashes),
+        versions=done.versions,
+    )
+    if len(hashes) > 1:
+        report.refused.append("These runs saw different corpora: their losses may not be comparable.")
+    return _finish(report, axis, bootstrap, seed, out or directory / "law")
+
+
+def fit_csv(
+    path: Path,
+    columns: str | None,
+    *,
+    out: Path | None = None,
+    axis: str | None = None,
+    command: str = "",
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> FitOutcome:
+    """Fit anyone's CSV.
+
+    Raises:
+        PointsError: the file, a column or a cell cannot be used.
+    """
+    from chemscale.laws.points import PointsError, read_csv
+    from chemscale.laws.report import Report
+
+    if not columns:
+        raise PointsError(f"{path}: name its columns, for example --columns N=params,loss=val_loss.")
+    pairs = dict(part.split("=", 1) if "=" in part else (part, "") for part in columns.split(","))
+    points = read_csv(path, pairs)
+    report = Report(path.stem, points, [], "", "loss", [], command=command)
+    return _finish(report, axis, bootstrap, seed, out or path.with_name(f"{path.stem}-law"))
+
+
+def _finish(report: Report, axis: str | None, bootstrap: int, seed: int, out: Path) -> FitOutcome:
+    from chemscale.laws.points import PointsError, varying_axis
+
+    known = {a for p in report.points.points for a in p.sizes}
+    report.axis = axis or varying_axis(report.points, AXES)
+    if report.axis not in known:
+        raise PointsError(f"--axis {report.axis}: these points have {', '.join(sorted(known))}.")
+    _fit_all(report, bootstrap, seed)
+    page = report.write(out)
+    return FitOutcome(report.lines(), page, report.law())
+
+
+def _fit_all(report: Report, bootstrap: int, seed: int) -> None:
+    from chemscale.laws.fitting import FitError, fit_power_law
+
+    x, y = report.points.used(report.axis, report.unit)
+    for offset in (False, True):
+        try:
+            report.fits.append(fit_power_law(x, y, offset=offset, bootstrap=bootstrap, seed=seed))
+        except FitError as error:
+            report.refused.append(str(error))
+    if report.axis == "parameters" and report.fits:
+        for name in ("blocks", "non_embedding", "all"):
+            if all(name in p.sizes for p in report.points.points if p.used):
+                sizes, losses = report.points.used(name, report.unit)
+                report.conventions.append((name, fit_power_law(sizes, losses, bootstrap=100, seed=seed)))
+
+
+def _point(record: RunRecord, unit: str) -> LawPoint:
+    from chemscale.laws.points import LawPoint, PointsError
+
+    values = dict(record.final.values) if record.final else {}
+    done = record.state is State.DONE
+    if done and unit not in values:
+        raise PointsError(f"--unit {unit}: run {record.identity} has {', '.join(values)}.")
+    counts = vars(record.parameters)
+    sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
+    sizes |= {"tokens": float(record.data.tokens), "flops": float(record.compute.flops)}
+    reason = "" if done else f"{record.state.value} {record.reason}".strip()
+    return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
+
+
+def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
+    rows = [r for r in record.curve_rows(directory) if r.get("kind") == "validation" and unit in r]
+    return {
+        "label": f"{record.name} (N = {record.parameters.matrices:,})",
+        "size": record.parameters.matrices,
+        "tokens": [r["tokens"] for r in rows],
+        "loss": [r[unit] for r in rows],
+    }
+
+
+def _row(record: RunRecord) -> dict[str, str]:
+    values = record.final.values if record.final else {}
+    loss = lambda unit: f"{values[unit]:.4f}" if unit in values else ""  # noqa: E731
+    return {
+        "run": record.name,
+        "N = 12·L·d²": f"{record.parameters.matrices:,}",
+        "blocks": f"{record.parameters.blocks:,}",
+        "non-embedding": f"{record.parameters.non_embedding:,}",
+        "all": f"{record.parameters.all:,}",
+        "tokens": f"{record.data.tokens:,}",
+        "molecules": f"{record.data.molecules:,}",
+        "epochs": f"{record.data.epochs:.2f}",
+        "FLOP counted": f"{record.compute.flops:.3e}",
+        "6ND": f"{record.compute.flops_6nd:.3e}",
+        "nats/token": loss("nats_per_token"),
+        "best": f"{record.best.objective:.4f}" if record.best else "",
+        "nats/molecule": loss("nats_per_molecule"),
+        "nats/heavy atom": loss("nats_per_heavy_atom"),
+        "tokens/s": f"{record.truth['tokens_per_second']:,.0f}" if record.truth else "",
+        "seconds": f"{record.compute.seconds:,.0f}",
+        "seed": str(record.seed),
+        "state": f"{record.state.value} {record.reason}".strip(),
+    }
+
+
+def main() -> None:
+    from chemscale.errors import one_paragraph, show_logs
+
+    show_logs()
+    with one_paragraph():
+        app()
+
+
+if __name__ == "__main__":
+    main()

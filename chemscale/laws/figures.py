@@ -1,0 +1,132 @@
+"""Figures of a law, fit for a paper: PNG and SVG, legible without colour."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.laws.fitting import Fit
+from chemscale.laws.points import LawPoints
+
+AXES = {
+    "parameters": "model parameters N = 12·L·d²",
+    "all": "all parameters",
+    "non_embedding": "non-embedding parameters",
+    "blocks": "parameters of the blocks",
+    "tokens": "training tokens D",
+    "flops": "training compute C (FLOP, as counted)",
+}
+UNITS = {
+    "nats_per_token": "validation loss (nats per token)",
+    "nats_per_molecule": "validation loss (nats per molecule)",
+    "nats_per_heavy_atom": "validation loss (nats per heavy atom)",
+    "loss": "loss",
+}
+# Okabe and Ito's colours stay apart for every kind of colour vision; dashes do so in grey.
+_STYLES = {"power": ("#0072B2", "-"), "offset": ("#D55E00", "--")}
+
+
+def law_figure(points: LawPoints, fits: list[Fit], axis: str, unit: str):
+    """Loss against size in log-log with every fit, the first one's band, and its residuals below."""
+    plt = _pyplot()
+    figure, (upper, lower) = plt.subplots(
+        2, 1, figsize=(6.2, 5.6), height_ratios=[3, 1], sharex=True, layout="constrained"
+    )
+    shown = [p for p in points.points if axis in p.sizes and unit in p.losses]
+    for used, marker, label in ((True, "o", "runs"), (False, "x", "left out")):
+        chosen = [p for p in shown if p.used is used]
+        if chosen:
+            xs, ys = [p.sizes[axis] for p in chosen], [p.losses[unit] for p in chosen]
+            upper.scatter(xs, ys, marker=marker, color="black", s=34, zorder=5, label=label)
+    if fits:
+        x = fits[0].x
+        grid = np.geomspace(x.min() / 1.3, x.max() * 1.3, 200)
+        for number, fit in enumerate(fits):
+            color, dash = _STYLES[fit.form.name]
+            if number == 0:
+                upper.fill_between(grid, *fit.band(grid), color=color, alpha=0.15, lw=0, label="95 % band")
+            upper.plot(grid, fit.predict(grid), dash, color=color, lw=1.8, label=_legend(fit))
+            lower.plot(
+                fit.x, 100 * (np.exp(fit.residuals) - 1), "o-" if number == 0 else "s--", color=color, ms=4
+            )
+    upper.set(xscale="log", yscale="log", ylabel=UNITS.get(unit, unit))
+    lower.set(xscale="log", xlabel=AXES.get(axis, axis), ylabel="residual (%)")
+    lower.axhline(0, color="0.6", lw=0.8, zorder=0)
+    _plain_ticks(upper)
+    if shown:
+        upper.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def curves_figure(curves: list[dict[str, Any]], unit: str):
+    """Validation loss against tokens seen, a line a run, darker for larger models."""
+    plt = _pyplot()
+    figure, ax = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
+    drawn = sorted((c for c in curves if len(c["tokens"]) > 0), key=lambda c: c["size"])
+    colors = plt.get_cmap("viridis_r")(np.linspace(0.15, 0.95, max(1, len(drawn))))
+    for curve, color in zip(drawn, colors, strict=False):
+        ax.plot(curve["tokens"], curve["loss"], "-", color=color, lw=1.6, label=curve["label"])
+    ax.set(xscale="log", yscale="log", xlabel="tokens seen", ylabel=UNITS.get(unit, unit))
+    _plain_ticks(ax)
+    if drawn:
+        ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def save(figure, path: Path) -> None:
+    """`path`.png and `path`.svg."""
+    for kind in ("png", "svg"):
+        figure.savefig(path.with_suffix(f".{kind}"), dpi=180)
+
+
+def inline_svg(figure) -> str:
+    """The figure as a data address for a page that stands alone."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def close(figure) -> None:
+    _pyplot().close(figure)
+
+
+def _legend(fit: Fit) -> str:
+    v = fit.values
+    if fit.form.name == "power":
+        return f"{v['alpha']:.3g} · x$^{{-{v['beta']:.3f}}}$"
+    return f"{v['floor']:.3g} + {v['alpha']:.3g} · x$^{{-{v['beta']:.3f}}}$"
+
+
+def _plain_ticks(ax) -> None:
+    """Losses span less than a decade: label minor ticks as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if high / low < 12:
+        steps = np.arange(1, 10, 0.1 if high / low < 1.6 else 0.5 if high / low < 4 else 1)
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps.tolist()))
+        ax.yaxis.set_minor_locator(LogLocator(base=10, subs=[]))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "chemscale",
+        }
+    )
+    return plt

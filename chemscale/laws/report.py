@@ -1,0 +1,155 @@
+"""The report of a law: one page that stands alone, its figures, and the numbers for machines."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import os
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from chemscale.laws import figures
+from chemscale.laws.fitting import LEVEL, Fit
+from chemscale.laws.points import LawPoints
+
+SCHEMA_VERSION = 1
+SYMBOLS = {"alpha": "α", "beta": "β", "floor": "L∞"}
+
+
+@dataclass
+class Report:
+    """Everything that a report shows."""
+
+    title: str
+    points: LawPoints
+    fits: list[Fit]
+    axis: str
+    unit: str
+    refused: list[str]
+    """Why a form was not fitted, in words."""
+    conventions: list[tuple[str, Fit]] = field(default_factory=list)
+    """The first form under other counts of the size."""
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, str]] = field(default_factory=list)
+    command: str = ""
+    data_hash: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Fit | None:
+        """The form that the points support: the lower AICc, the plainer one where that does not decide."""
+        if not self.fits:
+            return None
+        best = min(self.fits, key=lambda fit: fit.aicc)
+        return best if best.aicc < self.fits[0].aicc - 2 else self.fits[0]
+
+    def lines(self) -> list[str]:
+        """The law as it is printed: never a number without its interval."""
+        out = []
+        for fit in self.fits:
+            mark = " (supported best)" if fit is self.chosen and len(self.fits) > 1 else ""
+            values = ", ".join(
+                f"{SYMBOLS[name]} = {interval_text(fit, name)}" for name in fit.form.parameters
+            )
+            out.append(f"{fit.form.formula}{mark}: {values}  [{LEVEL:.0%} intervals, {len(fit.x)} points]")
+            if fit.held_out_error is not None:
+                out.append(
+                    f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
+                )
+            out += [f"  {note}" for note in fit.notes]
+        return out + [f"  {why}" for why in self.refused]
+
+    def law(self) -> dict[str, Any]:
+        """``law.json``"""
+        chosen = self.chosen
+        main = chosen.to_dict() if chosen else {}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "form": main.get("form"),
+            "parameters": main.get("parameters"),
+            "intervals": main.get("intervals"),
+            "objective": main.get("objective"),
+            "axis": self.axis,
+            "unit": self.unit,
+            "data": {
+                "source": self.points.source,
+                "hash": self.points.hash,
+                "corpus": self.data_hash,
+                "points": [
+                    {
+                        "label": p.label,
+                        **p.sizes,
+                        **p.losses,
+                        "seed": p.seed,
+                        "used": p.used,
+                        "reason": p.reason,
+                    }
+                    for p in self.points.points
+                ],
+            },
+            "command": self.command,
+            "fits": [fit.to_dict() for fit in self.fits],
+            "conventions": {name: fit.to_dict() for name, fit in self.conventions},
+            "notes": self.refused,
+            "versions": self.versions,
+        }
+
+    def write(self, out: Path) -> Path:
+        """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        law = figures.law_figure(self.points, self.fits, self.axis, self.unit)
+        figures.save(law, out / f"loss_vs_{self.axis}")
+        images = [("Loss against size", figures.inline_svg(law))]
+        figures.close(law)
+        if any(len(curve["tokens"]) for curve in self.curves):
+            curves = figures.curves_figure(self.curves, self.unit)
+            figures.save(curves, out / "learning_curves")
+            images.append(("Learning curves", figures.inline_svg(curves)))
+            figures.close(curves)
+        _write(out / "law.json", json.dumps(self.law(), indent=1))
+        self._write_points(out / "points.csv")
+        page = out / "report.html"
+        _write(page, self._html(images))
+        return page
+
+    def _write_points(self, path: Path) -> None:
+        rows = self.law()["data"]["points"]
+        partial = path.with_suffix(".part")
+        with open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, path)
+
+    def _html(self, images: list[tuple[str, str]]) -> str:
+        import jinja2
+
+        source = files("chemscale.laws").joinpath("templates/report.html.j2").read_text()
+        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+        environment.globals.update(interval=interval_text, symbols=SYMBOLS)
+        return environment.from_string(source).render(
+            report=self,
+            images=images,
+            level=f"{LEVEL:.0%}",
+            unit=figures.UNITS.get(self.unit, self.unit),
+            axis=figures.AXES.get(self.axis, self.axis),
+            made=datetime.datetime.now(datetime.UTC).strftime("%d %B %Y %H:%M UTC"),
+        )
+
+
+def interval_text(fit: Fit, name: str) -> str:
+    """``0.123 [0.101, 0.145]``; a side that the data do not bound is ∞."""
+    low, high = fit.intervals[name]
+    left = "−∞" if low is None else f"{low:.4g}"
+    right = "∞" if high is None else f"{high:.4g}"
+    return f"{fit.values[name]:.4g} [{left}, {right}]"
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -2,68 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import selfies
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from chemscale.molecules.notation import (
+    NotationError,
+    Representation,
+    TokenizerError,
+    UnknownSymbolError,
+    content_hash,
+    is_version_1,
+    refusal,
+    selfies_to_smiles,
+    smiles_to_selfies,
+    split,
+)
+
+__all__ = [
+    "SPECIALS",
+    "NotationError",
+    "Representation",
+    "SelfiesTokenizer",
+    "TokenizerError",
+    "UnknownSymbolError",
+    "hf_tokenizer",
+    "write_folder",
+]
+
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 SYMBOL_PATTERN = r"\[[^\]]*\]|\."
-_VERSION_1_MARKS = ("expl", "Branch1_", "Branch2_", "Branch3_")
-
-
-class TokenizerError(ValueError):
-    """A tokenizer that cannot be read, or text that is not for it."""
-
-
-class NotationError(TokenizerError):
-    """Text in another notation than the tokenizer's."""
-
-
-class UnknownSymbolError(TokenizerError):
-    """A symbol outside the vocabulary."""
-
-    def __init__(self, symbol: str):
-        self.symbol = symbol
-        super().__init__(
-            f"{symbol} is not in the vocabulary. Drop such molecules, or build the tokenizer from molecules "
-            "that contain it."
-        )
-
-    def __reduce__(self):
-        return type(self), (self.symbol,)
-
-
-@dataclass(frozen=True)
-class Representation:
-    """What the ids stand for: text in another representation is refused, never mis-read."""
-
-    notation: str
-    selfies_version: str
-    """The major line: symbols of 1.x and 2.x differ."""
-    constraints: tuple[tuple[str, int], ...]
-    """Bonding capacities that decoding obeys; part of what a string means."""
-    stereo: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "constraints": dict(self.constraints)}
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Representation:
-        return cls(**{**raw, "constraints": tuple(sorted(raw["constraints"].items()))})
+MAX_LENGTH = 2048
+"""Positions of the published ChemGPT models, and of ours unless configured."""
 
 
 class SelfiesTokenizer:
     """Ids of SELFIES symbols: four specials, then the symbols in sorted order.
 
-    Use ``from_symbols`` or ``load``.
+    Use ``from_symbols`` or ``load``. Immutable once made: threads and processes may share it.
     """
 
     pad_id, bos_id, eos_id, unk_id = range(4)
@@ -82,22 +64,21 @@ class SelfiesTokenizer:
         """A tokenizer of exactly these symbols.
 
         Args:
-            constraints: bonding capacities; None for the defaults of the installed ``selfies``.
+            constraints: bonding capacities; None for the default preset of ``selfies``.
 
         Raises:
             TokenizerError: no symbol, or one that is not of SELFIES 2.
         """
         ordered = sorted(set(symbols))
-        if not ordered:
-            raise TokenizerError("A tokenizer needs at least one symbol.")
+        if not set(ordered) - {"."}:
+            raise TokenizerError("A tokenizer needs at least one symbol of an atom.")
         for symbol in ordered:
-            if not (symbol == "." or (symbol[:1] == "[" and symbol[-1:] == "]" and len(symbol) > 2)):
-                raise TokenizerError(f"{symbol!r} is not a SELFIES symbol.")
-            if any(mark in symbol for mark in _VERSION_1_MARKS):
+            if symbol != "." and not re.fullmatch(r"\[[^\[\]\s]+\]", symbol):
+                raise TokenizerError(f"{symbol!r} is not a SELFIES symbol, such as [C] or [=Branch1].")
+            if is_version_1(symbol):
                 raise NotationError(f"{symbol} is a symbol of SELFIES 1: encode with selfies 2.")
         capacities = constraints if constraints is not None else selfies.get_preset_constraints("default")
-        version = selfies.__version__.split(".")[0]
-        return cls(ordered, Representation("selfies", version, tuple(sorted(capacities.items())), stereo))
+        return cls(ordered, Representation("selfies", "2", tuple(sorted(capacities.items())), stereo))
 
     @property
     def vocab_size(self) -> int:
@@ -106,8 +87,7 @@ class SelfiesTokenizer:
     @property
     def hash(self) -> str:
         """Of the vocabulary and of what it stands for."""
-        content = json.dumps([self._tokens, self.representation.to_dict()], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return content_hash(self._tokens, self.representation)
 
     def encode(self, text: str) -> list[int]:
         """SELFIES → ids of its symbols, without begin and end.
@@ -116,27 +96,10 @@ class SelfiesTokenizer:
             NotationError: the text is not SELFIES 2 (SMILES, SELFIES 1).
             UnknownSymbolError: a symbol is outside the vocabulary.
         """
-        if text[:1] != "[" or text[-1:] != "]":
-            raise self._not_selfies(text)
-        # "." stands between symbols: give it the shape of one.
-        parts = (text.replace("].[", "].][") if "." in text else text)[:-1].split("]")
         try:
-            return [self._ids[part] for part in parts]
+            return list(map(self._ids.__getitem__, split(text)))
         except KeyError as error:
-            raise self._unknown(text, error.args[0]) from None
-
-    def _unknown(self, text: str, part: str) -> TokenizerError:
-        if part.count("[") != 1 or part[0] != "[":
-            return self._not_selfies(text)
-        if any(mark in part for mark in _VERSION_1_MARKS):
-            return NotationError(f"{part}] is a symbol of SELFIES 1, this tokenizer is for SELFIES 2.")
-        return UnknownSymbolError(f"{part}]")
-
-    @staticmethod
-    def _not_selfies(text: str) -> NotationError:
-        return NotationError(
-            f"{text[:60]!r} is not SELFIES. For SMILES use from_smiles, or selfies.encoder first."
-        )
+            raise refusal(text, error.args[0], self.representation.selfies_version) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Ids → SELFIES; the end symbol ends it, other specials are left out.
@@ -147,7 +110,7 @@ class SelfiesTokenizer:
         out = []
         for i in ids:
             if not 0 <= i < len(self._tokens):
-                raise TokenizerError(f"Id {i} is outside the vocabulary of {len(self._tokens)}.")
+                raise TokenizerError(f"Id {int(i)} is outside the vocabulary of {len(self._tokens)}.")
             if i == self.eos_id:
                 break
             if i >= len(SPECIALS):
@@ -155,32 +118,21 @@ class SelfiesTokenizer:
         return "".join(out)
 
     def from_smiles(self, smiles: str) -> list[int]:
-        """SMILES → ids.
+        """SMILES → ids, without begin and end.
 
         Raises:
-            TokenizerError: stereo where the tokenizer has none, or what ``encode`` raises.
-            selfies.EncoderError: SELFIES cannot express the molecule.
+            TokenizerError: stereo where the tokenizer has none, a molecule that SELFIES cannot express,
+                selfies set to other constraints, or what ``encode`` raises.
         """
-        if not self.representation.stereo and any(mark in smiles for mark in "@/\\"):
-            raise NotationError(f"{smiles} carries stereo, this tokenizer was made without: strip it first.")
-        self._check_constraints()
-        return self.encode(selfies.encoder(smiles))
+        return self.encode(smiles_to_selfies(smiles, self.representation))
 
     def to_smiles(self, ids: Iterable[int]) -> str:
-        """Ids → SMILES as SELFIES decodes them (not canonical); empty for no symbol."""
-        self._check_constraints()
-        text = self.decode(ids)
-        try:
-            return selfies.decoder(text) if text else ""
-        except selfies.DecoderError:
-            return ""
+        """Ids → SMILES as SELFIES decodes them, not canonical; empty where they are no molecule.
 
-    def _check_constraints(self) -> None:
-        if tuple(sorted(selfies.get_semantic_constraints().items())) != self.representation.constraints:
-            raise TokenizerError(
-                "selfies is set to other bonding constraints than this tokenizer was made with: call "
-                "selfies.set_semantic_constraints(dict(tokenizer.representation.constraints)) first."
-            )
+        Raises:
+            TokenizerError: an id outside the vocabulary, or selfies set to other constraints.
+        """
+        return selfies_to_smiles(self.decode(ids), self.representation)
 
     # --- files ---
 
@@ -190,26 +142,13 @@ class SelfiesTokenizer:
         Raises:
             TokenizerError: the file would not give the same ids (nothing is written then).
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        backend = hf_tokenizer(self._tokens)
-        probe = [s for s in self.symbols if s != "."]
-        text = probe[0] + ("." + probe[0] if "." in self.symbols else "") + "".join(probe)
-        if backend.encode(text).ids != [self.bos_id, *self.encode(text), self.eos_id]:
-            raise TokenizerError("The Hugging Face tokenizer would give other ids: not saved.")
-        pad, bos, eos, unk = SPECIALS
-        names = {"pad_token": pad, "bos_token": bos, "eos_token": eos, "unk_token": unk}
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            **names,
-            "model_max_length": 2048,
-            "padding_side": "right",
-            "clean_up_tokenization_spaces": False,
-            "chemscale": self.representation.to_dict(),
-        }
-        _write(folder / "tokenizer_config.json", json.dumps(config, indent=1))
-        _write(folder / "special_tokens_map.json", json.dumps(names, indent=1))
-        _write(folder / "tokenizer.json", backend.to_str(pretty=True))
+        atoms = [s for s in self.symbols if s != "."]
+        texts = ["".join(atoms)]
+        if "." in self.symbols:
+            texts.append(f"{atoms[0]}.{atoms[0]}")
+        expected = {text: [self.bos_id, *self.encode(text), self.eos_id] for text in texts}
+        names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIALS, strict=True))
+        write_folder(Path(folder), hf_tokenizer(self._tokens), names, self.representation, expected)
 
     @classmethod
     def load(cls, path: Path) -> SelfiesTokenizer:
@@ -223,22 +162,27 @@ class SelfiesTokenizer:
         try:
             vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
             raw = json.loads((folder / "tokenizer_config.json").read_text())["chemscale"]
-        except FileNotFoundError as error:
+            tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+            representation = Representation.from_dict(raw)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise TokenizerError(
                 f"{error.filename}: missing. Give a folder with a saved tokenizer."
             ) from None
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise TokenizerError(
                 f"{folder}: not a tokenizer of chemscale (its representation is not recorded there)."
             ) from None
-        tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-        if tuple(tokens[: len(SPECIALS)]) != SPECIALS or sorted(vocabulary.values()) != list(
-            range(len(tokens))
-        ):
+        if (representation.notation, representation.selfies_version) != ("selfies", "2"):
+            raise TokenizerError(
+                f"{folder}: made for {representation.notation} {representation.selfies_version}, not for "
+                "SELFIES 2. Published ChemGPT tokenizers load with ChemGPTTokenizer."
+            )
+        dense = sorted(vocabulary.values()) == list(range(len(tokens)))
+        if tuple(tokens[: len(SPECIALS)]) != SPECIALS or not dense:
             raise TokenizerError(
                 f"{folder}/tokenizer.json: ids are not the four specials and then the symbols."
             )
-        return cls(tokens[len(SPECIALS) :], Representation.from_dict(raw))
+        return cls(tokens[len(SPECIALS) :], representation)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SelfiesTokenizer) and self.hash == other.hash
@@ -263,7 +207,46 @@ def hf_tokenizer(tokens: tuple[str, ...]) -> Tokenizer:
     return backend
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
+def write_folder(
+    folder: Path,
+    backend: Tokenizer,
+    special_names: dict[str, str],
+    representation: Representation,
+    expected: dict[str, list[int]],
+) -> None:
+    """Write the Hugging Face files of a tokenizer once their text, read back, gives the expected ids.
+
+    Args:
+        special_names: ``pad_token`` and so on.
+        expected: SELFIES text → ids with begin and end; each must also decode to itself.
+
+    Raises:
+        TokenizerError: the files would not do so (nothing is written then).
+    """
+    written = backend.to_str(pretty=True)
+    again = Tokenizer.from_str(written)
+    for text, ids in expected.items():
+        if again.encode(text).ids != ids or again.decode(ids, skip_special_tokens=True) != text:
+            raise TokenizerError(
+                f"The Hugging Face tokenizer would read {text[:60]} differently: not saved. Symbols that "
+                f"tokenizers cannot hold, or a tokenizers release that changed; tokenizers >= 0.21 is needed."
+            )
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **special_names,
+        "model_max_length": MAX_LENGTH,
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "chemscale": representation.to_dict(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "tokenizer_config.json", json.dumps(config, indent=1))
+    write_text(folder / "special_tokens_map.json", json.dumps(special_names, indent=1))
+    write_text(folder / "tokenizer.json", written)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that is complete or absent."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -212,6 +212,9 @@ def test_word_pieces_join_like_the_file_but_are_no_molecule(small, small_file):
     ids = [*small.encode("[C]"), published.token_to_id("[C"), published.token_to_id("##]")]
     assert small.decode(ids) == "[C][C]" == published.decode(ids).replace(" ", "")
     assert small.to_smiles(ids) == ""
+    pieces_that_spell_a_symbol = [published.token_to_id("[C"), published.token_to_id("]")]
+    assert small.to_smiles(pieces_that_spell_a_symbol) == ""
+    assert small.to_smiles([*small.encode("[C]"), small.eos_id, *pieces_that_spell_a_symbol]) == "C"
 
 
 # --- refusals ---

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -57,8 +57,7 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = ()) -> Point:
     Raises:
         ConfigurationError, or the ValueError of the room that refuses its part.
     """
-    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(config, dict)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     config["budget"] = choose_budget(config["budget"], overrides)
     if config["model"].get("family") != "chemgpt":
         raise ConfigurationError(f"model.family={config['model'].get('family')!r}: only chemgpt is known.")

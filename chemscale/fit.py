@@ -55,11 +55,14 @@ def fit(
       python -m chemscale.fit my_runs.csv --columns N=params,loss=val_loss --out law
     """
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
-    options = {"axis": axis, "bootstrap": bootstrap, "seed": seed, "command": command}
     if source.is_dir():
-        outcome = fit_runs(source, out=out, unit=unit, **options)
+        outcome = fit_runs(
+            source, out=out, unit=unit, axis=axis, command=command, bootstrap=bootstrap, seed=seed
+        )
     else:
-        outcome = fit_csv(source, columns, out=out, **options)
+        outcome = fit_csv(
+            source, columns, out=out, axis=axis, command=command, bootstrap=bootstrap, seed=seed
+        )
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
@@ -132,8 +135,8 @@ def fit_csv(
 
     if not columns:
         raise PointsError(f"{path}: name its columns, for example --columns N=params,loss=val_loss.")
-    pairs = dict(part.split("=", 1) if "=" in part else (part, "") for part in columns.split(","))
-    points = read_csv(path, pairs)
+    pairs = [part.partition("=") for part in columns.split(",")]
+    points = read_csv(path, {role.strip(): name for role, _, name in pairs})
     report = Report(path.stem, points, [], "", "loss", [], command=command)
     return _finish(report, axis, bootstrap, seed, out or path.with_name(f"{path.stem}-law"))
 

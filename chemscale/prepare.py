@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -21,8 +21,7 @@ log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main_
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="prepare", version_base=None)
 def hydra_main(cfg: DictConfig) -> None:
     data = OmegaConf.to_container(cfg.data, resolve=True, throw_on_missing=True)
-    assert isinstance(data, dict)
-    corpus = open_or_prepare(data, Path(cfg.corpora))
+    corpus = open_or_prepare(cast(dict[str, Any], data), Path(cfg.corpora))
     show(corpus)
 
 

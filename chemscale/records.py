@@ -169,7 +169,7 @@ class RunRecord:
         """The metrics of the run, one dictionary a line; a half-written last line is passed over."""
         path = Path(directory) / self.curve
         rows = []
-        if path.exists():
+        if path.is_file():
             for line in path.read_text().splitlines():
                 try:
                     rows.append(json.loads(line))

@@ -183,6 +183,7 @@ class ChemGPT(nn.Module):
         """The next position of each sequence, (B,) → (B, V); the cache grows by one."""
         x = self.token_embedding(tokens) + self.position_embedding.weight[cache.length]
         for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             x = block.step(x, cache, layer)
         cache.length += 1
         return self.logits(self.norm(x))

@@ -1,0 +1,1 @@
+"""Molecules as text: sources, standardisation, corpus, tokenizers, packing, generation."""

@@ -122,7 +122,7 @@ def build_corpus(
 
 def _request(files: Sequence[Path], **options: Any) -> Request:
     defaults = {"policy": Policy(), "smiles_column": None, "validation_fraction": 0.02, "tokenizer": None}
-    return Request(files=tuple(Path(f) for f in files), **{**defaults, **options})  # type: ignore[arg-type]
+    return Request(files=tuple(Path(f) for f in files), **{**defaults, **options})
 
 
 def _key(content: dict[str, Any]) -> str:
@@ -130,8 +130,8 @@ def _key(content: dict[str, Any]) -> str:
 
 
 def _begin(folder: Path, key: str) -> None:
-    """Parts of an interrupted build with the same key are taken up; others are not ours to use."""
-    mark = folder / "key"
+    """Parts of an interrupted build are taken up if its key and its chunks are the same, else dropped."""
+    mark, key = folder / "key", f"{key} {CHUNK_ROWS}"
     if folder.exists() and (not mark.exists() or mark.read_text() != key):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 
 from chemscale.molecules.tokenizer import SelfiesTokenizer
 
@@ -31,7 +31,6 @@ class Sample:
 
     def add(self, sequences: Iterable[list[int]]) -> None:
         """Decode sequences of ids; one without an end symbol was truncated."""
-        RDLogger.DisableLog("rdApp.*")
         for ids in sequences:
             truncated = not ids or ids[-1] != self.tokenizer.eos_id
             selfies = self.tokenizer.decode(ids)
@@ -53,7 +52,8 @@ class Sample:
 
 def canonical(smiles: str) -> str | None:
     """RDKit's canonical SMILES, None where RDKit refuses it or it is empty."""
-    molecule = Chem.MolFromSmiles(smiles) if smiles else None
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles) if smiles else None
     return None if molecule is None or molecule.GetNumAtoms() == 0 else Chem.MolToSmiles(molecule)
 
 

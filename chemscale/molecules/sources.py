@@ -90,7 +90,7 @@ class Source:
         with open(self.path, "rb") as raw:
             start = raw.read(512)
         if self.gzipped or start[:2] == b"\x1f\x8b":
-            return io.TextIOWrapper(gzip.open(self.path, "rb"), encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+            return io.TextIOWrapper(gzip.open(self.path, "rb"), encoding="utf-8-sig", newline="")
         if b"\0" in start:
             raise SourceError(f"{self.path}: a binary file, not a file of SMILES.")
         return open(self.path, encoding="utf-8-sig", newline="")
@@ -195,7 +195,7 @@ def is_smiles(text: str) -> bool:
     if not text or len(text) > 5000:
         return False
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(text, sanitize=False)
+        molecule = Chem.MolFromSmiles(text)
     return molecule is not None and molecule.GetNumAtoms() > 0
 
 

@@ -56,8 +56,8 @@ def expand(
             raise SweepError(f"hydra.sweeper.points[{number}]: give a mapping key: value, got {point!r}.")
         own = {key: value for key, value in point.items() if key not in fixed_keys and key not in swept}
         listed.append([f"{key}={_text(value)}" for key, value in own.items()])
-    combinations = itertools.product(listed or [[]], *product.values())
-    return [[*fixed, *point, *axis_values] for point, *axis_values in combinations]
+    axis_choices = list(itertools.product(*product.values()))
+    return [[*fixed, *point, *chosen] for point in listed or [[]] for chosen in axis_choices]
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -36,8 +36,8 @@ class PointSweeper(Sweeper):
         self.plan, self.finish = plan, finish
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self.context, self.composed = hydra_context, config
+        self.point_launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -49,11 +49,11 @@ class PointSweeper(Sweeper):
         check_distinct(plans, overrides)
         missing = [number for number, plan in enumerate(plans) if not is_done(plan.directory)]
         if missing:
-            self.launcher.launch([overrides[number] for number in missing], initial_job_idx=0)
+            self.point_launcher.launch([overrides[number] for number in missing], initial_job_idx=0)
         return get_method(self.finish)(plans, configs)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        config = self.context.config_loader.load_sweep_config(self.composed, list(overrides))
         with_hydra = OmegaConf.to_container(config, resolve=False)
         assert isinstance(with_hydra, dict)
         with_hydra.pop("hydra", None)

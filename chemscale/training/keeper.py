@@ -98,6 +98,7 @@ class Keeper(pl.Callback):
     # --- the run ---
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.flag.install()
         self._module = module
         self._module.step_nats = [torch.tensor(nats, device=module.device) for nats in self._unlogged_nats]
         self.progress.start(trainer.global_step)

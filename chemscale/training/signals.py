@@ -22,8 +22,14 @@ class StopFlag:
 
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+            self.install()
         return self
+
+    def install(self) -> None:
+        """Take the signals (again): Lightning puts its own handlers in place when a fit begins."""
+        for number in self._previous:
+            signal.signal(number, self._handle)
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():

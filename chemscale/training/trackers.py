@@ -87,7 +87,7 @@ class Wandb:
             self._run.define_metric(f"{kind}/*", step_metric="tokens")
 
     def log(self, row: dict[str, Any]) -> None:
-        shared = {key: row[key] for key in ("step", "tokens") if key in row}
+        shared: dict[str, Any] = {key: row[key] for key in ("step", "tokens") if key in row}
         own = {f"{row['kind']}/{key}": value for key, value in row.items() if key not in (*shared, "kind")}
         self._run.log({**shared, **own})
 

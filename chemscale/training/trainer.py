@@ -20,12 +20,18 @@ log = logging.getLogger(__name__)
 class RunSettings(Protocol):
     """What of a point the trainer needs."""
 
-    config: dict[str, Any]
-    directory: Path
-    identity: str
-    name: str
-    steps: int
-    precision: str
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
 
 
 def set_threads(threads: int | None) -> None:

@@ -166,12 +166,12 @@ class _Pad(torch.autograd.Function):
     """Flat tokens to the rectangles. Each token has exactly one slot, so the gradient is a gather too."""
 
     @staticmethod
-    def forward(ctx, flat: Tensor, documents: Documents) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx, flat: Tensor, documents: Documents) -> tuple[Tensor, ...]:
         ctx.documents = documents
         return tuple(flat.index_select(0, group.rows) for group in documents.groups)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor):  # type: ignore[override]
+    def backward(ctx, *grads: Tensor):
         # Empty slots name token 0 but are not it: `inverse` never points at them, so nothing leaks.
         return torch.cat(grads).index_select(0, ctx.documents.inverse), None
 
@@ -180,12 +180,12 @@ class _Unpad(torch.autograd.Function):
     """The rectangles of all groups back to flat tokens; the inverse of ``_Pad``."""
 
     @staticmethod
-    def forward(ctx, documents: Documents, *rectangles: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, documents: Documents, *rectangles: Tensor) -> Tensor:
         ctx.documents = documents
         return torch.cat(rectangles).index_select(0, documents.inverse)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx, grad: Tensor):
         grads = []
         for group in ctx.documents.groups:
             part = grad.index_select(0, group.rows)

@@ -1,0 +1,90 @@
+"""Laws recover what made the points, and say how little a few points know."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from chemscale.laws import FitError, fit_power_law
+
+SIZES = np.geomspace(1e4, 1e8, 7)
+
+
+def noisy(y, seed, sigma=0.01):
+    return y * np.exp(sigma * np.random.default_rng(seed).normal(size=len(y)))
+
+
+def test_noise_free_points_give_their_power_law():
+    fit = fit_power_law(SIZES, 3.0 * SIZES**-0.17, bootstrap=10)
+    assert fit.values == pytest.approx({"alpha": 3.0, "beta": 0.17}, rel=1e-9)
+    assert fit.held_out_error == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("alpha", "beta", "floor"), [(30, 0.4, 1.0), (5, 0.17, 0.5), (2000, 0.7, 0.9)])
+def test_noise_free_points_give_their_law_with_a_floor(alpha, beta, floor):
+    fit = fit_power_law(SIZES, floor + alpha * SIZES**-beta, offset=True, bootstrap=10)
+    assert fit.values == pytest.approx({"alpha": alpha, "beta": beta, "floor": floor}, rel=1e-5)
+    assert fit.converged
+
+
+@pytest.mark.parametrize("offset", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_interval_of_the_exponent_holds_the_truth_as_often_as_it_says(offset):
+    truth = (0.8 if offset else 0.0) + 20 * SIZES**-0.25
+    hits = 0
+    for seed in range(100):
+        low, high = fit_power_law(SIZES, noisy(truth, seed), offset=offset, bootstrap=10).intervals["beta"]
+        hits += (low is None or low <= 0.25) and (high is None or high >= 0.25)
+    assert 88 <= hits <= 99
+
+
+def test_a_bend_is_noticed_in_a_straight_fit():
+    fit = fit_power_law(SIZES[:6], 1.0 + 30 * SIZES[:6] ** -0.4, bootstrap=10)
+    bent = fit_power_law(SIZES, 1.0 + 30 * SIZES**-0.4, offset=True, bootstrap=10)
+    assert fit.objective > 100 * bent.objective
+    assert abs(fit.held_out_error) > abs(bent.held_out_error)
+
+
+def test_a_floor_that_the_points_do_not_show_is_called_so():
+    fit = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 1), offset=True, bootstrap=200)
+    assert any("do not show a floor" in note for note in fit.notes)
+
+
+def test_few_points_have_wide_intervals_and_say_so():
+    few = fit_power_law(SIZES[:3], noisy(3.0 * SIZES[:3] ** -0.17, 0), bootstrap=50)
+    assert any("1 degree of freedom" in note for note in few.notes)
+    many = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50)
+    width = lambda fit: fit.intervals["beta"][1] - fit.intervals["beta"][0]  # noqa: E731
+    assert width(few) > 3 * width(many)
+
+
+@pytest.mark.parametrize(("n", "offset", "words"), [(2, False, "two points"), (4, True, "three parameters")])
+def test_too_few_sizes_are_refused_in_words(n, offset, words):
+    with pytest.raises(FitError, match=words):
+        fit_power_law(SIZES[:n], 3.0 * SIZES[:n] ** -0.1, offset=offset)
+
+
+def test_seeds_of_one_size_do_not_count_as_sizes():
+    with pytest.raises(FitError, match="2 distinct sizes"):
+        fit_power_law(np.repeat([1e4, 1e5], 5), np.ones(10))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
+def test_losses_that_have_no_logarithm_are_refused(bad):
+    with pytest.raises(FitError, match="positive and finite"):
+        fit_power_law(SIZES, np.r_[np.ones(6), bad])
+
+
+def test_the_band_holds_the_law_and_widens_outside_the_points():
+    fit = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=200)
+    low, high = fit.band(np.array([1e6, 1e12]))
+    assert (low < fit.predict([1e6, 1e12])).all()
+    assert (fit.predict([1e6, 1e12]) < high).all()
+    assert high[1] / low[1] > high[0] / low[0]
+
+
+def test_laws_need_no_torch():
+    code = (
+        "import sys, chemscale.laws, chemscale.laws.report; assert not {'torch', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

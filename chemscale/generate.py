@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,8 @@ def load(run: Path, device: str):
     import torch
 
     from chemscale.models.chemgpt_hf import load_pretrained
-    from chemscale.molecules.tokenizer import SelfiesTokenizer
+    from chemscale.molecules.published_tokenizers import ChemGPTTokenizer
+    from chemscale.molecules.tokenizer import SelfiesTokenizer, TokenizerError
 
     folder = run / "model" if (run / "model").is_dir() else run
     if (run / "record.json").exists() and folder == run:
@@ -74,7 +76,15 @@ def load(run: Path, device: str):
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_pretrained(folder).to(device).eval(), SelfiesTokenizer.load(folder)
+    model = load_pretrained(folder).to(device).eval()
+    try:
+        tokenizer: SelfiesTokenizer | ChemGPTTokenizer = SelfiesTokenizer.load(folder)
+    except TokenizerError:
+        tokenizer = ChemGPTTokenizer.load(folder)
+    # The published models name a begin and an end outside their vocabulary: the tokenizer knows better.
+    ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    model.config = replace(model.config, **ids)
+    return model, tokenizer
 
 
 def main() -> None:

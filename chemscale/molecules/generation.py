@@ -6,10 +6,19 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from rdkit import Chem, rdBase
 
-from chemscale.molecules.tokenizer import SelfiesTokenizer
+
+class Decoder(Protocol):
+    """What of a tokenizer is needed: ours and the published ones both have it."""
+
+    eos_id: int
+
+    def decode(self, ids: Iterable[int]) -> str: ...
+
+    def to_smiles(self, ids: Iterable[int]) -> str: ...
 
 
 @dataclass
@@ -26,7 +35,7 @@ class Drawn:
 class Sample:
     """Generated molecules and their counts."""
 
-    tokenizer: SelfiesTokenizer
+    tokenizer: Decoder
     molecules: list[Drawn] = field(default_factory=list)
 
     def add(self, sequences: Iterable[list[int]]) -> None:

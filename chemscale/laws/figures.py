@@ -102,14 +102,23 @@ def _legend(fit: Fit) -> str:
 
 
 def _plain_ticks(ax) -> None:
-    """Losses span less than a decade: label minor ticks as plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    """Few labels that do not touch: 1, 2, 5 along the sizes, plain numbers along a loss of under a decade."""
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, StrMethodFormatter
 
+    low, high = ax.get_xlim()
+    if high / low < 1e3:
+        ax.xaxis.set_major_locator(LogLocator(base=10, subs=[1, 2, 5]))
+        ax.xaxis.set_major_formatter(
+            LogFormatterSciNotation(base=10, labelOnlyBase=False, minor_thresholds=(9, 9))
+        )
+    ax.xaxis.set_minor_formatter(NullFormatter())
     low, high = ax.get_ylim()
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if high / low < 12:
-        steps = np.arange(1, 10, 0.1 if high / low < 1.6 else 0.5 if high / low < 4 else 1)
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps.tolist()))
+        step = next(
+            s for ratio, s in ((1.2, 0.05), (1.6, 0.1), (2.5, 0.2), (4, 0.5), (12, 1)) if high / low < ratio
+        )
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=np.arange(1, 10, step).tolist()))
         ax.yaxis.set_minor_locator(LogLocator(base=10, subs=[]))
     ax.yaxis.set_minor_formatter(NullFormatter())
 

@@ -199,6 +199,15 @@ def _objective(form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray) -> f
     return float(np.sum((np.log(y) - np.log(form.value(x, theta))) ** 2))
 
 
+def floor_significance(power: Fit, offset: Fit) -> float:
+    """p of an F test that the floor's improvement over the power law is chance (the forms are nested)."""
+    freedom = len(offset.x) - len(offset.theta)
+    if offset.objective <= 0:
+        return 0.0
+    gain = max(0.0, power.objective - offset.objective) / (offset.objective / freedom)
+    return float(stats.f.sf(gain, 1, freedom))
+
+
 # --- uncertainty ---
 
 
@@ -270,26 +279,23 @@ def _best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:
     if form.name == "power":
         return float(np.sum((log_y + beta * log_x - np.mean(log_y + beta * log_x)) ** 2))
     power = (x / np.exp(log_x.mean())) ** -beta
-
-    def at(floor: float) -> float:
-        """α is found by a Gauss–Newton line search in log α."""
-        log_alpha = float(np.mean(np.log(y - floor) - np.log(power))) if floor < y.min() else 0.0
-        for _ in range(60):
-            value = floor + math.exp(log_alpha) * power
-            slope = math.exp(log_alpha) * power / value
-            step = float(np.sum(slope * (log_y - np.log(value))) / np.sum(slope**2))
-            log_alpha += max(-2.0, min(2.0, step))
-            if abs(step) < 1e-13:
-                break
-        return float(np.sum((log_y - np.log(floor + math.exp(log_alpha) * power)) ** 2))
-
     top = float(y.min()) * (1 - 1e-9)
-    grid = np.concatenate([np.linspace(0, 0.9 * top, 19), top * (1 - np.geomspace(0.1, 1e-6, 16))])
-    values = [at(float(floor)) for floor in grid]
-    i = int(np.argmin(values))
-    low, high = float(grid[max(0, i - 1)]), float(grid[min(len(grid) - 1, i + 1)])
-    refined = optimize.minimize_scalar(at, bounds=(low, high), method="bounded", options={"xatol": 1e-12})
-    return min(float(refined.fun), values[i])
+
+    def residual(theta: np.ndarray) -> np.ndarray:
+        return np.log(theta[1] + np.exp(theta[0]) * power) - log_y
+
+    def jacobian(theta: np.ndarray) -> np.ndarray:
+        scaled = np.exp(theta[0]) * power
+        return np.stack([scaled, np.ones_like(power)], axis=1) / (theta[1] + scaled)[:, None]
+
+    best = math.inf
+    for share in (0.02, 0.5, 0.8, 0.93, 0.98):
+        start = [float(np.mean(np.log(y - share * top) - np.log(power))), share * top]
+        found = optimize.least_squares(
+            residual, start, jac=jacobian, bounds=([-np.inf, 0.0], [np.inf, top]), x_scale="jac", xtol=1e-12
+        )
+        best = min(best, float(2 * found.cost))
+    return best
 
 
 def _aicc(objective: float, n: int, parameters: int) -> float:
@@ -331,15 +337,12 @@ def _notes(fit: Fit, freedom: int) -> list[str]:
         notes.append("The interval of β includes 0: no dependence on size is shown.")
     if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
         notes.append("The interval of L∞ reaches 0: these points do not show a floor.")
-    signs = np.sign(fit.residuals[np.argsort(fit.x)])
-    if (
-        fit.form.name == "power"
-        and len(signs) >= 4
-        and signs[0] == signs[-1]
-        and (signs[1:-1] == -signs[0]).all()
-    ):
-        bend = "flattens" if signs[0] > 0 else "steepens"
-        notes.append(
-            f"The residuals bend: the loss {bend} with size, a straight power law does not describe it."
-        )
+    ordered = fit.residuals[np.argsort(fit.x)]
+    if fit.form.name == "power" and len(ordered) >= 4 and np.sign(ordered[0]) == np.sign(ordered[-1]):
+        middle = float(ordered[1:-1].mean())
+        if middle * ordered[0] < 0 and abs(middle) > 1e-9:
+            bend = "flattens" if ordered[0] > 0 else "steepens"
+            notes.append(
+                f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
+            )
     return notes

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.laws import figures
-from chemscale.laws.fitting import LEVEL, Fit
+from chemscale.laws.fitting import LEVEL, Fit, floor_significance
 from chemscale.laws.points import LawPoints
 
 SCHEMA_VERSION = 1
@@ -40,11 +40,11 @@ class Report:
 
     @property
     def chosen(self) -> Fit | None:
-        """The form that the points support: the lower AICc, the plainer one where that does not decide."""
-        if not self.fits:
-            return None
-        best = min(self.fits, key=lambda fit: fit.aicc)
-        return best if best.aicc < self.fits[0].aicc - 2 else self.fits[0]
+        """The law with a floor if an F test at 5 % says that the points show one, else the plainer form."""
+        forms = {fit.form.name: fit for fit in self.fits}
+        if {"power", "offset"} <= set(forms) and floor_significance(forms["power"], forms["offset"]) < 0.05:
+            return forms["offset"]
+        return self.fits[0] if self.fits else None
 
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""
@@ -101,7 +101,8 @@ class Report:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        law = figures.law_figure(self.points, self.fits, self.axis, self.unit)
+        ordered = sorted(self.fits, key=lambda fit: fit is not self.chosen)
+        law = figures.law_figure(self.points, ordered, self.axis, self.unit)
         figures.save(law, out / f"loss_vs_{self.axis}")
         images = [("Loss against size", figures.inline_svg(law))]
         figures.close(law)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError, fit_power_law
+from chemscale.laws.fitting import floor_significance
 
 SIZES = np.geomspace(1e4, 1e8, 7)
 
@@ -81,6 +82,23 @@ def test_the_band_holds_the_law_and_widens_outside_the_points():
     assert (low < fit.predict([1e6, 1e12])).all()
     assert (fit.predict([1e6, 1e12]) < high).all()
     assert high[1] / low[1] > high[0] / low[0]
+
+
+def test_a_floor_is_supported_where_there_is_one_and_only_there():
+    for truth, expected in ((1.0 + 30 * SIZES**-0.4, True), (3.0 * SIZES**-0.17, False)):
+        y = noisy(truth, 0, sigma=0.002)
+        power, offset = (fit_power_law(SIZES, y, offset=o, bootstrap=10) for o in (False, True))
+        assert (floor_significance(power, offset) < 0.05) is expected
+        assert any("bend" in note for note in power.notes) is expected
+
+
+def test_the_profile_of_a_floor_fit_reaches_the_f_threshold_on_both_sides():
+    x = np.array([24576, 55296, 98304, 221184, 393216])
+    y = np.array([1.3598, 1.2400, 1.1859, 1.1341, 1.0994])
+    low, high = fit_power_law(x, y, offset=True, bootstrap=10).intervals["beta"]
+    # The sum of squares with β held at 0.2, 0.4, 0.6 and 0.9 lies outside, inside, inside and outside.
+    assert 0.2 < low < 0.4
+    assert 0.6 < high < 0.9
 
 
 def test_laws_need_no_torch():

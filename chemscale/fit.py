@@ -94,6 +94,7 @@ def fit_runs(
     found = [(d, r) for d, r in find_records(directory) if only is None or r.identity in only]
     if not found:
         raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
+    found.sort(key=lambda pair: (pair[1].parameters.matrices, pair[1].seed, pair[1].identity))
     points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
     hashes = sorted({r.data_hash for _, r in found})

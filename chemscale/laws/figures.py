@@ -50,9 +50,8 @@ def law_figure(points: LawPoints, fits: list[Fit], axis: str, unit: str):
             if number == 0:
                 upper.fill_between(grid, *fit.band(grid), color=color, alpha=0.15, lw=0, label="95 % band")
             upper.plot(grid, fit.predict(grid), dash, color=color, lw=1.8, label=_legend(fit))
-            lower.plot(
-                fit.x, 100 * (np.exp(fit.residuals) - 1), "o-" if number == 0 else "s--", color=color, ms=4
-            )
+            residuals = 100 * (np.exp(fit.residuals) - 1)
+            lower.plot(fit.x, residuals, dash, color=color, marker="o", ms=4)
     upper.set(xscale="log", yscale="log", ylabel=UNITS.get(unit, unit))
     lower.set(xscale="log", xlabel=AXES.get(axis, axis), ylabel="residual (%)")
     lower.axhline(0, color="0.6", lw=0.8, zorder=0)
@@ -103,7 +102,13 @@ def _legend(fit: Fit) -> str:
 
 def _plain_ticks(ax) -> None:
     """Few labels that do not touch: 1, 2, 5 along the sizes, plain numbers along a loss of under a decade."""
-    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import (
+        FixedLocator,
+        LogFormatterSciNotation,
+        LogLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
 
     low, high = ax.get_xlim()
     if high / low < 1e3:
@@ -115,12 +120,16 @@ def _plain_ticks(ax) -> None:
     low, high = ax.get_ylim()
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if high / low < 12:
-        step = next(
-            s for ratio, s in ((1.2, 0.05), (1.6, 0.1), (2.5, 0.2), (4, 0.5), (12, 1)) if high / low < ratio
-        )
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=np.arange(1, 10, step).tolist()))
-        ax.yaxis.set_minor_locator(LogLocator(base=10, subs=[]))
+        step = _round_step((high - low) / 5)
+        ax.yaxis.set_major_locator(FixedLocator(np.arange(np.ceil(low / step), high / step) * step))
+        ax.yaxis.set_minor_locator(FixedLocator([]))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _round_step(step: float) -> float:
+    """The nearest of 1, 2, 5 times a power of ten."""
+    scale = 10.0 ** np.floor(np.log10(step))
+    return scale * min((1, 2, 5, 10), key=lambda m: abs(np.log(m * scale / step)))
 
 
 def _pyplot():

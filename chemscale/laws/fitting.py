@@ -338,11 +338,19 @@ def _notes(fit: Fit, freedom: int) -> list[str]:
     if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
         notes.append("The interval of L∞ reaches 0: these points do not show a floor.")
     ordered = fit.residuals[np.argsort(fit.x)]
-    if fit.form.name == "power" and len(ordered) >= 4 and np.sign(ordered[0]) == np.sign(ordered[-1]):
-        middle = float(ordered[1:-1].mean())
-        if middle * ordered[0] < 0 and abs(middle) > 1e-9:
-            bend = "flattens" if ordered[0] > 0 else "steepens"
-            notes.append(
-                f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
-            )
+    if fit.form.name == "power" and _bends(ordered):
+        bend = "flattens" if ordered[0] > 0 else "steepens"
+        notes.append(
+            f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
+        )
     return notes
+
+
+def _bends(ordered: np.ndarray) -> bool:
+    """Whether both ends lie on one side of the line and all between them on the other (or near it)."""
+    if len(ordered) < 4 or np.abs(ordered).max() < 1e-9:
+        return False
+    side = np.sign(ordered[0])
+    middle = side * ordered[1:-1]
+    near = 0.2 * float(np.abs(ordered).max())
+    return bool(side * ordered[-1] > 0 and middle.mean() < 0 and middle.max() <= near)

@@ -145,7 +145,8 @@ class Report:
 def interval_text(fit: Fit, name: str) -> str:
     """``0.123 [0.101, 0.145]``; a side that the data do not bound is ∞."""
     low, high = fit.intervals[name]
-    left = "−∞" if low is None else f"{low:.4g}"
+    # A floor at its bound comes out as 1e-30.
+    left = "−∞" if low is None else f"{0.0 if abs(low) < 1e-12 else low:.4g}"
     right = "∞" if high is None else f"{high:.4g}"
     return f"{fit.values[name]:.4g} [{left}, {right}]"
 

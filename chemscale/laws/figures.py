@@ -121,7 +121,9 @@ def _plain_ticks(ax) -> None:
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if high / low < 12:
         step = _round_step((high - low) / 5)
-        ax.yaxis.set_major_locator(FixedLocator(np.arange(np.ceil(low / step), high / step) * step))
+        ax.yaxis.set_major_locator(
+            FixedLocator((np.arange(np.ceil(low / step), high / step) * step).tolist())
+        )
         ax.yaxis.set_minor_locator(FixedLocator([]))
     ax.yaxis.set_minor_formatter(NullFormatter())
 

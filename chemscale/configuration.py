@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,9 +19,7 @@ from chemscale.tasks.optimisation import AdamW, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.keeper import Cadence
 
-log = logging.getLogger(__name__)
-
-PRECISIONS = {"32": "32-true", "bf16-mixed": "bf16-mixed", "16-mixed": "16-mixed"}
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
 class ConfigurationError(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from chemscale.records import RECORD_NAME, RunRecord, State
 from chemscale.sweeps.points import PointPlan, SweepError, expand
-
-log = logging.getLogger(__name__)
 
 
 class PointSweeper(Sweeper):

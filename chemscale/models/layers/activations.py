@@ -1,0 +1,64 @@
+"""Activations that force training needs: smooth to every order."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ShiftedSoftplus(nn.Module):
+    """ln(½eˣ + ½): softplus through the origin (SchNet)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softplus(x) - math.log(2.0)
+
+
+class Swish(nn.Module):
+    """αx·sigmoid(βx) with α and β trainable for each feature (SpookyNet, Eq. 3)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(width))
+        self.beta = nn.Parameter(torch.full((width,), 1.702))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.alpha * x * torch.sigmoid(self.beta * x)
+
+
+def inverse_softplus(value: float) -> float:
+    """The x with softplus(x) = value."""
+    return value + math.log(-math.expm1(-value))
+
+
+def mlp(widths: list[int], activation: type[nn.Module] = nn.SiLU, *, bias: bool = True) -> nn.Sequential:
+    """Linear layers with an activation between them and none at the end."""
+    layers: list[nn.Module] = []
+    for index, (a, b) in enumerate(pairwise(widths)):
+        if index:
+            layers.append(activation())
+        layers.append(nn.Linear(a, b, bias=bias))
+    return nn.Sequential(*layers)
+
+
+SILU_SECOND_MOMENT = 1.6790
+"""1/√E[silu(x)²] for standard normal x: keeps the scale of a signal through a SiLU, as e3nn normalises."""
+
+
+class ScaledMLP(nn.Module):
+    """A bias-free MLP whose signal starts with unit variance, SiLU between layers (NequIP, Allegro, MACE)."""
+
+    def __init__(self, widths: list[int]):
+        super().__init__()
+        self.weights = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in pairwise(widths)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = len(self.weights) - 1
+        for index, weight in enumerate(self.weights):
+            x = x @ (weight * (weight.shape[0] ** -0.5))
+            if index < last:
+                x = F.silu(x) * SILU_SECOND_MOMENT
+        return x

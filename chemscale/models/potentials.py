@@ -1,0 +1,157 @@
+"""The family of potentials: configuration by name, construction, parameter counts, files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from chemscale.models.allegro import AllegroConfig
+from chemscale.models.mace import MACEConfig
+from chemscale.models.nequip import NequIPConfig
+from chemscale.models.painn import PaiNNConfig
+from chemscale.models.potential import Potential
+from chemscale.models.schnet import SchNetConfig
+from chemscale.models.spookynet import SpookyNetConfig
+
+CONFIGS: dict[str, type] = {
+    config.family: config
+    for config in (SchNetConfig, PaiNNConfig, AllegroConfig, SpookyNetConfig, NequIPConfig, MACEConfig)
+}
+FORMAT = "chemscale-potential-1"
+
+
+class PotentialConfig(Protocol):
+    """What every architecture's configuration has."""
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def cutoff(self) -> float: ...
+    def network(self, elements: tuple[int, ...], neighbours: float) -> nn.Module: ...
+
+
+class PotentialError(ValueError):
+    """A potential that cannot be built or read; the message names the key or the file."""
+
+
+def read_config(values: dict[str, Any]) -> PotentialConfig:
+    """A configuration from its mapping, ``family`` included.
+
+    Raises:
+        PotentialError: an unknown family or key, or a number out of range.
+    """
+    values = dict(values)
+    family = values.pop("family", None)
+    if family not in CONFIGS:
+        raise PotentialError(f"model.family={family!r}: choose one of {', '.join(CONFIGS)}.")
+    known = [field.name for field in fields(CONFIGS[family])]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise PotentialError(f"model.{unknown[0]}: {family} has no such key; it has {', '.join(known)}.")
+    for key in ("width", "layers", "cutoff", "radial"):
+        if key in values and not values[key] > 0:
+            raise PotentialError(f"model.{key}={values[key]}: must be above 0.")
+    return CONFIGS[family](**values)
+
+
+def build(
+    config: PotentialConfig,
+    elements: tuple[int, ...],
+    *,
+    references: tuple[float, ...] | None = None,
+    scale: float = 1.0,
+    neighbours: float = 12.0,
+    dtype: torch.dtype | None = None,
+) -> Potential:
+    """A potential with fresh weights.
+
+    Args:
+        elements: atomic numbers, in any order.
+        references: eV of an atom of each element, in the order of `elements`; 0 if not given.
+        scale: eV per unit of the network's output.
+        neighbours: mean number of neighbours of an atom, which some architectures divide by.
+        dtype: precision of weights and constants; PyTorch's default if None.
+    """
+    references = references or (0.0,) * len(elements)
+    ordered = sorted(zip(elements, references, strict=True))
+    known = tuple(z for z, _ in ordered)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype or default)
+    try:
+        network = config.network(known, neighbours)
+    finally:
+        torch.set_default_dtype(default)
+    potential = Potential(network, known, tuple(e for _, e in ordered), scale)
+    potential.header = {
+        "format": FORMAT,
+        "model": {"family": config.family, **asdict(config)},  # type: ignore[call-overload]
+        "elements": list(known),
+        "neighbours": neighbours,
+    }
+    return potential
+
+
+def parameter_counts(potential: nn.Module) -> dict[str, int]:
+    """Trainable numbers under the conventions of ``records.Parameters``, and layers × width."""
+    network: Any = potential.network
+    trainable = {id(p): p for p in network.parameters() if p.requires_grad}
+    tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    in_layers = {id(p) for p in network.layers.parameters()}
+    config = network.config
+    return {
+        "all": sum(p.numel() for p in trainable.values()),
+        "non_embedding": sum(p.numel() for key, p in trainable.items() if key not in tables),
+        "blocks": sum(p.numel() for key, p in trainable.items() if key in in_layers),
+        "matrices": sum(p.numel() for key, p in trainable.items() if key not in tables and p.dim() > 1),
+        "capacity": config.layers * config.width,
+    }
+
+
+def save_potential(potential: Potential, directory: Path, extra: dict[str, Any] | None = None) -> None:
+    """``config.json`` and ``model.safetensors`` in `directory`; `extra` goes into the configuration."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in potential.state_dict().items()}, directory / "model.safetensors")
+    header = {**potential.header, **(extra or {})}
+    (directory / "config.json").write_text(json.dumps(header, indent=1, default=str))
+
+
+def load_potential(directory: Path, *, dtype: torch.dtype | None = None) -> Potential:
+    """A potential that was saved, in evaluation mode; no code is unpickled.
+
+    Args:
+        dtype: precision of the network; as saved if None.
+
+    Raises:
+        PotentialError: the folder holds no potential, or one of another format.
+    """
+    directory = Path(directory)
+    try:
+        header = json.loads((directory / "config.json").read_text())
+        tensors = load_file(directory / "model.safetensors")
+    except FileNotFoundError as error:
+        raise PotentialError(
+            f"{error.filename or directory}: no potential there. Give a run's model folder."
+        ) from None
+    if header.get("format") != FORMAT:
+        raise PotentialError(
+            f"{directory}/config.json: format {header.get('format')!r}, expected {FORMAT!r}."
+        )
+    config = read_config(header["model"])
+    saved = next(v.dtype for k, v in tensors.items() if k.startswith("network.") and v.is_floating_point())
+    potential = build(
+        config, tuple(header["elements"]), neighbours=header["neighbours"], dtype=dtype or saved
+    )
+    potential.header = header
+    potential.load_state_dict(tensors)
+    return potential.eval()

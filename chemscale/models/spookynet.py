@@ -1,0 +1,215 @@
+"""SpookyNet: charge, spin and nonlocal effects (Unke et al., Nature Communications 2021)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from chemscale.models.atom_graph import AtomGraph, sum_by
+from chemscale.models.layers.activations import Swish
+from chemscale.models.layers.electrons import DESCRIPTORS, descriptors
+from chemscale.models.layers.equivariant import SphericalHarmonics
+from chemscale.models.layers.physics import ZBL, conserve_charge, electrostatics
+from chemscale.models.layers.radial import BernsteinBasis, bump_cutoff
+
+
+@dataclass(frozen=True)
+class SpookyNetConfig:
+    """Shape of a SpookyNet; capacity is layers × width as in Frey et al. 2023.
+
+    `nonlocal_attention` couples all atoms of a structure, `zbl` adds the repulsion of nuclei,
+    `electrostatics` the interaction of learned partial charges (molecules only).
+    """
+
+    family: ClassVar[str] = "spookynet"
+    width: int = 64
+    layers: int = 3
+    cutoff: float = 5.2917721
+    radial: int = 16
+    nonlocal_attention: bool = True
+    zbl: bool = False
+    electrostatics: bool = False
+
+    def network(self, elements: tuple[int, ...], neighbours: float) -> SpookyNet:
+        return SpookyNet(self, elements)
+
+
+class SpookyNet(nn.Module):
+    """Atoms that know of their element, of the total charge and spin, and of each other near and far.
+
+    N atoms, E edges, F features, K radial functions.
+    """
+
+    electrons: Tensor
+
+    def __init__(self, config: SpookyNetConfig, elements: tuple[int, ...]):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.register_buffer("electrons", descriptors(elements), persistent=False)
+        self.embedding = nn.Embedding(len(elements), width)
+        self.from_electrons = nn.Linear(DESCRIPTORS, width, bias=False)
+        self.charge = ElectronicEmbedding(width, signed=True)
+        self.spin = ElectronicEmbedding(width, signed=False)
+        self.basis = BernsteinBasis(config.radial)
+        self.harmonics = SphericalHarmonics(2)
+        self.layers = nn.ModuleList([Module(config) for _ in range(config.layers)])
+        self.readout = nn.Linear(width, 1, bias=False)
+        self.repulsion = ZBL(config.cutoff) if config.zbl else None
+        self.partial_charges = nn.Linear(width, 1) if config.electrostatics else None
+
+    def forward(self, graph: AtomGraph) -> Tensor | tuple[Tensor, Tensor]:
+        """(N,) energies in units of the potential's scale; beside them (N,) eV of the physical terms."""
+        x = self.embedding(graph.types) + self.from_electrons(self.electrons[graph.types])  # (N, F)
+        x = x + self.charge(x, graph.charge, graph) + self.spin(x, graph.spin, graph)
+        cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]
+        radial = self.basis(graph.distances) * cutoff  # (E, K)
+        harmonics = self.harmonics(graph.vectors)[:, 1:]  # (E, 8): p, then d
+        pairs = attention_pairs(graph) if self.config.nonlocal_attention else None
+        features = torch.zeros_like(x)
+        for layer in self.layers:
+            x, out = layer(x, radial, harmonics, pairs, graph)
+            features = features + out
+        energies = self.readout(features)[:, 0]
+        physical = None
+        if self.repulsion is not None:
+            physical = self.repulsion(graph)
+        if self.partial_charges is not None:
+            charges = conserve_charge(self.partial_charges(features)[:, 0], graph)
+            term = electrostatics(charges, graph, self.config.cutoff)
+            physical = term if physical is None else physical + term
+        return energies if physical is None else (energies, physical)
+
+
+class Residual(nn.Module):
+    """x + W₂σ(W₁σ(x) + b₁) + b₂, the second product 0 at the start (Eq. 4)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.before, self.between = Swish(width), Swish(width)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.between(self.first(self.before(x))))
+
+
+def residual_mlp(width: int) -> nn.Sequential:
+    """Residual block, activation, linear layer (Eq. 5)."""
+    return nn.Sequential(Residual(width), Swish(width), nn.Linear(width, width))
+
+
+class ElectronicEmbedding(nn.Module):
+    """Spreads a total charge or spin over atoms by attention (Eqs. 9 and 10); exactly 0 for 0.
+
+    Args:
+        signed: two keys and values, one for each sign.
+    """
+
+    def __init__(self, width: int, *, signed: bool):
+        super().__init__()
+        kinds = 2 if signed else 1
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(kinds, width, bias=False)
+        self.value = nn.Linear(kinds, width, bias=False)
+        self.first = nn.Linear(width, width, bias=False)
+        self.second = nn.Linear(width, width, bias=False)
+        self.before, self.between, self.after = Swish(width), Swish(width), Swish(width)
+        self.last = nn.Linear(width, width, bias=False)
+        self.signed = signed
+
+    def forward(self, x: Tensor, total: Tensor, graph: AtomGraph) -> Tensor:
+        parts = [total.clamp(min=0), (-total).clamp(min=0)] if self.signed else [total]
+        psi = torch.stack(parts, 1)  # (B, kinds)
+        key = self.key(psi / psi.amax(1, keepdim=True).clamp(min=1.0))
+        logits = (self.query(x) * key[graph.batch]).sum(1) / math.sqrt(x.shape[1])
+        weight = nn.functional.softplus(logits)
+        share = weight / sum_by(weight, graph.batch, graph.structures)[graph.batch]
+        v = share[:, None] * self.value(psi)[graph.batch]
+        v = v + self.second(self.between(self.first(self.before(v))))
+        return self.last(self.after(v))
+
+
+class Module(nn.Module):
+    """An interaction module (Fig. 2c): local and nonlocal parts between residual blocks."""
+
+    def __init__(self, config: SpookyNetConfig):
+        super().__init__()
+        width = config.width
+        self.before, self.after = Residual(width), Residual(width)
+        self.local = LocalInteraction(config)
+        self.far = NonlocalInteraction(width) if config.nonlocal_attention else None
+        self.out = residual_mlp(width)
+
+    def forward(
+        self, x: Tensor, radial: Tensor, harmonics: Tensor, pairs: Tensor | None, graph: AtomGraph
+    ) -> tuple[Tensor, Tensor]:
+        x = self.before(x)
+        update = self.local(x, radial, harmonics, graph)
+        if self.far is not None and pairs is not None:
+            update = update + self.far(x, pairs, graph)
+        x = self.after(x + update)
+        return x, self.out(x)
+
+
+class LocalInteraction(nn.Module):
+    """Messages of s, p and d kind; p and d enter through invariant products (Eqs. 6 to 8)."""
+
+    def __init__(self, config: SpookyNetConfig):
+        super().__init__()
+        width = config.width
+        self.centre = residual_mlp(width)
+        self.neighbours = nn.ModuleList([residual_mlp(width) for _ in "spd"])
+        self.filters = nn.ModuleList([nn.Linear(config.radial, width, bias=False) for _ in "spd"])
+        self.projections = nn.ModuleList([nn.Linear(width, 2 * width, bias=False) for _ in "pd"])
+        self.output = residual_mlp(width)
+
+    def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
+        s, p, d = (
+            graph.to_edges(mix(x)) * weigh(radial)
+            for mix, weigh in zip(self.neighbours, self.filters, strict=True)
+        )  # (E, F) each
+        total = self.centre(x) + graph.sum_over_neighbours(s)
+        p_atoms = graph.sum_over_neighbours(harmonics[:, :3, None] * p[:, None, :])  # (N, 3, F)
+        d_atoms = graph.sum_over_neighbours(harmonics[:, 3:, None] * d[:, None, :])  # (N, 5, F)
+        for atoms, project in zip((p_atoms, d_atoms), self.projections, strict=True):
+            left, right = project(atoms).chunk(2, dim=-1)
+            total = total + (left * right).sum(1)
+        return self.output(total)
+
+
+def attention_pairs(graph: AtomGraph) -> Tensor:
+    """(B, n, n) whether two slots of a structure hold atoms, n atoms in the largest one."""
+    sizes = graph.ptr[1:] - graph.ptr[:-1]
+    real = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
+    return real[:, :, None] & real[:, None, :]
+
+
+class NonlocalInteraction(nn.Module):
+    """Attention over all atoms of a structure (Eq. 8), exact where the paper approximates it.
+
+    Written out, because the fused kernels have no second derivative.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.query, self.key, self.value = (residual_mlp(width) for _ in range(3))
+
+    def forward(self, x: Tensor, pairs: Tensor, graph: AtomGraph) -> Tensor:
+        slots = (
+            graph.batch * pairs.shape[1] + torch.arange(graph.atoms, device=x.device) - graph.ptr[graph.batch]
+        )
+        query, key, value = (self._padded(mix(x), slots, pairs) for mix in (self.query, self.key, self.value))
+        logits = query @ key.transpose(1, 2) / math.sqrt(x.shape[1])  # (B, n, n)
+        weights = torch.softmax(logits.masked_fill(~pairs, -1e9), -1)
+        return (weights @ value).flatten(0, 1).index_select(0, slots)
+
+    @staticmethod
+    def _padded(x: Tensor, slots: Tensor, pairs: Tensor) -> Tensor:
+        structures, size = pairs.shape[:2]
+        return x.new_zeros(structures * size, x.shape[1]).index_add(0, slots, x).view(structures, size, -1)

@@ -1,0 +1,108 @@
+"""What every source hands over: frames of one composition, in eV and Å."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class SourceError(ValueError):
+    """A file that cannot be read as asked; the message names the file, the row or key, and the way out."""
+
+
+@dataclass
+class Block:
+    """k frames of the same n atoms in the same order.
+
+    A label that a frame does not have is NaN, never 0. Cells are rows, in Å; a cell of zeros with `pbc` False
+    is a molecule in vacuum.
+
+    Args:
+        name: which molecule or file entry these frames are of: frames of one name are conformers.
+        numbers: (n,) atomic numbers.
+        positions: (k, n, 3) Å.
+        energies: (k,) eV.
+        forces: (k, n, 3) eV/Å, minus the gradient of the energy.
+        rows: (k,) where each frame stood in its source, for error messages and published split indices.
+        charges, spins: (k,) total charge in e, multiplicity 2S+1 (0 where it is not stated).
+        cells: (k, 3, 3) Å, or None for molecules.
+        pbc: (k, 3) periodic directions, or None for molecules.
+
+    Raises:
+        SourceError: shapes do not agree, or atomic numbers lie outside 1 … 118.
+    """
+
+    name: str
+    numbers: np.ndarray
+    positions: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    rows: np.ndarray
+    charges: np.ndarray = None  # type: ignore[assignment]
+    spins: np.ndarray = None  # type: ignore[assignment]
+    cells: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.numbers = np.asarray(self.numbers).astype(np.uint8)
+        self.positions = np.asarray(self.positions, dtype=np.float64)
+        k, n = self.positions.shape[:2]
+        self.energies = np.asarray(self.energies, dtype=np.float64)
+        self.forces = np.asarray(self.forces, dtype=np.float64)
+        self.rows = np.asarray(self.rows, dtype=np.int64)
+        self.charges = np.zeros(k, np.int8) if self.charges is None else np.asarray(self.charges, np.int8)
+        self.spins = np.zeros(k, np.uint8) if self.spins is None else np.asarray(self.spins, np.uint8)
+        expected = {
+            "numbers": (n,),
+            "positions": (k, n, 3),
+            "energies": (k,),
+            "forces": (k, n, 3),
+            "rows": (k,),
+            "charges": (k,),
+            "spins": (k,),
+        }
+        for key, shape in expected.items():
+            if getattr(self, key).shape != shape:
+                raise SourceError(
+                    f"{self.name}: {key} has shape {getattr(self, key).shape}, expected {shape} "
+                    f"({k} frames of {n} atoms)."
+                )
+        if n and not (self.numbers.min() >= 1 and self.numbers.max() <= 118):
+            raise SourceError(
+                f"{self.name}: atomic numbers must lie in 1 … 118, got {self.numbers.tolist()}."
+            )
+        if not np.isfinite(self.positions).all():
+            row = int(self.rows[~np.isfinite(self.positions).all(axis=(1, 2))][0])
+            raise SourceError(f"{self.name}, row {row}: a coordinate is not finite. Remove the frame.")
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+
+def no_forces(positions: np.ndarray) -> np.ndarray:
+    """The force array of frames that have energies only."""
+    return np.full_like(np.asarray(positions, dtype=np.float64), np.nan)
+
+
+class Source(Protocol):
+    """A set of frames on disk.
+
+    `level` is the level of theory as the source states it, `units` what the file holds (for the manifest),
+    `notes` whatever a user should be told about how it was read. `splits` maps "train", "validation" and
+    "test" to rows where the source publishes them.
+    """
+
+    level: str
+    units: str
+    notes: list[str]
+
+    def blocks(self) -> Iterator[Block]:
+        """Every frame, in file order, in bounded memory."""
+        ...
+
+    def splits(self) -> dict[str, np.ndarray] | None:
+        """Published rows of each part, or None."""
+        ...

@@ -1,0 +1,72 @@
+"""Structures to the torch-geometric batch that potentials take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from chemscale.structures.neighbours import neighbour_list
+
+
+@dataclass
+class Structure:
+    """One molecule or crystal in eV and Å; labels that are not known are NaN.
+
+    Args:
+        edges, shifts: its neighbour list, if it is known already.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    energy: float = np.nan
+    forces: np.ndarray | None = None
+    charge: int = 0
+    spin: int = 0
+    cell: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+    edges: np.ndarray | None = field(default=None, repr=False)
+    shifts: np.ndarray | None = field(default=None, repr=False)
+
+    def with_neighbours(self, cutoff: float) -> Structure:
+        """This structure with its neighbour list found."""
+        if self.edges is None:
+            self.edges, self.shifts = neighbour_list(self.positions, cutoff, self.cell, self.pbc)
+        return self
+
+
+def collate(structures: Sequence[Structure]) -> Data:
+    """One graph of all structures, none connected to another; every structure has its neighbours.
+
+    Returns:
+        ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),
+        ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
+        unknown; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3).
+    """
+    sizes = np.array([len(s.numbers) for s in structures])
+    ptr = np.concatenate([[0], np.cumsum(sizes)])
+    edges = [s.edges + start for s, start in zip(structures, ptr[:-1], strict=True)]
+    data = Data(
+        z=torch.from_numpy(np.concatenate([s.numbers for s in structures]).astype(np.int64)),
+        pos=torch.from_numpy(np.concatenate([s.positions for s in structures]).astype(np.float64)),
+        edge_index=torch.from_numpy(np.concatenate(edges, axis=1)),
+        batch=torch.from_numpy(np.repeat(np.arange(len(structures)), sizes)),
+        ptr=torch.from_numpy(ptr),
+        charge=torch.tensor([s.charge for s in structures]),
+        spin=torch.tensor([s.spin for s in structures]),
+        energy=torch.tensor([s.energy for s in structures], dtype=torch.float64),
+        forces=torch.from_numpy(
+            np.concatenate(
+                [np.full((len(s.numbers), 3), np.nan) if s.forces is None else s.forces for s in structures]
+            ).astype(np.float64)
+        ),
+    )
+    if any(s.cell is not None and s.pbc is not None and np.any(s.pbc) for s in structures):
+        cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]
+        data.cell = torch.from_numpy(np.stack(cells).astype(np.float64))
+        shifts = [np.zeros((s.edges.shape[1], 3)) if s.shifts is None else s.shifts for s in structures]  # type: ignore[union-attr]
+        data.edge_shift = torch.from_numpy(np.concatenate(shifts).astype(np.float64))
+    return data

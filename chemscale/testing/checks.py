@@ -1,0 +1,292 @@
+"""What must hold for any interatomic potential, each as one function that raises AssertionError."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chemscale.models.potential import Potential, Prediction
+from chemscale.models.potentials import load_potential, save_potential
+from chemscale.structures.graphs import Structure, collate
+
+ENERGY_TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
+FORCE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-4}
+"""Of values of order one (eV, eV/Å); float32 loses about four digits through a network and its gradient."""
+
+
+def molecule(seed: int = 0, *, atoms: int = 9, elements: Sequence[int] = (1, 6, 8)) -> Structure:
+    """A random molecule whose atoms keep 0.9 Å apart; positions in Å."""
+    random = np.random.default_rng(seed)
+    positions: list[np.ndarray] = [np.zeros(3)]
+    while len(positions) < atoms:
+        candidate = positions[random.integers(len(positions))] + random.normal(size=3)
+        if min(np.linalg.norm(candidate - p) for p in positions) > 0.9:
+            positions.append(candidate)
+    numbers = random.choice(elements, size=atoms)
+    numbers[: len(elements)] = elements
+    return Structure(numbers.astype(np.uint8), np.array(positions))
+
+
+def crystal(seed: int = 0, *, elements: Sequence[int] = (1, 6, 8)) -> Structure:
+    """A skewed cell of four atoms, smaller than the cutoff: atoms see images of each other and themselves."""
+    random = np.random.default_rng(seed)
+    cell = np.array([[3.2, 0.0, 0.0], [0.4, 3.4, 0.0], [-0.3, 0.5, 3.6]])
+    fractional = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]) + random.normal(
+        0, 0.02, (4, 3)
+    )
+    numbers = np.array([elements[i % len(elements)] for i in range(4)], dtype=np.uint8)
+    return Structure(numbers, fractional @ cell, cell=cell, pbc=np.array([True, True, True]))
+
+
+def predict(potential: Potential, structures: Sequence[Structure], **options) -> Prediction:
+    """Energies and forces of a batch, neighbours found anew."""
+    cutoff = potential.network.config.cutoff  # type: ignore[union-attr]
+    fresh = [_copy(s).with_neighbours(cutoff) for s in structures]  # type: ignore[arg-type]
+    return potential(collate(fresh), **options)
+
+
+def _copy(structure: Structure, **changes) -> Structure:
+    keep = {k: getattr(structure, k) for k in ("numbers", "positions", "charge", "spin", "cell", "pbc")}
+    return Structure(**{**keep, **changes})
+
+
+def _moved(structure: Structure, positions: np.ndarray, cell: np.ndarray | None = None) -> Structure:
+    return _copy(structure, positions=positions, cell=structure.cell if cell is None else cell)
+
+
+def rotation(seed: int = 0, *, reflect: bool = False) -> np.ndarray:
+    """A random rotation of O(3), its determinant -1 if `reflect`."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q * (np.linalg.det(q) * (-1.0 if reflect else 1.0))
+
+
+def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    """Within `tolerance` of the largest expected value or of 1, whichever is larger.
+
+    Raises:
+        AssertionError: naming `what`, the largest difference and the tolerance.
+    """
+    assert found.shape == expected.shape, (
+        f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
+    )
+    assert torch.isfinite(found).all(), f"{what}: not finite"
+    if not found.numel():
+        return
+    difference = float((found - expected).detach().abs().max())
+    allowed = tolerance * max(1.0, float(expected.abs().max()))
+    assert difference <= allowed, f"{what}: differ by {difference:.3g}, {allowed:.3g} allowed"
+
+
+# --- forces are the gradient of the energy ---------------------------------------------------------------
+
+
+def check_forces_are_minus_the_numerical_gradient(potential: Potential, structure: Structure) -> None:
+    """Central differences of 10⁻⁴ Å in float64; in float32 the step is 10⁻² Å and the tolerance follows."""
+    forces = predict(potential, [structure]).forces
+    assert forces is not None
+    double = potential.dtype == torch.float64
+    step, tolerance = (1e-4, 1e-6) if double else (1e-2, 2e-2)
+    random = np.random.default_rng(1)
+    for _ in range(4):
+        direction = random.normal(size=structure.positions.shape)
+        direction /= np.linalg.norm(direction)
+        ahead, back = (
+            predict(
+                potential, [_moved(structure, structure.positions + sign * step * direction)], forces=False
+            ).energy
+            for sign in (1, -1)
+        )
+        slope = (ahead - back) / (2 * step)
+        expected = -(forces * torch.from_numpy(direction)).sum()[None]
+        assert_near(slope, expected, tolerance, "energy slope against -F·d")
+
+
+def check_stress_is_the_strain_derivative(potential: Potential, structure: Structure) -> None:
+    """σ_ab = (1/V) ∂E/∂ε_ab, by central differences of a strain of 10⁻⁴."""
+    stress = predict(potential, [structure], stress=True).stress
+    assert stress is not None
+    assert structure.cell is not None
+    volume = abs(np.linalg.det(structure.cell))
+    for a, b in ((0, 0), (1, 2)):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[a, b] += sign * 0.5e-4
+            strain[b, a] += sign * 0.5e-4
+            moved = _moved(structure, structure.positions @ strain, structure.cell @ strain)
+            energies.append(predict(potential, [moved], forces=False).energy)
+        slope = (energies[0] - energies[1]) / (2e-4 * volume)
+        assert_near(slope, stress[0, a, b][None], 1e-6, f"stress {a}{b}")
+
+
+# --- symmetry ---------------------------------------------------------------------------------------------
+
+
+def check_rotation_and_reflection(potential: Potential, structure: Structure) -> None:
+    """Energies do not change, forces turn along: for rotations and for a reflection."""
+    before = predict(potential, [structure])
+    for seed, reflect in ((2, False), (3, True)):
+        q = rotation(seed, reflect=reflect)
+        cell = None if structure.cell is None else structure.cell @ q.T
+        after = predict(potential, [_moved(structure, structure.positions @ q.T, cell)])
+        what = "reflection" if reflect else "rotation"
+        assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], f"energy under {what}")
+        expected = before.forces @ torch.from_numpy(q.T)  # type: ignore[operator]
+        assert_near(after.forces, expected, FORCE_TOLERANCE[potential.dtype], f"forces under {what}")  # type: ignore[arg-type]
+
+
+def check_translation(potential: Potential, structure: Structure) -> None:
+    """Far from the origin (201 Å, as rMD17's benzene) nothing changes."""
+    before = predict(potential, [structure])
+    after = predict(potential, [_moved(structure, structure.positions + np.array([201.0, -117.0, 53.0]))])
+    assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy under translation")
+    assert_near(after.forces, before.forces, FORCE_TOLERANCE[potential.dtype], "forces under translation")  # type: ignore[arg-type]
+
+
+def check_permutation(potential: Potential, structure: Structure) -> None:
+    """The order of atoms is only an order."""
+    before = predict(potential, [structure])
+    order = np.random.default_rng(4).permutation(len(structure.numbers))
+    shuffled = _copy(structure, numbers=structure.numbers[order], positions=structure.positions[order])
+    after = predict(potential, [shuffled])
+    assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy under permutation")
+    expected = before.forces[torch.from_numpy(order)]  # type: ignore[index]
+    assert_near(after.forces, expected, FORCE_TOLERANCE[potential.dtype], "forces under permutation")  # type: ignore[arg-type]
+
+
+# --- batches ------------------------------------------------------------------------------------------------
+
+
+def check_batch_equals_members(potential: Potential, structures: Sequence[Structure]) -> None:
+    """Each member of a batch gets what it gets alone."""
+    together = predict(potential, structures)
+    apart = [predict(potential, [s]) for s in structures]
+    assert_near(
+        together.energy, torch.cat([p.energy for p in apart]), ENERGY_TOLERANCE[potential.dtype], "energies"
+    )
+    forces = torch.cat([p.forces for p in apart])  # type: ignore[misc]
+    assert_near(together.forces, forces, FORCE_TOLERANCE[potential.dtype], "forces")  # type: ignore[arg-type]
+
+
+def check_no_leakage(potential: Potential, structures: Sequence[Structure]) -> None:
+    """The energy of one member has no gradient at the atoms of another, to the bit."""
+    cutoff = float(potential.network.config.cutoff)  # type: ignore[union-attr,arg-type]
+    data = collate([_copy(s).with_neighbours(cutoff) for s in structures])
+    pos = data.pos.clone().requires_grad_()
+    graph = potential.graph(data, pos)
+    energies = potential.atomic_energies(graph)
+    (gradient,) = torch.autograd.grad(energies[graph.batch == 0].sum(), pos)
+    assert gradient[graph.batch == 0].abs().sum() > 0, "a member's own atoms feel nothing"
+    assert not gradient[graph.batch != 0].any(), "a gradient leaks into another structure"
+
+
+def check_additivity(potential: Potential, first: Structure, second: Structure) -> None:
+    """Two molecules 60 Å apart as one structure: energies add, forces are their own."""
+    apart = predict(potential, [first, second])
+    numbers = np.concatenate([first.numbers, second.numbers])
+    positions = np.concatenate([first.positions, second.positions + np.array([60.0, 0, 0])])
+    joined = predict(potential, [Structure(numbers, positions)])
+    assert_near(joined.energy, apart.energy.sum()[None], ENERGY_TOLERANCE[potential.dtype], "energy of both")
+    assert_near(joined.forces, apart.forces, FORCE_TOLERANCE[potential.dtype], "forces of both")  # type: ignore[arg-type]
+
+
+# --- edges of the domain -----------------------------------------------------------------------------------
+
+
+def check_smooth_at_cutoff(potential: Potential, elements: Sequence[int]) -> None:
+    """A pair's energy and force reach those of two atoms alone at the cutoff: no step in value or slope."""
+    cutoff = float(potential.network.config.cutoff)  # type: ignore[union-attr,arg-type]
+    numbers = np.array([elements[0], elements[-1]], dtype=np.uint8)
+
+    def pair(distance: float) -> Prediction:
+        return predict(potential, [Structure(numbers, np.array([[0, 0, 0], [distance, 0, 0]], dtype=float))])
+
+    alone = pair(cutoff + 1.0)
+    assert_near(alone.forces, torch.zeros_like(alone.forces), 0.0, "force beyond the cutoff")  # type: ignore[arg-type]
+    inside = pair(cutoff - 1.0)
+    depth = float((inside.energy - alone.energy).abs())
+    assert depth > 0, "the pair does not interact inside the cutoff either"
+    for gap, share in ((1e-2, 2e-2), (1e-3, 2e-3)):
+        close = pair(cutoff - gap)
+        step = float((close.energy - alone.energy).abs())
+        limit = share * depth + ENERGY_TOLERANCE[potential.dtype]
+        assert step <= limit, (
+            f"energy steps by {step:.3g} eV at {gap} Å inside the cutoff, {limit:.3g} allowed"
+        )
+        slope = float(close.forces.abs().max())  # type: ignore[union-attr]
+        most = float(inside.forces.abs().max())  # type: ignore[union-attr]
+        allowed = 10 * share * max(most, depth) + FORCE_TOLERANCE[potential.dtype]
+        assert slope <= allowed, (
+            f"force is {slope:.3g} eV/Å at {gap} Å inside the cutoff, {allowed:.3g} allowed"
+        )
+
+
+def check_isolated_atoms(potential: Potential, elements: Sequence[int]) -> None:
+    """One atom, and atoms out of reach of each other: finite energies, zero forces, also when trained on."""
+    for numbers in ([elements[0]], list(elements)):
+        positions = np.arange(len(numbers))[:, None] * np.array([[100.0, 0, 0]])
+        result = predict(potential, [Structure(np.array(numbers, np.uint8), positions)], create_graph=True)
+        assert torch.isfinite(result.energy).all()
+        assert result.forces is not None
+        assert not result.forces.any(), "an isolated atom feels a force"
+        (result.energy.sum() + result.forces.sum()).backward()
+
+
+def check_periodic_images(potential: Potential, structure: Structure) -> None:
+    """Atoms moved by whole cells, and a doubled cell, give the same energy per cell and the same forces."""
+    before = predict(potential, [structure])
+    assert structure.cell is not None
+    hops = np.array([[1, 0, -2], [0, 3, 0], [-1, 1, 0], [0, 0, 0]])[: len(structure.numbers)]
+    wrapped = predict(potential, [_moved(structure, structure.positions + hops @ structure.cell)])
+    assert_near(wrapped.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy of images")
+    assert_near(wrapped.forces, before.forces, FORCE_TOLERANCE[potential.dtype], "forces of images")  # type: ignore[arg-type]
+    doubled = _copy(
+        structure,
+        numbers=np.concatenate([structure.numbers] * 2),
+        positions=np.concatenate([structure.positions, structure.positions + structure.cell[0]]),
+        cell=structure.cell * np.array([[2.0], [1.0], [1.0]]),
+    )
+    twice = predict(potential, [doubled])
+    assert_near(twice.energy, 2 * before.energy, ENERGY_TOLERANCE[potential.dtype], "energy of two cells")
+    expected = torch.cat([before.forces, before.forces])  # type: ignore[list-item]
+    assert_near(twice.forces, expected, FORCE_TOLERANCE[potential.dtype], "forces of two cells")  # type: ignore[arg-type]
+
+
+def check_second_derivatives(potential: Potential, elements: Sequence[int]) -> None:
+    """A force loss has finite weight gradients where directions coincide, oppose and lie along the axes."""
+    line = np.array([[0, 0, 0], [0, 0, 1.1], [0, 0, 2.2], [0, 0, 3.3]], dtype=float)
+    square = np.array([[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [1.2, 1.2, 0]], dtype=float)
+    numbers = np.array([elements[i % len(elements)] for i in range(4)], dtype=np.uint8)
+    for positions in (line, square):
+        potential.zero_grad()
+        forces = predict(potential, [Structure(numbers, positions)], create_graph=True).forces
+        assert forces is not None
+        (forces - 1.0).square().sum().backward()
+        for name, parameter in potential.network.named_parameters():
+            if parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), f"gradient of {name} is not finite"
+    potential.zero_grad()
+
+
+def check_every_weight_learns(potential: Potential, structures: Sequence[Structure]) -> None:
+    """An energy and force loss reaches every trainable number: data parallel training needs that."""
+    potential.zero_grad()
+    result = predict(potential, structures, create_graph=True)
+    (result.energy.square().sum() + result.forces.square().sum()).backward()  # type: ignore[union-attr]
+    unused = [n for n, p in potential.network.named_parameters() if p.requires_grad and p.grad is None]
+    assert not unused, f"no gradient reaches {unused}"
+    potential.zero_grad()
+
+
+def check_save_and_load(potential: Potential, structure: Structure, directory: Path) -> None:
+    """What is saved and loaded predicts the same to the bit."""
+    save_potential(potential, directory)
+    loaded = load_potential(directory)
+    before, after = predict(potential.eval(), [structure]), predict(loaded, [structure])
+    assert torch.equal(before.energy, after.energy), "energy differs after loading"
+    assert torch.equal(before.forces, after.forces), "forces differ after loading"  # type: ignore[arg-type]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 CONVENTIONS = {"matrices": "parameters", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
-AXES = ("parameters", "tokens", "flops")
+AXES = ("parameters", "frames", "tokens", "flops")
+HEADLINE_UNITS = ("nats_per_token", "forces_mae", "energy_mae_per_atom")
+"""What a law is fitted to where no unit is asked for: the first that the runs have."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="Where to write; RUNS/law, or CSV-law, if not given.")
     ] = None,
-    axis: Annotated[str | None, typer.Option(help="parameters, tokens or flops; else what varies.")] = None,
+    axis: Annotated[
+        str | None, typer.Option(help="parameters, frames, tokens or flops; else what varies.")
+    ] = None,
     unit: Annotated[
-        str, typer.Option(help="nats_per_token, nats_per_molecule or nats_per_heavy_atom.")
-    ] = "nats_per_token",
+        str | None, typer.Option(help="A loss of the runs, such as nats_per_molecule or energy_mae.")
+    ] = None,
     columns: Annotated[str | None, typer.Option(help="For a CSV: N=…,D=…,C=…,loss=….")] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -72,7 +76,7 @@ def fit_runs(
     directory: Path,
     *,
     out: Path | None = None,
-    unit: str = "nats_per_token",
+    unit: str | None = None,
     axis: str | None = None,
     only: Sequence[str] | None = None,
     command: str = "",
@@ -95,6 +99,8 @@ def fit_runs(
     if not found:
         raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
     found.sort(key=lambda pair: (pair[1].parameters.matrices, pair[1].seed, pair[1].identity))
+    reached = {key for _, record in found if record.final for key in record.final.values}
+    unit = unit or next((u for u in HEADLINE_UNITS if u in reached), HEADLINE_UNITS[0])
     points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
     hashes = sorted({r.data_hash for _, r in found})
@@ -179,7 +185,11 @@ def _point(record: RunRecord, unit: str) -> LawPoint:
         raise PointsError(f"--unit {unit}: run {record.identity} has {', '.join(values)}.")
     counts = vars(record.parameters)
     sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
-    sizes |= {"tokens": float(record.data.tokens), "flops": float(record.compute.flops)}
+    sizes |= {
+        "frames": float(record.data.unique_frames),
+        "tokens": float(record.data.tokens),
+        "flops": float(record.compute.flops),
+    }
     reason = "" if done else f"{record.state.value} {record.reason}".strip()
     return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
 
@@ -189,30 +199,47 @@ def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
     return {
         "label": f"{record.name} (N = {record.parameters.matrices:,})",
         "size": record.parameters.matrices,
-        "tokens": [r["tokens"] for r in rows],
+        "tokens": [r.get("tokens", r.get("frames")) for r in rows],
         "loss": [r[unit] for r in rows],
     }
 
 
+LOSSES = {
+    "nats_per_token": ("nats/token", 4),
+    "nats_per_molecule": ("nats/molecule", 4),
+    "nats_per_heavy_atom": ("nats/heavy atom", 4),
+    "energy_mae": ("E MAE (meV)", 2),
+    "energy_mae_per_atom": ("E MAE (meV/atom)", 3),
+    "energy_rmse": ("E RMSE (meV)", 2),
+    "forces_mae": ("F MAE (meV/Å)", 2),
+    "forces_rmse": ("F RMSE (meV/Å)", 2),
+}
+RATES = {"tokens_per_second": "tokens/s", "atoms_per_second": "atoms/s"}
+
+
 def _row(record: RunRecord) -> dict[str, str]:
     values = record.final.values if record.final else {}
-    loss = lambda unit: f"{values[unit]:.4f}" if unit in values else ""  # noqa: E731
+    seen = {"tokens": "tokens", "molecules": "molecules", "frames": "frames seen", "atoms": "atoms seen"}
+    rates = {key: value for key, value in record.truth.items() if key in RATES}
     return {
         "run": record.name,
-        "N = 12·L·d²": f"{record.parameters.matrices:,}",
+        "N, matrices": f"{record.parameters.matrices:,}",
         "blocks": f"{record.parameters.blocks:,}",
         "non-embedding": f"{record.parameters.non_embedding:,}",
         "all": f"{record.parameters.all:,}",
-        "tokens": f"{record.data.tokens:,}",
-        "molecules": f"{record.data.molecules:,}",
+        **({"capacity": f"{record.parameters.capacity:,}"} if record.parameters.capacity else {}),
+        **({"frames": f"{record.data.unique_frames:,}"} if record.data.unique_frames else {}),
+        **{
+            title: f"{getattr(record.data, unit):,}"
+            for unit, title in seen.items()
+            if getattr(record.data, unit)
+        },
         "epochs": f"{record.data.epochs:.2f}",
         "FLOP counted": f"{record.compute.flops:.3e}",
         "6ND": f"{record.compute.flops_6nd:.3e}",
-        "nats/token": loss("nats_per_token"),
-        "best": f"{record.best.objective:.4f}" if record.best else "",
-        "nats/molecule": loss("nats_per_molecule"),
-        "nats/heavy atom": loss("nats_per_heavy_atom"),
-        "tokens/s": f"{record.truth['tokens_per_second']:,.0f}" if record.truth else "",
+        **{title: f"{values[unit]:.{digits}f}" for unit, (title, digits) in LOSSES.items() if unit in values},
+        "best": f"{record.best.objective:.4g}" if record.best else "",
+        **{RATES[key]: f"{value:,.0f}" for key, value in rates.items()},
         "seconds": f"{record.compute.seconds:,.0f}",
         "seed": str(record.seed),
         "state": f"{record.state.value} {record.reason}".strip(),

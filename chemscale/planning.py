@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from chemscale.configuration import Point
-from chemscale.models.chemgpt import ChemGPT
+from chemscale.points.base import Point
 from chemscale.records import RunRecord
 from chemscale.sweeps.points import PointPlan
 from chemscale.sweeps.sweeper import is_done
-from chemscale.tasks.language_model import LanguageModel
 from chemscale.training.progress import clock
-from chemscale.training.trainer import set_threads
-
-PROBE_FLOPS = 3e11
-"""A trial step is run on as many molecules as cost about this much: well under a second or two."""
 
 
 def estimate(point: Point) -> PointPlan:
     """Count a point's parameters, data and FLOPs; time a trial step to estimate its hours on this machine."""
-    total_tokens = point.steps * point.config["batch"]["tokens"] * _fill(point)
-    flops = point.epoch.flops * total_tokens / point.epoch.tokens
+    flops = point.amount("flops")
+    done = is_done(point.directory)
     return PointPlan(
         identity=point.identity,
         directory=point.directory,
         name=point.name,
-        parameters=point.model.parameter_counts()["matrices"],
-        tokens=total_tokens,
+        parameters=point.parameter_counts()["matrices"],
+        amount=point.amount(point.epoch.axis),
         flops=flops,
-        seconds=0.0 if is_done(point.directory) else flops / _flops_per_second(point),
-        memory_gib=memory_gib(point),
+        seconds=0.0 if done else flops / point.flops_per_second(),
+        memory_gib=point.memory_gib(),
     )
-
-
-def _fill(point: Point) -> float:
-    """Share of the positions of a block that hold a token."""
-    return point.epoch.tokens / (point.epoch.blocks * point.config["data"]["block"])
-
-
-def memory_gib(point: Point) -> float:
-    """Weights, gradients and two Adam moments in float32, and the activations that backward needs."""
-    model, batch = point.model, point.config["batch"]
-    tokens = batch["tokens"] / batch["accumulate"]
-    longest = int(point.data.train.lengths.max()) + 1
-    per_token = model.layers * (20 * model.width + 2 * model.heads * longest) + 3 * model.vocab_size
-    bytes_per = 2 if point.precision != "32" else 4
-    return (16 * model.parameter_counts()["all"] + bytes_per * tokens * per_token) / 2**30
-
-
-def _flops_per_second(point: Point) -> float:
-    """FLOP/s of a real training step at this size, measured once; enough for an estimate."""
-    set_threads(point.config["trainer"]["threads"])
-    on_gpu = point.config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    state = torch.get_rng_state()
-    module = LanguageModel(ChemGPT(point.model), point.optimizer, point.schedule, point.steps).to(device)
-    torch.set_rng_state(state)
-    per_token = point.epoch.flops / point.epoch.tokens
-    blocks = max(1, round(PROBE_FLOPS / (per_token * point.data.shape.block)))
-    batches = point.data.training_batches()
-    batches.blocks = min(blocks, batches.blocks)
-    batch = batches[0].to(device)
-    seconds = float("inf")
-    for _ in range(2):
-        started = time.perf_counter()
-        module.nll(batch).mean().backward()
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds = min(seconds, time.perf_counter() - started)
-    return per_token * batch.tokens.numel() / seconds
 
 
 def wide_console() -> Console:
@@ -85,14 +39,10 @@ def wide_console() -> Console:
 def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     """One line a point: size, data, compute, and what it will take here."""
     console = wide_console()
-    first = points[0]
-    counts = first.corpus.manifest["counts"]
-    console.print(
-        f"Corpus {first.corpus.path.name}: {counts['train']:,} training and {counts['validation']:,} "
-        f"validation molecules, {first.corpus.tokenizer.vocab_size} tokens in the vocabulary.",
-        highlight=False,
-    )
-    table = Table("point", "identity", "N = 12·L·d²", "tokens", "epochs", "FLOPs", "memory", "time", "state")
+    for line in dict.fromkeys(point.describe_data() for point in points):
+        console.print(line, highlight=False)
+    axis = points[0].epoch.axis
+    table = Table("point", "identity", "N (matrices)", axis, "epochs", "FLOPs", "memory", "time", "state")
     for column in table.columns[2:8]:
         column.justify = "right"
     for point, plan in zip(points, plans, strict=True):
@@ -101,8 +51,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
             plan.name,
             plan.identity,
             f"{plan.parameters:,}",
-            f"{plan.tokens:,.0f}",
-            f"{plan.tokens / point.epoch.tokens:.2f}",
+            f"{plan.amount:,.0f}",
+            f"{point.amount('epochs'):.2f}",
             f"{plan.flops:.2e}",
             f"{plan.memory_gib:.2f} GiB",
             "" if done else f"≈ {clock(plan.seconds)}",
@@ -114,26 +64,39 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
         console.print(f"About {clock(total)} of training on this machine.", highlight=False)
 
 
+COLUMNS = {
+    "nats_per_token": ("nats/token", 4),
+    "nats_per_molecule": ("/molecule", 4),
+    "nats_per_heavy_atom": ("/heavy atom", 4),
+    "energy_mae": ("E MAE, meV", 2),
+    "energy_mae_per_atom": ("meV/atom", 3),
+    "forces_mae": ("F MAE, meV/Å", 2),
+    "forces_rmse": ("F RMSE", 2),
+}
+"""Losses that the table of results shows: title and digits."""
+
+
 def show_results(plans: Sequence[PointPlan], records: Sequence[RunRecord | None]) -> None:
     """One line a point: what it reached, at what rate."""
-    table = Table(
-        "point", "N", "tokens", "FLOPs", "nats/token", "/molecule", "/heavy atom", "tokens/s", "state"
-    )
-    for column in table.columns[1:8]:
+    found = {key for record in records if record and record.final for key in record.final.values}
+    shown = {key: column for key, column in COLUMNS.items() if key in found}
+    rate = next((u for u in ("tokens", "atoms") if any(r and getattr(r.data, u) for r in records)), "tokens")
+    unit = "tokens" if rate == "tokens" else "frames"
+    table = Table("point", "N", unit, "FLOPs", *(title for title, _ in shown.values()), f"{rate}/s", "state")
+    for column in table.columns[1:-1]:
         column.justify = "right"
     for plan, record in zip(plans, records, strict=True):
         if record is None:
-            table.add_row(plan.name, f"{plan.parameters:,}", "", "", "", "", "", "", "not started")
+            table.add_row(plan.name, f"{plan.parameters:,}", *[""] * (len(shown) + 3), "not started")
             continue
         values = record.final.values if record.final else {}
-        losses = [values.get(f"nats_per_{unit}") for unit in ("token", "molecule", "heavy_atom")]
         table.add_row(
             plan.name,
             f"{record.parameters.matrices:,}",
-            f"{record.data.tokens:,}",
+            f"{getattr(record.data, unit):,}",
             f"{record.compute.flops:.2e}",
-            *("" if loss is None else f"{loss:.4f}" for loss in losses),
-            f"{record.truth.get('tokens_per_second', float('nan')):,.0f}",
+            *(f"{values[key]:.{digits}f}" if key in values else "" for key, (_, digits) in shown.items()),
+            f"{record.truth.get(f'{rate}_per_second', float('nan')):,.0f}",
             record.state.value + (f": {record.reason}" if record.reason else ""),
         )
     wide_console().print(table)

@@ -14,6 +14,7 @@ from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
+    from chemscale.structures.store import FrameStore
 
 log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main__
 
@@ -65,6 +66,44 @@ def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
     if data["verify"]:
         corpus.verify()
     return corpus
+
+
+def open_or_prepare_structures(data: dict[str, Any], root: Path) -> FrameStore:
+    """The frame store that a ``data`` configuration describes, prepared first where it is missing.
+
+    It lies in ``<root>/<name>-<key>``, the key a hash of the files and the options.
+
+    Raises:
+        FileNotFoundError: ``data.path`` names nothing.
+        ValueError: a file or an option is refused; the message says which and why.
+    """
+    from chemscale.structures.building import SplitPolicy, build_store, store_key
+    from chemscale.structures.combined import open_sources
+    from chemscale.structures.starter import StarterFrames, write_starter
+
+    root.mkdir(parents=True, exist_ok=True)
+    if data["source"] == "starter_structures":
+        files = [root / f"starter-{data['count']}.npz"]
+        if not files[0].exists():
+            log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
+            write_starter(files[0], data["count"], workers=data["prepare_workers"])
+    elif data["source"] == "structures":
+        files = input_files(str(data["path"]))
+    else:
+        raise ValueError(f"data.source={data['source']!r}: a potential needs structures: data=structures.")
+    reading = {key: data.get(key) for key in ("format", "level", "split", "units")}
+    policy = SplitPolicy(
+        data["split_by"], data["validation_fraction"], data["test_fraction"], data["split_seed"]
+    )
+    target = (
+        root / f"{files[0].name.split('.')[0]}-{store_key(files, {**reading, 'split_policy': vars(policy)})}"
+    )
+    starter = data["source"] == "starter_structures"
+    source = StarterFrames(files[0]) if starter else open_sources(files, reading)
+    store = build_store(source, target, policy, name=files[0].name)
+    if data["verify"]:
+        store.verify()
+    return store
 
 
 def policy(data: dict[str, Any]):

@@ -45,9 +45,23 @@ class Parameters:
     non_embedding: int
     """All less token and position tables."""
     blocks: int
-    """The transformer blocks only, biases and norms included."""
+    """The layers between embedding and readout only, biases and norms included."""
     matrices: int
-    """12·L·d², the paper's N (Frey et al. 2023, model names 4.7M, 19M, 1.2B)."""
+    """ChemGPT: 12·L·d², the paper's N (Frey et al. 2023, model names 4.7M, 19M, 1.2B). Potentials: every
+    weight with two or more dimensions, element tables left out."""
+    capacity: int = 0
+    """Potentials: layers × width, the paper's measure of their size; 0 for language models."""
+
+
+HEADLINES = (
+    ("nats_per_token", 4, ""),
+    ("forces_mae", 1, " meV/Å"),
+    ("energy_mae_per_atom", 2, " meV/atom"),
+)
+"""Metrics in the order in which they say most: key, digits, unit."""
+
+SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
+"""Units of data, each a field of ``DataSeen``: language models count the first three, potentials the rest."""
 
 
 @dataclass
@@ -58,22 +72,40 @@ class DataSeen:
     tokens: int = 0
     molecules: int = 0
     heavy_atoms: int = 0
+    frames: int = 0
+    atoms: int = 0
+    edges: int = 0
     epochs: float = 0.0
     unique_tokens: int = 0
     """Tokens of the training subset itself: D of a data-scaling law, where ``tokens`` counts repeats."""
     unique_molecules: int = 0
+    unique_frames: int = 0
+    unique_atoms: int = 0
 
 
 @dataclass
 class Loss:
-    """One validation result. For language, nats per token, per molecule and per heavy atom."""
+    """One validation result.
+
+    Language: nats per token, per molecule and per heavy atom. Potentials: the training objective, MAE and
+    RMSE of energies in meV and meV/atom and of force components in meV/Å.
+    """
 
     step: int
     values: dict[str, float]
 
     @property
     def objective(self) -> float:
+        """What the best of several validations is chosen by."""
         return self.values["nats_per_token"] if "nats_per_token" in self.values else self.values["objective"]
+
+    @property
+    def headline(self) -> str:
+        """The one or two numbers that a person watches."""
+        found = [
+            f"{self.values[key]:.{digits}f}{unit}" for key, digits, unit in HEADLINES if key in self.values
+        ]
+        return ", ".join(found[:2]) or f"{self.objective:.4g}"
 
 
 @dataclass

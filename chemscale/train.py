@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,7 +21,7 @@ from chemscale.sweeps.points import PointPlan
 from chemscale.sweeps.sweeper import is_done
 
 if TYPE_CHECKING:
-    from chemscale.configuration import Point
+    from chemscale.points.base import Point
 
 log = logging.getLogger("chemscale.train")  # run with -m, __name__ is __main__
 
@@ -108,16 +108,15 @@ def open_record(point: Point, overrides: Sequence[str]) -> RunRecord:
         config=point.config,
         versions=versions(),
         git_revision=git_revision(),
-        data_hash=point.corpus.hash,
+        data_hash=point.data_hash,
         seed=point.config["seed"],
-        parameters=Parameters(**point.model.parameter_counts()),
+        parameters=Parameters(**point.parameter_counts()),
         overrides=list(overrides),
         planned_steps=point.steps,
         started=earlier.started if earlier else now(),
         attempts=(earlier.attempts if earlier else 0) + 1,
     )
-    record.data.unique_tokens = point.epoch.tokens
-    record.data.unique_molecules = point.epoch.molecules
+    point.note_unique(record)
     record.state = State.RUNNING
     record.updated = now()
     record.save(point.directory)
@@ -128,8 +127,6 @@ def fit(point: Point, record: RunRecord) -> None:
     """Train to the end of the budget, from the newest whole checkpoint if there is one."""
     import torch
 
-    from chemscale.models.chemgpt import ChemGPT
-    from chemscale.tasks.language_model import LanguageModel
     from chemscale.training.checkpoints import Checkpoints
     from chemscale.training.keeper import Keeper
     from chemscale.training.progress import TrainingProgress
@@ -140,7 +137,7 @@ def fit(point: Point, record: RunRecord) -> None:
     # --- build ---
     set_threads(point.config["trainer"]["threads"])
     torch.manual_seed(point.config["seed"])
-    module = LanguageModel(ChemGPT(point.model), point.optimizer, point.schedule, point.steps)
+    module = point.build_module()
     checkpoints = Checkpoints(point.directory / "checkpoints")
     resume = checkpoints.newest()
     resume_step = checkpoints.step_of(resume) if resume else 0
@@ -155,9 +152,9 @@ def fit(point: Point, record: RunRecord) -> None:
             checkpoints=checkpoints,
             cadence=point.cadence,
             flag=flag,
-            progress=TrainingProgress(point.name, point.steps),
-            batch_flops=lambda batch: 3.0 * point.model.forward_flops(batch.tokens.numel(), batch.pairs),
-            epoch_tokens=point.epoch.tokens,
+            progress=TrainingProgress(point.name, point.steps, unit=point.unit),
+            batch_flops=point.batch_flops,
+            epoch=point.epoch,
         )
         trainer = build_trainer(point, keeper)
         device = trainer.strategy.root_device
@@ -173,29 +170,12 @@ def fit(point: Point, record: RunRecord) -> None:
     if flag.name is not None and trainer.global_step < point.steps:
         raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
     # --- record ---
-    save_model(point, module.model)
-    finish_record(record, point, State.DONE, "")
+    point.save_model(module)
+    finish_record(record, point, State.DONE, record.reason if keeper.ended_early else "")
     if record.final is not None and record.truth:
         log.info(
-            "%s done: validation %.4f nats/token, %.2f nats/molecule, %.4f nats/heavy atom · %s",
-            point.name,
-            *record.final.values.values(),
-            truth_text(record.truth),
+            "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
         )
-
-
-def save_model(point: Point, model: Any) -> None:
-    """The weights as a Hugging Face folder with its tokenizer, complete or absent."""
-    import shutil
-
-    from chemscale.models.chemgpt_hf import save_pretrained
-
-    partial, final = point.directory / "model.part", point.directory / "model"
-    shutil.rmtree(partial, ignore_errors=True)
-    save_pretrained(model, partial, max_length=point.config["data"]["block"])
-    point.corpus.tokenizer.save(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
 
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:

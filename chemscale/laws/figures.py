@@ -18,6 +18,7 @@ AXES = {
     "non_embedding": "non-embedding parameters",
     "blocks": "parameters of the blocks",
     "tokens": "training tokens D",
+    "frames": "training frames D",
     "flops": "training compute C (FLOP, as counted)",
 }
 UNITS = {

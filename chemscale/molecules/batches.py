@@ -43,6 +43,11 @@ class PackedBatch:
     step_tokens: int
     """Targets of the whole optimiser step, over micro-batches and ranks: what its loss is a mean over."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the batch holds, in the units of a record."""
+        return {"tokens": self.tokens.numel(), "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
+
     def to(self, device: torch.device, non_blocking: bool = False) -> PackedBatch:
         return replace(self, **{k: v.to(device, non_blocking=non_blocking) for k, v in self._movable()})
 

@@ -47,7 +47,10 @@ class Block:
     pbc: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        self.numbers = np.asarray(self.numbers).astype(np.uint8)
+        numbers = np.asarray(self.numbers)
+        if numbers.size and not (numbers.min() >= 1 and numbers.max() <= 118):
+            raise SourceError(f"{self.name}: atomic numbers must lie in 1 … 118, got {numbers.tolist()}.")
+        self.numbers = numbers.astype(np.uint8)
         self.positions = np.asarray(self.positions, dtype=np.float64)
         k, n = self.positions.shape[:2]
         self.energies = np.asarray(self.energies, dtype=np.float64)
@@ -70,10 +73,6 @@ class Block:
                     f"{self.name}: {key} has shape {getattr(self, key).shape}, expected {shape} "
                     f"({k} frames of {n} atoms)."
                 )
-        if n and not (self.numbers.min() >= 1 and self.numbers.max() <= 118):
-            raise SourceError(
-                f"{self.name}: atomic numbers must lie in 1 … 118, got {self.numbers.tolist()}."
-            )
         if not np.isfinite(self.positions).all():
             row = int(self.rows[~np.isfinite(self.positions).all(axis=(1, 2))][0])
             raise SourceError(f"{self.name}, row {row}: a coordinate is not finite. Remove the frame.")

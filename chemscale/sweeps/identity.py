@@ -12,6 +12,7 @@ from typing import Any
 WITHOUT_EFFECT = (
     "runs",
     "corpora",
+    "structures",
     "sweep_name",
     "logger",
     "trainer.log_every",
@@ -24,6 +25,8 @@ WITHOUT_EFFECT = (
     "data.verify",
     "data.path",
     "data.smiles_column",
+    "data.format",
+    "data.lint",
 )
 
 

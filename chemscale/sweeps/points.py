@@ -23,7 +23,8 @@ class PointPlan:
     directory: Path
     name: str
     parameters: int
-    tokens: float
+    amount: float
+    """Data to be seen, in the unit of its axis: tokens or frames."""
     flops: float
     seconds: float
     """Estimated on this hardware."""

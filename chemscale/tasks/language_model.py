@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.molecules.batches import PackedBatch
-from chemscale.tasks.optimisation import AdamW, Schedule
+from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 
 
 class LanguageModel(pl.LightningModule):
@@ -23,11 +23,13 @@ class LanguageModel(pl.LightningModule):
         schedule: how the rate moves, over `total_steps` optimiser steps.
     """
 
-    def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule, total_steps: int):
+    def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule | Plateau, total_steps: int):
         super().__init__()
+        if isinstance(schedule, Plateau):
+            raise ValueError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         self.model, self.optimizer, self.schedule, self.total_steps = model, optimizer, schedule, total_steps
-        self.step_nats: list[Tensor] = []
-        """Summed nats of each micro-batch since the last reader emptied the list; kept on the device."""
+        self.step_sums: list[Tensor] = []
+        """Summed nats, and targets, of each micro-batch since the last log; kept on the device."""
         self.gradient_norm: Tensor | None = None
 
     def nll(self, batch: PackedBatch) -> Tensor:
@@ -43,8 +45,18 @@ class LanguageModel(pl.LightningModule):
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
         nats = self.nll(batch).sum()
-        self.step_nats.append(nats.detach())
+        self.step_sums.append(
+            torch.stack([nats.detach().double(), nats.new_tensor(batch.targets.numel(), dtype=torch.float64)])
+        )
         return nats * (share / batch.step_tokens)
+
+    def training_metrics(self, sums: list[float]) -> dict[str, float]:
+        """The logged loss from the sums of ``step_sums``."""
+        return {"loss": sums[0] / max(1.0, sums[1])}
+
+    def validated(self, objective: float) -> bool:
+        """Told the validation objective by the keeper; whether the run should end here: never."""
+        return False
 
     def validation_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
         """Sums over the batch: nats, tokens (end symbols counted), molecules, heavy atoms."""

@@ -22,6 +22,7 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -41,7 +42,10 @@ class AdamW:
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
+        groups = [group for group in groups if group["params"]]
+        return torch.optim.AdamW(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, amsgrad=self.amsgrad, fused=fused
+        )
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,33 @@ class Schedule:
             return self.floor + (1 - self.floor) * (1 - math.sqrt(progress))
 
         return at
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The rate times `factor` when the validation objective has not improved for `patience` validations.
+
+    The run ends when the rate falls below `stop_below` (0: never).
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    name: str = "plateau"
+    factor: float = 0.8
+    patience: int = 50
+    stop_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise ValueError(f"schedule.factor={self.factor}: must lie between 0 and 1.")
+        if self.patience < 0:
+            raise ValueError(f"schedule.patience={self.patience}: must not be negative.")
+
+    def build(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=self.factor, patience=self.patience, threshold=0.0
+        )
 
 
 def _steps(value: float, total: int) -> int:

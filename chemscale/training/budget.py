@@ -1,12 +1,10 @@
-"""How long a point trains: one budget in tokens, molecules, epochs, steps or FLOPs, as optimiser steps."""
+"""How long a point trains: one budget in epochs, steps, FLOPs, tokens, molecules or frames."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-UNITS = ("steps", "tokens", "molecules", "epochs", "flops")
 
 
 class BudgetError(ValueError):
@@ -15,13 +13,32 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training subset holds."""
+    """What one pass over the training subset holds.
 
-    blocks: int
-    tokens: int
-    molecules: int
+    Args:
+        cuts: the pieces that optimiser steps are made of: blocks of tokens, micro-batches of frames.
+        amounts: units of the pass, the first being the axis that progress is counted along.
+        flops: training FLOPs of the pass, as counted.
+    """
+
+    cuts: int
+    amounts: dict[str, int]
     flops: float
-    """Training FLOPs of the pass: three forward passes."""
+
+    @property
+    def axis(self) -> str:
+        return next(iter(self.amounts))
+
+    def in_units(self, unit: str) -> float:
+        """How much of a budget's unit one pass is.
+
+        Raises:
+            BudgetError: this kind of data has no such unit.
+        """
+        known = {"epochs": 1.0, "flops": self.flops, **self.amounts}
+        if unit not in known:
+            raise BudgetError(f"budget.{unit}: choose one of steps, {', '.join(known)}.")
+        return known[unit]
 
 
 @dataclass(frozen=True)
@@ -29,15 +46,13 @@ class Budget:
     """A single amount of one unit.
 
     Raises:
-        BudgetError: an unknown unit or an amount that is not positive.
+        BudgetError: an amount that is not positive.
     """
 
     unit: str
     amount: float
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise BudgetError(f"budget.{self.unit}: choose one of {', '.join(UNITS)}.")
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise BudgetError(f"budget.{self.unit}={self.amount}: must be above 0.")
 
@@ -52,16 +67,19 @@ class Budget:
         if len(given) != 1:
             named = ", ".join(f"budget.{u}={a:g}" for u, a in given.items()) or "none"
             raise BudgetError(
-                f"A point needs exactly one budget, got {named}. Set one of budget.{{{','.join(UNITS)}}} "
-                "and null the others (for example budget.tokens=1e6 budget.epochs=null)."
+                f"A point needs exactly one budget, got {named}. Set one of budget.{{{','.join(values)}}} "
+                "and null the others (for example budget.steps=1000 budget.epochs=null)."
             )
         return cls(*next(iter(given.items())))
 
-    def steps(self, epoch: Epoch, blocks_per_step: int) -> int:
-        """Optimiser steps that spend at least this budget."""
+    def steps(self, epoch: Epoch, cuts_per_step: int) -> int:
+        """Optimiser steps that spend at least this budget.
+
+        Raises:
+            BudgetError: the data have no such unit.
+        """
         if self.unit == "steps":
             return math.ceil(self.amount)
-        of_epoch = {"epochs": 1.0, "tokens": epoch.tokens, "molecules": epoch.molecules, "flops": epoch.flops}
-        epochs = self.amount / of_epoch[self.unit]
+        epochs = self.amount / epoch.in_units(self.unit)
         # A whole number of epochs must not gain a step from the last bits of a division.
-        return max(1, math.ceil(epochs * epoch.blocks / blocks_per_step - 1e-9))
+        return max(1, math.ceil(epochs * epoch.cuts / cuts_per_step - 1e-9))

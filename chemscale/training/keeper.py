@@ -13,7 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from chemscale.records import Loss, RunRecord, State
+from chemscale.records import SEEN, Loss, RunRecord, State
+from chemscale.training.budget import Epoch
 from chemscale.training.checkpoints import Checkpoints
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.signals import StopFlag
@@ -39,7 +40,7 @@ class Keeper(pl.Callback):
 
     Args:
         batch_flops: training FLOPs of a batch.
-        epoch_tokens: targets in one pass over the training subset.
+        epoch: one pass over the training subset; its first unit is the axis of progress.
         peak: FLOP/s peak of the device, None where it is not known.
     """
 
@@ -54,34 +55,33 @@ class Keeper(pl.Callback):
         flag: StopFlag,
         progress: TrainingProgress,
         batch_flops: Callable[[Any], float],
-        epoch_tokens: int,
+        epoch: Epoch,
         peak: float | None = None,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
-        self.epoch_tokens, self.peak = epoch_tokens, peak
+        self.epoch, self.peak = epoch, peak
         self.since_log, self.whole = Meter(), Meter()
-        self.log_tokens = 0
         self._last_save = time.monotonic()
-        self._last_tokens_per_second = 0.0
+        self._last_rate = 0.0
+        self.ended_early = False
         self._module: Any = None
-        self._unlogged_nats: list[float] = []
+        self._unlogged: list[list[float]] = []
 
     # --- state that must survive ---
 
     def state_dict(self) -> dict[str, Any]:
         data, compute = self.record.data, self.record.compute
         return {
-            "data": {key: getattr(data, key) for key in ("steps", "tokens", "molecules", "heavy_atoms")},
+            "data": {key: getattr(data, key) for key in ("steps", *SEEN)},
             "compute": {
                 key: getattr(compute, key) for key in ("flops", "flops_6nd", "seconds", "device_seconds")
             },
             "best": _loss_state(self.record.best),
             "final": _loss_state(self.record.final),
             "rng": torch.get_rng_state(),
-            "unlogged_tokens": self.log_tokens,
-            "unlogged_nats": [float(nats) for nats in self._module.step_nats] if self._module else [],
+            "unlogged": [sums.tolist() for sums in self._module.step_sums] if self._module else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -92,15 +92,16 @@ class Keeper(pl.Callback):
         self.record.best = Loss(**state["best"]) if state["best"] else None
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
-        self.log_tokens = state["unlogged_tokens"]
-        self._unlogged_nats = state["unlogged_nats"]
+        self._unlogged = state["unlogged"]
 
     # --- the run ---
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.flag.install()
         self._module = module
-        self._module.step_nats = [torch.tensor(nats, device=module.device) for nats in self._unlogged_nats]
+        self._module.step_sums = [
+            torch.tensor(sums, device=module.device, dtype=torch.float64) for sums in self._unlogged
+        ]
         self.progress.start(trainer.global_step)
         self._last_save = time.monotonic()
         self._keep_record()
@@ -112,9 +113,10 @@ class Keeper(pl.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx: int) -> None:
         world = trainer.world_size
         flops = self.batch_flops(batch) * world
-        tokens = batch.tokens.numel() * world
-        self.since_log.batch_done(tokens, batch.slots * world, batch.molecules * world, flops)
-        self._count(tokens, batch, flops, world)
+        amounts = {unit: count * world for unit, count in batch.counts.items()}
+        first = next(iter(amounts.values()))
+        self.since_log.batch_done(amounts, getattr(batch, "slots", first // world) * world, flops)
+        self._count(amounts, flops)
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         step = trainer.global_step
@@ -123,53 +125,59 @@ class Keeper(pl.Callback):
         if step % self.cadence.log_every == 0 or last:
             self._log(trainer, module, step)
         if step % self.cadence.validate_every == 0 or last:
-            self._validate(trainer, module, step)
+            objective = self._validate(trainer, module, step)
+            if module.validated(objective):
+                self.record.reason = "the learning rate fell below schedule.stop_below"
+                trainer.should_stop = last = self.ended_early = True
         if last or self._checkpoint_due(step):
             self._save(trainer, step)
         if self.flag.name is not None:
             trainer.should_stop = True
-        self.progress.update(step, self._last_tokens_per_second)
+        self.progress.update(step, self._last_rate)
         self.since_log.resume()
 
-    def _count(self, tokens: int, batch, flops: float, world: int) -> None:
+    def _count(self, amounts: dict[str, int], flops: float) -> None:
         data = self.record.data
-        data.tokens += tokens
-        data.molecules += batch.molecules * world
-        data.heavy_atoms += batch.heavy_atoms * world
-        data.epochs = data.tokens / self.epoch_tokens
+        for unit, amount in amounts.items():
+            setattr(data, unit, getattr(data, unit) + amount)
+        seen = getattr(data, self.epoch.axis)
+        data.epochs = seen / self.epoch.amounts[self.epoch.axis]
         self.record.compute.flops += flops
-        self.record.compute.flops_6nd += 6.0 * self.record.parameters.matrices * tokens
-        self.log_tokens += tokens
+        per_unit = 6.0 * self.record.parameters.matrices
+        self.record.compute.flops_6nd += per_unit * amounts.get("tokens", amounts.get("atoms", 0))
 
     def _log(self, trainer: pl.Trainer, module: Any, step: int) -> None:
-        nats = math.fsum(float(part) for part in module.step_nats)
-        module.step_nats.clear()
+        rows = [sums.tolist() for sums in module.step_sums]
+        module.step_sums.clear()
+        metrics = module.training_metrics([math.fsum(column) for column in zip(*rows, strict=True)])
         norm = module.gradient_norm
         row = {
             "kind": "train",
             "step": step,
-            "tokens": self.record.data.tokens,
-            "molecules": self.record.data.molecules,
+            **self._seen(),
             "flops": self.record.compute.flops,
-            "loss": nats * trainer.world_size / max(1, self.log_tokens),
+            **metrics,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": None if norm is None else float(norm),
         }
-        self.log_tokens = 0
         self.tracker.log(row)
         truth = self.since_log.truth(module.device, self.peak)
-        self.tracker.log({"kind": "truth", "step": step, "tokens": row["tokens"], **truth})
-        self._last_tokens_per_second = truth["tokens_per_second"]
+        axis = self.epoch.axis
+        self.tracker.log({"kind": "truth", "step": step, axis: getattr(self.record.data, axis), **truth})
+        self._last_rate = truth[f"{self.progress.unit}_per_second"]
         self.record.compute.seconds += self.since_log.seconds
         self.record.compute.device_seconds += self.since_log.seconds * trainer.world_size
         self.whole.add(self.since_log)
         self.since_log = Meter()
-        self.progress.trained(row["loss"])
+        self.progress.trained(metrics["loss"])
 
-    def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> None:
+    def _seen(self) -> dict[str, int]:
+        return {unit: getattr(self.record.data, unit) for unit in self.epoch.amounts}
+
+    def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> float:
         sums: dict[str, float] = {}
         module.eval()
-        with torch.inference_mode(), trainer.precision_plugin.val_step_context():
+        with torch.no_grad(), trainer.precision_plugin.val_step_context():
             for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
                 part = module.validation_step(batch.to(module.device), index)
                 for key, value in part.items():
@@ -179,9 +187,10 @@ class Keeper(pl.Callback):
         self.record.final = loss
         if self.record.best is None or loss.objective < self.record.best.objective:
             self.record.best = loss
-        counts = {"step": step, "tokens": self.record.data.tokens, "molecules": self.record.data.molecules}
-        self.tracker.log({"kind": "validation", **counts, "flops": self.record.compute.flops, **loss.values})
-        self.progress.validated(loss.objective)
+        counts = {"step": step, **self._seen(), "flops": self.record.compute.flops}
+        self.tracker.log({"kind": "validation", **counts, **loss.values})
+        self.progress.validated(loss.headline)
+        return loss.objective
 
     def _checkpoint_due(self, step: int) -> bool:
         if self.flag.name is not None:

@@ -22,11 +22,20 @@ class TrainingProgress:
     """Steps done, losses, rate and time left.
 
     Args:
+        unit: what the rate counts.
         every: seconds between plain lines where there is no terminal.
     """
 
-    def __init__(self, title: str, total: int, *, every: float = 10.0, console: Console | None = None):
-        self.title, self.total, self.every = title, total, every
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        unit: str = "tokens",
+        every: float = 10.0,
+        console: Console | None = None,
+    ):
+        self.title, self.total, self.unit, self.every = title, total, unit, every
         self.console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._started = self._last = time.monotonic()
@@ -49,8 +58,8 @@ class TrainingProgress:
             self._bar.start()
             self._task = self._bar.add_task(self.title, total=self.total, completed=step, text="")
 
-    def update(self, step: int, tokens_per_second: float) -> None:
-        text = f"{self._training}{self._validation}{tokens_per_second:,.0f} tokens/s"
+    def update(self, step: int, rate_per_second: float) -> None:
+        text = f"{self._training}{self._validation}{rate_per_second:,.0f} {self.unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, text=text)
         elif time.monotonic() - self._last >= self.every:
@@ -62,8 +71,8 @@ class TrainingProgress:
     def trained(self, loss: float) -> None:
         self._training = f"loss {loss:.4f} "
 
-    def validated(self, value: float) -> None:
-        self._validation = f"validation {value:.4f} "
+    def validated(self, headline: str) -> None:
+        self._validation = f"validation {headline} "
 
     def stop(self) -> None:
         if self._bar is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -57,9 +59,8 @@ def peak_memory_gib(device: torch.device) -> float:
 class Meter:
     """Sums over the steps since the last reading; seconds are wall-clock seconds of training only."""
 
-    tokens: int = 0
+    amounts: Counter[str] = field(default_factory=Counter)
     slots: int = 0
-    molecules: int = 0
     flops: float = 0.0
     seconds: float = 0.0
     waiting: float = 0.0
@@ -76,27 +77,28 @@ class Meter:
             self.seconds += now - self._mark
         self._mark = now
 
-    def batch_done(self, tokens: int, slots: int, molecules: int, flops: float) -> None:
+    def batch_done(self, amounts: Mapping[str, int], slots: int, flops: float) -> None:
+        """Args: what the batch held (its first key is what slots are counted in), and the slots it took."""
         now = time.perf_counter()
         if self._mark is not None:
             self.seconds += now - self._mark
         self._mark = now
-        self.tokens += tokens
+        self.amounts.update(amounts)
         self.slots += slots
-        self.molecules += molecules
         self.flops += flops
 
     def add(self, other: Meter) -> None:
-        for key in ("tokens", "slots", "molecules", "flops", "seconds", "waiting"):
+        self.amounts.update(other.amounts)
+        for key in ("slots", "flops", "seconds", "waiting"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
 
     def truth(self, device: torch.device, peak: float | None) -> dict[str, float]:
-        """Real tokens and molecules a second; padding and data wait in per cent; MFU if the peak is known."""
+        """Real units a second; padding and data wait in per cent; MFU if the peak is known."""
         seconds = max(self.seconds, 1e-9)
-        line = {
-            "tokens_per_second": self.tokens / seconds,
-            "molecules_per_second": self.molecules / seconds,
-            "padding_percent": 100 * (1 - self.tokens / max(1, self.slots)),
+        line = {f"{unit}_per_second": amount / seconds for unit, amount in self.amounts.items()}
+        first = next(iter(self.amounts.values()), 0)
+        line |= {
+            "padding_percent": 100 * (1 - first / max(1, self.slots)),
             "data_wait_percent": 100 * self.waiting / seconds,
             "flops_per_second": self.flops / seconds,
             "peak_memory_gib": peak_memory_gib(device),
@@ -109,8 +111,13 @@ class Meter:
 def truth_text(line: dict[str, float]) -> str:
     """The truth line as people read it."""
     mfu = f"{line['mfu_percent']:.1f} %" if "mfu_percent" in line else "unknown (no peak known)"
+    rates = [
+        f"{value:,.{0 if value >= 1000 else 1}f} {key.removesuffix('_per_second')}/s"
+        for key, value in line.items()
+        if key.endswith("_per_second") and not key.startswith(("flops", "heavy_atoms"))
+    ]
     return (
-        f"{line['tokens_per_second']:,.0f} tokens/s · {line['molecules_per_second']:,.1f} molecules/s · "
-        f"padding {line['padding_percent']:.1f} % · data wait {line['data_wait_percent']:.1f} % · "
+        f"{' · '.join(rates)} · padding {line['padding_percent']:.1f} % · "
+        f"data wait {line['data_wait_percent']:.1f} % · "
         f"MFU {mfu} · peak memory {line['peak_memory_gib']:.2f} GiB"
     )

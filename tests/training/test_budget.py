@@ -2,10 +2,10 @@
 
 import pytest
 
-from chemscale.configuration import choose_budget
+from chemscale.points.base import choose_budget
 from chemscale.training.budget import Budget, BudgetError, Epoch
 
-EPOCH = Epoch(blocks=100, tokens=50_000, molecules=1250, flops=1e9)
+EPOCH = Epoch(cuts=100, amounts={"tokens": 50_000, "molecules": 1250}, flops=1e9)
 NONE = {"steps": None, "tokens": None, "molecules": None, "epochs": None, "flops": None}
 
 
@@ -14,7 +14,14 @@ NONE = {"steps": None, "tokens": None, "molecules": None, "epochs": None, "flops
     [("steps", 7, 7), ("epochs", 2, 50), ("tokens", 50_001, 26), ("molecules", 125, 3), ("flops", 1e9, 25)],
 )
 def test_steps_spend_at_least_the_budget(unit, amount, steps):
-    assert Budget(unit, amount).steps(EPOCH, blocks_per_step=4) == steps
+    assert Budget(unit, amount).steps(EPOCH, cuts_per_step=4) == steps
+
+
+def test_a_unit_that_the_data_do_not_have_is_refused():
+    with pytest.raises(
+        BudgetError, match=r"budget\.frames: choose one of steps, epochs, flops, tokens, molecules"
+    ):
+        Budget("frames", 10).steps(EPOCH, cuts_per_step=1)
 
 
 def test_exactly_one_unit_is_needed():

@@ -1,0 +1,151 @@
+"""What every point has, and what each kind of task adds to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from chemscale.records import Loss, RunRecord
+from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+from chemscale.training.budget import Budget, Epoch
+from chemscale.training.keeper import Cadence
+
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be run; the message names the key and the way out."""
+
+
+@dataclass(frozen=True)
+class Point(ABC):
+    """Everything that one training run is made of, decided before anything is spent."""
+
+    config: dict[str, Any]
+    identity: str
+    directory: Path
+    name: str
+    data: pl.LightningDataModule
+    optimizer: AdamW
+    schedule: Schedule | Plateau
+    cadence: Cadence
+    steps: int
+    epoch: Epoch
+    precision: str
+
+    unit = "tokens"
+    """What rates are told in."""
+
+    @property
+    @abstractmethod
+    def data_hash(self) -> str:
+        """Hash of the prepared data."""
+
+    @abstractmethod
+    def parameter_counts(self) -> dict[str, int]:
+        """Under every convention of ``records.Parameters``."""
+
+    @abstractmethod
+    def build_module(self) -> Any:
+        """The Lightning module with fresh weights."""
+
+    @abstractmethod
+    def batch_flops(self, batch: Any) -> float:
+        """Training FLOPs of a micro-batch."""
+
+    @abstractmethod
+    def describe_data(self) -> str:
+        """One line on the data for the plan."""
+
+    @abstractmethod
+    def note_unique(self, record: RunRecord) -> None:
+        """Write the size of the training subset into a record."""
+
+    @abstractmethod
+    def memory_gib(self) -> float:
+        """Estimated peak of weights, optimiser state and activations."""
+
+    @abstractmethod
+    def flops_per_second(self) -> float:
+        """FLOP/s of a real training step here, measured once; enough for an estimate."""
+
+    @abstractmethod
+    def save_model(self, module: Any) -> None:
+        """The trained model in ``<directory>/model``, complete or absent."""
+
+    def amount(self, unit: str) -> float:
+        """How much of a unit of data the whole run sees, about."""
+        return self.steps * self.config["batch"]["accumulate"] / self.epoch.cuts * self.epoch.in_units(unit)
+
+    @property
+    def model_folder(self) -> Path:
+        return self.directory / "model"
+
+    @staticmethod
+    @abstractmethod
+    def summary(loss: Loss) -> str:
+        """The final losses as people read them."""
+
+
+def device_of(config: dict[str, Any]) -> torch.device:
+    """Where a trial step runs: the GPU that training would take."""
+    on_gpu = config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
+def choose_budget(budget: dict[str, float | None], overrides: Sequence[str]) -> dict[str, float | None]:
+    """A unit named on the command line wins: the others are set aside."""
+    named = [o.split("=", 1)[0].split(".", 1)[1] for o in overrides if o.lstrip("+").startswith("budget.")]
+    set_here = [unit for unit in named if budget.get(unit) is not None]
+    if set_here:
+        return {unit: (value if unit in set_here else None) for unit, value in budget.items()}
+    return dict(budget)
+
+
+def section(cls: type, values: dict[str, Any], name: str) -> Any:
+    """A dataclass from its part of the configuration.
+
+    Raises:
+        ConfigurationError: a key that it does not have.
+    """
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigurationError(f"{name}: {error}. See conf/{name}/ for the keys it has.") from None
+
+
+def schedule_section(values: dict[str, Any]) -> Schedule | Plateau:
+    """The schedule that a configuration names."""
+    return section(Plateau if values.get("name") == "plateau" else Schedule, values, "schedule")
+
+
+def cadence_section(trainer: dict[str, Any]) -> Cadence:
+    """How often a run logs, validates and saves."""
+    keys = ("log_every", "validate_every", "checkpoint_seconds", "checkpoint_steps")
+    return Cadence(**{key: trainer[key] for key in keys})
+
+
+def steps_of(budget: dict[str, float | None], epoch: Epoch, cuts_per_step: int) -> int:
+    """Optimiser steps of a budget."""
+    return Budget.from_mapping(budget).steps(epoch, cuts_per_step)
+
+
+def precision_of(trainer: dict[str, Any]) -> str:
+    """The precision, refused where it cannot run.
+
+    Raises:
+        ConfigurationError: unknown, or without the hardware for it.
+    """
+    precision = str(trainer["precision"])
+    if precision not in PRECISIONS:
+        raise ConfigurationError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}.")
+    if precision == "16-mixed" and not (trainer["accelerator"] != "cpu" and torch.cuda.is_available()):
+        raise ConfigurationError("trainer.precision=16-mixed needs a GPU: use bf16-mixed or 32 on a CPU.")
+    return precision

@@ -1,0 +1,265 @@
+"""An interatomic potential on a frame store."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from chemscale.models.potential import Potential
+from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
+from chemscale.points.base import (
+    ConfigurationError,
+    Point,
+    cadence_section,
+    device_of,
+    precision_of,
+    schedule_section,
+    section,
+    steps_of,
+)
+from chemscale.prepare import open_or_prepare_structures
+from chemscale.records import Loss, RunRecord
+from chemscale.structures.batches import BatchBudget, read_batch
+from chemscale.structures.data_module import StructureDataModule
+from chemscale.structures.references import Statistics, statistics
+from chemscale.structures.store import FrameStore
+from chemscale.sweeps.identity import identity
+from chemscale.tasks.losses import EnergyForceLoss
+from chemscale.tasks.optimisation import AdamW
+from chemscale.tasks.potential import InteratomicPotential
+from chemscale.training.budget import Epoch
+from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
+from chemscale.training.trainer import set_threads
+
+
+@dataclass(frozen=True)
+class PotentialPoint(Point):
+    """One potential: SchNet, PaiNN, SpookyNet, NequIP, Allegro or MACE."""
+
+    data: StructureDataModule
+    store: FrameStore
+    model: PotentialConfig
+    statistics: Statistics
+    loss: EnergyForceLoss
+    flops: PotentialFlops
+
+    unit = "atoms"
+
+    @classmethod
+    def read(cls, config: dict[str, Any]) -> PotentialPoint:
+        """Check a resolved configuration and build what it describes; prepares a missing store.
+
+        Raises:
+            ConfigurationError, or the ValueError of the room that refuses its part.
+        """
+        if "loss" not in config:
+            raise ConfigurationError(
+                f"model={config['model']['family']} is a potential: add task=potential to the command "
+                "(energies and forces, batches of frames)."
+            )
+        store = _store(repr(config["data"]), config["structures"], _Hidden(config["data"]))
+        model = read_config(config["model"])
+        data = _data_module(store, model.cutoff, config)
+        known = statistics(store, data.train, data.train_edges.counts, config["data"]["references"])
+        loss = section(EnergyForceLoss, config["loss"], "loss")
+        _check_labels(store, loss)
+        flops = _count_flops(model, known, data, loss)
+        epoch = _epoch(data, flops)
+        precision = precision_of(config["trainer"])
+        if precision == "16-mixed":
+            raise ConfigurationError(
+                "trainer.precision=16-mixed: the second derivative of a force loss overflows. Use 32."
+            )
+        point_id = identity(config, store.hash)
+        subset = f"-n{len(data.train)}" if config["data"]["frames"] else ""
+        return cls(
+            config=config,
+            identity=point_id,
+            directory=Path(config["runs"]) / config["sweep_name"] / point_id,
+            name=f"{model.family}-w{model.width}-l{model.layers}{subset}",
+            store=store,
+            data=data,
+            model=model,
+            statistics=known,
+            loss=loss,
+            flops=flops,
+            optimizer=section(AdamW, config["optimizer"], "optimizer"),
+            schedule=schedule_section(config["schedule"]),
+            cadence=cadence_section(config["trainer"]),
+            steps=steps_of(config["budget"], epoch, data.budget.accumulate),
+            epoch=epoch,
+            precision=precision,
+        )
+
+    @property
+    def data_hash(self) -> str:
+        return self.store.hash
+
+    def build_potential(self) -> Potential:
+        known = self.statistics
+        return build(
+            self.model,
+            known.elements,
+            references=known.references,
+            scale=known.scale,
+            neighbours=known.neighbours,
+        )
+
+    def build_module(self) -> InteratomicPotential:
+        return InteratomicPotential(
+            self.build_potential(),
+            self.loss,
+            self.optimizer,
+            self.schedule,
+            self.steps,
+            ema=self.config["ema"],
+        )
+
+    def parameter_counts(self) -> dict[str, int]:
+        with torch.random.fork_rng(devices=[]):
+            return parameter_counts(self.build_potential())
+
+    def batch_flops(self, batch: Any) -> float:
+        counts = batch.counts
+        return self.flops.of(counts["atoms"], counts["edges"], batch.padded_pairs)
+
+    def describe_data(self) -> str:
+        counts, known = self.store.manifest["counts"], self.statistics
+        level = self.store.manifest["level"] or "level of theory not stated"
+        return (
+            f"Structures {self.store.path.name} ({level}): {counts['train']:,} training and "
+            f"{counts['validation']:,} validation frames; {known.neighbours:.1f} neighbours within "
+            f"{self.model.cutoff:g} Å, force RMS {known.scale:.2f} eV/Å."
+        )
+
+    def note_unique(self, record: RunRecord) -> None:
+        record.data.unique_frames = self.epoch.amounts["frames"]
+        record.data.unique_atoms = self.epoch.amounts["atoms"]
+
+    def memory_gib(self) -> float:
+        return self._probe[1]
+
+    def flops_per_second(self) -> float:
+        return self._probe[0]
+
+    @cached_property
+    def _probe(self) -> tuple[float, float]:
+        """(FLOP/s, GiB) of a real step on the first batch."""
+        set_threads(self.config["trainer"]["threads"])
+        device = device_of(self.config)
+        with torch.random.fork_rng(devices=[]):
+            module = self.build_module().to(device).train()
+        batch = self.data.training_batches()[0].to(device)
+        seconds, kept = float("inf"), 0
+        for _ in range(2):
+            started = time.perf_counter()
+            losses: list[torch.Tensor] = []
+
+            def forward(into: list[torch.Tensor] = losses) -> None:
+                into.append(sum(self.loss.sums(*module.errors(module.model, batch)), torch.zeros(())))
+
+            kept = saved_bytes(forward)
+            losses[0].backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds = min(seconds, time.perf_counter() - started)
+        copies = 16 + (0 if self.config["ema"] is None else 4)
+        memory = copies * sum(p.numel() for p in module.model.parameters()) + 1.5 * kept
+        return self.batch_flops(batch) / seconds, memory / 2**30
+
+    def save_model(self, module: InteratomicPotential) -> None:
+        """The averaged weights, with what a calculator has to know."""
+        partial = self.directory / "model.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        extra = {
+            "data": {key: self.store.manifest[key] for key in ("name", "level", "hash")},
+            "identity": self.identity,
+        }
+        save_potential(module.best_model, partial, extra)
+        shutil.rmtree(self.model_folder, ignore_errors=True)
+        partial.rename(self.model_folder)
+
+    @staticmethod
+    def summary(loss: Loss) -> str:
+        values = loss.values
+        parts = [
+            f"{values[key]:.2f} {unit}"
+            for key, unit in (
+                ("energy_mae", "meV"),
+                ("energy_mae_per_atom", "meV/atom"),
+                ("forces_mae", "meV/Å"),
+            )
+            if key in values
+        ]
+        return "MAE " + ", ".join(parts)
+
+
+class _Hidden:
+    """Carries a configuration past a cache whose key is its text."""
+
+    def __init__(self, value: dict[str, Any]):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden)
+
+
+@lru_cache(maxsize=8)
+def _store(text: str, root: str, data: _Hidden) -> FrameStore:
+    return open_or_prepare_structures(data.value, Path(root))
+
+
+_MODULES: dict[tuple, StructureDataModule] = {}
+
+
+def _data_module(store: FrameStore, cutoff: float, config: dict[str, Any]) -> StructureDataModule:
+    """Points of a sweep that see the same frames in the same order share the plan of their batches."""
+    data = config["data"]
+    budget = section(BatchBudget, config["batch"], "batch")
+    wanted = {key: data[key] for key in ("frames", "validation_frames", "workers")}
+    key = (store.hash, budget, cutoff, config["seed"], *wanted.values())
+    if key not in _MODULES:
+        _MODULES[key] = StructureDataModule(store, budget, cutoff, seed=config["seed"], **wanted)
+    return _MODULES[key]
+
+
+def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
+    counts = store.manifest["counts"]
+    if loss.forces and counts["force_components_missing"] >= 3 * counts["atoms"]:
+        raise ConfigurationError(f"{store.path} has no forces: set loss.forces=0 to train on energies.")
+    if loss.energy and counts["without_energy"] >= counts["frames"]:
+        raise ConfigurationError(f"{store.path} has no energies: set loss.energy=0 to train on forces.")
+
+
+def _count_flops(
+    model: PotentialConfig, known: Statistics, data: StructureDataModule, loss: EnergyForceLoss
+) -> PotentialFlops:
+    few = np.arange(min(2, len(data.train)))
+    batch = read_batch(data.store, data.train, data.train_edges, few)
+    with torch.random.fork_rng(devices=[]):
+        potential = build(model, known.elements, neighbours=known.neighbours)
+    return count_potential_flops(potential, batch, forces=loss.forces > 0)
+
+
+def _epoch(data: StructureDataModule, flops: PotentialFlops) -> Epoch:
+    atoms, edges = int(data.plan.atoms.sum()), int(data.plan.edges.sum())
+    order, bounds = data.plan.epoch(0)
+    pairs = sum(
+        (end - start) * int(data.plan.atoms[order[start:end]].max()) ** 2 for start, end in pairwise(bounds)
+    )
+    return Epoch(
+        cuts=len(bounds) - 1,
+        amounts={"frames": len(data.train), "atoms": atoms},
+        flops=flops.of(atoms, edges, pairs),
+    )

@@ -1,0 +1,194 @@
+"""Batches under a budget of frames, atoms and edges, packed anew each epoch, addressed by a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+from torch_geometric.data import Data
+
+from chemscale.structures.edges import Edges
+from chemscale.structures.graphs import collate
+from chemscale.structures.store import FrameStore
+
+
+class BatchError(ValueError):
+    """A budget that cannot hold the data."""
+
+
+@dataclass(frozen=True)
+class BatchBudget:
+    """The most that one micro-batch may hold; None is no limit.
+
+    Raises:
+        BatchError: no limit at all, or one below 1.
+    """
+
+    frames: int | None = None
+    atoms: int | None = None
+    edges: int | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        limits = {key: getattr(self, key) for key in ("frames", "atoms", "edges")}
+        if all(limit is None for limit in limits.values()):
+            raise BatchError("Set at least one of batch.frames, batch.atoms and batch.edges.")
+        for key, limit in limits.items():
+            if limit is not None and limit < 1:
+                raise BatchError(f"batch.{key}={limit}: must be at least 1.")
+
+    def check(self, atoms: np.ndarray, edges: np.ndarray) -> None:
+        """Refuse a budget that the largest structure does not fit in.
+
+        Raises:
+            BatchError: naming the limit and what it has to be at least.
+        """
+        for key, limit, largest in (
+            ("atoms", self.atoms, atoms.max(initial=0)),
+            ("edges", self.edges, edges.max(initial=0)),
+        ):
+            if limit is not None and largest > limit:
+                raise BatchError(
+                    f"batch.{key}={limit}, but the largest structure has {largest} {key}: raise it to that."
+                )
+
+
+class EpochPlan:
+    """Which frames make up micro-batch i of the whole run: a pure function of (seed, i).
+
+    Each epoch shuffles its frames and cuts the sequence where the budget is full.
+
+    Args:
+        atoms, edges: (F,) of each frame of the subset.
+    """
+
+    def __init__(self, atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget, seed: int):
+        self.atoms, self.edges = np.asarray(atoms, np.int64), np.asarray(edges, np.int64)
+        self.budget, self.seed = budget, seed
+        budget.check(self.atoms, self.edges)
+        self._starts = [0]
+        self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """(F,) order of frames, and (batches + 1,) where each batch starts in it."""
+        if self._epoch is None or self._epoch[0] != number:
+            order = np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
+            self._epoch = (number, order, cut(self.atoms[order], self.edges[order], self.budget))
+        return self._epoch[1:]
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """(epoch, batch within it) of micro-batch `index` of the run."""
+        while self._starts[-1] <= index:
+            batches = len(self.epoch(len(self._starts) - 1)[1]) - 1
+            self._starts.append(self._starts[-1] + batches)
+        epoch = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return epoch, index - self._starts[epoch]
+
+    def frames(self, index: int) -> np.ndarray:
+        """Positions within the subset of the frames of micro-batch `index`."""
+        epoch, batch = self.locate(index)
+        order, bounds = self.epoch(epoch)
+        return order[bounds[batch] : bounds[batch + 1]]
+
+
+def cut(atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget) -> np.ndarray:
+    """(batches + 1,) boundaries that fill each batch of a sequence as far as the budget goes."""
+    atoms_so_far = np.concatenate([[0], np.cumsum(atoms)])
+    edges_so_far = np.concatenate([[0], np.cumsum(edges)])
+    bounds = [0]
+    while bounds[-1] < len(atoms):
+        start, end = bounds[-1], len(atoms)
+        if budget.frames is not None:
+            end = min(end, start + budget.frames)
+        for limit, total in ((budget.atoms, atoms_so_far), (budget.edges, edges_so_far)):
+            if limit is not None:
+                end = min(end, int(np.searchsorted(total, total[start] + limit, side="right")) - 1)
+        bounds.append(max(end, start + 1))
+    return np.array(bounds)
+
+
+class FrameBatches(Dataset[Data]):
+    """Micro-batches of a training subset by their number in the run.
+
+    Each carries ``counts`` (frames, atoms, edges) and what the whole optimiser step holds: labelled energies
+    and force components, so that every label weighs the same however a step is cut into micro-batches and
+    ranks.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        frames: np.ndarray,
+        edges: Edges,
+        plan: EpochPlan,
+        *,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.store, self.frames, self.edges, self.plan = store, frames, edges, plan
+        self.rank, self.world = rank, world
+
+    def __getitem__(self, index: int) -> Data:
+        accumulate = self.plan.budget.accumulate
+        step, micro = divmod(index, accumulate)
+        numbers = [
+            (step * accumulate + m) * self.world + r for m in range(accumulate) for r in range(self.world)
+        ]
+        mine = numbers[micro * self.world + self.rank]
+        batch = read_batch(self.store, self.frames, self.edges, self.plan.frames(mine))
+        if len(numbers) == 1:
+            totals = labels(batch)
+        else:
+            parts = [labels_of(self.store, self.frames[self.plan.frames(n)]) for n in numbers]
+            totals = {key: sum(p[key] for p in parts) for key in parts[0]}
+        batch.step_energies, batch.step_components = totals["energies"], totals["components"]
+        return batch
+
+
+class ValidationFrames(Dataset[Data]):
+    """A fixed set of frames in order, cut under the same budget."""
+
+    def __init__(self, store: FrameStore, frames: np.ndarray, edges: Edges, budget: BatchBudget):
+        self.store, self.frames, self.edges = store, frames, edges
+        budget.check(store.sizes[frames], edges.counts)
+        self.bounds = cut(np.asarray(store.sizes[frames]), edges.counts, budget)
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, index: int) -> Data:
+        if index >= len(self):
+            raise IndexError(index)
+        positions = np.arange(self.bounds[index], self.bounds[index + 1])
+        return read_batch(self.store, self.frames, self.edges, positions)
+
+
+def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: np.ndarray) -> Data:
+    """The frames at `positions` of a subset as one graph, with their counts.
+
+    ``padded_pairs`` are the pairs of atoms if every structure were as large as the largest.
+    """
+    members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
+    batch = collate(members)
+    batch.padded_pairs = len(members) * int((batch.ptr[1:] - batch.ptr[:-1]).max()) ** 2
+    batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
+    return batch
+
+
+def labels(batch: Data) -> dict[str, int]:
+    """Labelled energies and force components of a batch."""
+    return {
+        "energies": int(batch.energy.isfinite().sum()),
+        "components": int(batch.forces.isfinite().sum()),
+    }
+
+
+def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, Any]:
+    """The same, read from the store without making a batch."""
+    structures = [store.structure(int(f)) for f in frames]
+    return {
+        "energies": sum(bool(np.isfinite(s.energy)) for s in structures),
+        "components": sum(int(np.isfinite(s.forces).sum()) for s in structures if s.forces is not None),
+    }

@@ -1,0 +1,91 @@
+"""The Lightning data module of a frame store: nested subsets, budgeted batches, exact positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+from torch_geometric.data import Data
+
+from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
+from chemscale.structures.edges import EdgeCache
+from chemscale.structures.store import FrameStore
+
+
+class SubsetError(ValueError):
+    """A subset that the store cannot give."""
+
+
+class RemainingBatches(Sampler[int]):
+    """Micro-batches done … total-1, under the length of the whole run, as Lightning counts them."""
+
+    def __init__(self, done: int, total: int):
+        self.done, self.total = done, total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done, self.total))
+
+
+class StructureDataModule(pl.LightningDataModule):
+    """Batches of the first `frames` training frames, and a fixed held-out set.
+
+    The position is the trainer's global step: a resumed run reads on where it stopped, also amid an epoch.
+
+    Args:
+        cutoff: Å, of the neighbour lists.
+        frames: size of the nested training subset; None for all.
+        validation_frames: size of the nested validation subset; None for all.
+
+    Raises:
+        SubsetError: more frames than there are, or nothing to validate on.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        budget: BatchBudget,
+        cutoff: float,
+        *,
+        seed: int,
+        frames: int | None = None,
+        validation_frames: int | None = None,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
+        train, validation = store.part("train"), store.part("validation")
+        if frames is not None and not 1 <= frames <= len(train):
+            raise SubsetError(f"data.frames={frames}: {store.path} has {len(train)} training frames.")
+        if not len(validation):
+            raise SubsetError(f"{store.path}: the validation set is empty; raise data.validation_fraction.")
+        self.train = np.asarray(train[:frames])
+        self.validation = np.asarray(validation[:validation_frames])
+        self.train_edges = EdgeCache(store, "train", cutoff).open(len(self.train))
+        self.validation_edges = EdgeCache(store, "validation", cutoff).open(len(self.validation))
+        self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
+
+    def training_batches(self, rank: int = 0, world: int = 1) -> FrameBatches:
+        return FrameBatches(self.store, self.train, self.train_edges, self.plan, rank=rank, world=world)
+
+    def train_dataloader(self) -> DataLoader[Data]:
+        trainer = self.trainer
+        assert trainer is not None
+        done = trainer.global_step * self.budget.accumulate
+        total = int(trainer.max_steps) * self.budget.accumulate
+        return DataLoader(
+            self.training_batches(trainer.global_rank, trainer.world_size),
+            batch_size=None,
+            sampler=RemainingBatches(done, total),
+            num_workers=self.workers,
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Data]:
+        batches = ValidationFrames(self.store, self.validation, self.validation_edges, self.budget)
+        return DataLoader(batches, batch_size=None)

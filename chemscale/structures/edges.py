@@ -1,0 +1,126 @@
+"""Neighbour lists of a store's parts, found once for each cutoff and kept beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from chemscale.structures.graphs import Structure
+from chemscale.structures.neighbours import neighbour_list
+from chemscale.structures.store import FrameStore
+
+log = logging.getLogger(__name__)
+
+INDEX, SHIFT = "<u2", "i1"
+
+
+class EdgeCache:
+    """Edges of the first frames of a part; asking for more frames extends it.
+
+    Indices are 16 bits wide: a structure has at most 65,535 atoms. The count file is written last, so that an
+    interrupted extension is taken up where the counts end.
+
+    Args:
+        part: "train", "validation" or "test".
+    """
+
+    def __init__(self, store: FrameStore, part: str, cutoff: float):
+        self.store, self.part, self.cutoff = store, part, float(cutoff)
+        self.frames = store.part(part)
+        self.directory = store.path / f"edges-{self.cutoff:g}"
+
+    def _file(self, name: str) -> Path:
+        return self.directory / f"{self.part}.{name}"
+
+    def counts(self, frames: int) -> np.ndarray:
+        """(frames,) edges of each of the first `frames` frames; found first where they are not known."""
+        known = self._known()
+        if len(known) < frames:
+            with _lock(self.directory):
+                self._extend(frames)
+            known = self._known()
+        return known[:frames]
+
+    def _known(self) -> np.ndarray:
+        path = self._file("counts")
+        return np.fromfile(path, "<i4") if path.exists() else np.zeros(0, "<i4")
+
+    def _extend(self, frames: int) -> None:
+        known = self._known()
+        done, total = len(known), int(known.sum(dtype=np.int64))
+        started = shown = time.monotonic()
+        counts = []
+        with open(self._file("pairs"), "ab") as pairs, open(self._file("shifts"), "ab") as shifts:
+            pairs.truncate(total * 4)
+            shifts.truncate(total * 3 if self.store.periodic else 0)
+            for position in range(done, frames):
+                structure = self.store.structure(int(self.frames[position]))
+                edges, shift = neighbour_list(structure.positions, self.cutoff, structure.cell, structure.pbc)
+                pairs.write(edges.T.astype(INDEX).tobytes())
+                if self.store.periodic:
+                    zero = np.zeros((edges.shape[1], 3), SHIFT)
+                    shifts.write(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
+                counts.append(edges.shape[1])
+                if time.monotonic() - shown > 5:
+                    shown = time.monotonic()
+                    rate = len(counts) / (shown - started)
+                    left = (frames - position) / rate
+                    log.info(
+                        "Neighbours within %g Å: %s of %s frames, %.0f/s, %.0f s left …",
+                        self.cutoff, f"{position:,}", f"{frames:,}", rate, left,
+                    )  # fmt: skip
+        with open(self._file("counts"), "ab") as file:
+            file.truncate(done * 4)
+            file.write(np.array(counts, "<i4").tobytes())
+
+    def open(self, frames: int) -> Edges:
+        """The edges of the first `frames` frames, memory-mapped."""
+        return Edges(self, frames)
+
+
+class Edges:
+    """Random access to cached edges by position in the part; it can be sent to worker processes."""
+
+    def __init__(self, cache: EdgeCache, frames: int):
+        self.counts = cache.counts(frames)
+        self.offsets = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+        self.periodic = cache.store.periodic
+        self._pairs_path, self._shifts_path = cache._file("pairs"), cache._file("shifts")
+        self._maps: tuple[np.ndarray, np.ndarray | None] | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_maps": None}
+
+    def attach(self, structure: Structure, position: int) -> Structure:
+        """Give a structure its neighbours."""
+        if self._maps is None:
+            self._maps = (
+                self._open(self._pairs_path, INDEX, 2),
+                (self._open(self._shifts_path, SHIFT, 3) if self.periodic else None),
+            )
+        rows = slice(self.offsets[position], self.offsets[position + 1])
+        pairs, shifts = self._maps
+        structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
+        structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
+        return structure
+
+    @staticmethod
+    def _open(path: Path, kind: str, columns: int) -> np.ndarray:
+        if path.stat().st_size == 0:
+            return np.zeros((0, columns), kind)
+        return np.memmap(path, dtype=kind, mode="r").reshape(-1, columns)
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Two processes never extend the same list at once."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

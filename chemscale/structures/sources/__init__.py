@@ -1,0 +1,91 @@
+"""Readers of interatomic-potential data sets: one file in, blocks of frames in eV and Å out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chemscale.structures.blocks import Source, SourceError
+from chemscale.structures.sources.ase_files import AseFile
+from chemscale.structures.sources.base import existing
+from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
+from chemscale.structures.sources.npz import Md17
+from chemscale.structures.units import Units
+
+READERS: dict[str, Callable[..., Source]] = {
+    "ani1x": Ani1x,
+    "ani1": Ani1,
+    "ani2x": Ani2x,
+    "spice": Spice,
+    "comp6": Comp6,
+    "aimnet2": Aimnet2,
+    "md17": Md17,
+    "ase": AseFile,
+}
+"""Format → reader."""
+
+FIXED_LEVEL = ("ani1", "spice", "comp6")
+"""Formats whose release settles the level of theory."""
+
+HDF5 = (".h5", ".hdf5", ".hdf")
+
+
+def open_source(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    level: str | None = None,
+    split: int | None = None,
+    units: Units | None = None,
+) -> Source:
+    """The reader of a file, by its format or by what the file looks like.
+
+    Args:
+        path: the file.
+        format: a name in `READERS`; None to go by the suffix and, in HDF5, by the names of the arrays.
+        level: which labels of an ANI-1x file to read; for files that do not state their level of theory, what
+            it is (it goes into the manifest).
+        split: which published split of an rMD17 file to use, 1 … 5.
+        units: what the file holds, where it is not what its format usually holds. An array of forces that
+            holds +dE/dx is said with ``gradients=True``.
+
+    Raises:
+        SourceError: there is no such file, its format or layout is not known, or the format has no level or
+            split to choose; the message names the choices.
+    """
+    path = existing(path)
+    name = format or guess(path)
+    if name not in READERS:
+        raise SourceError(f"data.format={name!r}: choose one of {', '.join(READERS)}.")
+    options: dict[str, Any] = {}
+    if split is not None:
+        if name != "md17":
+            raise SourceError(f"data.split={split}: {path} is of format {name}, which publishes no splits.")
+        options["split"] = split
+    if level is not None:
+        if name in FIXED_LEVEL:
+            raise SourceError(f"data.level={level!r}: {path} is of format {name}, which has one level only.")
+        options["level"] = level
+    return READERS[name](path, units=units, **options)
+
+
+def guess(path: Path) -> str:
+    """The format of a file: HDF5 by its arrays, npz and what ASE reads by the suffix.
+
+    Raises:
+        SourceError: none of them.
+    """
+    suffix = path.suffix.lower()
+    if suffix in HDF5:
+        return layout(path)
+    if suffix == ".npz":
+        return "md17"
+    try:
+        AseFile(path)
+    except SourceError as error:
+        raise SourceError(
+            f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
+            "COMP6, AIMNet2), .npz (MD17), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+        ) from None
+    return "ase"

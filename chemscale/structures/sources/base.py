@@ -1,0 +1,123 @@
+"""What every reader of a data set shares: its file, its units, its notes, and blocks that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers as known_symbols
+from ase.data import chemical_symbols
+from ase.symbols import Symbols
+
+from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.units import Units
+
+NOT_STATED = "not stated"
+
+
+class Reader:
+    """A `Source` over one file.
+
+    Args:
+        path: the file.
+        level: level of theory, for the manifest.
+        units: what the file holds.
+
+    Raises:
+        SourceError: there is no such file.
+    """
+
+    def __init__(self, path: str | Path, level: str, units: Units):
+        self.path = existing(path)
+        self.level = level
+        self.conversion = units
+        self.units = units.describe()
+        self.notes: list[str] = []
+
+    def blocks(self) -> Iterator[Block]:
+        """Every frame, in file order, in bounded memory; eV and Å."""
+        raise NotImplementedError
+
+    def splits(self) -> dict[str, np.ndarray] | None:
+        """Published rows of each part; None where the file publishes none."""
+        return None
+
+    def note(self, text: str) -> None:
+        """Add to the notes, once however often the file is read."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def block(self, *, numbers: np.ndarray, charges: Any = 0, spins: Any = 0, **fields: Any) -> Block:
+        """A block whose complaints name this file.
+
+        Args:
+            charges, spins: (k,) or one for all frames, whole numbers.
+
+        Raises:
+            SourceError: shapes, atomic numbers, charges or multiplicities that cannot be.
+        """
+        k, name = len(fields["positions"]), fields["name"]
+        try:
+            return Block(
+                numbers=whole(numbers, np.uint8, f"{name}: atomic numbers"),
+                charges=whole(np.broadcast_to(charges, k), np.int8, f"{name}: total charges"),
+                spins=whole(np.broadcast_to(spins, k), np.uint8, f"{name}: multiplicities"),
+                **fields,
+            )
+        except SourceError as error:
+            raise SourceError(f"{self.path}: {error}") from None
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        SourceError: it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SourceError(f"data.path={path}: there is no such file.")
+    return path
+
+
+def whole(values: Any, kind: type[np.integer], what: str) -> np.ndarray:
+    """`values` as integers of `kind`, none of them rounded or wrapped around.
+
+    Raises:
+        SourceError: one is not a whole number, or does not fit.
+    """
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SourceError(f"{what} must be numbers, got {values!r}.") from None
+    limits = np.iinfo(kind)
+    good = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
+    if not good.all():
+        raise SourceError(
+            f"{what} must be whole numbers in {limits.min} … {limits.max}, got {values[~good].flat[0]}."
+        )
+    return values.astype(kind)
+
+
+def to_numbers(species: np.ndarray) -> np.ndarray:
+    """Atomic numbers of an array of symbols (bytes or str); numbers are returned as they are.
+
+    Raises:
+        SourceError: a symbol is not an element's.
+    """
+    if species.dtype.kind in "iuf":
+        return species
+    symbols = [s.decode("ascii", "replace") if isinstance(s, bytes) else str(s) for s in species.flat]
+    unknown = sorted({s for s in symbols if known_symbols.get(s, 0) == 0})
+    if unknown:
+        raise SourceError(f"species {', '.join(map(repr, unknown))}: no such element.")
+    return np.array([known_symbols[s] for s in symbols], np.uint8).reshape(species.shape)
+
+
+def formula(numbers: np.ndarray) -> str:
+    """Chemical formula in Hill order; a number that is no element's stands as it is."""
+    if not all(0 < z < len(chemical_symbols) for z in numbers):
+        return " ".join(str(int(z)) for z in numbers)
+    return str(Symbols(np.asarray(numbers, dtype=int)).get_chemical_formula())

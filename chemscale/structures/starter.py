@@ -1,0 +1,204 @@
+"""The starter structures: conformers of small molecules in motion, labelled by a quantum method, made here.
+
+Molecules are embedded and moved at 500 K by a classical force field (RDKit's MMFF94, ASE's Langevin
+dynamics), which is cheap; each kept frame is then labelled with GFN2-xTB (Bannwarth, Ehlert and Grimme 2019,
+through tblite). Energies and forces are of one real semi-empirical Hamiltonian and agree with each other to
+10⁻⁶. They are not DFT, and are for trying things.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.units import Units
+
+log = logging.getLogger(__name__)
+
+MOLECULES = (
+    "C", "CC", "CCC", "C=C", "C#C", "C=CC", "O", "CO", "CCO", "CC(C)O", "COC", "C=O", "CC=O",
+    "CC(C)=O", "OC=O", "CC(O)=O", "COC=O", "N", "CN", "CCN", "CNC", "C#N", "CC#N", "NC=O", "CNC=O",
+    "CC(N)=O", "NCC(O)=O", "OCCO", "OCC=O", "NCCO", "C1CC1", "C1CO1", "C1CN1", "C1CCC1", "C1CCOC1",
+    "c1ccccc1", "c1ccncc1", "c1ccoc1", "c1cc[nH]c1", "c1cnc[nH]1", "NC(N)=O", "CC(=O)C=O", "O=CC=O",
+    "C=CC=C", "C=CC=O", "C=CC#N", "CC(C)C", "CCCC",
+)  # fmt: skip
+"""SMILES of 48 molecules of H, C, N and O, 3 to 14 atoms."""
+
+TEMPERATURE = 500.0
+"""Kelvin: bonds stretch by about 0.1 Å and single bonds turn."""
+INTERVAL = 20
+"""Steps of 1 fs between kept frames."""
+LEVEL = "GFN2-xTB"
+
+
+def write_starter(path: Path, count: int, *, workers: int | None = None, seed: int = 0) -> None:
+    """Make `count` labelled frames, spread evenly over the molecules, and write them as one ``.npz``.
+
+    Args:
+        workers: processes; None for one a core.
+
+    Raises:
+        SourceError: fewer frames than molecules are asked for.
+    """
+    if count < len(MOLECULES):
+        raise SourceError(f"data.count={count}: at least {len(MOLECULES)} frames, one a molecule.")
+    shares = [count // len(MOLECULES) + (n < count % len(MOLECULES)) for n in range(len(MOLECULES))]
+    jobs = [
+        (smiles, share, seed + n) for n, (smiles, share) in enumerate(zip(MOLECULES, shares, strict=True))
+    ]
+    started = shown = time.monotonic()
+    found: list[dict[str, Any]] = []
+    for result in _run(jobs, workers or len(os.sched_getaffinity(0))):
+        found.append(result)
+        done = sum(len(r["energies"]) for r in found)
+        if time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            left = (shown - started) * (count - done) / done
+            log.info("Starter structures: %s of %s frames, %.0f s left …", f"{done:,}", f"{count:,}", left)
+    arrays = {f"{n:03d}_{key}": value for n, result in enumerate(found) for key, value in result.items()}
+    partial = path.with_name(f".{path.name}")
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.rename(path)
+    log.info("%s: %s frames in %.1f s.", path, f"{count:,}", time.monotonic() - started)
+
+
+class StarterFrames:
+    """The frames that ``write_starter`` wrote; in eV and Å already."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.level, self.units = LEVEL, Units().describe()
+        self.notes = [f"Langevin dynamics at {TEMPERATURE:g} K on MMFF94, labels from {LEVEL}."]
+
+    def blocks(self) -> Iterator[Block]:
+        with np.load(self.path) as arrays:
+            start = 0
+            for n, smiles in enumerate(MOLECULES):
+                energies = arrays[f"{n:03d}_energies"]
+                yield Block(
+                    name=smiles,
+                    numbers=arrays[f"{n:03d}_numbers"],
+                    positions=arrays[f"{n:03d}_positions"],
+                    energies=energies,
+                    forces=arrays[f"{n:03d}_forces"],
+                    rows=np.arange(start, start + len(energies)),
+                    spins=np.ones(len(energies)),
+                )
+                start += len(energies)
+
+    def splits(self) -> None:
+        return None
+
+
+def _run(jobs: list[tuple[str, int, int]], workers: int) -> Iterator[dict[str, Any]]:
+    if workers == 1:
+        yield from map(frames_of_molecule, jobs)
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        yield from pool.map(frames_of_molecule, jobs)
+
+
+def _one_thread() -> None:
+    # Two OpenMP threads on a busy core are many times slower than one.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
+    """Frames of (SMILES, k, seed): numbers (n,), positions (k, n, 3) Å, energies (k,) eV, forces eV/Å."""
+    from ase import Atoms, units
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    smiles, count, seed = job
+    numbers, positions, calculator = _force_field(smiles, seed)
+    random = np.random.default_rng(seed)
+    atoms = Atoms(numbers, positions)
+    atoms.calc = calculator
+    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=random)
+    dynamics = Langevin(
+        atoms, 1.0 * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, rng=random, fixcm=False
+    )
+    kept: list[np.ndarray] = []
+    energies: list[float] = []
+    forces: list[np.ndarray] = []
+    dynamics.run(5 * INTERVAL)
+    for attempt in itertools.count():
+        if len(kept) == count:
+            break
+        if attempt > 2 * count + 10:
+            raise SourceError(f"{smiles}: {LEVEL} converged for {len(kept)} of {attempt} frames only.")
+        dynamics.run(INTERVAL)
+        centred = atoms.positions - atoms.positions.mean(0)
+        label = gfn2(numbers, centred)
+        if label is not None:
+            kept.append(centred)
+            energies.append(label[0])
+            forces.append(label[1])
+    return {
+        "numbers": numbers.astype(np.uint8),
+        "positions": np.array(kept),
+        "energies": np.array(energies),
+        "forces": np.array(forces),
+    }
+
+
+def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """GFN2-xTB energy in eV and (n, 3) forces in eV/Å of a neutral singlet; None if it does not converge."""
+    from ase import units
+    from tblite.interface import Calculator
+
+    calculator = Calculator(LEVEL, numbers, positions / units.Bohr)
+    calculator.set("verbosity", 0)
+    try:
+        result = calculator.singlepoint()
+    except RuntimeError:
+        return None
+    return float(result["energy"]) * units.Hartree, -np.asarray(result["gradient"]) * (
+        units.Hartree / units.Bohr
+    )
+
+
+def _force_field(smiles: str, seed: int):
+    from ase import units
+    from ase.calculators.calculator import Calculator, all_changes
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=seed + 1)  # type: ignore[attr-defined]
+    properties = AllChem.MMFFGetMoleculeProperties(molecule)  # type: ignore[attr-defined]
+    field = AllChem.MMFFGetMoleculeForceField(molecule, properties)  # type: ignore[attr-defined]
+    if field is None:
+        raise SourceError(f"{smiles}: MMFF94 has no parameters for it.")
+    field.Minimize()
+    per_mol = units.kcal / units.mol
+
+    class ForceField(Calculator):
+        """MMFF94 by RDKit for ASE's dynamics."""
+
+        implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own convention)
+        owners = (molecule, properties)  # RDKit's field points into them and does not keep them alive
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            assert self.atoms is not None
+            flat = self.atoms.positions.ravel().tolist()
+            # The energy first: it makes RDKit forget the distances of earlier positions, the gradient does not.
+            energy = field.CalcEnergy(flat)
+            gradient = np.array(field.CalcGrad(flat)).reshape(-1, 3)
+            self.results = {"energy": energy * per_mol, "forces": -gradient * per_mol}
+
+    numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
+    return numbers, np.array(molecule.GetConformer().GetPositions()), ForceField()

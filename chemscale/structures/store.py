@@ -1,0 +1,176 @@
+"""A frame store: structures and labels as memory-mapped arrays, with a manifest that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.structures.blocks import Block
+from chemscale.structures.graphs import Structure
+
+SCHEMA_VERSION = 1
+PARTS = ("train", "validation", "test")
+
+ATOM_ARRAYS = {"numbers": ("u1", 1), "positions": ("<f8", 3), "forces": ("<f8", 3)}
+FRAME_ARRAYS = {
+    "sizes": ("<i4", 1),
+    "energies": ("<f8", 1),
+    "charges": ("i1", 1),
+    "spins": ("u1", 1),
+    "rows": ("<i8", 1),
+    "groups": ("<i4", 1),
+}
+CELL_ARRAYS = {"cells": ("<f8", 9), "pbc": ("u1", 3)}
+"""File name → (type, columns); one row an atom, or one a frame."""
+
+
+class StoreError(ValueError):
+    """A store that is not whole, or that does not hold what is asked of it."""
+
+
+class FrameStore:
+    """Frames on disk in eV and Å; only what is read comes into memory.
+
+    Args:
+        path: its directory, with ``manifest.json``.
+
+    Raises:
+        StoreError: the directory holds no store, or one of another version.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        try:
+            self.manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+        except FileNotFoundError:
+            raise StoreError(f"{self.path}: no frame store there (manifest.json is missing).") from None
+        if self.manifest.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path}: schema version {self.manifest.get('schema_version')!r}, this chemscale reads "
+                f"{SCHEMA_VERSION}. Delete the folder to make it anew."
+            )
+        self.names: list[str] = json.loads((self.path / "names.json").read_text())
+        for name, (kind, columns) in {**ATOM_ARRAYS, **FRAME_ARRAYS}.items():
+            setattr(self, f"_{name}", self._open(name, kind, columns))
+        self.periodic = bool(self.manifest["periodic"])
+        if self.periodic:
+            for name, (kind, columns) in CELL_ARRAYS.items():
+                setattr(self, f"_{name}", self._open(name, kind, columns))
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+
+    def _open(self, name: str, kind: str, columns: int) -> np.ndarray:
+        path = self.path / name
+        if not path.exists() or path.stat().st_size == 0:
+            return np.empty((0, columns) if columns > 1 else 0, kind)
+        array = np.memmap(path, dtype=kind, mode="r")
+        return array.reshape(-1, columns) if columns > 1 else array
+
+    @property
+    def hash(self) -> str:
+        return self.manifest["hash"]
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur anywhere in the store."""
+        return tuple(self.manifest["elements"])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(F,) atoms of each frame."""
+        return self._sizes  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def part(self, name: str) -> np.ndarray:
+        """Frames of "train", "validation" or "test" in the store's own order: any prefix is a fair sample."""
+        return np.load(self.path / f"{name}.npy", mmap_mode="r")
+
+    def numbers(self, frame: int) -> np.ndarray:
+        return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]  # type: ignore[attr-defined]
+
+    def structure(self, frame: int) -> Structure:
+        """One frame with its labels."""
+        atoms = slice(self.offsets[frame], self.offsets[frame + 1])
+        periodic = self.periodic and bool(self._pbc[frame].any())  # type: ignore[attr-defined]
+        return Structure(
+            numbers=np.asarray(self._numbers[atoms]),  # type: ignore[attr-defined]
+            positions=np.asarray(self._positions[atoms]),  # type: ignore[attr-defined]
+            energy=float(self._energies[frame]),  # type: ignore[attr-defined]
+            forces=np.asarray(self._forces[atoms]),  # type: ignore[attr-defined]
+            charge=int(self._charges[frame]),  # type: ignore[attr-defined]
+            spin=int(self._spins[frame]),  # type: ignore[attr-defined]
+            cell=np.asarray(self._cells[frame]).reshape(3, 3) if periodic else None,  # type: ignore[attr-defined]
+            pbc=np.asarray(self._pbc[frame]).astype(bool) if periodic else None,  # type: ignore[attr-defined]
+        )
+
+    def energies(self, frames: np.ndarray) -> np.ndarray:
+        """(k,) eV, NaN where there is no label."""
+        return np.asarray(self._energies[frames])  # type: ignore[attr-defined]
+
+    def where(self, frame: int) -> str:
+        """How to name a frame to a person."""
+        return f"{self.names[self._groups[frame]]}, row {int(self._rows[frame])}"  # type: ignore[attr-defined]
+
+    def blocks(self, frames: np.ndarray) -> Iterator[Block]:
+        """The frames as blocks, those of one composition that follow each other together."""
+        groups, rows = self._groups, self._rows  # type: ignore[attr-defined]
+        frames = np.asarray(frames)
+        frames = frames[np.lexsort((frames, groups[frames]))]
+        start = 0
+        while start < len(frames):
+            first, end = frames[start], start + 1
+            kind = bytes(self.numbers(first))
+            while (
+                end < len(frames)
+                and end - start < 4096
+                and groups[frames[end]] == groups[first]
+                and bytes(self.numbers(frames[end])) == kind
+            ):
+                end += 1
+            members = [self.structure(int(f)) for f in frames[start:end]]
+            periodic = any(s.pbc is not None for s in members)
+            yield Block(
+                name=self.names[groups[first]],
+                numbers=members[0].numbers,
+                positions=np.stack([s.positions for s in members]),
+                energies=np.array([s.energy for s in members]),
+                forces=np.stack([s.forces for s in members]),  # type: ignore[misc]
+                rows=np.asarray(rows[frames[start:end]]),
+                charges=np.array([s.charge for s in members]),
+                spins=np.array([s.spin for s in members]),
+                cells=np.stack([np.zeros((3, 3)) if s.cell is None else s.cell for s in members])
+                if periodic
+                else None,
+                pbc=np.stack([np.zeros(3, bool) if s.pbc is None else s.pbc for s in members])
+                if periodic
+                else None,
+            )
+            start = end
+
+    def verify(self) -> None:
+        """Compare every array with the manifest's hash.
+
+        Raises:
+            StoreError: the data changed since they were prepared.
+        """
+        if content_hash(self.path) != self.hash:
+            raise StoreError(
+                f"{self.path}: the arrays do not have the hash of manifest.json. Delete the folder."
+            )
+
+
+def content_hash(path: Path) -> str:
+    """sha256 over every array of a store, in the order of their names."""
+    total = hashlib.sha256()
+    files = sorted([*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *(f"{p}.npy" for p in PARTS), "names.json"])
+    for name in files:
+        if (path / name).exists():
+            with open(path / name, "rb") as file:
+                total.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

@@ -1,0 +1,62 @@
+"""What force training minimises: energies and forces weighed against each other, missing labels left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EnergyForceLoss:
+    """w_E·mean ℓ(ΔE/n^p) + w_F·mean ℓ(ΔF), with ΔE in eV and ΔF in eV/Å.
+
+    Args:
+        energy, forces: the weights.
+        kind: ``mse``, ``mae`` or ``huber``.
+        per_atom: whether energy errors are divided by the number of atoms first (p = 1).
+        delta: where Huber's loss goes over from square to linear, in eV and eV/Å.
+
+    Raises:
+        ValueError: an unknown kind, a negative weight, or nothing to learn.
+    """
+
+    energy: float = 1.0
+    forces: float = 10.0
+    kind: str = "mse"
+    per_atom: bool = True
+    delta: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("mse", "mae", "huber"):
+            raise ValueError(f"loss.kind={self.kind!r}: choose mse, mae or huber.")
+        if min(self.energy, self.forces) < 0 or self.energy + self.forces == 0:
+            raise ValueError("loss.energy and loss.forces must not be negative, nor both be 0.")
+        if self.delta <= 0:
+            raise ValueError(f"loss.delta={self.delta}: must be above 0.")
+
+    def sums(self, energy_error: Tensor, force_error: Tensor | None, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed energy and force terms over the labels that there are, weights left out.
+
+        Args:
+            energy_error: (B,) eV, NaN where there is no label. force_error: (N, 3) eV/Å, likewise.
+            atoms: (B,) of each structure.
+        """
+        scaled = energy_error / atoms if self.per_atom else energy_error
+        of_energy = self.each(known(scaled)).sum()
+        of_forces = of_energy.new_zeros(()) if force_error is None else self.each(known(force_error)).sum()
+        return of_energy, of_forces
+
+    def each(self, error: Tensor) -> Tensor:
+        if self.kind == "mse":
+            return error.square()
+        if self.kind == "mae":
+            return error.abs()
+        return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
+
+
+def known(error: Tensor) -> Tensor:
+    """The errors that there are labels for; 0 elsewhere, so that shapes and gradients stay finite."""
+    return torch.where(error.isfinite(), error, torch.zeros_like(error))

@@ -1,0 +1,186 @@
+"""An interatomic potential as a Lightning module: energies and forces, averaged weights, metrics in meV."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch_geometric.data import Data
+
+from chemscale.models.potential import Potential
+from chemscale.tasks.losses import EnergyForceLoss, known
+from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+
+
+class InteratomicPotential(pl.LightningModule):
+    """Loss, validation metrics and optimiser of a potential.
+
+    Args:
+        model: the potential. loss: what is minimised.
+        optimizer, schedule: how weights move; a ``Plateau`` follows the validation objective.
+        total_steps: optimiser steps of the run.
+        ema: decay per step of an average of the weights, which is what is validated and kept; None for none.
+    """
+
+    def __init__(
+        self,
+        model: Potential,
+        loss: EnergyForceLoss,
+        optimizer: AdamW,
+        schedule: Schedule | Plateau,
+        total_steps: int,
+        ema: float | None = None,
+    ):
+        super().__init__()
+        if ema is not None and not 0 < ema < 1:
+            raise ValueError(f"trainer.ema={ema}: must lie between 0 and 1, or be null.")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.schedule, self.total_steps = schedule, total_steps
+        self.average = (
+            None
+            if ema is None
+            else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
+        )
+        self.step_sums: list[Tensor] = []
+        """Summed energy and force terms, and labels of each, of every micro-batch since the last log."""
+        self.gradient_norm: Tensor | None = None
+        self.plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+
+    @property
+    def best_model(self) -> Potential:
+        """The averaged weights if there are any."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    # --- training ---
+
+    def errors(self, model: Potential, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
+        """(B,) energy errors in eV, (N, 3) force errors in eV/Å (None if no force is wanted), (B,) atoms."""
+        prediction = model(batch, forces=self.loss.forces > 0)
+        atoms = (batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64)
+        force_error = None if prediction.forces is None else prediction.forces - batch.forces
+        return prediction.energy - batch.energy, force_error, atoms
+
+    def training_step(self, batch: Data, batch_idx: int) -> Tensor:
+        """The loss over the labels of the whole optimiser step.
+
+        Lightning averages over micro-batches and ranks, which hold unequal numbers of labels: dividing by the
+        step's own counts and multiplying back makes every label weigh the same.
+        """
+        share = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        of_energy, of_forces = self.loss.sums(*self.errors(self.model, batch))
+        counts = (batch.energy.isfinite().sum(), batch.forces.isfinite().sum())
+        self.step_sums.append(torch.stack([of_energy.detach(), of_forces.detach(), *counts]))
+        energy = of_energy / max(1, batch.step_energies)
+        forces = of_forces / max(1, batch.step_components)
+        return share * (self.loss.energy * energy + self.loss.forces * forces)
+
+    def training_metrics(self, sums: list[float]) -> dict[str, float]:
+        """The logged loss from the sums of ``step_sums``."""
+        energy, forces = sums[0] / max(1.0, sums[2]), sums[1] / max(1.0, sums[3])
+        return {
+            "loss": self.loss.energy * energy + self.loss.forces * forces,
+            "energy_loss": energy,
+            "force_loss": forces,
+        }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    # --- validation ---
+
+    def validation_step(self, batch: Data, batch_idx: int) -> dict[str, Any]:
+        """Sums over the batch, of the averaged weights' errors."""
+        model = self.best_model
+        with torch.enable_grad():
+            energy_error, force_error, atoms = self.errors(model.eval(), batch)
+        energy_error = energy_error.detach()
+        labelled = batch.energy.isfinite()
+        per_atom = known(energy_error / atoms)
+        energy = known(energy_error)
+        of_energy, of_forces = self.loss.sums(energy_error, force_error, atoms)
+        sums = {
+            "energy_objective": of_energy,
+            "force_objective": of_forces,
+            "energies": labelled.sum(),
+            "energy_absolute": energy.abs().sum(),
+            "energy_square": energy.square().sum(),
+            "per_atom_absolute": per_atom.abs().sum(),
+            "per_atom_square": per_atom.square().sum(),
+        }
+        if force_error is not None:
+            forces = known(force_error.detach())
+            sums |= {
+                "components": batch.forces.isfinite().sum(),
+                "force_absolute": forces.abs().sum(),
+                "force_square": forces.square().sum(),
+            }
+        return sums
+
+    def validation_metrics(self, sums: dict[str, float]) -> dict[str, float]:
+        """MAE and RMSE: energies in meV and meV/atom, force components in meV/Å; the training objective."""
+        energies, components = sums["energies"], sums.get("components", 0.0)
+        metrics = {
+            "objective": self.loss.energy * sums["energy_objective"] / max(1.0, energies)
+            + self.loss.forces * sums["force_objective"] / max(1.0, components)
+        }
+        if energies:
+            metrics |= {
+                "energy_mae": 1e3 * sums["energy_absolute"] / energies,
+                "energy_rmse": 1e3 * math.sqrt(sums["energy_square"] / energies),
+                "energy_mae_per_atom": 1e3 * sums["per_atom_absolute"] / energies,
+                "energy_rmse_per_atom": 1e3 * math.sqrt(sums["per_atom_square"] / energies),
+            }
+        if components:
+            metrics |= {
+                "forces_mae": 1e3 * sums["force_absolute"] / components,
+                "forces_rmse": 1e3 * math.sqrt(sums["force_square"] / components),
+            }
+        return metrics
+
+    def validated(self, objective: float) -> bool:
+        """Told the validation objective by the keeper; whether the run should end here."""
+        if self.plateau is None:
+            return False
+        self.plateau.step(objective)
+        assert isinstance(self.schedule, Plateau)
+        return self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"] < self.schedule.stop_below  # type: ignore[union-attr]
+
+    # --- optimiser ---
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the global norm and keep the norm before clipping for the log."""
+        limit = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer.build(self.model)
+        if isinstance(self.schedule, Plateau):
+            self.plateau = self.schedule.build(optimizer)
+            if self._plateau_state is not None:
+                self.plateau.load_state_dict(self._plateau_state)
+            return optimizer
+        scheduler = LambdaLR(optimizer, self.schedule.factor(self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Called before the optimiser is made: kept until it is.
+        self._plateau_state = checkpoint.get("plateau")
+        if self.plateau is not None and self._plateau_state is not None:
+            self.plateau.load_state_dict(self._plateau_state)

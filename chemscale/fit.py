@@ -85,6 +85,8 @@ def fit_runs(
 ) -> FitOutcome:
     """Fit the records below a directory; runs that are not done are shown and left out.
 
+    Runs of several families get a law each, side by side.
+
     Args:
         only: identities of the points that count; None for all.
 
@@ -104,6 +106,15 @@ def fit_runs(
     points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
     hashes = sorted({r.data_hash for _, r in found})
+    rungs: dict[str, list[LawPoint]] = {}
+    for (_, record), point in zip(found, points.points, strict=True):
+        rungs.setdefault(_rung(record), []).append(point)
+    if len(rungs) > 1:
+        return _fit_ladder(
+            rungs, directory, axis, unit, out or directory / "law",
+            runs=[_row(r) for _, r in found], command=command, data_hash=", ".join(hashes),
+            versions=done.versions, bootstrap=bootstrap, seed=seed,
+        )  # fmt: skip
     report = Report(
         title=f"{done.family} · {directory.name}",
         points=points,
@@ -120,6 +131,30 @@ def fit_runs(
     if len(hashes) > 1:
         report.refused.append("These runs saw different corpora: their losses may not be comparable.")
     return _finish(report, axis, bootstrap, seed, out or directory / "law")
+
+
+def _rung(record: RunRecord) -> str:
+    """What runs have in common that one law may hold for: the family, and the degree of its features."""
+    degree = record.config.get("model", {}).get("l_max")
+    return record.family if degree is None else f"{record.family} l={degree}"
+
+
+def _fit_ladder(
+    rungs: dict[str, list[LawPoint]],
+    directory: Path,
+    axis: str | None,
+    unit: str,
+    out: Path,
+    **details: Any,
+) -> FitOutcome:
+    from chemscale.laws.ladder import Ladder
+    from chemscale.laws.points import LawPoints, varying_axis
+
+    largest = max(rungs.values(), key=len)
+    axis = axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
+    ladder = Ladder(directory.name, rungs, axis, unit, str(directory), **details)
+    page = ladder.write(out)
+    return FitOutcome(ladder.lines(), page, ladder.law())
 
 
 def fit_csv(
@@ -199,7 +234,8 @@ def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
     return {
         "label": f"{record.name} (N = {record.parameters.matrices:,})",
         "size": record.parameters.matrices,
-        "tokens": [r.get("tokens", r.get("frames")) for r in rows],
+        "seen": [r.get("tokens", r.get("frames")) for r in rows],
+        "unit": "tokens" if any("tokens" in r for r in rows) else "frames",
         "loss": [r[unit] for r in rows],
     }
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from chemscale.laws.fitting import Fit
-from chemscale.laws.points import LawPoints
+from chemscale.laws.points import LawPoint, LawPoints
 
 AXES = {
-    "parameters": "model parameters N = 12·L·d²",
+    "parameters": "model parameters N (matrices)",
     "all": "all parameters",
     "non_embedding": "non-embedding parameters",
     "blocks": "parameters of the blocks",
@@ -25,9 +25,19 @@ UNITS = {
     "nats_per_token": "validation loss (nats per token)",
     "nats_per_molecule": "validation loss (nats per molecule)",
     "nats_per_heavy_atom": "validation loss (nats per heavy atom)",
+    "forces_mae": "validation force MAE (meV/Å)",
+    "forces_rmse": "validation force RMSE (meV/Å)",
+    "energy_mae": "validation energy MAE (meV)",
+    "energy_mae_per_atom": "validation energy MAE (meV/atom)",
+    "energy_rmse": "validation energy RMSE (meV)",
+    "energy_rmse_per_atom": "validation energy RMSE (meV/atom)",
     "loss": "loss",
 }
 # Okabe and Ito's colours stay apart for every kind of colour vision; dashes do so in grey.
+_RUNGS = (
+    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"),
+    ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"),
+)  # fmt: skip
 _STYLES = {"power": ("#0072B2", "-"), "offset": ("#D55E00", "--")}
 
 
@@ -63,18 +73,49 @@ def law_figure(points: LawPoints, fits: list[Fit], axis: str, unit: str):
 
 
 def curves_figure(curves: list[dict[str, Any]], unit: str):
-    """Validation loss against tokens seen, a line a run, darker for larger models."""
+    """Validation loss against the data seen, a line a run, darker for larger models."""
     plt = _pyplot()
     figure, ax = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
-    drawn = sorted((c for c in curves if len(c["tokens"]) > 0), key=lambda c: c["size"])
+    drawn = sorted((c for c in curves if len(c["seen"]) > 0), key=lambda c: c["size"])
     colors = plt.get_cmap("viridis_r")(np.linspace(0.15, 0.95, max(1, len(drawn))))
     for curve, color in zip(drawn, colors, strict=False):
-        ax.plot(curve["tokens"], curve["loss"], "-", color=color, lw=1.6, label=curve["label"])
-    ax.set(xscale="log", yscale="log", xlabel="tokens seen", ylabel=UNITS.get(unit, unit))
+        ax.plot(curve["seen"], curve["loss"], "-", color=color, lw=1.6, label=curve["label"])
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel=f"{drawn[0]['unit'] if drawn else 'data'} seen",
+        ylabel=UNITS.get(unit, unit),
+    )
     _plain_ticks(ax)
     if drawn:
         ax.legend(frameon=False, fontsize=9)
     return figure
+
+
+def ladder_figure(rungs: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str):
+    """Every rung's points and power law in log-log, each with its band; exponents in the legend."""
+    plt = _pyplot()
+    figure, ax = plt.subplots(figsize=(6.6, 4.8), layout="constrained")
+    for number, (name, points, fit) in enumerate(rungs):
+        color, marker = _RUNGS[number % len(_RUNGS)]
+        shown = [p for p in points if p.used and axis in p.sizes and unit in p.losses]
+        label = name if fit is None else f"{name}: β = {fit.values['beta']:.2f} {_bounds(fit)}"
+        xs, ys = [p.sizes[axis] for p in shown], [p.losses[unit] for p in shown]
+        ax.scatter(xs, ys, marker=marker, color=color, s=34, zorder=5, label=label)
+        if fit is not None:
+            grid = np.geomspace(fit.x.min() / 1.2, fit.x.max() * 1.2, 100)
+            ax.fill_between(grid, *fit.band(grid), color=color, alpha=0.12, lw=0)
+            ax.plot(grid, fit.predict(grid), color=color, lw=1.6)
+    ax.set(xscale="log", yscale="log", xlabel=AXES.get(axis, axis), ylabel=UNITS.get(unit, unit))
+    _plain_ticks(ax)
+    if rungs:
+        ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _bounds(fit: Fit) -> str:
+    low, high = fit.intervals["beta"]
+    return f"[{'−∞' if low is None else f'{low:.2f}'}, {'∞' if high is None else f'{high:.2f}'}]"
 
 
 def save(figure, path: Path) -> None:

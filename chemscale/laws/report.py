@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +105,15 @@ class Report:
         figures.save(law, out / f"loss_vs_{self.axis}")
         images = [("Loss against size", figures.inline_svg(law))]
         figures.close(law)
-        if any(len(curve["tokens"]) for curve in self.curves):
+        if any(len(curve["seen"]) for curve in self.curves):
             curves = figures.curves_figure(self.curves, self.unit)
             figures.save(curves, out / "learning_curves")
             images.append(("Learning curves", figures.inline_svg(curves)))
             figures.close(curves)
-        _write(out / "law.json", json.dumps(self.law(), indent=1))
+        write_text(out / "law.json", json.dumps(self.law(), indent=1))
         self._write_points(out / "points.csv")
         page = out / "report.html"
-        _write(page, self._html(images))
+        write_text(page, self._html(images))
         return page
 
     def _write_points(self, path: Path) -> None:
@@ -127,19 +126,25 @@ class Report:
         os.replace(partial, path)
 
     def _html(self, images: list[tuple[str, str]]) -> str:
-        import jinja2
+        return render("report.html.j2", report=self, images=images)
 
-        source = files("chemscale.laws").joinpath("templates/report.html.j2").read_text()
-        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        environment.globals.update(interval=interval_text, symbols=SYMBOLS)
-        return environment.from_string(source).render(
-            report=self,
-            images=images,
-            level=f"{LEVEL:.0%}",
-            unit=figures.UNITS.get(self.unit, self.unit),
-            axis=figures.AXES.get(self.axis, self.axis),
-            made=datetime.datetime.now(datetime.UTC).strftime("%d %B %Y %H:%M UTC"),
-        )
+
+def render(template: str, **values: Any) -> str:
+    """A page of this package from what it shows: a ``Report`` or a ``Ladder``, and images."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("chemscale.laws"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals.update(interval=interval_text, symbols=SYMBOLS)
+    shown = values.get("report") or values["ladder"]
+    return environment.get_template(template).render(
+        **values,
+        level=f"{LEVEL:.0%}",
+        unit=figures.UNITS.get(shown.unit, shown.unit),
+        axis=figures.AXES.get(shown.axis, shown.axis),
+        made=datetime.datetime.now(datetime.UTC).strftime("%d %B %Y %H:%M UTC"),
+    )
 
 
 def interval_text(fit: Fit, name: str) -> str:
@@ -151,7 +156,8 @@ def interval_text(fit: Fit, name: str) -> str:
     return f"{fit.values[name]:.4g} [{left}, {right}]"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(text)
     os.replace(partial, path)

@@ -61,6 +61,11 @@ class Potential(nn.Module):
         """The precision of the network."""
         return next(self.network.parameters()).dtype
 
+    @property
+    def cutoff(self) -> float:
+        """Å within which atoms are neighbours."""
+        return float(self.network.config.cutoff)  # type: ignore[union-attr,arg-type]
+
     def forward(
         self, data: Data, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
     ) -> Prediction:

@@ -129,15 +129,14 @@ class PotentialPoint(Point):
 
     def batch_flops(self, batch: Any) -> float:
         counts = batch.counts
-        return self.flops.of(counts["atoms"], counts["edges"], batch.padded_pairs)
+        return self.flops.of(counts["atoms"], counts["edges"], batch.padded_pairs, counts["frames"])
 
     def describe_data(self) -> str:
-        counts, known = self.store.manifest["counts"], self.statistics
+        counts = self.store.manifest["counts"]
         level = self.store.manifest["level"] or "level of theory not stated"
         return (
             f"Structures {self.store.path.name} ({level}): {counts['train']:,} training and "
-            f"{counts['validation']:,} validation frames; {known.neighbours:.1f} neighbours within "
-            f"{self.model.cutoff:g} Å, force RMS {known.scale:.2f} eV/Å."
+            f"{counts['validation']:,} validation frames of {counts['molecules']:,} molecules."
         )
 
     def note_unique(self, record: RunRecord) -> None:
@@ -261,5 +260,5 @@ def _epoch(data: StructureDataModule, flops: PotentialFlops) -> Epoch:
     return Epoch(
         cuts=len(bounds) - 1,
         amounts={"frames": len(data.train), "atoms": atoms},
-        flops=flops.of(atoms, edges, pairs),
+        flops=flops.of(atoms, edges, pairs, len(data.train)),
     )

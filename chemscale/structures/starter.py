@@ -195,7 +195,7 @@ def _force_field(smiles: str, seed: int):
             super().calculate(atoms, properties, system_changes)
             assert self.atoms is not None
             flat = self.atoms.positions.ravel().tolist()
-            # The energy first: it makes RDKit forget the distances of earlier positions, the gradient does not.
+            # The energy first: it makes RDKit forget the distances of earlier positions, CalcGrad does not.
             energy = field.CalcEnergy(flat)
             gradient = np.array(field.CalcGrad(flat)).reshape(-1, 3)
             self.results = {"energy": energy * per_mol, "forces": -gradient * per_mol}

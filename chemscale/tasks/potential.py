@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Data
 
 from chemscale.models.potential import Potential
 from chemscale.tasks.losses import EnergyForceLoss, known
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+
+
+def warming(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential average that forgets the first weights: decay min(d, (1 + n)/(10 + n)) at update n."""
+
+    def update(average: Any, current: Any, updates: Any) -> None:
+        n = float(updates)
+        share = 1 - min(decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(average, current, share)
+
+    return update
 
 
 class InteratomicPotential(pl.LightningModule):
@@ -42,9 +54,7 @@ class InteratomicPotential(pl.LightningModule):
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.schedule, self.total_steps = schedule, total_steps
         self.average = (
-            None
-            if ema is None
-            else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)).requires_grad_(False)
+            None if ema is None else AveragedModel(model, multi_avg_fn=warming(ema)).requires_grad_(False)
         )
         self.step_sums: list[Tensor] = []
         """Summed energy and force terms, and labels of each, of every micro-batch since the last log."""

@@ -44,8 +44,7 @@ def crystal(seed: int = 0, *, elements: Sequence[int] = (1, 6, 8)) -> Structure:
 
 def predict(potential: Potential, structures: Sequence[Structure], **options) -> Prediction:
     """Energies and forces of a batch, neighbours found anew."""
-    cutoff = potential.network.config.cutoff  # type: ignore[union-attr]
-    fresh = [_copy(s).with_neighbours(cutoff) for s in structures]  # type: ignore[arg-type]
+    fresh = [_copy(s).with_neighbours(potential.cutoff) for s in structures]
     return potential(collate(fresh), **options)
 
 
@@ -175,8 +174,7 @@ def check_batch_equals_members(potential: Potential, structures: Sequence[Struct
 
 def check_no_leakage(potential: Potential, structures: Sequence[Structure]) -> None:
     """The energy of one member has no gradient at the atoms of another, to the bit."""
-    cutoff = float(potential.network.config.cutoff)  # type: ignore[union-attr,arg-type]
-    data = collate([_copy(s).with_neighbours(cutoff) for s in structures])
+    data = collate([_copy(s).with_neighbours(potential.cutoff) for s in structures])
     pos = data.pos.clone().requires_grad_()
     graph = potential.graph(data, pos)
     energies = potential.atomic_energies(graph)
@@ -200,7 +198,7 @@ def check_additivity(potential: Potential, first: Structure, second: Structure) 
 
 def check_smooth_at_cutoff(potential: Potential, elements: Sequence[int]) -> None:
     """A pair's energy and force reach those of two atoms alone at the cutoff: no step in value or slope."""
-    cutoff = float(potential.network.config.cutoff)  # type: ignore[union-attr,arg-type]
+    cutoff = potential.cutoff
     numbers = np.array([elements[0], elements[-1]], dtype=np.uint8)
 
     def pair(distance: float) -> Prediction:

@@ -20,52 +20,63 @@ PHASES = ("forward", "force", "double_backward")
 class PotentialFlops:
     """FLOPs of matrix products in one training step as a linear function of what the batch holds.
 
-    Each phase has a coefficient for an atom, an edge, and a pair of slots of padded structures (attention).
+    Each phase has a coefficient for an atom, an edge, a pair of slots of padded structures (attention) and a
+    structure (what is computed of total charge and spin).
     """
 
-    per_atom: dict[str, float]
-    per_edge: dict[str, float]
-    per_pair: dict[str, float]
+    coefficients: dict[str, tuple[float, float, float, float]]
 
-    def of(self, atoms: int, edges: int, pairs: int, phases: tuple[str, ...] = PHASES) -> float:
+    def of(
+        self, atoms: int, edges: int, pairs: int, structures: int, phases: tuple[str, ...] = PHASES
+    ) -> float:
         """FLOPs of a step on a batch."""
-        return sum(
-            self.per_atom[p] * atoms + self.per_edge[p] * edges + self.per_pair[p] * pairs for p in phases
-        )
+        amounts = (atoms, edges, pairs, structures)
+        return sum(c * n for phase in phases for c, n in zip(self.coefficients[phase], amounts, strict=True))
 
 
 def count_potential_flops(potential: Potential, batch: Data, *, forces: bool = True) -> PotentialFlops:
-    """Count three variants of a batch and solve for the coefficients, in which all layers are linear.
+    """Count variants of a batch and solve for the coefficients, in which all layers are linear.
 
-    The variants differ in edges alone (every second one left out) and in padded pairs alone (all atoms taken
-    as one structure).
+    The variants differ in edges (every second one left out) and in how the same atoms are divided into
+    structures: one for all, or one for each.
     """
     fewer = batch.clone()
     fewer.edge_index = batch.edge_index[:, ::2]
     if batch.get("edge_shift") is not None:
         fewer.edge_shift = batch.edge_shift[::2]
-    merged = batch.clone()
-    merged.ptr = batch.ptr[[0, -1]]
-    merged.batch = torch.zeros_like(batch.batch)
-    for key in ("charge", "spin", "energy"):
-        merged[key] = batch[key][:1]
-    if batch.get("cell") is not None:
-        merged.cell = batch.cell[:1]
-    variants = [batch, fewer, merged]
-    rows = torch.tensor([_features(v) for v in variants], dtype=torch.float64)
-    if rows[0, 2] == rows[2, 2]:
-        variants, rows = variants[:2], rows[:2, :2]
+    atoms = batch.z.shape[0]
+    variants = [
+        batch,
+        fewer,
+        _divided(batch, torch.tensor([0, atoms])),
+        _divided(batch, torch.arange(atoms + 1)),
+    ]
+    features = torch.tensor([_features(v) for v in variants], dtype=torch.float64)
     counted = [phase_flops(potential, variant, forces=forces) for variant in variants]
-    coefficients = torch.linalg.lstsq(rows, torch.tensor(counted, dtype=torch.float64)).solution
-    table = torch.zeros(3, len(PHASES), dtype=torch.float64)
-    table[: coefficients.shape[0]] = coefficients
-    by_kind = [dict(zip(PHASES, row, strict=True)) for row in table.clamp(min=0).tolist()]
-    return PotentialFlops(*by_kind)
+    scale = features.amax(0)  # the system is solved in units of its largest numbers
+    solved = torch.linalg.lstsq(
+        features / scale, torch.tensor(counted, dtype=torch.float64), driver="gelsd"
+    ).solution
+    table = (solved / scale[:, None]).clamp(min=0)
+    return PotentialFlops({phase: tuple(table[:, i].tolist()) for i, phase in enumerate(PHASES)})
+
+
+def _divided(batch: Data, ptr: Tensor) -> Data:
+    """The same atoms and edges as other structures: nothing physical, but every layer does its work."""
+    other = batch.clone()
+    other.ptr = ptr
+    structures = len(ptr) - 1
+    other.batch = torch.repeat_interleave(torch.arange(structures), ptr[1:] - ptr[:-1])
+    for key in ("charge", "spin", "energy"):
+        other[key] = batch[key][:1].repeat(structures)
+    if batch.get("cell") is not None:
+        other.cell = batch.cell[:1].repeat(structures, 1, 1)
+    return other
 
 
 def _features(batch: Data) -> list[float]:
     sizes = batch.ptr[1:] - batch.ptr[:-1]
-    return [batch.z.shape[0], batch.edge_index.shape[1], len(sizes) * int(sizes.max()) ** 2]
+    return [batch.z.shape[0], batch.edge_index.shape[1], len(sizes) * int(sizes.max()) ** 2, len(sizes)]
 
 
 def phase_flops(potential: Potential, batch: Data, *, forces: bool = True) -> list[float]:

@@ -1,0 +1,56 @@
+"""Reference energies: exact where they are determined, refused where they are not."""
+
+import numpy as np
+import pytest
+
+from chemscale.structures.building import SplitPolicy, build_store
+from chemscale.structures.references import ReferenceEnergyError, reference_energies, statistics
+from tests.structures.toys import ATOMS, ToySource, toy_blocks
+
+
+@pytest.fixture
+def store(tmp_path):
+    blocks = toy_blocks(10, noise=0.0)
+    hydrogen = toy_blocks(1)[0]
+    hydrogen.numbers, hydrogen.name = np.array([1, 1, 1], np.uint8), "trihydrogen"
+    hydrogen.energies = np.array([3 * ATOMS[1]])
+    return build_store(ToySource([*blocks, hydrogen]), tmp_path / "s", SplitPolicy(validation=0.0))
+
+
+def test_a_determined_system_gives_back_the_energies_of_the_atoms(store):
+    frames = np.asarray(store.part("train"))
+    found = reference_energies(store, frames, (1, 6, 8), "fit")
+    np.testing.assert_allclose(found, [ATOMS[z] for z in (1, 6, 8)], atol=1e-6)
+
+
+def test_a_degenerate_system_is_refused_with_the_way_out_and_minimum_norm_takes_it(tmp_path):
+    store = build_store(ToySource(toy_blocks(5, noise=0.0)[1:]), tmp_path / "d", SplitPolicy(validation=0.0))
+    frames = np.asarray(store.part("train"))
+    with pytest.raises(ReferenceEnergyError, match=r"rank 1, but there are 3 .*minimum_norm"):
+        reference_energies(store, frames, (1, 6, 8), "fit")
+    hydrogen, carbon, oxygen = reference_energies(store, frames, (1, 6, 8), "minimum_norm")
+    total = sum(ATOMS[z] * n for z, n in ((1, 4), (6, 1), (8, 1)))
+    assert 4 * hydrogen + carbon + oxygen == pytest.approx(total)
+
+
+def test_given_energies_must_cover_every_element(store):
+    frames = np.asarray(store.part("train"))
+    assert reference_energies(store, frames, (1, 8), {"H": -13.6, "O": -2040.0}) == (-13.6, -2040.0)
+    with pytest.raises(ReferenceEnergyError, match="does not give C"):
+        reference_energies(store, frames, (1, 6, 8), {"H": -13.6, "O": -2040.0})
+    with pytest.raises(ReferenceEnergyError, match="no labelled frame of a single atom of H"):
+        reference_energies(store, frames, (1, 6, 8), "isolated")
+
+
+def test_the_scale_is_the_force_rms_or_the_spread_of_energies(tmp_path):
+    blocks = toy_blocks(20)
+    store = build_store(ToySource(blocks), tmp_path / "f", SplitPolicy(validation=0.0))
+    frames = np.asarray(store.part("train"))
+    everything = np.concatenate([b.forces.ravel() for b in blocks])
+    found = statistics(store, frames, np.full(len(frames), 12), "minimum_norm")
+    assert found.scale == pytest.approx(float(np.sqrt((everything**2).mean())))
+    for block in blocks:
+        block.forces[:] = np.nan
+    unlabelled = build_store(ToySource(blocks), tmp_path / "e", SplitPolicy(validation=0.0))
+    only_energies = statistics(unlabelled, frames, np.full(len(frames), 12), "minimum_norm")
+    assert 0 < only_energies.scale < 1

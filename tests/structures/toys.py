@@ -1,0 +1,76 @@
+"""Structures with exact labels: springs between the atoms of water- and methanol-like molecules."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chemscale.structures.blocks import Block
+
+WATER = (np.array([8, 1, 1]), np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]))
+METHANOL = (
+    np.array([6, 8, 1, 1, 1, 1]),
+    np.array(
+        [
+            [0.0, 0, 0],
+            [1.42, 0, 0],
+            [-0.36, 1.03, 0],
+            [-0.36, -0.51, 0.89],
+            [-0.36, -0.51, -0.89],
+            [1.74, 0.9, 0],
+        ]
+    ),
+)
+ATOMS = {1: -13.6, 6: -1036.0, 8: -2046.0}
+
+
+def springs(rest: np.ndarray, positions: np.ndarray, stiffness: float = 15.0) -> tuple[float, np.ndarray]:
+    """Energy (eV) and forces (eV/Å) of harmonic springs between all pairs, at rest in `rest`."""
+    energy, forces = 0.0, np.zeros_like(positions)
+    for i in range(len(rest)):
+        for j in range(i):
+            length = np.linalg.norm(rest[i] - rest[j])
+            k = stiffness / length**2
+            vector = positions[i] - positions[j]
+            distance = np.linalg.norm(vector)
+            energy += 0.5 * k * (distance - length) ** 2
+            pull = -k * (distance - length) * vector / distance
+            forces[i] += pull
+            forces[j] -= pull
+    return energy, forces
+
+
+def toy_blocks(frames: int, *, name: str = "", seed: int = 0, noise: float = 0.08) -> list[Block]:
+    """Two blocks of `frames` distorted molecules each, rows counted on."""
+    random = np.random.default_rng(seed)
+    blocks = []
+    for start, (title, (numbers, rest)) in enumerate((("water", WATER), ("methanol", METHANOL))):
+        positions = rest + random.normal(0, noise, (frames, *rest.shape))
+        labels = [springs(rest, p) for p in positions]
+        base = sum(ATOMS[int(z)] for z in numbers)
+        blocks.append(
+            Block(
+                name=name or title,
+                numbers=numbers,
+                positions=positions,
+                energies=np.array([e + base for e, _ in labels]),
+                forces=np.array([f for _, f in labels]),
+                rows=np.arange(frames) + start * frames,
+            )
+        )
+    return blocks
+
+
+class ToySource:
+    """Blocks from memory."""
+
+    level, units = "toy", "eV, Angstrom"
+
+    def __init__(self, blocks: list[Block], published: dict[str, np.ndarray] | None = None):
+        self._blocks, self._published = blocks, published
+        self.notes: list[str] = []
+
+    def blocks(self):
+        yield from self._blocks
+
+    def splits(self):
+        return self._published

@@ -1,0 +1,97 @@
+"""The potential's Lightning module: losses over labels that exist, averaged weights, metrics in meV."""
+
+import numpy as np
+import pytest
+import torch
+
+from chemscale.models.potentials import build
+from chemscale.models.schnet import SchNetConfig
+from chemscale.structures.graphs import collate
+from chemscale.tasks.losses import EnergyForceLoss
+from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+from chemscale.tasks.potential import InteratomicPotential, warming
+from chemscale.testing.checks import molecule
+
+
+def labelled(seed, energy=1.0):
+    structure = molecule(seed, atoms=5).with_neighbours(4.0)
+    structure.energy, structure.forces = energy, np.ones((5, 3))
+    return structure
+
+
+def module(**loss):
+    torch.manual_seed(0)
+    potential = build(SchNetConfig(width=8, layers=1, cutoff=4.0), (1, 6, 8))
+    return InteratomicPotential(potential, EnergyForceLoss(**loss), AdamW(1e-3), Schedule(), 10)
+
+
+def test_a_missing_label_weighs_nothing():
+    whole = [labelled(0), labelled(1)]
+    partly = [labelled(0), labelled(1)]
+    partly[1].energy, partly[1].forces = np.nan, None
+    task = module()
+    sums = [task.validation_step(collate(s), 0) for s in (whole[:1], partly)]
+    for key in ("energies", "components", "energy_absolute", "force_square", "energy_objective"):
+        assert float(sums[0][key]) == pytest.approx(float(sums[1][key]), rel=1e-6), key
+
+
+def test_missing_labels_leave_gradients_finite():
+    task, structures = module(), [labelled(0), labelled(1)]
+    structures[1].forces[2] = np.nan
+    structures[0].energy = np.nan
+    sum(task.loss.sums(*task.errors(task.model, collate(structures)))).backward()
+    assert all(p.grad.isfinite().all() for p in task.model.parameters() if p.grad is not None)
+
+
+def test_metrics_are_in_mev():
+    task = module()
+    batch = collate([labelled(0, energy=3.0)])
+    metrics = task.validation_metrics({k: float(v) for k, v in task.validation_step(batch, 0).items()})
+    result = task.model.eval()(batch)
+    error = float(result.energy - 3.0)
+    assert metrics["energy_mae"] == pytest.approx(1e3 * abs(error))
+    assert metrics["energy_mae_per_atom"] == pytest.approx(1e3 * abs(error) / 5)
+    assert metrics["forces_mae"] == pytest.approx(1e3 * float((result.forces - 1).abs().mean()))
+
+
+def test_energies_alone_need_no_forces():
+    task = module(forces=0.0, energy=1.0)
+    energy_error, force_error, _ = task.errors(task.model, collate([labelled(0)]))
+    assert force_error is None
+    energy_error.square().sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in task.model.parameters())
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("mse", 4.0), ("mae", 2.0), ("huber", 0.5 * (2 - 0.25))])
+def test_losses_are_what_their_names_say(kind, expected):
+    loss = EnergyForceLoss(kind=kind, delta=0.5, per_atom=False)
+    energy, forces = loss.sums(torch.tensor([2.0]), torch.full((1, 3), float("nan")), torch.tensor([4.0]))
+    assert float(energy) == pytest.approx(expected)
+    assert float(forces) == 0.0
+
+
+def test_bad_losses_and_averages_are_refused():
+    with pytest.raises(ValueError, match=r"loss\.kind='l3'"):
+        EnergyForceLoss(kind="l3")
+    with pytest.raises(ValueError, match="nor both be 0"):
+        EnergyForceLoss(energy=0, forces=0)
+    task = module()
+    with pytest.raises(ValueError, match="ema=1"):
+        InteratomicPotential(task.model, task.loss, AdamW(1e-3), Schedule(), 10, ema=1)
+
+
+def test_the_average_forgets_its_first_weights():
+    average, current = [torch.zeros(1)], [torch.ones(1)]
+    update = warming(0.999)
+    for n in range(1, 100):
+        update(average, current, n)
+    assert float(average[0]) > 0.99
+
+
+def test_a_plateau_lowers_the_rate_and_ends_the_run():
+    task = module()
+    task.schedule = Plateau(factor=0.5, patience=0, stop_below=2e-4)
+    task.configure_optimizers()
+    task.optimizers = lambda use_pl_optimizer=True: task.plateau.optimizer
+    ends = [task.validated(1.0) for _ in range(4)]
+    assert ends == [False, False, False, True]

@@ -42,7 +42,7 @@ def predict(
     from chemscale.structures.calculator import model_folder
 
     if out.exists():
-        raise FileExistsError(f"{out} exists: choose another --out, nothing is overwritten.")
+        raise ValueError(f"{out} exists: choose another --out or remove it.")
     if not structures.exists():
         raise FileNotFoundError(f"{structures}: no such file.")
     potential = load_potential(model_folder(run))

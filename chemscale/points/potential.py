@@ -25,7 +25,7 @@ from chemscale.points.base import (
     section,
     steps_of,
 )
-from chemscale.prepare import open_or_prepare_structures
+from chemscale.prepare import lint_store, open_or_prepare_structures
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import BatchBudget, read_batch
 from chemscale.structures.data_module import StructureDataModule
@@ -65,7 +65,7 @@ class PotentialPoint(Point):
                 f"model={config['model']['family']} is a potential: add task=potential to the command "
                 "(energies and forces, batches of frames)."
             )
-        store = _store(repr(config["data"]), config["structures"], _Hidden(config["data"]))
+        store = _store(repr(config["data"]), config["structures"], config["lint"], _Hidden(config["data"]))
         model = read_config(config["model"])
         data = _data_module(store, model.cutoff, config)
         known = statistics(store, data.train, data.train_edges.counts, config["data"]["references"])
@@ -215,8 +215,10 @@ class _Hidden:
 
 
 @lru_cache(maxsize=8)
-def _store(text: str, root: str, data: _Hidden) -> FrameStore:
-    return open_or_prepare_structures(data.value, Path(root))
+def _store(text: str, root: str, lint: str, data: _Hidden) -> FrameStore:
+    store = open_or_prepare_structures(data.value, Path(root))
+    lint_store(store, lint)
+    return store
 
 
 _MODULES: dict[tuple, StructureDataModule] = {}

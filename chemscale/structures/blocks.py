@@ -80,6 +80,21 @@ class Block:
     def __len__(self) -> int:
         return len(self.energies)
 
+    def select(self, chosen: np.ndarray) -> Block:
+        """The frames that a mask or indices choose."""
+        return Block(
+            self.name,
+            self.numbers,
+            self.positions[chosen],
+            self.energies[chosen],
+            self.forces[chosen],
+            self.rows[chosen],
+            self.charges[chosen],
+            self.spins[chosen],
+            None if self.cells is None else self.cells[chosen],
+            None if self.pbc is None else self.pbc[chosen],
+        )
+
 
 def no_forces(positions: np.ndarray) -> np.ndarray:
     """The force array of frames that have energies only."""

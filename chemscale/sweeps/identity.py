@@ -26,7 +26,7 @@ WITHOUT_EFFECT = (
     "data.path",
     "data.smiles_column",
     "data.format",
-    "data.lint",
+    "lint",
 )
 
 

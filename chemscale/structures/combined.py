@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.structures.blocks import Block, Source
-from chemscale.structures.units import Units
+from chemscale.structures.units import UnitError
 
 
 class CombinedSource:
@@ -57,19 +58,23 @@ def open_sources(files: list[Path], reading: dict[str, Any]) -> Source:
     Raises:
         SourceError, UnitError: a file or a unit is refused.
     """
-    from chemscale.structures.sources import open_source
-
-    units = {key: value for key, value in (reading.get("units") or {}).items() if value is not None}
-    sources: list[Source] = [
-        open_source(
-            path,
-            reading.get("format"),
-            level=reading.get("level"),
-            split=reading.get("split"),
-            units=Units(**units) if units else None,
-        )
-        for path in files
-    ]
+    given = {key: value for key, value in (reading.get("units") or {}).items() if value is not None}
+    sources = [_open(path, reading, given) for path in files]
     if len(sources) == 1:
         return sources[0]
     return CombinedSource(sources, [path.name.split(".")[0] for path in files])
+
+
+def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
+    from chemscale.structures.sources import open_source
+
+    options = {"level": reading.get("level"), "split": reading.get("split")}
+    source = open_source(path, reading.get("format"), **options)
+    if not given:
+        return source
+    # What is given replaces that part of what the format usually holds, and no more.
+    try:
+        stated = replace(source.conversion, **given)  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise UnitError(f"data.units: {error}. It has energy, length and gradients.") from None
+    return open_source(path, reading.get("format"), units=stated, **options)

@@ -98,7 +98,8 @@ def test_atomisation_energies_in_hartree_are_caught_by_the_stiffness_of_bonds(bl
 
 
 @pytest.mark.parametrize(
-    "file", ["modelforge_samples__SPICE-1.1.4_n2.hdf5", "modelforge_samples__ani1_n5.hdf5", "rmd17_benzene.npz",
+    "file", ["modelforge_samples__SPICE-1.1.4_n2.hdf5", "modelforge_samples__ani1_n5.hdf5", "
+    ""rmd17_benzene.npz",
              "botnet_3bpa__train_300K.xyz", "nff_ethanol_ccsdt__ethanol_ccsd_t-train.npz"]
 )  # fmt: skip
 def test_released_data_read_by_their_readers_have_no_errors(file):

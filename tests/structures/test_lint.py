@@ -97,11 +97,16 @@ def test_atomisation_energies_in_hartree_are_caught_by_the_stiffness_of_bonds(bl
     assert any("pull stretched bonds back" in f.message and "Hartree" in f.message for f in found)
 
 
-@pytest.mark.parametrize(
-    "file", ["modelforge_samples__SPICE-1.1.4_n2.hdf5", "modelforge_samples__ani1_n5.hdf5", "
-    ""rmd17_benzene.npz",
-             "botnet_3bpa__train_300K.xyz", "nff_ethanol_ccsdt__ethanol_ccsd_t-train.npz"]
-)  # fmt: skip
+RELEASED = (
+    "modelforge_samples__SPICE-1.1.4_n2.hdf5",
+    "modelforge_samples__ani1_n5.hdf5",
+    "rmd17_benzene.npz",
+    "botnet_3bpa__train_300K.xyz",
+    "nff_ethanol_ccsdt__ethanol_ccsd_t-train.npz",
+)
+
+
+@pytest.mark.parametrize("file", RELEASED)
 def test_released_data_read_by_their_readers_have_no_errors(file):
     source = open_source(real_data(f"atoms/{file}"))
     assert [f for f in lint({"train": source.blocks}) if f.severity == "error"] == []

@@ -37,6 +37,7 @@ from chemscale.tasks.optimisation import AdamW
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
 from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
+from chemscale.training.precision import force_error
 from chemscale.training.trainer import set_threads
 
 
@@ -74,10 +75,7 @@ class PotentialPoint(Point):
         flops = _count_flops(model, known, data, loss)
         epoch = _epoch(data, flops)
         precision = precision_of(config["trainer"])
-        if precision == "16-mixed":
-            raise ConfigurationError(
-                "trainer.precision=16-mixed: the second derivative of a force loss overflows. Use 32."
-            )
+        _check_precision(precision, config, model, known, data)
         point_id = identity(config, store.hash)
         subset = f"-n{len(data.train)}" if config["data"]["frames"] else ""
         return cls(
@@ -251,6 +249,32 @@ def _count_flops(
     with torch.random.fork_rng(devices=[]):
         potential = build(model, known.elements, neighbours=known.neighbours)
     return count_potential_flops(potential, batch, forces=loss.forces > 0)
+
+
+def _check_precision(
+    precision: str,
+    config: dict[str, Any],
+    model: PotentialConfig,
+    known: Statistics,
+    data: StructureDataModule,
+) -> None:
+    """Refuse a precision that changes the forces by more than ``force_error_limit`` of their RMS."""
+    if precision == "32":
+        return
+    limit = float(config["force_error_limit"])
+    device = device_of(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        potential = build(model, known.elements, neighbours=known.neighbours).to(device)
+    batch = read_batch(data.store, data.train, data.train_edges, np.arange(min(8, len(data.train))))
+    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    error = force_error(potential, batch.to(device), dtype)
+    if not error <= limit:
+        raise ConfigurationError(
+            f"trainer.precision={precision}: forces of {model.family} differ from float64 by {error:.2%} "
+            "of their "
+            f"RMS, more than force_error_limit={limit:g}. Use trainer.precision=32."
+        )
 
 
 def _epoch(data: StructureDataModule, flops: PotentialFlops) -> Epoch:

@@ -235,3 +235,15 @@ def test_errors_come_before_any_compute_and_name_the_key(tmp_path, structures):
         assert running[case].returncode != 0, (case, output)
         assert message in " ".join(output.split()), output
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_documented_example_runs(trained, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "potentials.md").read_text()
+    code = next(part for part in text.split("```python\n")[1:] if "ChemscaleCalculator" in part).split("```")[
+        0
+    ]
+    script = tmp_path / "example.py"
+    script.write_text(f"RUN = {str(trained)!r}\n{code}")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert "relaxed: -" in done.stdout
+    assert "after 50 fs" in done.stdout

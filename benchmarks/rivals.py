@@ -3,9 +3,9 @@
     /work/rivals/bin/python benchmarks/rivals.py STRUCTURES.xyz --model schnetpack-painn [--batch 64]
         [--steps 5] [--repeats 3] [--warmup 3] [--threads 1]
 
-A step is: zero_grad, energies, forces by autograd with create_graph, MSE(E) + MSE(F), backward, AdamW. Neighbour
-lists and collation are done once, before the clock starts. Weights are float32, the cutoff is 5 Å, and each code
-trains as it does by default: eagerly, with neither torch.compile nor a scripted model. Prints a JSON line for
+A step is: zero_grad, energies, forces by autograd with create_graph, MSE(E) + MSE(F), backward, AdamW.
+Neighbour lists and collation are done once, before the clock starts. Weights are float32, the cutoff is 5 Å, and
+each code trains as it does by default: eagerly, with neither torch.compile nor a scripted model. Prints a JSON line for
 each model: the best and the median over repeats of the mean seconds of a step. Several models, or "all", each
 get a process of their own, since some codes set global state; a code that is not installed is skipped.
 

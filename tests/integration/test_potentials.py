@@ -227,7 +227,7 @@ def test_errors_come_before_any_compute_and_name_the_key(tmp_path, structures):
         ("task=potential", "+model.heads=4"): "painn has no such key",
         ("task=potential", "batch.frames=null", "batch.atoms=5"): "the largest structure has 14 atoms",
         ("task=potential", "data.frames=3"): "Set data.references=minimum_norm",
-        ("task=potential", "data=structures", "data.path=nothing.xyz"): "no such file",
+        ("task=potential", "lint=maybe"): "choose warn, strict or off",
     }
     running = {case: start(tmp_path, structures, *case) for case in cases}
     for case, message in cases.items():

@@ -1,11 +1,11 @@
-"""One training step of our potentials on CPU, and of the public codes in turn with it, at equal hyper-parameters.
+"""A training step of our potentials on CPU beside the public codes, at equal hyper-parameters.
 
     python benchmarks/potentials.py STRUCTURES.extxyz [--model painn schnet …] [--batch 64] [--steps 5]
         [--repeats 3] [--threads 1] [--rivals PYTHON] [--rivals-mace PYTHON]
 
 A step is what ``rivals.py`` times: zero_grad, energies, forces by autograd, MSE(E) + MSE(F), backward, AdamW;
 neighbours and collation before the clock starts; float32, cutoff 5 Å, eager. With --rivals, the
-interpreter of an environment that holds them, each model is timed beside its counterpart, ours and theirs in turns.
+interpreter of an environment that holds them, each model is timed beside its counterpart: ours, theirs, ours.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import mlp
-from chemscale.models.layers.radial import cosine_cutoff, radial_basis
+from chemscale.models.layers.radial import EdgeLinear, cosine_cutoff, radial_basis
 
 EPSILON = 1e-8
 """Floor under a squared norm: its root has finite derivatives where a vector feature is 0."""
@@ -55,10 +55,11 @@ class PaiNN(nn.Module):
         s = self.embedding(graph.types)  # (N, F)
         v: Tensor | None = None  # (N, 3, F)
         cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]
-        radial = self.basis(graph.distances) * cutoff  # (E, K)
+        # The bias of the filters is the weight of one more function: 1, cut off like the others.
+        radial = torch.cat([self.basis(graph.distances) * cutoff, cutoff], 1)  # (E, K + 1)
         directions = graph.vectors / graph.distances[:, None]  # (E, 3)
         for layer in self.layers:
-            s, v = layer(s, v, radial, cutoff, directions, graph)
+            s, v = layer(s, v, radial, directions, graph)
         return self.readout(s)[:, 0]
 
 
@@ -70,7 +71,7 @@ class Layer(nn.Module):
         width = config.width
         parts = 2 if first else 3
         self.context = mlp([width, width, parts * width])
-        self.filter = nn.Linear(config.radial, parts * width)
+        self.filter = EdgeLinear(config.radial + 1, parts * width)
         self.mix = nn.Linear(width, 2 * width, bias=False)
         self.update = mlp([2 * width, width, 3 * width])
 
@@ -79,11 +80,10 @@ class Layer(nn.Module):
         s: Tensor,
         v: Tensor | None,
         radial: Tensor,
-        cutoff: Tensor,
         directions: Tensor,
         graph: AtomGraph,
     ) -> tuple[Tensor, Tensor]:
-        s, v = self.message(s, v, radial, cutoff, directions, graph)
+        s, v = self.message(s, v, radial, directions, graph)
         return self.update_atoms(s, v)
 
     def message(
@@ -91,14 +91,11 @@ class Layer(nn.Module):
         s: Tensor,
         v: Tensor | None,
         radial: Tensor,
-        cutoff: Tensor,
         directions: Tensor,
         graph: AtomGraph,
     ) -> tuple[Tensor, Tensor]:
         width = s.shape[1]
-        # The basis is cut off already; the bias has to be as well.
-        weights = torch.addmm(cutoff * self.filter.bias, radial, self.filter.weight.T)  # (E, 2F or 3F)
-        gates = graph.to_edges(self.context(s)) * weights
+        gates = graph.to_edges(self.context(s)) * self.filter(radial)  # (E, 2F or 3F)
         along, scalar = gates[:, :width], gates[:, width : 2 * width]
         vectors = along[:, None, :] * directions[:, :, None]  # (E, 3, F)
         if v is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ShiftedSoftplus, mlp
-from chemscale.models.layers.radial import cosine_cutoff, radial_basis
+from chemscale.models.layers.radial import EdgeLinear, cosine_cutoff, radial_basis
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class SchNet(nn.Module):
     def forward(self, graph: AtomGraph) -> Tensor:
         """(N,) energies of atoms, in units of the potential's scale."""
         x = self.embedding(graph.types)  # (N, F)
-        radial = self.basis(graph.distances)  # (E, K)
+        radial = self.basis(graph.distances)
+        # The bias of the first filter layer is the weight of a constant.
+        radial = torch.cat([radial, torch.ones_like(radial[:, :1])], 1)  # (E, K + 1)
         cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
         for layer in self.layers:
             x = x + layer(x, radial, cutoff, graph)
@@ -62,7 +65,9 @@ class Interaction(nn.Module):
         super().__init__()
         width = config.width
         self.to_filter_space = nn.Linear(width, width, bias=False)
-        self.filter = mlp([config.radial, width, width], ShiftedSoftplus)
+        self.filter = nn.Sequential(
+            EdgeLinear(config.radial + 1, width), ShiftedSoftplus(), nn.Linear(width, width)
+        )
         self.output = mlp([width, width, width], ShiftedSoftplus)
 
     def forward(self, x: Tensor, radial: Tensor, cutoff: Tensor, graph: AtomGraph) -> Tensor:

@@ -86,6 +86,23 @@ class BernsteinBasis(nn.Module):
         return torch.exp(self.log_binomial + self.power * log_x + others * log_rest)
 
 
+class EdgeLinear(nn.Module):
+    """A linear map of few radial functions to many features, weights stored (in, out).
+
+    There are far more edges than functions: with this layout the gradient of the weights is a product of a
+    short wide matrix with a tall one, which is twice as fast on a CPU as its transpose.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        bound = inputs**-0.5  # as nn.Linear
+        self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(E, K) → (E, F)."""
+        return x @ self.weight
+
+
 def radial_basis(name: str, count: int, cutoff: float) -> nn.Module:
     """A basis by the name that configurations use.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class PotentialPoint(Point):
                 f"model={config['model']['family']} is a potential: add task=potential to the command "
                 "(energies and forces, batches of frames)."
             )
-        store = _store(repr(config["data"]), config["structures"], config["lint"], _Hidden(config["data"]))
+        store = _store(config)
         model = read_config(config["model"])
         data = _data_module(store, model.cutoff, config)
         known = statistics(store, data.train, data.train_edges.counts, config["data"]["references"])
@@ -199,24 +199,17 @@ class PotentialPoint(Point):
         return "MAE " + ", ".join(parts)
 
 
-class _Hidden:
-    """Carries a configuration past a cache whose key is its text."""
-
-    def __init__(self, value: dict[str, Any]):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden)
+_STORES: dict[str, FrameStore] = {}
 
 
-@lru_cache(maxsize=8)
-def _store(text: str, root: str, lint: str, data: _Hidden) -> FrameStore:
-    store = open_or_prepare_structures(data.value, Path(root))
-    lint_store(store, lint)
-    return store
+def _store(config: dict[str, Any]) -> FrameStore:
+    """Points of a sweep share an opened store, and hear the linter once."""
+    key = repr((config["data"], config["structures"], config["lint"]))
+    if key not in _STORES:
+        store = open_or_prepare_structures(config["data"], Path(config["structures"]))
+        lint_store(store, config["lint"])
+        _STORES[key] = store
+    return _STORES[key]
 
 
 _MODULES: dict[tuple, StructureDataModule] = {}

@@ -17,7 +17,8 @@ from chemscale.structures.store import FrameStore
 
 log = logging.getLogger(__name__)
 
-INDEX, SHIFT = "<u2", "i1"
+INDEX, SHIFT = "<u2", "<i2"
+MOST_ATOMS = 2**16 - 1
 
 
 class EdgeCache:
@@ -28,12 +29,20 @@ class EdgeCache:
 
     Args:
         part: "train", "validation" or "test".
+
+    Raises:
+        ValueError: a structure is larger than that.
     """
 
     def __init__(self, store: FrameStore, part: str, cutoff: float):
         self.store, self.part, self.cutoff = store, part, float(cutoff)
         self.frames = store.part(part)
         self.directory = store.path / f"edges-{self.cutoff:g}"
+        largest = int(store.sizes[self.frames].max(initial=0))
+        if largest > MOST_ATOMS:
+            raise ValueError(
+                f"{store.path}: a frame has {largest} atoms; neighbours are kept for {MOST_ATOMS}."
+            )
 
     def _file(self, name: str) -> Path:
         return self.directory / f"{self.part}.{name}"
@@ -58,7 +67,7 @@ class EdgeCache:
         counts = []
         with open(self._file("pairs"), "ab") as pairs, open(self._file("shifts"), "ab") as shifts:
             pairs.truncate(total * 4)
-            shifts.truncate(total * 3 if self.store.periodic else 0)
+            shifts.truncate(total * 6 if self.store.periodic else 0)
             for position in range(done, frames):
                 structure = self.store.structure(int(self.frames[position]))
                 edges, shift = neighbour_list(structure.positions, self.cutoff, structure.cell, structure.pbc)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -49,3 +49,10 @@ def _text(error: BaseException) -> str:
     if isinstance(error, HydraException) and cause is not None and str(cause) not in text:
         text = f"{text}\n{str(cause).strip()}"
     return text
+
+
+def run_verb(app: Callable[[], object]) -> None:
+    """The command line of a verb: plain logs, errors as one paragraph."""
+    show_logs()
+    with one_paragraph():
+        app()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chemscale.errors import run_verb
 from chemscale.records import RunRecord, write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -85,11 +86,7 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
 
 
 def main() -> None:
-    from chemscale.errors import one_paragraph, show_logs
-
-    show_logs()
-    with one_paragraph():
-        app()
+    run_verb(app)
 
 
 if __name__ == "__main__":

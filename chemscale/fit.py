@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chemscale.errors import run_verb
 from chemscale.records import RunRecord, State, find_records
 
 if TYPE_CHECKING:
@@ -283,11 +284,7 @@ def _row(record: RunRecord) -> dict[str, str]:
 
 
 def main() -> None:
-    from chemscale.errors import one_paragraph, show_logs
-
-    show_logs()
-    with one_paragraph():
-        app()
+    run_verb(app)
 
 
 if __name__ == "__main__":

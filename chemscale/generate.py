@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from chemscale.errors import run_verb
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -88,11 +90,7 @@ def load(run: Path, device: str):
 
 
 def main() -> None:
-    from chemscale.errors import one_paragraph, show_logs
-
-    show_logs()
-    with one_paragraph():
-        app()
+    run_verb(app)
 
 
 if __name__ == "__main__":

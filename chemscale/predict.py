@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chemscale.errors import run_verb
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -131,11 +133,7 @@ def _predict_group(
 
 
 def main() -> None:
-    from chemscale.errors import one_paragraph, show_logs
-
-    show_logs()
-    with one_paragraph():
-        app()
+    run_verb(app)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,9 @@ def fit(point: Point, record: RunRecord) -> None:
         finally:
             keeper.progress.stop()
             record.truth = keeper.truth() or record.truth
-            trackers.finish({"state": record.state.value, **(record.final.values if record.final else {})})
+            ended = trainer.global_step >= point.steps or keeper.ended_early
+            state = State.DONE if ended else State.PREEMPTED if flag.name else State.FAILED
+            trackers.finish({"state": state.value, **(record.final.values if record.final else {})})
     if flag.name is not None and trainer.global_step < point.steps:
         raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
     # --- record ---

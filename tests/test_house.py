@@ -11,6 +11,7 @@ FLOORS = {
     "models": 0,
     "laws": 0,
     "records": 0,
+    "positions": 0,
     "molecules": 1,
     "structures": 1,
     "training": 2,
@@ -32,6 +33,7 @@ LIBRARIES = {
     "models": {"pytorch_lightning", "hydra", "omegaconf", "rdkit", "selfies", "wandb"},
     "laws": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "records": {"torch", "pytorch_lightning", "hydra"},
+    "positions": {"pytorch_lightning", "hydra"},
     "sweeps": {"torch", "pytorch_lightning"},
 }
 

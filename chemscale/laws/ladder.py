@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from chemscale.laws import figures
 from chemscale.laws.fitting import LEVEL, Fit, FitError, fit_power_law
 from chemscale.laws.points import LawPoint, LawPoints
-from chemscale.laws.report import interval_text, render, write_text
+from chemscale.laws.report import interval_text, render, write_csv, write_text
 
 
 @dataclass
@@ -96,13 +94,13 @@ class Ladder:
         image = figures.inline_svg(figure)
         figures.close(figure)
         write_text(out / "law.json", json.dumps(self.law(), indent=1))
-        self._write_points(out / "points.csv")
+        write_csv(out / "points.csv", self._rows())
         page = out / "report.html"
         write_text(page, render("ladder.html.j2", ladder=self, image=image))
         return page
 
-    def _write_points(self, path: Path) -> None:
-        rows = [
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
             {
                 "rung": name,
                 "label": p.label,
@@ -115,9 +113,3 @@ class Ladder:
             for name, group in self.groups.items()
             for p in group
         ]
-        partial = path.with_suffix(".part")
-        with open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, path)

@@ -111,19 +111,10 @@ class Report:
             images.append(("Learning curves", figures.inline_svg(curves)))
             figures.close(curves)
         write_text(out / "law.json", json.dumps(self.law(), indent=1))
-        self._write_points(out / "points.csv")
+        write_csv(out / "points.csv", self.law()["data"]["points"])
         page = out / "report.html"
         write_text(page, self._html(images))
         return page
-
-    def _write_points(self, path: Path) -> None:
-        rows = self.law()["data"]["points"]
-        partial = path.with_suffix(".part")
-        with open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, path)
 
     def _html(self, images: list[tuple[str, str]]) -> str:
         return render("report.html.j2", report=self, images=images)
@@ -160,4 +151,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(text)
+    os.replace(partial, path)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A table whose rows may lack columns; a reader sees the old file or the new one."""
+    partial = path.with_suffix(".part")
+    with open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
     os.replace(partial, path)

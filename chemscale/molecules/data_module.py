@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
+from chemscale.positions import RemainingBatches
 
 
 class SubsetError(ValueError):
@@ -39,22 +39,6 @@ class BatchShape:
                 f"= {self.block} × {self.accumulate} × {world} = {share}."
             )
         return self.tokens // share
-
-
-class RemainingBatches(Sampler[int]):
-    """Micro-batches done … total-1, under the length of the whole run.
-
-    Lightning counts on from the batches of earlier attempts and ends the epoch at the loader's length.
-    """
-
-    def __init__(self, done: int, total: int):
-        self.done, self.total = done, total
-
-    def __len__(self) -> int:
-        return self.total
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done, self.total))
 
 
 class MoleculeDataModule(pl.LightningDataModule):

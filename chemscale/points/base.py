@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.records import Loss, RunRecord
+from chemscale.sweeps.identity import identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.keeper import Cadence
@@ -93,6 +94,25 @@ class Point(ABC):
         """The final losses as people read them."""
 
 
+def shared_fields(
+    config: dict[str, Any], data_hash: str, name: str, epoch: Epoch, cuts_per_step: int
+) -> dict[str, Any]:
+    """What every kind of point reads from its configuration in the same way."""
+    point_id = identity(config, data_hash)
+    return {
+        "config": config,
+        "identity": point_id,
+        "directory": Path(config["runs"]) / config["sweep_name"] / point_id,
+        "name": name,
+        "optimizer": section(AdamW, config["optimizer"], "optimizer"),
+        "schedule": schedule_section(config["schedule"]),
+        "cadence": cadence_section(config["trainer"]),
+        "steps": Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step),
+        "epoch": epoch,
+        "precision": precision_of(config["trainer"]),
+    }
+
+
 def device_of(config: dict[str, Any]) -> torch.device:
     """Where a trial step runs: the GPU that training would take."""
     on_gpu = config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
@@ -130,11 +150,6 @@ def cadence_section(trainer: dict[str, Any]) -> Cadence:
     """How often a run logs, validates and saves."""
     keys = ("log_every", "validate_every", "checkpoint_seconds", "checkpoint_steps")
     return Cadence(**{key: trainer[key] for key in keys})
-
-
-def steps_of(budget: dict[str, float | None], epoch: Epoch, cuts_per_step: int) -> int:
-    """Optimiser steps of a budget."""
-    return Budget.from_mapping(budget).steps(epoch, cuts_per_step)
 
 
 def precision_of(trainer: dict[str, Any]) -> str:

@@ -15,21 +15,10 @@ import torch
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.points.base import (
-    ConfigurationError,
-    Point,
-    cadence_section,
-    device_of,
-    precision_of,
-    schedule_section,
-    section,
-    steps_of,
-)
+from chemscale.points.base import ConfigurationError, Point, device_of, section, shared_fields
 from chemscale.prepare import open_or_prepare
 from chemscale.records import Loss, RunRecord
-from chemscale.sweeps.identity import identity
 from chemscale.tasks.language_model import LanguageModel
-from chemscale.tasks.optimisation import AdamW
 from chemscale.training.budget import Epoch
 from chemscale.training.trainer import set_threads
 
@@ -63,22 +52,9 @@ class LanguagePoint(Point):
             )
         data = _data_module(corpus, shape, config)
         epoch = _epoch(data, model)
-        point_id = identity(config, corpus.hash)
-        return cls(
-            config=config,
-            identity=point_id,
-            directory=Path(config["runs"]) / config["sweep_name"] / point_id,
-            name=f"{config['model']['family']}-w{model.width}-l{model.layers}",
-            corpus=corpus,
-            data=data,
-            model=model,
-            optimizer=section(AdamW, config["optimizer"], "optimizer"),
-            schedule=schedule_section(config["schedule"]),
-            cadence=cadence_section(config["trainer"]),
-            steps=steps_of(config["budget"], epoch, shape.blocks(1) * shape.accumulate),
-            epoch=epoch,
-            precision=precision_of(config["trainer"]),
-        )
+        name = f"{config['model']['family']}-w{model.width}-l{model.layers}"
+        common = shared_fields(config, corpus.hash, name, epoch, shape.blocks(1) * shape.accumulate)
+        return cls(**common, corpus=corpus, data=data, model=model)
 
     @property
     def data_hash(self) -> str:

@@ -15,25 +15,14 @@ import torch
 
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
-from chemscale.points.base import (
-    ConfigurationError,
-    Point,
-    cadence_section,
-    device_of,
-    precision_of,
-    schedule_section,
-    section,
-    steps_of,
-)
+from chemscale.points.base import ConfigurationError, Point, device_of, section, shared_fields
 from chemscale.prepare import lint_store, open_or_prepare_structures
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import BatchBudget, read_batch
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
-from chemscale.sweeps.identity import identity
 from chemscale.tasks.losses import EnergyForceLoss
-from chemscale.tasks.optimisation import AdamW
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
 from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
@@ -74,28 +63,11 @@ class PotentialPoint(Point):
         _check_labels(store, loss)
         flops = _count_flops(model, known, data, loss)
         epoch = _epoch(data, flops)
-        precision = precision_of(config["trainer"])
-        _check_precision(precision, config, model, known, data)
-        point_id = identity(config, store.hash)
         subset = f"-n{len(data.train)}" if config["data"]["frames"] else ""
-        return cls(
-            config=config,
-            identity=point_id,
-            directory=Path(config["runs"]) / config["sweep_name"] / point_id,
-            name=f"{model.family}-w{model.width}-l{model.layers}{subset}",
-            store=store,
-            data=data,
-            model=model,
-            statistics=known,
-            loss=loss,
-            flops=flops,
-            optimizer=section(AdamW, config["optimizer"], "optimizer"),
-            schedule=schedule_section(config["schedule"]),
-            cadence=cadence_section(config["trainer"]),
-            steps=steps_of(config["budget"], epoch, data.budget.accumulate),
-            epoch=epoch,
-            precision=precision,
-        )
+        name = f"{model.family}-w{model.width}-l{model.layers}{subset}"
+        common = shared_fields(config, store.hash, name, epoch, data.budget.accumulate)
+        _check_precision(common["precision"], config, model, known, data)
+        return cls(**common, store=store, data=data, model=model, statistics=known, loss=loss, flops=flops)
 
     @property
     def data_hash(self) -> str:

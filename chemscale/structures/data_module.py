@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
+from chemscale.positions import RemainingBatches
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
 from chemscale.structures.edges import EdgeCache
 from chemscale.structures.store import FrameStore
@@ -16,19 +15,6 @@ from chemscale.structures.store import FrameStore
 
 class SubsetError(ValueError):
     """A subset that the store cannot give."""
-
-
-class RemainingBatches(Sampler[int]):
-    """Micro-batches done … total-1, under the length of the whole run, as Lightning counts them."""
-
-    def __init__(self, done: int, total: int):
-        self.done, self.total = done, total
-
-    def __len__(self) -> int:
-        return self.total
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done, self.total))
 
 
 class StructureDataModule(pl.LightningDataModule):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.molecules.batches import PackedBatch
+from chemscale.tasks.base import Task
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 
 
-class LanguageModel(pl.LightningModule):
+class LanguageModel(Task):
     """Loss, validation metrics and optimiser of a ChemGPT.
 
     Args:
@@ -28,9 +28,6 @@ class LanguageModel(pl.LightningModule):
         if isinstance(schedule, Plateau):
             raise ValueError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         self.model, self.optimizer, self.schedule, self.total_steps = model, optimizer, schedule, total_steps
-        self.step_sums: list[Tensor] = []
-        """Summed nats, and targets, of each micro-batch since the last log; kept on the device."""
-        self.gradient_norm: Tensor | None = None
 
     def nll(self, batch: PackedBatch) -> Tensor:
         """(T,) negative log-likelihood of each target, in nats, float32."""
@@ -54,10 +51,6 @@ class LanguageModel(pl.LightningModule):
         """The logged loss from the sums of ``step_sums``."""
         return {"loss": sums[0] / max(1.0, sums[1])}
 
-    def validated(self, objective: float) -> bool:
-        """Told the validation objective by the keeper; whether the run should end here: never."""
-        return False
-
     def validation_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
         """Sums over the batch: nats, tokens (end symbols counted), molecules, heavy atoms."""
         return {
@@ -75,16 +68,6 @@ class LanguageModel(pl.LightningModule):
             "nats_per_molecule": sums["nats"] / sums["molecules"],
             "nats_per_heavy_atom": sums["nats"] / sums["heavy_atoms"],
         }
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the global norm and keep the norm before clipping for the log."""
-        limit = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         optimizer = self.optimizer.build(self.model, fused=self.trainer.precision != "16-mixed")

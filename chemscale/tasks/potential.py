@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
@@ -14,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Data
 
 from chemscale.models.potential import Potential
+from chemscale.tasks.base import Task
 from chemscale.tasks.losses import EnergyForceLoss, known
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 
@@ -29,7 +29,7 @@ def warming(decay: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
-class InteratomicPotential(pl.LightningModule):
+class InteratomicPotential(Task):
     """Loss, validation metrics and optimiser of a potential.
 
     Args:
@@ -56,9 +56,6 @@ class InteratomicPotential(pl.LightningModule):
         self.average = (
             None if ema is None else AveragedModel(model, multi_avg_fn=warming(ema)).requires_grad_(False)
         )
-        self.step_sums: list[Tensor] = []
-        """Summed energy and force terms, and labels of each, of every micro-batch since the last log."""
-        self.gradient_norm: Tensor | None = None
         self.plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
 
@@ -164,16 +161,6 @@ class InteratomicPotential(pl.LightningModule):
         return self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"] < self.schedule.stop_below  # type: ignore[union-attr]
 
     # --- optimiser ---
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the global norm and keep the norm before clipping for the log."""
-        limit = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer.build(self.model)

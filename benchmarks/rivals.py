@@ -1,6 +1,6 @@
 """One training step of public interatomic-potential codes on CPU: atoms/s at fixed hyper-parameters.
 
-    /work/rivals/bin/python benchmarks/rivals.py STRUCTURES.xyz --model schnetpack-painn [--batch 64]
+    rivals/bin/python benchmarks/rivals.py STRUCTURES.xyz --model schnetpack-painn [--batch 64]
         [--steps 5] [--repeats 3] [--warmup 3] [--threads 1]
 
 A step is: zero_grad, energies, forces by autograd with create_graph, MSE(E) + MSE(F), backward, AdamW.
@@ -12,8 +12,8 @@ process of their own, since some codes set global state; a code that is not inst
 
 The codes live in environments of their own, with the torch of ours:
 
-    uv venv /work/rivals --python 3.11          nequip==0.19.1 nequip-allegro==0.8.3
-    uv venv /work/rivals_mace --python 3.11     mace-torch==0.3.16, apart because it pins e3nn==0.4.4
+    uv venv rivals --python 3.11          nequip==0.19.1 nequip-allegro==0.8.3
+    uv venv rivals_mace --python 3.11     mace-torch==0.3.16, apart because it pins e3nn==0.4.4
 
 schnetpack 2.2.0 asks for Python 3.12 but runs on 3.11; it goes into the first with
 pip install --no-deps --ignore-requires-python schnetpack==2.2.0, and vesin, tensorboardX, progressbar,

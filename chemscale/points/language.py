@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from chemscale.points.base import ConfigurationError, Point, device_of, section,
 from chemscale.prepare import open_or_prepare
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
+from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
 from chemscale.training.trainer import set_threads
 
@@ -54,6 +55,8 @@ class LanguagePoint(Point):
         epoch = _epoch(data, model)
         name = f"{config['model']['family']}-w{model.width}-l{model.layers}"
         common = shared_fields(config, corpus.hash, name, epoch, shape.blocks(1) * shape.accumulate)
+        if isinstance(common["schedule"], Plateau):
+            raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         return cls(**common, corpus=corpus, data=data, model=model)
 
     @property
@@ -64,7 +67,8 @@ class LanguagePoint(Point):
         return self.model.parameter_counts()
 
     def build_module(self) -> LanguageModel:
-        return LanguageModel(ChemGPT(self.model), self.optimizer, self.schedule, self.steps)
+        schedule = cast(Schedule, self.schedule)  # read() refuses the other kind
+        return LanguageModel(ChemGPT(self.model), self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
         return 3.0 * self.model.forward_flops(batch.tokens.numel(), batch.pairs)

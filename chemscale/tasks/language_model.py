@@ -11,7 +11,7 @@ from torch import Tensor
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.molecules.batches import PackedBatch
 from chemscale.tasks.base import Task
-from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+from chemscale.tasks.optimisation import AdamW, Schedule
 
 
 class LanguageModel(Task):
@@ -23,10 +23,8 @@ class LanguageModel(Task):
         schedule: how the rate moves, over `total_steps` optimiser steps.
     """
 
-    def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule | Plateau, total_steps: int):
+    def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule, total_steps: int):
         super().__init__()
-        if isinstance(schedule, Plateau):
-            raise ValueError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         self.model, self.optimizer, self.schedule, self.total_steps = model, optimizer, schedule, total_steps
 
     def nll(self, batch: PackedBatch) -> Tensor:

@@ -221,22 +221,6 @@ def test_files_are_predicted_in_batches_and_nothing_is_overwritten(trained, stru
     assert "out.extxyz exists" in again.stderr
 
 
-def test_errors_come_before_any_compute_and_name_the_key(tmp_path, structures):
-    cases = {
-        ("model=painn",): "add task=potential",
-        ("task=potential", "+model.heads=4"): "painn has no such key",
-        ("task=potential", "batch.frames=null", "batch.atoms=5"): "the largest structure has 14 atoms",
-        ("task=potential", "data.frames=3"): "Set data.references=minimum_norm",
-        ("task=potential", "lint=maybe"): "choose warn, strict or off",
-    }
-    running = {case: start(tmp_path, structures, *case) for case in cases}
-    for case, message in cases.items():
-        output, _ = running[case].communicate(timeout=120)
-        assert running[case].returncode != 0, (case, output)
-        assert message in " ".join(output.split()), output
-    assert not (tmp_path / "runs").exists()
-
-
 def test_the_documented_example_runs(trained, tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "potentials.md").read_text()
     code = next(part for part in text.split("```python\n")[1:] if "ChemscaleCalculator" in part).split("```")[

@@ -101,7 +101,7 @@ def fit_runs(
     found = [(d, r) for d, r in find_records(directory) if only is None or r.identity in only]
     if not found:
         raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
-    found.sort(key=lambda pair: (pair[1].parameters.matrices, pair[1].seed, pair[1].identity))
+    found.sort(key=lambda pair: _order(pair[1]))
     reached = {key for _, record in found if record.final for key in record.final.values}
     unit = unit or next((u for u in HEADLINE_UNITS if u in reached), HEADLINE_UNITS[0])
     points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
@@ -130,8 +130,14 @@ def fit_runs(
         versions=done.versions,
     )
     if len(hashes) > 1:
-        report.refused.append("These runs saw different corpora: their losses may not be comparable.")
+        report.refused.append("These runs saw different data: their losses may not be comparable.")
     return _finish(report, axis, bootstrap, seed, out or directory / "law")
+
+
+def _order(record: RunRecord) -> tuple[Any, ...]:
+    """By size of the model, then of the data, then by seed."""
+    data = record.data
+    return record.parameters.matrices, data.unique_frames, data.unique_tokens, record.seed, record.identity
 
 
 def _rung(record: RunRecord) -> str:
@@ -234,7 +240,6 @@ def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
     rows = [r for r in record.curve_rows(directory) if r.get("kind") == "validation" and unit in r]
     return {
         "label": f"{record.name} (N = {record.parameters.matrices:,})",
-        "size": record.parameters.matrices,
         "seen": [r.get("tokens", r.get("frames")) for r in rows],
         "unit": "tokens" if any("tokens" in r for r in rows) else "frames",
         "loss": [r[unit] for r in rows],

@@ -73,13 +73,17 @@ def law_figure(points: LawPoints, fits: list[Fit], axis: str, unit: str):
 
 
 def curves_figure(curves: list[dict[str, Any]], unit: str):
-    """Validation loss against the data seen, a line a run, darker for larger models."""
+    """Validation loss against the data seen, a line a run, darker for more parameters or more data."""
     plt = _pyplot()
     figure, ax = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
-    drawn = sorted((c for c in curves if len(c["seen"]) > 0), key=lambda c: c["size"])
+    drawn = [c for c in curves if len(c["seen"]) > 0]
     colors = plt.get_cmap("viridis_r")(np.linspace(0.15, 0.95, max(1, len(drawn))))
     for curve, color in zip(drawn, colors, strict=False):
-        ax.plot(curve["seen"], curve["loss"], "-", color=color, lw=1.6, label=curve["label"])
+        # A run that was validated once has no line to draw.
+        marker = "o" if len(curve["seen"]) < 3 else ""
+        ax.plot(
+            curve["seen"], curve["loss"], "-", marker=marker, ms=5, color=color, lw=1.6, label=curve["label"]
+        )
     ax.set(
         xscale="log",
         yscale="log",

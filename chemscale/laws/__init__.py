@@ -9,18 +9,25 @@ A point estimate never stands without its interval; too few points are refused i
 
 from chemscale.laws.fitting import Fit, FitError, fit_power_law
 from chemscale.laws.forms import FORMS, Form, OffsetPowerLaw, PowerLaw
+from chemscale.laws.joint import SurfaceFit, fit_surface
 from chemscale.laws.points import LawPoint, LawPoints, PointsError, read_csv
+from chemscale.laws.surfaces import Additive, Kaplan, Surface
 
 __all__ = [
     "FORMS",
+    "Additive",
     "Fit",
     "FitError",
     "Form",
+    "Kaplan",
     "LawPoint",
     "LawPoints",
     "OffsetPowerLaw",
     "PointsError",
     "PowerLaw",
+    "Surface",
+    "SurfaceFit",
     "fit_power_law",
+    "fit_surface",
     "read_csv",
 ]

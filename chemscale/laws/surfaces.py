@@ -1,0 +1,146 @@
+"""Forms of a joint law of model size and data: log loss and its gradient for many parameter vectors at once.
+
+S parameter vectors (starts, or draws of a bootstrap), n runs, p parameters, k inputs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+
+class Surface:
+    """A law L(N, D; φ) in coordinates φ without bounds, in which a descent behaves well.
+
+    `columns` are the inputs, of which ``log_loss`` takes the logarithms; `parameters` what is reported.
+    """
+
+    name: ClassVar[str]
+    formula: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    parameters: ClassVar[tuple[str, ...]]
+    source: ClassVar[str]
+    assumes: ClassVar[str]
+
+    def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """φ (S, p) and log inputs (n, k) → log loss (S, n) and its derivatives (S, p, n)."""
+        raise NotImplementedError
+
+    def reported(self, phi: np.ndarray) -> np.ndarray:
+        """φ (S, p) → parameters (S, p) as people quote them; infinite where they overflow."""
+        raise NotImplementedError
+
+    def internal(self, theta: np.ndarray) -> np.ndarray:
+        """The inverse of ``reported``."""
+        raise NotImplementedError
+
+    def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
+        """φ of the same law when every log input is larger by `by` (k,)."""
+        raise NotImplementedError
+
+    def starts(self) -> np.ndarray:
+        """(S, p) φ to start descents from, for log inputs as they are."""
+        raise NotImplementedError
+
+    def value(self, theta: np.ndarray, *inputs: np.ndarray) -> np.ndarray:
+        """Loss of reported parameters (p,) at inputs of one shape."""
+        arrays = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in inputs))
+        z = np.log(np.stack([x.ravel() for x in arrays], axis=1))
+        phi = self.internal(np.asarray(theta, dtype=float)[None])
+        return np.exp(self.log_loss(phi, z)[0][0]).reshape(arrays[0].shape)
+
+
+def _log_sum_exp(*terms: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """log Σ exp of arrays of one shape, and the share of each."""
+    highest = np.maximum.reduce(terms)
+    shares = [np.exp(term - highest) for term in terms]
+    total = sum(shares[1:], shares[0].copy())
+    return highest + np.log(total), [share / total for share in shares]
+
+
+class Additive(Surface):
+    """L = E + A·N^−α + B·D^−β, with φ = (log A, log B, log E, α, β)."""
+
+    name = "additive"
+    formula = "L(N, D) = E + A·N^(−α) + B·D^(−β)"
+    columns = ("parameters", "tokens")
+    parameters = ("E", "A", "B", "alpha", "beta")
+    source = "Hoffmann et al. 2022, Approach 3; Besiroglu et al. 2024"
+    assumes = (
+        "Model size and data limit the loss each on its own, every token is seen once (or repeats count "
+        "as new), and each run was trained well for its horizon."
+    )
+
+    def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b, e, alpha, beta = (phi[:, i, None] for i in range(5))
+        n, d = z[:, 0], z[:, 1]
+        log, shares = _log_sum_exp(a - alpha * n, b - beta * d, e + 0 * n)
+        return log, np.stack([*shares, -shares[0] * n, -shares[1] * d], 1)
+
+    def reported(self, phi: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            a, b, e = np.exp(phi[:, :3]).T
+        return np.stack([e, a, b, phi[:, 3], phi[:, 4]], 1)
+
+    def internal(self, theta: np.ndarray) -> np.ndarray:
+        e, a, b, alpha, beta = theta.T
+        return np.stack([np.log(a), np.log(b), np.log(e), alpha, beta], 1)
+
+    def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
+        moved = phi.copy()
+        moved[:, 0] += phi[:, 3] * by[0]
+        moved[:, 1] += phi[:, 4] * by[1]
+        return moved
+
+    def starts(self) -> np.ndarray:
+        """The grid of Hoffmann et al. 2022: 4,500 starts."""
+        grids = (
+            np.arange(0, 26, 5),
+            np.arange(0, 26, 5),
+            np.arange(-1, 1.1, 0.5),
+            *[np.arange(0, 2.1, 0.5)] * 2,
+        )
+        return np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], 1)
+
+
+class Kaplan(Surface):
+    """L = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D, with φ = (log N_c^(α_N/α_D), log D_c, α_N, α_D)."""
+
+    name = "kaplan"
+    formula = "L(N, D) = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D"
+    columns = ("parameters", "tokens")
+    parameters = ("N_c", "D_c", "alpha_N", "alpha_D")
+    source = "Kaplan et al. 2020, Eq. 1.5"
+    assumes = "The loss falls to zero with both; the two limits combine inside one power."
+
+    def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p, q, alpha_n, alpha_d = (phi[:, i, None] for i in range(4))
+        n, d = z[:, 0], z[:, 1]
+        log, (of_n, of_d) = _log_sum_exp(p - alpha_n / alpha_d * n, q - d)
+        by_alpha_d = log + of_n * n * alpha_n / alpha_d
+        return alpha_d * log, np.stack([alpha_d * of_n, alpha_d * of_d, -of_n * n, by_alpha_d], 1)
+
+    def reported(self, phi: np.ndarray) -> np.ndarray:
+        p, q, alpha_n, alpha_d = phi.T
+        with np.errstate(over="ignore", divide="ignore"):
+            return np.stack([np.exp(p * alpha_d / alpha_n), np.exp(q), alpha_n, alpha_d], 1)
+
+    def internal(self, theta: np.ndarray) -> np.ndarray:
+        n_c, d_c, alpha_n, alpha_d = theta.T
+        return np.stack([np.log(n_c) * alpha_n / alpha_d, np.log(d_c), alpha_n, alpha_d], 1)
+
+    def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
+        moved = phi.copy()
+        moved[:, 0] += phi[:, 2] / phi[:, 3] * by[0]
+        moved[:, 1] += by[1]
+        return moved
+
+    def starts(self) -> np.ndarray:
+        grids = (
+            np.arange(0, 41, 8),
+            np.arange(0, 41, 8),
+            [0.02, 0.05, 0.1, 0.3, 0.6],
+            [0.02, 0.05, 0.1, 0.3, 0.6],
+        )
+        return np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], 1).astype(float)

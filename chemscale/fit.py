@@ -203,14 +203,11 @@ def _finish(report: Report, axis: str | None, bootstrap: int, seed: int, out: Pa
 
 
 def _fit_all(report: Report, bootstrap: int, seed: int) -> None:
-    from chemscale.laws.fitting import FitError, fit_power_law
+    from chemscale.laws.fitting import fit_forms, fit_power_law
 
     x, y = report.points.used(report.axis, report.unit)
-    for offset in (False, True):
-        try:
-            report.fits.append(fit_power_law(x, y, offset=offset, bootstrap=bootstrap, seed=seed))
-        except FitError as error:
-            report.refused.append(str(error))
+    report.fits, refused = fit_forms(x, y, bootstrap=bootstrap, seed=seed)
+    report.refused += refused
     if report.axis == "parameters" and report.fits:
         for name in ("blocks", "non_embedding", "all"):
             if all(name in p.sizes for p in report.points.points if p.used):

@@ -97,13 +97,15 @@ def curves_figure(curves: list[dict[str, Any]], unit: str):
 
 
 def ladder_figure(rungs: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str):
-    """Every rung's points and power law in log-log, each with its band; exponents in the legend."""
+    """Every rung's points and law in log-log, each with its band; exponents in the legend."""
     plt = _pyplot()
     figure, ax = plt.subplots(figsize=(6.6, 4.8), layout="constrained")
     for number, (name, points, fit) in enumerate(rungs):
         color, marker = _RUNGS[number % len(_RUNGS)]
         shown = [p for p in points if p.used and axis in p.sizes and unit in p.losses]
         label = name if fit is None else f"{name}: β = {fit.values['beta']:.2f} {_bounds(fit)}"
+        if fit is not None and "floor" in fit.values:
+            label += f", L∞ = {fit.values['floor']:.3g}"
         xs, ys = [p.sizes[axis] for p in shown], [p.losses[unit] for p in shown]
         ax.scatter(xs, ys, marker=marker, color=color, s=34, zorder=5, label=label)
         if fit is not None:
@@ -171,6 +173,8 @@ def _plain_ticks(ax) -> None:
             FixedLocator((np.arange(np.ceil(low / step), high / step) * step).tolist())
         )
         ax.yaxis.set_minor_locator(FixedLocator([]))
+    elif high / low < 1e3:
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=[1, 2, 5]))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 

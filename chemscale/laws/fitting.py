@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +123,27 @@ def fit_power_law(
     )
     fit.notes.extend(_notes(fit, freedom))
     return fit
+
+
+def fit_forms(
+    x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0
+) -> tuple[list[Fit], list[str]]:
+    """Every form of one axis that the points allow, and why the others were refused."""
+    fits, refused = [], []
+    for offset in (False, True):
+        try:
+            fits.append(fit_power_law(x, y, offset=offset, bootstrap=bootstrap, seed=seed))
+        except FitError as error:
+            refused.append(str(error))
+    return fits, refused
+
+
+def supported(fits: Sequence[Fit]) -> Fit | None:
+    """The law with a floor if an F test at 5 % says that the points show one, else the plainer form."""
+    forms = {fit.form.name: fit for fit in fits}
+    if {"power", "offset"} <= set(forms) and floor_significance(forms["power"], forms["offset"]) < 0.05:
+        return forms["offset"]
+    return fits[0] if fits else None
 
 
 def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:

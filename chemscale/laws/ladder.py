@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.laws import figures
-from chemscale.laws.fitting import LEVEL, Fit, FitError, fit_power_law
+from chemscale.laws.fitting import Fit, fit_forms, supported
 from chemscale.laws.points import LawPoint, LawPoints
-from chemscale.laws.report import interval_text, render, write_csv, write_text
+from chemscale.laws.report import render, values_text, write_csv, write_text
 
 
 @dataclass
 class Rung:
-    """One family and its power law; `refused` says why there is none."""
+    """One family and the forms fitted to it; `refused` says why one is missing."""
 
     name: str
     points: list[LawPoint]
-    fit: Fit | None = None
-    refused: str = ""
+    fits: list[Fit]
+    refused: list[str]
+
+    @property
+    def fit(self) -> Fit | None:
+        """The form that the points support."""
+        return supported(self.fits)
+
+    def line(self, fit: Fit) -> str:
+        mark = " (supported best)" if fit is self.fit and len(self.fits) > 1 else ""
+        return f"{self.name}: {fit.form.formula}{mark}: {values_text(fit)}"
 
 
 @dataclass
@@ -48,36 +57,32 @@ class Ladder:
         self.rungs = [self._fit(name, group) for name, group in self.groups.items()]
 
     def _fit(self, name: str, group: list[LawPoint]) -> Rung:
-        rung = Rung(name, group)
-        try:
-            x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
-            rung.fit = fit_power_law(x, y, bootstrap=self.bootstrap, seed=self.seed)
-        except FitError as error:
-            rung.refused = str(error)
-        return rung
+        x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
+        return Rung(name, group, *fit_forms(x, y, bootstrap=self.bootstrap, seed=self.seed))
 
     def lines(self) -> list[str]:
-        """One line a rung: never an exponent without its interval."""
+        """A line for each form of each rung: never an exponent without its interval."""
         out = []
         for rung in self.rungs:
-            if rung.fit is None:
-                out.append(f"{rung.name}: no law. {rung.refused}")
-                continue
-            out.append(
-                f"{rung.name}: L = α·x^(−β), β = {interval_text(rung.fit, 'beta')}, "
-                f"α = {interval_text(rung.fit, 'alpha')}  [{LEVEL:.0%} intervals, {len(rung.fit.x)} points]"
-            )
-            out += [f"  {note}" for note in rung.fit.notes]
+            if not rung.fits:
+                out.append(f"{rung.name}: no law. {' '.join(rung.refused)}")
+            for fit in rung.fits:
+                out.append(rung.line(fit))
+                out += [f"  {note}" for note in fit.notes]
         return out
 
     def law(self) -> dict[str, Any]:
         """Everything machine-readable."""
         return {
-            "form": "power law for each rung",
+            "form": "the form that the points support, for each rung",
             "axis": self.axis,
             "unit": self.unit,
             "rungs": {
-                rung.name: rung.fit.to_dict() if rung.fit else {"refused": rung.refused}
+                rung.name: {
+                    **(rung.fit.to_dict() if rung.fit else {}),
+                    "fits": [fit.to_dict() for fit in rung.fits],
+                    "refused": rung.refused,
+                }
                 for rung in self.rungs
             },
             "command": self.command,

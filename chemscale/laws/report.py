@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.laws import figures
-from chemscale.laws.fitting import LEVEL, Fit, floor_significance
+from chemscale.laws.fitting import LEVEL, Fit, supported
 from chemscale.laws.points import LawPoints
 
 SCHEMA_VERSION = 1
@@ -39,21 +39,15 @@ class Report:
 
     @property
     def chosen(self) -> Fit | None:
-        """The law with a floor if an F test at 5 % says that the points show one, else the plainer form."""
-        forms = {fit.form.name: fit for fit in self.fits}
-        if {"power", "offset"} <= set(forms) and floor_significance(forms["power"], forms["offset"]) < 0.05:
-            return forms["offset"]
-        return self.fits[0] if self.fits else None
+        """The form that the points support."""
+        return supported(self.fits)
 
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""
         out = []
         for fit in self.fits:
             mark = " (supported best)" if fit is self.chosen and len(self.fits) > 1 else ""
-            values = ", ".join(
-                f"{SYMBOLS[name]} = {interval_text(fit, name)}" for name in fit.form.parameters
-            )
-            out.append(f"{fit.form.formula}{mark}: {values}  [{LEVEL:.0%} intervals, {len(fit.x)} points]")
+            out.append(f"{fit.form.formula}{mark}: {values_text(fit)}")
             if fit.held_out_error is not None:
                 out.append(
                     f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
@@ -145,6 +139,12 @@ def interval_text(fit: Fit, name: str) -> str:
     left = "−∞" if low is None else f"{0.0 if abs(low) < 1e-12 else low:.4g}"
     right = "∞" if high is None else f"{high:.4g}"
     return f"{fit.values[name]:.4g} [{left}, {right}]"
+
+
+def values_text(fit: Fit) -> str:
+    """Every parameter with its interval."""
+    values = ", ".join(f"{SYMBOLS[name]} = {interval_text(fit, name)}" for name in fit.form.parameters)
+    return f"{values}  [{LEVEL:.0%} intervals, {len(fit.x)} points]"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,40 @@ NEAR = 1.01
 """A descent reached the optimum if its objective is at most this many times the least."""
 
 
+RUNS_ENOUGH = 100
+"""Runs from which they are resampled as they are; fewer repeat themselves too often in a draw."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Refits of a bootstrap, and how an interval is read from them.
+
+    ``runs``: runs drawn with replacement; an interval is the percentiles of the refits. ``noise``: the fitted
+    law with normal noise of the residuals' size; an interval is that of the studentised refits (bootstrap-t,
+    Efron and Tibshirani 1993, ch. 12), whose distribution hardly depends on the law. In simulated sweeps of
+    25 runs the second covers as often as it says, the first does not.
+    """
+
+    method: str
+    phi: np.ndarray  # (B, p)
+    covariance: np.ndarray | None  # (B, p, p), of noise only
+    converged: np.ndarray  # (B,)
+
+
+Target = Callable[[np.ndarray], np.ndarray]
+"""(S, p) coordinates → (S, m) quantities."""
+
+
 @dataclass(frozen=True)
 class SurfaceFit:
-    """A surface fitted to n runs. ``intervals`` are percentiles of a bootstrap over runs, at LEVEL."""
+    """A surface fitted to n runs."""
 
     surface: Surface
-    theta: np.ndarray
-    """(p,) as reported."""
-    intervals: dict[str, tuple[float, float]]
-    bootstrap: np.ndarray
-    """(draws, p) refitted parameters, as reported."""
+    phi: np.ndarray
+    """(p,) coordinates of the surface, for inputs as given."""
+    covariance: np.ndarray
+    """(p, p) of φ to first order, for residuals of one size."""
+    draws: Draws
     objective: float
     """Σ Huber_δ of the residuals of log loss."""
     delta: float
@@ -39,8 +64,22 @@ class SurfaceFit:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def theta(self) -> np.ndarray:
+        """(p,) as reported."""
+        return self.surface.reported(self.phi[None])[0]
+
+    @property
     def values(self) -> dict[str, float]:
         return dict(zip(self.surface.parameters, map(float, self.theta), strict=True))
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """At LEVEL, of each parameter."""
+        ends = [np.exp(end) for end in self.interval(lambda phi: np.log(self.surface.reported(phi)))]
+        return {
+            name: (float(low), float(high))
+            for name, low, high in zip(self.surface.parameters, *ends, strict=True)
+        }
 
     @property
     def residuals(self) -> np.ndarray:
@@ -52,10 +91,26 @@ class SurfaceFit:
         return self.surface.value(self.theta, *inputs)
 
     def band(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Interval of the law (not of a new run) at inputs."""
-        curves = np.array([self.surface.value(theta, *inputs) for theta in self.bootstrap])
-        tail = 50 * (1 - LEVEL)
-        return np.percentile(curves, tail, axis=0), np.percentile(curves, 100 - tail, axis=0)
+        """Interval of the law (not of a new run) at inputs of one shape (m,)."""
+        z = np.log(np.stack([np.asarray(x, dtype=float) for x in inputs], axis=1))
+        low, high = self.interval(lambda phi: self.surface.log_loss(phi, z)[0])
+        return np.exp(low), np.exp(high)
+
+    def interval(self, target: Target, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) and (m,) ends of the interval of anything that follows from φ.
+
+        A quantity whose noise grows with itself is better asked for as its logarithm.
+        """
+        values, best = target(self.draws.phi), target(self.phi[None])[0]
+        tail = 50 * (1 - level)
+        with np.errstate(invalid="ignore"):
+            if self.draws.covariance is None:
+                low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
+                return low, high
+            errors = _standard_errors(target, self.draws.phi, self.draws.covariance)
+            low, high = np.nanpercentile((values - best) / errors, [tail, 100 - tail], axis=0)
+            error = _standard_errors(target, self.phi[None], self.covariance[None])[0]
+            return best - high * error, best - low * error
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -64,6 +119,7 @@ class SurfaceFit:
             "parameters": self.values,
             "intervals": {key: list(pair) for key, pair in self.intervals.items()},
             "level": LEVEL,
+            "bootstrap": self.draws.method,
             "objective": self.objective,
             "delta": self.delta,
             "starts": self.starts,
@@ -85,9 +141,10 @@ def fit_surface(
     delta: float = DELTA,
     starts: np.ndarray | None = None,
     bootstrap: int = 1000,
+    resample: str | None = None,
     seed: int = 0,
 ) -> SurfaceFit:
-    """Minimise Σ Huber_δ(log L − log L̂) from every start, then refit resampled runs from the optimum.
+    """Minimise Σ Huber_δ(log L − log L̂) from every start, then refit the draws of a bootstrap.
 
     Inputs are centred in log space before the descent, which takes most of the correlation out of the
     coefficients and exponents; parameters are reported for the inputs as given.
@@ -96,6 +153,7 @@ def fit_surface(
         inputs: (n, k) in the order of ``surface.columns``. loss: (n,).
         delta: of Huber's loss, on log loss; infinity is least squares.
         starts: (S, p) in the surface's own coordinates; None for its grid.
+        resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
 
     Raises:
         FitError: too few runs, inputs that do not vary apart from each other, or no start that descends.
@@ -104,30 +162,26 @@ def fit_surface(
     _check(surface, inputs, loss)
     z, y = np.log(inputs), np.log(loss)
     centre = z.mean(0)
+    z = z - centre
     grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
-    found = descend(surface, surface.recentre(grid, -centre), z - centre, y, delta=delta)
+    found = descend(surface, surface.recentre(grid, -centre), z, y, delta=delta)
     best = int(np.argmin(found.objective))
     if not np.isfinite(found.objective[best]):
         raise FitError(f"{surface.formula}: no start has a finite loss.")
-    phi, objective, status = polish(surface, found.phi[best], z - centre, y, delta)
-    random = np.random.default_rng(seed)
-    n = len(y)
-    counts = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(bootstrap)])
-    draws = descend(
-        surface, np.repeat(phi[None], bootstrap, 0), z - centre, y, weights=counts.astype(float), delta=delta
-    )
-    theta = surface.reported(surface.recentre(phi[None], centre))[0]
-    refitted = surface.reported(surface.recentre(draws.phi, centre))
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(refitted, [tail, 100 - tail], axis=0)
+    phi, objective, status = polish(surface, found.phi[best], z, y, delta)
+    resample = resample or ("runs" if len(y) >= RUNS_ENOUGH else "noise")
+    draws = _draw(surface, phi, z, y, delta, resample, bootstrap, np.random.default_rng(seed))
     reached = float(np.mean(found.objective <= NEAR * objective + 1e-20))
     return SurfaceFit(
         surface=surface,
-        theta=theta,
-        intervals={
-            name: (float(a), float(b)) for name, a, b in zip(surface.parameters, low, high, strict=True)
-        },
-        bootstrap=refitted,
+        phi=surface.recentre(phi[None], centre)[0],
+        covariance=_moved(surface, _covariance(surface, phi[None], z, y), phi[None], centre)[0],
+        draws=Draws(
+            resample,
+            surface.recentre(draws.phi, centre),
+            None if draws.covariance is None else _moved(surface, draws.covariance, draws.phi, centre),
+            draws.converged,
+        ),
         objective=objective,
         delta=delta,
         starts=len(grid),
@@ -135,8 +189,62 @@ def fit_surface(
         status=status,
         inputs=inputs,
         loss=loss,
-        notes=_notes(found.converged[best], reached, draws.converged),
+        notes=_notes(bool(found.converged[best]), reached, draws.converged),
     )
+
+
+def _draw(
+    surface: Surface,
+    phi: np.ndarray,
+    z: np.ndarray,
+    y: np.ndarray,
+    delta: float,
+    method: str,
+    count: int,
+    random: np.random.Generator,
+) -> Draws:
+    n, many = len(y), np.repeat(phi[None], count, 0)
+    if method == "runs":
+        times = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(count)])
+        found = descend(surface, many, z, y, weights=times.astype(float), delta=delta)
+        return Draws(method, found.phi, None, found.converged)
+    if method != "noise":
+        raise ValueError(f"resample={method!r}: choose runs or noise.")
+    fitted = surface.log_loss(phi[None], z)[0][0]
+    spread = np.sqrt(np.sum((y - fitted) ** 2) / (n - len(phi)))
+    noisy = fitted + spread * random.standard_normal((count, n))
+    found = descend(surface, many, z, noisy, delta=delta)
+    return Draws(method, found.phi, _covariance(surface, found.phi, z, noisy), found.converged)
+
+
+def _covariance(surface: Surface, phi: np.ndarray, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(S, p, p) σ²(JJᵀ)⁻¹ with σ² from the residuals."""
+    log, jacobian = surface.log_loss(phi, z)
+    freedom = len(z) - phi.shape[1]
+    variance = np.sum((log - y) ** 2, axis=1) / freedom
+    hessian = np.matmul(jacobian, jacobian.transpose(0, 2, 1))
+    return np.linalg.pinv(hessian, hermitian=True) * variance[:, None, None]
+
+
+def _moved(surface: Surface, covariance: np.ndarray, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """The covariance of ``recentre(phi, by)``."""
+    slope = _slopes(lambda moved: surface.recentre(moved, by), phi)
+    return np.einsum("smp,spq,snq->smn", slope, covariance, slope)
+
+
+def _slopes(target: Target, phi: np.ndarray) -> np.ndarray:
+    """(S, m, p) derivatives of a target, by central differences."""
+    columns = []
+    for k in range(phi.shape[1]):
+        step = np.zeros_like(phi)
+        step[:, k] = 1e-5 * (1.0 + np.abs(phi[:, k]))
+        columns.append((target(phi + step) - target(phi - step)) / (2 * step[:, k, None]))
+    return np.stack(columns, axis=2)
+
+
+def _standard_errors(target: Target, phi: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    slope = _slopes(target, phi)
+    return np.sqrt(np.einsum("smp,spq,smq->sm", slope, covariance, slope).clip(0)) + 1e-300
 
 
 def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray) -> None:

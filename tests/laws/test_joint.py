@@ -82,6 +82,30 @@ def test_what_cannot_be_told_apart_is_refused_in_words():
         fit_surface(surface, -inputs, loss)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [1e-3, float("inf")])
+def test_intervals_cover_the_truth_as_often_as_they_say(delta):
+    surface, inputs, random = Additive(), grid(5), np.random.default_rng(0)
+    truth = np.array(TRUTH["additive"])
+    log = np.log(surface.value(truth, *inputs.T))
+    start, far = surface.internal(truth[None]), np.array([[1e10, 3e11]])
+    expected = np.array([0.34, 0.28, np.log(1.69), np.log(surface.value(truth, *far.T)[0]), 0.28 / 0.62])
+
+    def targets(phi):
+        loss = surface.log_loss(phi, np.log(far))[0]
+        return np.stack([phi[:, 3], phi[:, 4], phi[:, 2], loss[:, 0], phi[:, 4] / (phi[:, 3] + phi[:, 4])], 1)
+
+    covered = np.zeros(5)
+    for repetition in range(400):
+        loss = np.exp(log + random.normal(0, 0.01, log.shape))
+        fit = fit_surface(surface, inputs, loss, delta=delta, starts=start, bootstrap=400, seed=repetition)
+        low, high = fit.interval(targets)
+        covered += (low <= expected) & (expected <= high)
+    print(dict(zip(("alpha", "beta", "log E", "far loss", "a"), covered / 400, strict=True)))
+    assert (covered / 400 >= 0.93).all()
+    assert (covered / 400 <= 0.97).all()
+
+
 @pytest.fixture(scope="module")
 def chinchilla():
     """The 240 runs of Hoffmann et al. that Besiroglu et al. read from the figure and keep."""

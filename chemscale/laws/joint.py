@@ -25,9 +25,9 @@ class Draws:
     """Refits of a bootstrap, and how an interval is read from them.
 
     ``runs``: runs drawn with replacement; an interval is the percentiles of the refits. ``noise``: the fitted
-    law with normal noise of the residuals' size; an interval is that of the studentised refits (bootstrap-t,
-    Efron and Tibshirani 1993, ch. 12), whose distribution hardly depends on the law. In simulated sweeps of
-    25 runs the second covers as often as it says, the first does not.
+    law with normal noise of the residuals' size; an interval is as many standard errors to both sides as hold
+    the studentised refits (the symmetric bootstrap-t, Hall 1988), whose distribution hardly depends on the
+    law. In simulated sweeps of 25 runs the second covers as often as it says, the first does not.
     """
 
     method: str
@@ -102,15 +102,15 @@ class SurfaceFit:
         A quantity whose noise grows with itself is better asked for as its logarithm.
         """
         values, best = target(self.draws.phi), target(self.phi[None])[0]
-        tail = 50 * (1 - level)
         with np.errstate(invalid="ignore"):
             if self.draws.covariance is None:
+                tail = 50 * (1 - level)
                 low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
                 return low, high
             errors = _standard_errors(target, self.draws.phi, self.draws.covariance)
-            low, high = np.nanpercentile((values - best) / errors, [tail, 100 - tail], axis=0)
-            error = _standard_errors(target, self.phi[None], self.covariance[None])[0]
-            return best - high * error, best - low * error
+            widths = np.nanpercentile(np.abs(values - best) / errors, 100 * level, axis=0)
+        reach = widths * _standard_errors(target, self.phi[None], self.covariance[None])[0]
+        return best - reach, best + reach
 
     def to_dict(self) -> dict[str, Any]:
         return {

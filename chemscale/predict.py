@@ -38,6 +38,7 @@ def predict(
 
       python -m chemscale.predict runs/single/0123456789ab test.extxyz --out predicted.extxyz --batch 8
     """
+    import torch
     from ase.io import iread
 
     from chemscale.models.potentials import load_potential
@@ -47,19 +48,23 @@ def predict(
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     if not structures.exists():
         raise FileNotFoundError(f"{structures}: no such file.")
-    potential = load_potential(model_folder(run))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
     errors = Errors()
     frames: Iterable[Any] = iread(structures, index=":")
     done, started, shown = 0, time.monotonic(), time.monotonic()
     partial = out.with_name(f".{out.name}.part")
-    with open(partial, "w") as file:
-        for group in _groups(frames, batch):
-            _predict_group(potential, group, file, errors, device, forces)
-            done += len(group)
-            if time.monotonic() - shown > 5:
-                shown = time.monotonic()
-                log.info("%s structures, %.1f/s …", f"{done:,}", done / (shown - started))
-    partial.rename(out)
+    try:
+        with open(partial, "w") as file:
+            for group in _groups(frames, batch):
+                _predict_group(potential, group, file, errors, place, forces)
+                done += len(group)
+                if time.monotonic() - shown > 5:
+                    shown = time.monotonic()
+                    log.info("%s structures, %.1f/s …", f"{done:,}", done / (shown - started))
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)
     typer.echo(f"{done:,} structures in {time.monotonic() - started:.1f} s: {out}")
     for line in errors.lines():
         typer.echo(line)
@@ -107,8 +112,8 @@ def _groups(frames: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _predict_group(
-    potential: Any, group: list[Any], file: Any, errors: Errors, device: str | None, forces: bool
-):
+    potential: Any, group: list[Any], file: Any, errors: Errors, place: Any, forces: bool
+) -> None:
     import torch
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
@@ -116,8 +121,6 @@ def _predict_group(
     from chemscale.structures.calculator import structure_of
     from chemscale.structures.graphs import collate
 
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    potential = potential.to(place).requires_grad_(False)
     data = collate([structure_of(a).with_neighbours(potential.cutoff) for a in group]).to(place)
     potential.check_elements(data.z)
     result = potential(data, forces=forces)

@@ -169,7 +169,7 @@ def fit(point: Point, record: RunRecord) -> None:
             ended = trainer.global_step >= point.steps or keeper.ended_early
             state = State.DONE if ended else State.PREEMPTED if flag.name else State.FAILED
             trackers.finish({"state": state.value, **(record.final.values if record.final else {})})
-    if flag.name is not None and trainer.global_step < point.steps:
+    if flag.name is not None and not ended:
         raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
     # --- record ---
     point.save_model(module)

@@ -74,8 +74,15 @@ class SurfaceFit:
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """At LEVEL, of each parameter."""
-        ends = [np.exp(end) for end in self.interval(lambda phi: np.log(self.surface.reported(phi)))]
+        """At LEVEL, of each parameter: coefficients by their logarithm, exponents as they are."""
+        signed = np.array([name in self.surface.exponents for name in self.surface.parameters])
+
+        def target(phi: np.ndarray) -> np.ndarray:
+            theta = self.surface.reported(phi)
+            return np.where(signed, theta, np.log(np.where(signed, 1.0, theta)))
+
+        with np.errstate(over="ignore", divide="ignore"):
+            ends = [np.where(signed, end, np.exp(end)) for end in self.interval(target)]
         return {
             name: (float(low), float(high))
             for name, low, high in zip(self.surface.parameters, *ends, strict=True)

@@ -20,6 +20,8 @@ class Surface:
     formula: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     parameters: ClassVar[tuple[str, ...]]
+    exponents: ClassVar[tuple[str, ...]]
+    """Parameters of either sign; the others are coefficients above 0."""
     source: ClassVar[str]
     assumes: ClassVar[str]
 
@@ -66,6 +68,7 @@ class Additive(Surface):
     formula = "L(N, D) = E + A·N^(−α) + B·D^(−β)"
     columns = ("parameters", "tokens")
     parameters = ("E", "A", "B", "alpha", "beta")
+    exponents = ("alpha", "beta")
     source = "Hoffmann et al. 2022, Approach 3; Besiroglu et al. 2024"
     assumes = (
         "Model size and data limit the loss each on its own, every token is seen once (or repeats count "
@@ -111,6 +114,7 @@ class Kaplan(Surface):
     formula = "L(N, D) = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D"
     columns = ("parameters", "tokens")
     parameters = ("N_c", "D_c", "alpha_N", "alpha_D")
+    exponents = ("alpha_N", "alpha_D")
     source = "Kaplan et al. 2020, Eq. 1.5"
     assumes = "The loss falls to zero with both; the two limits combine inside one power."
 

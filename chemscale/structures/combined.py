@@ -38,10 +38,16 @@ class CombinedSource:
             self.notes += [f"{name}: {note}" for note in source.notes]
 
     def splits(self) -> dict[str, np.ndarray] | None:
-        """Published rows, known once the blocks have been read; None unless every file publishes them."""
+        """Published rows, each file's counted on; None unless every file publishes them.
+
+        Where a file's rows begin is known when those before it have been read: they are, if need be.
+        """
         published = [source.splits() for source in self.sources]
         if any(p is None for p in published):
             return None
+        if len(self._starts) < len(self.sources):
+            for _ in self.blocks():
+                pass
         parts: dict[str, list[np.ndarray]] = {}
         for start, split in zip(self._starts, published, strict=True):
             for part, rows in (split or {}).items():

@@ -50,7 +50,7 @@ class InteratomicPotential(Task):
     ):
         super().__init__()
         if ema is not None and not 0 < ema < 1:
-            raise ValueError(f"trainer.ema={ema}: must lie between 0 and 1, or be null.")
+            raise ValueError(f"ema={ema}: must lie between 0 and 1, or be null.")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.schedule, self.total_steps = schedule, total_steps
         self.average = (

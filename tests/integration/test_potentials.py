@@ -16,6 +16,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 from chemscale.models.potential import UnknownElementError
+from chemscale.predict import predict
 from chemscale.records import State, find_records
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.calculator import ChemscaleCalculator
@@ -168,6 +169,15 @@ def test_an_element_that_was_never_seen_is_refused(trained, ethanol):
     ethanol.calc = ChemscaleCalculator(trained)
     with pytest.raises(UnknownElementError, match=r"Z = \[14\] are not known"):
         ethanol.get_potential_energy()
+
+
+def test_a_file_that_cannot_be_predicted_leaves_nothing_behind(trained, ethanol, tmp_path):
+    stranger = ethanol.copy()
+    stranger.numbers[0] = 14
+    write(tmp_path / "in.extxyz", [ethanol, stranger])
+    with pytest.raises(UnknownElementError, match=r"Z = \[14\] are not known"):
+        predict(trained, tmp_path / "in.extxyz", tmp_path / "out.extxyz", batch=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.extxyz"]
 
 
 def test_the_test_part_is_evaluated_and_the_result_kept(trained, structures):

@@ -68,6 +68,20 @@ def test_the_objective_never_rises_from_any_start():
     assert (reached[2] <= reached[1]).all()
 
 
+def test_an_exponent_that_the_runs_do_not_show_has_an_interval_around_zero():
+    surface, inputs, random = Additive(), grid(5), np.random.default_rng(0)
+    loss = surface.value(np.array([1.5, 0.1, 410.7, 0.01, 0.28]), *inputs.T)
+    noisy = loss * np.exp(random.normal(0, 0.01, loss.shape))
+    for resample in ("noise", "runs"):
+        fit = fit_surface(
+            surface, inputs, noisy, starts=surface.starts()[::40], bootstrap=200, resample=resample
+        )
+        low, high = fit.intervals["alpha"]
+        assert low < 0 < high
+        low, high = fit.intervals["A"]
+        assert 0 <= low < high
+
+
 def test_what_cannot_be_told_apart_is_refused_in_words():
     surface, inputs = Additive(), grid(5)
     loss = surface.value(np.array(TRUTH["additive"]), *inputs.T)

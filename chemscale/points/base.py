@@ -99,15 +99,16 @@ def shared_fields(
 ) -> dict[str, Any]:
     """What every kind of point reads from its configuration in the same way."""
     point_id = identity(config, data_hash)
+    steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
     return {
         "config": config,
         "identity": point_id,
         "directory": Path(config["runs"]) / config["sweep_name"] / point_id,
-        "name": name,
+        "name": config["point_name"] or name,
         "optimizer": section(AdamW, config["optimizer"], "optimizer"),
         "schedule": schedule_section(config["schedule"]),
-        "cadence": cadence_section(config["trainer"]),
-        "steps": Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step),
+        "cadence": cadence_section(config["trainer"], steps),
+        "steps": steps,
         "epoch": epoch,
         "precision": precision_of(config["trainer"]),
     }
@@ -146,10 +147,20 @@ def schedule_section(values: dict[str, Any]) -> Schedule | Plateau:
     return section(Plateau if values.get("name") == "plateau" else Schedule, values, "schedule")
 
 
-def cadence_section(trainer: dict[str, Any]) -> Cadence:
-    """How often a run logs, validates and saves."""
+def cadence_section(trainer: dict[str, Any], steps: int) -> Cadence:
+    """How often a run of `steps` logs, validates and saves; ``validate_every`` below 1 is a share of them.
+
+    Raises:
+        ConfigurationError: an interval that is not above 0.
+    """
     keys = ("log_every", "validate_every", "checkpoint_seconds", "checkpoint_steps")
-    return Cadence(**{key: trainer[key] for key in keys})
+    values = {key: trainer[key] for key in keys}
+    for key in ("log_every", "validate_every"):
+        if not values[key] > 0:
+            raise ConfigurationError(f"trainer.{key}={values[key]}: must be above 0.")
+    if values["validate_every"] < 1:
+        values["validate_every"] = max(1, round(values["validate_every"] * steps))
+    return Cadence(**values)
 
 
 def precision_of(trainer: dict[str, Any]) -> str:

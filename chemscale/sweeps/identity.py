@@ -14,6 +14,7 @@ WITHOUT_EFFECT = (
     "corpora",
     "structures",
     "sweep_name",
+    "point_name",
     "logger",
     "trainer.log_every",
     "trainer.checkpoint_seconds",

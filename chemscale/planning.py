@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +30,19 @@ def estimate(point: Point) -> PointPlan:
         seconds=0.0 if done else flops / point.flops_per_second(),
         memory_gib=point.memory_gib(),
     )
+
+
+def share_trunks(points: Sequence[Point], plans: Sequence[PointPlan]) -> list[PointPlan]:
+    """Order and time of points that begin where the stable phase of a shorter one ended."""
+    shared = list(plans)
+    reached: dict[Path, int] = {}
+    trunks = [(point.trunk, number) for number, point in enumerate(points) if point.trunk is not None]
+    for trunk, number in sorted(trunks, key=lambda pair: pair[0].end):
+        begun = reached.get(trunk.folder, trunk.newest_step())
+        left = 1 - begun / points[number].steps
+        shared[number] = replace(plans[number], order=trunk.end, seconds=left * plans[number].seconds)
+        reached[trunk.folder] = trunk.end
+    return shared
 
 
 def wide_console() -> Console:

@@ -27,13 +27,17 @@ class RecordError(ValueError):
 
 
 class State(StrEnum):
-    """Where a point stands. ``preempted`` and ``running`` are continued by the same command."""
+    """Where a point stands. ``preempted``, ``running`` and ``paused`` are continued by the same command."""
 
     PLANNED = "planned"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     PREEMPTED = "preempted"
+    PAUSED = "paused"
+    """Saved at a share of its steps, for a sweep to decide on."""
+    STOPPED = "stopped"
+    """Paused, and a sweep decided not to finish it; ``reason`` says why."""
 
 
 @dataclass
@@ -114,6 +118,8 @@ class Compute:
 
     flops: float = 0.0
     flops_6nd: float = 0.0
+    inherited_flops: float = 0.0
+    """Of `flops`, what was not spent here: the run began from the stable phase of a shorter one."""
     seconds: float = 0.0
     """Wall-clock seconds of training, validation and checkpoints left out, summed over attempts."""
     device_seconds: float = 0.0

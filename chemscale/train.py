@@ -52,11 +52,11 @@ def main() -> None:
 def plan_points(configs: Sequence[DictConfig], overrides: Sequence[str] | None = None) -> list[PointPlan]:
     """Check every point, estimate what it costs on this machine, and show the table."""
     from chemscale.configuration import read_point
-    from chemscale.planning import estimate, show_plan
+    from chemscale.planning import estimate, share_trunks, show_plan
 
     named = list(overrides) if overrides is not None else command_line_overrides()
     points = [read_point(config, named) for config in configs]
-    plans = [estimate(point) for point in points]
+    plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
     return plans
 
@@ -140,9 +140,12 @@ def fit(point: Point, record: RunRecord) -> None:
     module = point.build_module()
     checkpoints = Checkpoints(point.directory / "checkpoints")
     resume = checkpoints.newest()
+    branch = None if resume or not point.trunk else point.trunk.branch(point.directory / record.curve)
+    resume = resume or branch
     resume_step = checkpoints.step_of(resume) if resume else 0
     if resume:
-        log.info("%s continues at step %d of %d.", point.name, resume_step, point.steps)
+        how = "begins from a shorter run's" if branch else "continues at"
+        log.info("%s %s step %d of %d.", point.name, how, resume_step, point.steps)
     with StopFlag() as flag:
         trackers = build_trackers(point, resume_step)
         keeper = Keeper(
@@ -155,6 +158,9 @@ def fit(point: Point, record: RunRecord) -> None:
             progress=TrainingProgress(point.name, point.steps, unit=point.unit),
             batch_flops=point.batch_flops,
             epoch=point.epoch,
+            trunk=point.trunk,
+            branched=branch is not None,
+            pause_at=point.pause_at,
         )
         trainer = build_trainer(point, keeper)
         device = trainer.strategy.root_device
@@ -167,17 +173,29 @@ def fit(point: Point, record: RunRecord) -> None:
             keeper.progress.stop()
             record.truth = keeper.truth() or record.truth
             ended = trainer.global_step >= point.steps or keeper.ended_early
-            state = State.DONE if ended else State.PREEMPTED if flag.name else State.FAILED
+            state = ended_state(ended, keeper.paused, flag.name is not None)
             trackers.finish({"state": state.value, **(record.final.values if record.final else {})})
     if flag.name is not None and not ended:
         raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
     # --- record ---
+    if keeper.paused and not ended:
+        finish_record(record, point, State.PAUSED, f"at step {trainer.global_step} of {point.steps}")
+        return
     point.save_model(module)
     finish_record(record, point, State.DONE, record.reason if keeper.ended_early else "")
     if record.final is not None and record.truth:
         log.info(
             "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
         )
+
+
+def ended_state(done: bool, paused: bool, interrupted: bool) -> State:
+    """What W&B is told of a run that has left its fit."""
+    if done:
+        return State.DONE
+    if interrupted:
+        return State.PREEMPTED
+    return State.PAUSED if paused else State.FAILED
 
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:

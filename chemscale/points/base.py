@@ -12,10 +12,11 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.records import Loss, RunRecord
-from chemscale.sweeps.identity import identity
+from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.keeper import Cadence
+from chemscale.training.trunks import Trunk
 
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
@@ -39,6 +40,10 @@ class Point(ABC):
     steps: int
     epoch: Epoch
     precision: str
+    trunk: Trunk | None
+    """The stable phase that it shares with points of other budgets."""
+    pause_at: int | None
+    """The step at which it saves itself and ends."""
 
     unit = "tokens"
     """What rates are told in."""
@@ -100,18 +105,61 @@ def shared_fields(
     """What every kind of point reads from its configuration in the same way."""
     point_id = identity(config, data_hash)
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
+    schedule = schedule_section(config["schedule"])
+    folder = Path(config["runs"]) / config["sweep_name"]
     return {
         "config": config,
         "identity": point_id,
-        "directory": Path(config["runs"]) / config["sweep_name"] / point_id,
+        "directory": folder / point_id,
         "name": config["point_name"] or name,
         "optimizer": section(AdamW, config["optimizer"], "optimizer"),
-        "schedule": schedule_section(config["schedule"]),
+        "schedule": schedule,
         "cadence": cadence_section(config["trainer"], steps),
         "steps": steps,
         "epoch": epoch,
         "precision": precision_of(config["trainer"]),
+        "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
+        "pause_at": pause_of(config["pause"], steps),
     }
+
+
+OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
+"""Keys that leave the stable phase of a schedule as it is."""
+
+
+def trunk_of(
+    config: dict[str, Any], data_hash: str, schedule: Schedule | Plateau, steps: int, folder: Path
+) -> Trunk:
+    """The trunk of a point: one for all points that agree in everything but the horizon.
+
+    Raises:
+        ConfigurationError: a schedule or a cadence that depends on the horizon.
+    """
+    if isinstance(schedule, Plateau):
+        raise ConfigurationError("trunk=true: schedule=plateau has no stable phase. Use schedule=wsd.")
+    if config["trainer"]["validate_every"] < 1:
+        raise ConfigurationError(
+            "trunk=true: trainer.validate_every must be a number of steps, not a share of them."
+        )
+    try:
+        end = schedule.stable_until(steps)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    shared = identity(config, data_hash, (*WITHOUT_EFFECT, *OF_THE_HORIZON))
+    return Trunk(folder / "trunks" / shared, end)
+
+
+def pause_of(share: float | None, steps: int) -> int | None:
+    """The step at a share of all steps.
+
+    Raises:
+        ConfigurationError: not a share.
+    """
+    if share is None:
+        return None
+    if not 0 < share < 1:
+        raise ConfigurationError(f"pause={share}: give a share of the steps between 0 and 1, or null.")
+    return max(1, round(share * steps))
 
 
 def device_of(config: dict[str, Any]) -> torch.device:

@@ -15,6 +15,8 @@ WITHOUT_EFFECT = (
     "structures",
     "sweep_name",
     "point_name",
+    "trunk",
+    "pause",
     "logger",
     "trainer.log_every",
     "trainer.checkpoint_seconds",

@@ -44,10 +44,25 @@ class PointSweeper(Sweeper):
         configs = [self._compose(point) for point in overrides]
         plans: list[PointPlan] = get_method(self.plan)(configs)
         check_distinct(plans, overrides)
-        missing = [number for number, plan in enumerate(plans) if not is_done(plan.directory)]
-        if missing:
-            self.point_launcher.launch([overrides[number] for number in missing], initial_job_idx=0)
+        self.run_points(plans, overrides)
         return get_method(self.finish)(plans, configs)
+
+    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
+        """Run what is missing; a subclass may decide while it goes."""
+        self.launch([n for n, plan in enumerate(plans) if not is_done(plan.directory)], plans, overrides)
+
+    def launch(
+        self,
+        numbers: Sequence[int],
+        plans: Sequence[PointPlan],
+        overrides: Sequence[Sequence[str]],
+        extra: Sequence[str] = (),
+    ) -> None:
+        """Hand the points of these numbers to the launcher, those that others begin from first."""
+        chosen = sorted(numbers, key=lambda number: plans[number].order)
+        if chosen:
+            jobs = [[*overrides[number], *extra] for number in chosen]
+            self.point_launcher.launch(jobs, initial_job_idx=0)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.composed, list(overrides))

@@ -72,6 +72,20 @@ class Schedule:
                 "schedule: warmup and cooldown must not be negative, floor lies between 0 and 1."
             )
 
+    def stable_until(self, total: int) -> int:
+        """The step up to which the rate is the same for every longer horizon.
+
+        Raises:
+            ValueError: a warm-up or a shape that depends on the horizon from the start.
+        """
+        if self.name == "cosine" or 0 < self.warmup < 1:
+            what = "name=cosine" if self.name == "cosine" else f"warmup={self.warmup}, a share of all steps,"
+            raise ValueError(
+                f"trunk=true: schedule.{what} makes the rate depend on the horizon from the first step. Use "
+                "schedule.name=wsd and a warm-up in steps, for example schedule.warmup=100."
+            )
+        return total - (_steps(self.cooldown, total) if self.name == "wsd" else 0)
+
     def factor(self, total: int) -> Callable[[int], float]:
         """The multiplier of the peak rate at each of `total` optimiser steps."""
         warmup = _steps(self.warmup, total)

@@ -15,10 +15,14 @@ _NAME = re.compile(r"step-(\d{9})\.ckpt")
 
 
 class Checkpoints:
-    """The ``checkpoints`` folder of a point: ``step-000000100.ckpt`` and its sha256 beside it."""
+    """A folder of checkpoints: ``step-000000100.ckpt`` and its sha256 beside it.
 
-    def __init__(self, directory: Path):
-        self.directory = Path(directory)
+    Args:
+        keep: how many of the newest stay; None for all.
+    """
+
+    def __init__(self, directory: Path, keep: int | None = KEEP):
+        self.directory, self.keep = Path(directory), keep
 
     def path(self, step: int) -> Path:
         return self.directory / f"step-{step:09d}.ckpt"
@@ -38,9 +42,15 @@ class Checkpoints:
         self._rotate()
         return target
 
-    def newest(self) -> Path | None:
-        """The newest checkpoint that is whole; a damaged one is reported and the one before is used."""
+    def newest(self, at_most: int | None = None) -> Path | None:
+        """The newest checkpoint that is whole; a damaged one is reported and the one before is used.
+
+        Args:
+            at_most: step beyond which none is wanted.
+        """
         for path in reversed(self._all()):
+            if at_most is not None and self.step_of(path) > at_most:
+                continue
             checksum = path.with_suffix(".sha256")
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -58,7 +68,7 @@ class Checkpoints:
         return sorted(p for p in self.directory.glob("step-*.ckpt") if _NAME.fullmatch(p.name))
 
     def _rotate(self) -> None:
-        for path in self._all()[:-KEEP]:
+        for path in self._all()[: -self.keep] if self.keep else []:
             path.unlink()
             path.with_suffix(".sha256").unlink(missing_ok=True)
         for partial in self.directory.glob("*.part"):

@@ -20,6 +20,7 @@ from chemscale.training.progress import TrainingProgress
 from chemscale.training.signals import StopFlag
 from chemscale.training.throughput import Meter
 from chemscale.training.trackers import Tracker
+from chemscale.training.trunks import Trunk
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Keeper(pl.Callback):
         batch_flops: training FLOPs of a batch.
         epoch: one pass over the training subset; its first unit is the axis of progress.
         peak: FLOP/s peak of the device, None where it is not known.
+        trunk: where the end of the stable phase is left for longer runs.
+        branched: whether this attempt begins from a trunk, so that what came before was not spent here.
+        pause_at: step at which the run saves itself and ends, for a sweep to decide on.
     """
 
     def __init__(
@@ -57,15 +61,19 @@ class Keeper(pl.Callback):
         batch_flops: Callable[[Any], float],
         epoch: Epoch,
         peak: float | None = None,
+        trunk: Trunk | None = None,
+        branched: bool = False,
+        pause_at: int | None = None,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
         self.epoch, self.peak = epoch, peak
+        self.trunk, self.branched, self.pause_at = trunk, branched, pause_at
         self.since_log, self.whole = Meter(), Meter()
         self._last_save = time.monotonic()
         self._last_rate = 0.0
-        self.ended_early = False
+        self.ended_early = self.paused = False
         self._module: Any = None
         self._unlogged: list[list[float]] = []
 
@@ -76,7 +84,8 @@ class Keeper(pl.Callback):
         return {
             "data": {key: getattr(data, key) for key in ("steps", *SEEN)},
             "compute": {
-                key: getattr(compute, key) for key in ("flops", "flops_6nd", "seconds", "device_seconds")
+                key: getattr(compute, key)
+                for key in ("flops", "flops_6nd", "inherited_flops", "seconds", "device_seconds")
             },
             "best": _loss_state(self.record.best),
             "final": _loss_state(self.record.final),
@@ -89,6 +98,8 @@ class Keeper(pl.Callback):
             setattr(self.record.data, key, value)
         for key, value in state["compute"].items():
             setattr(self.record.compute, key, value)
+        if self.branched:
+            self.record.compute.inherited_flops = self.record.compute.flops
         self.record.best = Loss(**state["best"]) if state["best"] else None
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
@@ -129,8 +140,13 @@ class Keeper(pl.Callback):
             if module.validated(objective):
                 self.record.reason = "the learning rate fell below schedule.stop_below"
                 trainer.should_stop = last = self.ended_early = True
-        if last or self._checkpoint_due(step):
+        if self.pause_at is not None and step >= self.pause_at and not last:
+            trainer.should_stop = self.paused = True
+        if last or self.paused or self._checkpoint_due(step):
             self._save(trainer, step)
+        if self.trunk is not None and step == self.trunk.end:
+            self.tracker.flush()
+            self.trunk.keep(trainer, self.directory / self.record.curve)
         if self.flag.name is not None:
             trainer.should_stop = True
         self.progress.update(step, self._last_rate)

@@ -17,6 +17,7 @@ from chemscale.laws.surfaces import Surface
 
 DELTA = 1e-3
 """Huber's δ on log loss, as Hoffmann et al. 2022 chose it; smaller residuals count squared."""
+POLISHES = 6
 NUMBERS_AT_ONCE = 1 << 20
 """Size of the derivative array of one chunk of starts."""
 
@@ -56,6 +57,7 @@ def descend(
         phi: (S, p) starts. z: (n, k) log inputs. y: (n,) or (S, n) log losses.
         weights: (S, n) how often each run counts in each descent; None for once.
         fixed: (p,) which coordinates stay where they start.
+        steps: the most steps of a descent.
         tolerance: relative change of the objective below which a descent has ended.
     """
     count, parameters = phi.shape
@@ -92,11 +94,10 @@ def _descend(
     tolerance: float,
 ) -> Descent:
     phi = phi.copy()
-    p = int(free.sum())
     alive = np.arange(len(phi))  # rows still descending
     damping = np.full(len(phi), 1e-2)
     calm = np.zeros(len(phi), int)
-    objective = np.full(len(phi), np.inf)
+    lowest = surface.lowest()
 
     def rows(array: np.ndarray | float, which: np.ndarray) -> np.ndarray | float:
         return array[which] if isinstance(array, np.ndarray) and array.ndim == 2 else array
@@ -110,17 +111,11 @@ def _descend(
             if not len(alive):
                 break
             w = np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300)) * rows(weights, alive)
-            j = jacobian if free.all() else jacobian[:, free]
-            weighted = j * w[:, None, :]
-            hessian = np.matmul(weighted, j.transpose(0, 2, 1))
-            gradient = np.matmul(weighted, residual[..., None])
-            diagonal = np.einsum("spp->sp", hessian)
-            scale = diagonal + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
-            damped = hessian + np.eye(p) * (damping[alive, None] * scale)[:, None, :]
-            damped[~np.isfinite(damped).all((1, 2))] = np.eye(p)
             step = np.zeros((len(alive), phi.shape[1]))
-            step[:, free] = -_solve(damped, np.nan_to_num(gradient))[..., 0]
-            trial = phi[alive] + step
+            pinned = (phi[alive] <= lowest)[:, free] if np.isfinite(lowest).any() else None
+            j = jacobian if free.all() else jacobian[:, free]
+            step[:, free] = _damped_step(j, residual, w, damping[alive], pinned)
+            trial = np.maximum(phi[alive] + step, lowest)
             new_log, new_jacobian = surface.log_loss(trial, z)
             new_residual = new_log - rows(y, alive)
             reached = (rows(weights, alive) * huber(new_residual, delta)).sum(1)
@@ -140,6 +135,31 @@ def _descend(
     return Descent(phi, objective, ended)
 
 
+def _damped_step(
+    jacobian: np.ndarray,
+    residual: np.ndarray,
+    weights: np.ndarray,
+    damping: np.ndarray,
+    pinned: np.ndarray | None,
+) -> np.ndarray:
+    """(S, p) Levenberg–Marquardt steps; a coordinate at its bound (`pinned`) that is pushed out stays."""
+    p = jacobian.shape[1]
+    weighted = jacobian * weights[:, None, :]
+    hessian = np.matmul(weighted, jacobian.transpose(0, 2, 1))
+    gradient = np.matmul(weighted, residual[..., None])[..., 0]
+    if pinned is not None:
+        move = ~(pinned & (gradient > 0))
+        gradient = gradient * move
+        hessian = hessian * move[:, :, None] * move[:, None, :]
+    diagonal = np.einsum("spp->sp", hessian)
+    scale = diagonal + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
+    damped = hessian + np.eye(p) * (damping[:, None] * scale)[:, None, :]
+    if pinned is not None:
+        damped += np.eye(p) * np.where(move, 0.0, 1.0)[:, None, :]
+    damped[~np.isfinite(damped).all((1, 2))] = np.eye(p)
+    return -_solve(damped, np.nan_to_num(gradient)[..., None])[..., 0]
+
+
 def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.solve(matrices, vectors)
@@ -148,26 +168,49 @@ def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def polish(
-    surface: Surface, phi: np.ndarray, z: np.ndarray, y: np.ndarray, delta: float = DELTA
+    surface: Surface,
+    phi: np.ndarray,
+    z: np.ndarray,
+    y: np.ndarray,
+    delta: float = DELTA,
+    fixed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, str]:
-    """The last digits of one descent: (p,) → (φ, objective, what the optimiser says).
+    """The last digits of one descent: (p,) → (φ, objective, status in words).
 
     L-BFGS with analytic gradients on an objective scaled to about 1: at its own scale of 10⁻³ and the usual
-    tolerances it stops early (Besiroglu et al. 2024).
+    tolerances it stops early (Besiroglu et al. 2024). Coordinates in `fixed` (p,) stay.
     """
+    free = np.ones(len(phi), bool) if fixed is None else ~fixed
     start = float(huber(surface.log_loss(phi[None], z)[0][0] - y, delta).sum())
+    if not free.any():
+        return phi, start, "every parameter is held"
     scale = 1.0 / max(start, 1e-12)
 
+    def whole(flat: np.ndarray) -> np.ndarray:
+        full = phi.copy()
+        full[free] = flat
+        return full
+
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        log, jacobian = surface.log_loss(flat[None], z)
+        log, jacobian = surface.log_loss(whole(flat)[None], z)
         residual = log[0] - y
         slope = residual if math.isinf(delta) else residual.clip(-delta, delta)
-        return scale * float(huber(residual, delta).sum()), scale * (jacobian[0] @ slope)
+        value = scale * float(huber(residual, delta).sum())
+        return (value if math.isfinite(value) else 1e300), scale * np.nan_to_num(jacobian[0] @ slope)[free]
 
-    result = optimize.minimize(
-        objective, phi, jac=True, method="L-BFGS-B",
-        options={"ftol": 1e-16, "gtol": 1e-12, "maxiter": 2000, "maxfun": 5000, "maxcor": 30},
-    )  # fmt: skip
-    if result.fun / scale > start:
-        return phi, start, "no descent from here"
-    return result.x, float(result.fun / scale), str(result.message)
+    flat, value, status = phi[free], scale * start, ""
+    bounds = [(None if math.isinf(b) else b, None) for b in surface.lowest()[free]]
+    for _ in range(POLISHES):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = optimize.minimize(
+                objective, flat, jac=True, method="L-BFGS-B", bounds=bounds,
+                options={"ftol": 1e-16, "gtol": 1e-12, "maxiter": 2000, "maxfun": 5000, "maxcor": 30},
+            )  # fmt: skip
+        gain = value - float(result.fun)
+        if gain > 0:
+            flat, value = result.x, float(result.fun)
+        # At the last digit a line search fails where another optimiser would say that it is done.
+        if gain <= 1e-9 * value + 1e-15:
+            return whole(flat), min(start, value / scale), "CONVERGED: a further descent gains nothing"
+        status = f"NOT CONVERGED: {result.message}"
+    return whole(flat), min(start, value / scale), status

@@ -5,6 +5,7 @@ S parameter vectors (starts, or draws of a bootstrap), n runs, p parameters, k i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,13 @@ class Surface:
     parameters: ClassVar[tuple[str, ...]]
     exponents: ClassVar[tuple[str, ...]]
     """Parameters of either sign; the others are coefficients above 0."""
+    reciprocals: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose coordinate is 1/θ ≥ 0, so that an infinite one can be reached and reported."""
+    coordinates: ClassVar[tuple[str, ...]]
+    """What stands in each place of φ, by the name of the parameter: the logarithm of a coefficient, an
+    exponent as it is, or a reciprocal."""
+    informs: ClassVar[tuple[tuple[str, ...], ...]]
+    """For each column, the parameters that only it tells: it must vary unless all of them are held."""
     source: ClassVar[str]
     assumes: ClassVar[str]
 
@@ -40,6 +48,46 @@ class Surface:
     def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
         """φ of the same law when every log input is larger by `by` (k,)."""
         raise NotImplementedError
+
+    def centre(self, z: np.ndarray, held: Collection[str] = ()) -> np.ndarray:
+        """(k,) by which log inputs (n, k) may be shifted: their middle; 0 where a held one would move."""
+        moves = [any(name in held and name not in self.exponents for name in names) for names in self.informs]
+        return np.where(moves, 0.0, z.mean(0))
+
+    def lowest(self) -> np.ndarray:
+        """(p,) least φ: 0 for reciprocals, no bound for the others."""
+        return np.array([0.0 if name in self.reciprocals else -np.inf for name in self.coordinates])
+
+    def places(self, names: Collection[str]) -> np.ndarray:
+        """(p,) which coordinates hold these parameters.
+
+        Raises:
+            KeyError: a name that is no parameter of this form.
+        """
+        for name in names:
+            if name not in self.parameters:
+                raise KeyError(
+                    f"{self.formula} has no parameter {name!r}: it has {', '.join(self.parameters)}."
+                )
+        return np.array([name in names for name in self.coordinates])
+
+    def scaled(self, name: str, value: float) -> float:
+        """A reported value as its coordinate."""
+        if name in self.reciprocals:
+            return 1.0 / value if value else np.inf
+        return value if name in self.exponents else float(np.log(value))
+
+    def unscaled(self, name: str, coordinate: np.ndarray) -> np.ndarray:
+        """The inverse of ``scaled``, of an array."""
+        coordinate = np.asarray(coordinate, dtype=float)
+        with np.errstate(over="ignore", divide="ignore"):
+            if name in self.reciprocals:
+                return 1.0 / np.maximum(coordinate, 0.0)
+            return coordinate.copy() if name in self.exponents else np.exp(coordinate)
+
+    def refusal(self, inputs: np.ndarray, held: Collection[str]) -> str:
+        """Why these inputs cannot tell the parameters that are not held; empty if they may."""
+        return ""
 
     def starts(self) -> np.ndarray:
         """(S, p) φ to start descents from, for log inputs as they are."""
@@ -69,6 +117,8 @@ class Additive(Surface):
     columns = ("parameters", "tokens")
     parameters = ("E", "A", "B", "alpha", "beta")
     exponents = ("alpha", "beta")
+    coordinates = ("A", "B", "E", "alpha", "beta")
+    informs = (("A", "alpha"), ("B", "beta"))
     source = "Hoffmann et al. 2022, Approach 3; Besiroglu et al. 2024"
     assumes = (
         "Model size and data limit the loss each on its own, every token is seen once (or repeats count "
@@ -107,44 +157,92 @@ class Additive(Surface):
         return np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], 1)
 
 
+class Tied(Surface):
+    """L = E + A·N^−η + B·D^−η, with φ = (log A, log B, log E, η).
+
+    With D = M·N this is E + (a·M^η + b·M^−η)·C^−η of Gadre et al., whose models of one M lie on lines of one
+    slope whatever M is.
+    """
+
+    name = "tied"
+    formula = "L(N, D) = E + A·N^(−η) + B·D^(−η)"
+    columns = ("parameters", "tokens")
+    parameters = ("E", "A", "B", "eta")
+    exponents = ("eta",)
+    coordinates = ("A", "B", "E", "eta")
+    informs = (("A", "eta"), ("B", "eta"))
+    source = "Gadre et al. 2024, Eq. 4"
+    assumes = (
+        "Model size and data limit the loss each on its own and with one exponent, so that over-training "
+        "moves a law of compute up without turning it."
+    )
+
+    def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b, e, eta = (phi[:, i, None] for i in range(4))
+        n, d = z[:, 0], z[:, 1]
+        log, shares = _log_sum_exp(a - eta * n, b - eta * d, e + 0 * n)
+        return log, np.stack([*shares, -shares[0] * n - shares[1] * d], 1)
+
+    def reported(self, phi: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            a, b, e = np.exp(phi[:, :3]).T
+        return np.stack([e, a, b, phi[:, 3]], 1)
+
+    def internal(self, theta: np.ndarray) -> np.ndarray:
+        e, a, b, eta = theta.T
+        return np.stack([np.log(a), np.log(b), np.log(e), eta], 1)
+
+    def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
+        moved = phi.copy()
+        moved[:, 0] += phi[:, 3] * by[0]
+        moved[:, 1] += phi[:, 3] * by[1]
+        return moved
+
+    def starts(self) -> np.ndarray:
+        """The grid of ``Additive`` where both exponents are equal: 900 starts."""
+        grid = Additive().starts()
+        return grid[grid[:, 3] == grid[:, 4]][:, :4]
+
+
 class Kaplan(Surface):
-    """L = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D, with φ = (log N_c^(α_N/α_D), log D_c, α_N, α_D)."""
+    """L = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D, with φ = (log N_c, log D_c, α_N, α_D)."""
 
     name = "kaplan"
     formula = "L(N, D) = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D"
     columns = ("parameters", "tokens")
     parameters = ("N_c", "D_c", "alpha_N", "alpha_D")
     exponents = ("alpha_N", "alpha_D")
+    coordinates = parameters
+    informs = (("N_c", "alpha_N"), ("D_c", "alpha_D"))
     source = "Kaplan et al. 2020, Eq. 1.5"
     assumes = "The loss falls to zero with both; the two limits combine inside one power."
 
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        p, q, alpha_n, alpha_d = (phi[:, i, None] for i in range(4))
-        n, d = z[:, 0], z[:, 1]
-        log, (of_n, of_d) = _log_sum_exp(p - alpha_n / alpha_d * n, q - d)
-        by_alpha_d = log + of_n * n * alpha_n / alpha_d
-        return alpha_d * log, np.stack([alpha_d * of_n, alpha_d * of_d, -of_n * n, by_alpha_d], 1)
+        n_c, d_c, alpha_n, alpha_d = (phi[:, i, None] for i in range(4))
+        n, d = n_c - z[:, 0], d_c - z[:, 1]
+        log, (of_n, of_d) = _log_sum_exp(alpha_n / alpha_d * n, d)
+        by_alpha_d = log - of_n * n * alpha_n / alpha_d
+        return alpha_d * log, np.stack([alpha_n * of_n, alpha_d * of_d, of_n * n, by_alpha_d], 1)
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
-        p, q, alpha_n, alpha_d = phi.T
-        with np.errstate(over="ignore", divide="ignore"):
-            return np.stack([np.exp(p * alpha_d / alpha_n), np.exp(q), alpha_n, alpha_d], 1)
+        with np.errstate(over="ignore"):
+            return np.concatenate([np.exp(phi[:, :2]), phi[:, 2:]], 1)
 
     def internal(self, theta: np.ndarray) -> np.ndarray:
-        n_c, d_c, alpha_n, alpha_d = theta.T
-        return np.stack([np.log(n_c) * alpha_n / alpha_d, np.log(d_c), alpha_n, alpha_d], 1)
+        return np.concatenate([np.log(theta[:, :2]), theta[:, 2:]], 1)
 
     def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
         moved = phi.copy()
-        moved[:, 0] += phi[:, 2] / phi[:, 3] * by[0]
-        moved[:, 1] += by[1]
+        moved[:, :2] += by
         return moved
 
     def starts(self) -> np.ndarray:
-        grids = (
-            np.arange(0, 41, 8),
-            np.arange(0, 41, 8),
-            [0.02, 0.05, 0.1, 0.3, 0.6],
-            [0.02, 0.05, 0.1, 0.3, 0.6],
+        """900 starts: the two limits at a loss of 1 from e⁰ to e⁴⁰, whatever the exponents."""
+        exponents = [0.02, 0.05, 0.1, 0.3, 0.6]
+        limits = np.arange(0, 41, 8)
+        grid = np.stack(
+            [g.ravel() for g in np.meshgrid(limits, limits, exponents, exponents, indexing="ij")], 1
         )
-        return np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], 1).astype(float)
+        grid = grid.astype(float)
+        grid[:, 0] *= grid[:, 3] / grid[:, 2]
+        return grid

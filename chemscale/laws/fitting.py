@@ -9,18 +9,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-from chemscale.laws.forms import FORMS, Form
+from chemscale.laws.broken import box, refit, solve
+from chemscale.laws.forms import FORMS, Broken, FitError, Form
+from chemscale.laws.intervals import (
+    LEVEL,
+    Scatter,
+    SeedSpread,
+    draw_noise,
+    profile_beta,
+    scatter,
+    seed_spread,
+)
 
-FEWEST = {"power": 3, "offset": 5}
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Fit",
+    "FitError",
+    "fit_form",
+    "fit_forms",
+    "fit_power_law",
+    "floor_significance",
+    "gain_significance",
+    "supported",
+]
+
+FEWEST = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
 """Distinct sizes below which a form is not fitted: with as many points as parameters any law is perfect."""
-LEVEL = 0.95
-MOST_BETA = 5.0
-
-
-class FitError(ValueError):
-    """Points that cannot be fitted; the message says why."""
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,10 +59,27 @@ class Fit:
     notes: list[str] = field(default_factory=list)
     held_out_error: float | None = None
     """Relative error at the largest size of a fit to the smaller ones."""
+    scatter: Scatter | None = None
+    """What the intervals rest on: residuals, seeds, or sizes with their seeds."""
+    seeds: SeedSpread | None = None
+    """Pure error, where several points share a size."""
 
     @property
     def values(self) -> dict[str, float]:
         return dict(zip(self.form.parameters, map(float, self.theta), strict=True))
+
+    @property
+    def resampling(self) -> str:
+        """What the bootstrap drew: ``residuals``, ``seeds`` or ``sizes``."""
+        return self.scatter.resampling if self.scatter else "residuals"
+
+    @property
+    def error(self) -> tuple[float, int]:
+        """Variance of log loss around the law, and its degrees of freedom."""
+        if self.scatter:
+            return self.scatter.variance, self.scatter.freedom
+        freedom = len(self.x) - len(self.theta)
+        return self.objective / freedom, freedom
 
     @property
     def residuals(self) -> np.ndarray:
@@ -74,6 +109,10 @@ class Fit:
             "aicc": self.aicc,
             "converged": self.converged,
             "points": len(self.x),
+            "sizes": len(np.unique(self.x)),
+            "resampling": self.resampling,
+            "lack_of_fit": self.scatter.lack_of_fit if self.scatter else None,
+            "seed_spread": vars(self.seeds) if self.seeds else None,
             "held_out_error": self.held_out_error,
             "residuals": self.residuals.tolist(),
             "notes": self.notes,
@@ -83,36 +122,61 @@ class Fit:
 
 
 def fit_power_law(
-    x: np.ndarray, y: np.ndarray, *, offset: bool = False, bootstrap: int = 1000, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    offset: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
 ) -> Fit:
-    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points.
+    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names."""
+    name = "offset" if offset else "power"
+    return fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling)
+
+
+def fit_form(
+    x: np.ndarray,
+    y: np.ndarray,
+    name: str,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
+) -> Fit:
+    """Fit one form of one axis to points.
 
     The residual is log L - log L̂, so that every size weighs the same. β's interval is the profile of the sum
-    of squares with an F threshold, which for few points is as wide as it ought to be; those of the others
-    come from a residual bootstrap (draws rescaled by the degrees of freedom).
+    of squares with an F threshold, which for few points is as wide as it ought to be; those of all others
+    come from a bootstrap around the law (rescaled by the degrees of freedom, refits from the optimum).
 
     Args:
         x: (n,) sizes. y: (n,) losses. Several points may share a size (seeds).
+        name: ``power``, ``offset``, ``broken1`` or ``broken2``.
+        bootstrap: draws. seed: of the draws.
+        resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
+            the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
 
     Raises:
-        FitError: not enough distinct sizes, or values that are not positive and finite.
+        FitError: not enough distinct sizes, values that are not positive and finite, an unknown name.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    form = FORMS["offset" if offset else "power"]
+    if name not in FORMS:
+        raise FitError(f"There is no form {name!r} of one axis; there are {', '.join(FORMS)}.")
+    form = FORMS[name]
     _check(x, y, form)
-    theta, objective, converged = _solve(form, x, y)
-    freedom = len(x) - len(theta)
-    draws = _bootstrap(form, x, y, theta, freedom, bootstrap, seed)
-    intervals = {"beta": _profile_beta(form, x, y, theta, objective, freedom)}
-    tail = 50 * (1 - LEVEL)
-    for number, name in enumerate(form.parameters):
-        if name != "beta":
-            low, high = np.percentile(draws[:, number], [tail, 100 - tail])
-            intervals[name] = (float(low), float(high))
+    theta, objective, converged = solve(form, x, y)
+    fitted = np.log(form.value(x, theta))
+    spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
+    random = np.random.default_rng(seed)
+    draws, settled = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
+    intervals = _percentiles(form, x, y, draws)
+    if "beta" in form.parameters:
+        intervals["beta"] = profile_beta(form, x, y, theta, objective, spread)
     fit = Fit(
         form=form,
         theta=theta,
-        intervals={name: intervals[name] for name in form.parameters},
+        intervals=intervals,
         bootstrap=draws,
         objective=objective,
         aicc=_aicc(objective, len(x), len(theta)),
@@ -120,30 +184,72 @@ def fit_power_law(
         x=x,
         y=y,
         held_out_error=_held_out(form, x, y),
+        scatter=spread,
+        seeds=seed_spread(x, y),
     )
-    fit.notes.extend(_notes(fit, freedom))
+    fit.notes.extend(_notes(fit, 1 - float(settled.mean())))
     return fit
 
 
 def fit_forms(
-    x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    forms: Sequence[str] = ("power", "offset"),
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
 ) -> tuple[list[Fit], list[str]]:
-    """Every form of one axis that the points allow, and why the others were refused."""
+    """Every form asked for that the points allow, plainest first, and why the others were refused.
+
+    Raises:
+        FitError: a name that is not a form.
+    """
+    for name in forms:
+        if name not in FORMS:
+            raise FitError(f"There is no form {name!r} of one axis; there are {', '.join(FORMS)}.")
     fits, refused = [], []
-    for offset in (False, True):
+    for name in (name for name in FORMS if name in forms):
         try:
-            fits.append(fit_power_law(x, y, offset=offset, bootstrap=bootstrap, seed=seed))
+            fits.append(fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling))
         except FitError as error:
             refused.append(str(error))
     return fits, refused
 
 
 def supported(fits: Sequence[Fit]) -> Fit | None:
-    """The law with a floor if an F test at 5 % says that the points show one, else the plainer form."""
-    forms = {fit.form.name: fit for fit in fits}
-    if {"power", "offset"} <= set(forms) and floor_significance(forms["power"], forms["offset"]) < 0.05:
-        return forms["offset"]
-    return fits[0] if fits else None
+    """The most flexible law of which F tests at 5 % say that the points show what it adds.
+
+    The forms are nested, power ⊂ offset ⊂ broken1 ⊂ broken2: each that was fitted and converged is tested in
+    this order against the one preferred so far.
+    """
+    order = list(FORMS)
+    ranked = sorted(fits, key=lambda fit: order.index(fit.form.name))
+    if not ranked:
+        return None
+    chosen = ranked[0]
+    for fit in ranked[1:]:
+        if fit.converged and gain_significance(chosen, fit) < SIGNIFICANT:
+            chosen = fit
+    return chosen
+
+
+def floor_significance(power: Fit, offset: Fit) -> float:
+    """p of an F test that the floor's improvement over the power law is chance (the forms are nested)."""
+    return gain_significance(power, offset)
+
+
+def gain_significance(plain: Fit, flexible: Fit) -> float:
+    """p of an F test that a more flexible form's gain over one that it contains is chance.
+
+    The error is the flexible fit's own (its size means where its seeds do not explain how they scatter).
+    """
+    variance, freedom = flexible.error
+    more = len(flexible.theta) - len(plain.theta)
+    gain = max(0.0, plain.objective - flexible.objective)
+    if variance <= 0:
+        return 0.0 if gain > 0 else 1.0
+    return float(stats.f.sf(gain / more / variance, more, freedom))
 
 
 def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
@@ -153,171 +259,31 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
         raise FitError("Sizes and losses must be positive and finite.")
     distinct, least = len(np.unique(x)), FEWEST[form.name]
     if distinct < least:
-        why = "two points always lie on a line" if distinct == 2 else "a law needs sizes to compare"
-        if form.name == "offset":
-            why = "its three parameters would follow the noise"
+        line = form.name == "power" and distinct == 2
+        why = "two points always lie on a line" if line else form.refusal
         raise FitError(
             f"{form.formula} is not fitted: {distinct} distinct sizes, at least {least} needed ({why})."
         )
 
 
-# --- the optimum ---
-
-
-def _solve(form: Form, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """(θ, sum of squares, converged)"""
-    if form.name == "power":
-        theta = _line(x, y)
-        return theta, _objective(form, x, y, theta), True
-    return _solve_offset(form, x, y)
-
-
-def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
-    return np.array([math.exp(intercept), -slope])
-
-
-def _solve_offset(form: Form, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """From many floors, the straight line through log(L - L∞) starts a bounded least-squares descent."""
-    scale = np.exp(np.mean(np.log(x)))  # sizes near 1 keep α and β from trading places
-    z = x / scale
-    best: tuple[float, np.ndarray, bool] | None = None
-    lowest = float(y.min())
-    for share in (0.0, 0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.985):
-        start = _line(z, y - share * lowest)
-        found = _descend(form, z, y, np.array([start[0], max(start[1], 1e-3), share * lowest]))
-        if found is not None and (best is None or found[0] < best[0]):
-            best = found
-    if best is None:
-        raise FitError("No start of the offset fit converged: the points do not fall with size.")
-    objective, theta, converged = best
-    return np.array([theta[0] * scale ** theta[1], theta[1], theta[2]]), objective, converged
-
-
-def _descend(
-    form: Form, z: np.ndarray, y: np.ndarray, start: np.ndarray
-) -> tuple[float, np.ndarray, bool] | None:
-    log_y = np.log(y)
-    bounds = ([1e-12, 1e-6, 0.0], [np.inf, MOST_BETA, float(y.min()) * (1 - 1e-9)])
-    start = np.clip(start, np.array(bounds[0]) * 1.001 + 1e-15, np.array(bounds[1]) * 0.999)
-    try:
-        result = optimize.least_squares(
-            lambda theta: np.log(form.value(z, theta)) - log_y,
-            start,
-            jac=lambda theta: form.log_gradient(z, theta),
-            bounds=bounds,
-            x_scale="jac",
-            ftol=1e-14,
-            xtol=1e-14,
-            gtol=1e-14,
-            max_nfev=400,
-        )
-    except (ValueError, np.linalg.LinAlgError):
-        return None
-    return float(2 * result.cost), result.x, bool(result.status > 0)
-
-
-def _objective(form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray) -> float:
-    return float(np.sum((np.log(y) - np.log(form.value(x, theta))) ** 2))
-
-
-def floor_significance(power: Fit, offset: Fit) -> float:
-    """p of an F test that the floor's improvement over the power law is chance (the forms are nested)."""
-    freedom = len(offset.x) - len(offset.theta)
-    if offset.objective <= 0:
-        return 0.0
-    gain = max(0.0, power.objective - offset.objective) / (offset.objective / freedom)
-    return float(stats.f.sf(gain, 1, freedom))
-
-
-# --- uncertainty ---
-
-
-def _bootstrap(
-    form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray, freedom: int, draws: int, seed: int
-) -> np.ndarray:
-    fitted = np.log(form.value(x, theta))
-    residuals = np.log(y) - fitted
-    residuals = (residuals - residuals.mean()) * math.sqrt(len(x) / freedom)
-    # Few residuals repeat themselves in every draw: a t of the same spread has the tails that they hide.
-    spread = math.sqrt(max(float(np.sum(residuals**2)) / len(x), 0.0))
-    random = np.random.default_rng(seed)
-    out = []
-    for _ in range(draws):
-        if len(x) < 10:
-            noise = spread * stats.t.rvs(freedom, size=len(x), random_state=random) if spread > 0 else 0.0
-        else:
-            noise = random.choice(residuals, size=len(x))
-        try:
-            if form.name == "power":
-                out.append(_line(x, np.exp(fitted + noise)))
-            else:
-                out.append(_warm(form, x, np.exp(fitted + noise), theta))
-        except (FitError, np.linalg.LinAlgError):
-            continue
-    return np.array(out)
-
-
-def _warm(form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """A refit that starts at the fitted law."""
-    scale = np.exp(np.mean(np.log(x)))
-    start = np.array([theta[0] * scale ** -theta[1], theta[1], min(theta[2], 0.98 * float(y.min()))])
-    found = _descend(form, x / scale, y, start)
-    if found is None:
-        raise FitError("a bootstrap draw did not converge")
-    a, b, c = found[1]
-    return np.array([a * scale**b, b, c])
-
-
-def _profile_beta(
-    form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray, objective: float, freedom: int
-) -> tuple[float | None, float | None]:
-    """Where the best sum of squares with β held fixed rises above the F threshold."""
-    threshold = objective * (1 + stats.f.ppf(LEVEL, 1, freedom) / freedom)
-    beta = float(theta[1])
-    if objective < 1e-24:
-        return beta, beta
-
-    def excess(b: float) -> float:
-        return _best_at(form, x, y, b) - threshold
-
-    def edge(direction: int) -> float | None:
-        step, inside = 0.02 * max(abs(beta), 0.05), beta
-        while abs(inside - beta) < MOST_BETA:
-            outside = inside + direction * step
-            if form.name == "offset" and outside <= 1e-4:
-                return None if excess(1e-4) < 0 else float(optimize.brentq(excess, 1e-4, inside))
-            if excess(outside) > 0:
-                return float(optimize.brentq(excess, min(inside, outside), max(inside, outside)))
-            inside, step = outside, step * 1.5
-        return None
-
-    return edge(-1), edge(+1)
-
-
-def _best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:
-    """Least sum of squares with this β."""
-    log_y, log_x = np.log(y), np.log(x)
-    if form.name == "power":
-        return float(np.sum((log_y + beta * log_x - np.mean(log_y + beta * log_x)) ** 2))
-    power = (x / np.exp(log_x.mean())) ** -beta
-    top = float(y.min()) * (1 - 1e-9)
-
-    def residual(theta: np.ndarray) -> np.ndarray:
-        return np.log(theta[1] + np.exp(theta[0]) * power) - log_y
-
-    def jacobian(theta: np.ndarray) -> np.ndarray:
-        scaled = np.exp(theta[0]) * power
-        return np.stack([scaled, np.ones_like(power)], axis=1) / (theta[1] + scaled)[:, None]
-
-    best = math.inf
-    for share in (0.02, 0.5, 0.8, 0.93, 0.98):
-        start = [float(np.mean(np.log(y - share * top) - np.log(power))), share * top]
-        found = optimize.least_squares(
-            residual, start, jac=jacobian, bounds=([-np.inf, 0.0], [np.inf, top]), x_scale="jac", xtol=1e-12
-        )
-        best = min(best, float(2 * found.cost))
-    return best
+def _percentiles(
+    form: Form, x: np.ndarray, y: np.ndarray, draws: np.ndarray
+) -> dict[str, tuple[float | None, float | None]]:
+    """Bootstrap intervals; None for a side at which the draws reach the end of what was searched."""
+    tail = 50 * (1 - LEVEL)
+    sides = np.percentile(draws, [tail, 100 - tail], axis=0)
+    out: dict[str, tuple[float | None, float | None]] = {
+        name: (float(low), float(high)) for name, low, high in zip(form.parameters, *sides, strict=True)
+    }
+    if isinstance(form, Broken):
+        ends = np.stack([form.reported(end) for end in box(form, np.log(x), y)])
+        reached = np.isclose(sides, ends, rtol=1e-3, atol=0)
+        for number, name in enumerate(form.parameters):
+            low, high = out[name]
+            searched = name != "a"  # no loss lies below 0: that end is known
+            low = None if reached[0, number] and searched else low
+            out[name] = (low, None if reached[1, number] else high)
+    return out
 
 
 def _aicc(objective: float, n: int, parameters: int) -> float:
@@ -334,20 +300,40 @@ def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theta, _, _ = _solve(form, x[smaller], y[smaller])
+        theta, _, _ = solve(form, x[smaller], y[smaller])
     largest = float(np.mean(y[~smaller]))
     return float(form.value(np.array([x.max()]), theta)[0] / largest - 1)
 
 
-def _notes(fit: Fit, freedom: int) -> list[str]:
+def _notes(fit: Fit, unsettled: float) -> list[str]:
     notes = []
+    _, freedom = fit.error
     if freedom <= 2:
+        count = f"{len(fit.x)} points" if fit.resampling != "sizes" else f"{len(np.unique(fit.x))} sizes"
         notes.append(
             f"Only {freedom} degree{'s' if freedom > 1 else ''} of freedom: the intervals rest on "
-            f"{len(fit.x)} points and would change with one more."
+            f"{count} and would change with one more."
         )
+    if fit.seeds is not None and fit.scatter is not None:
+        notes += [fit.seeds.text(), fit.scatter.reason]
     if not fit.converged:
         notes.append("The fit did not converge: do not use these numbers.")
+    if unsettled > 0.01:
+        notes.append(f"{unsettled:.0%} of the bootstrap's refits did not converge.")
+    notes += _exponent_notes(fit) if "beta" in fit.values else _break_notes(fit)
+    if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
+        notes.append("The interval of L∞ reaches 0: these points do not show a floor.")
+    ordered = fit.residuals[np.argsort(fit.x)]
+    if fit.form.name == "power" and _bends(ordered):
+        bend = "flattens" if ordered[0] > 0 else "steepens"
+        notes.append(
+            f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
+        )
+    return notes
+
+
+def _exponent_notes(fit: Fit) -> list[str]:
+    notes = []
     if fit.values["beta"] <= 0:
         notes.append("The loss does not fall with size.")
     low, high = fit.intervals["beta"]
@@ -357,14 +343,18 @@ def _notes(fit: Fit, freedom: int) -> list[str]:
         )
     elif low <= 0 <= high:
         notes.append("The interval of β includes 0: no dependence on size is shown.")
-    if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
-        notes.append("The interval of L∞ reaches 0: these points do not show a floor.")
-    ordered = fit.residuals[np.argsort(fit.x)]
-    if fit.form.name == "power" and _bends(ordered):
-        bend = "flattens" if ordered[0] > 0 else "steepens"
-        notes.append(
-            f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
-        )
+    return notes
+
+
+def _break_notes(fit: Fit) -> list[str]:
+    open_sides = [name for name, pair in fit.intervals.items() if None in pair]
+    notes = ["Intervals come from refits that start at this optimum: another one is not looked for."]
+    if open_sides:
+        notes.append(f"Not bounded by these points on some side: {', '.join(open_sides)}.")
+    for number in range(1, getattr(fit.form, "breaks", 0) + 1):
+        low, high = fit.intervals[f"c{number}"]
+        if (low is None or low <= 0) and (high is None or high >= 0):
+            notes.append(f"The interval of c{number} includes 0: break {number} is not shown.")
     return notes
 
 

@@ -279,7 +279,7 @@ def _held(surface: Surface, fixed: Mapping[str, float]) -> np.ndarray:
     except KeyError as error:
         raise FitError(str(error.args[0])) from None
     for name, value in fixed.items():
-        if not np.isfinite(surface.scaled(name, value)) or (name not in surface.exponents and value <= 0):
+        if (name not in surface.exponents and value <= 0) or not np.isfinite(surface.scaled(name, value)):
             raise FitError(f"{surface.formula}: {name} cannot be held at {value}.")
     return held
 

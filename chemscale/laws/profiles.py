@@ -50,9 +50,10 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name, "values": self.values.tolist(), "objective": self.objective.tolist(),
-            "best": self.best if math.isfinite(self.best) else None, "least": self.least, "threshold": self.threshold, "level": LEVEL,
-            "interval": [end if math.isfinite(end) else None for end in self.interval], "bounded_low": self.bounded_low,
-            "bounded_high": self.bounded_high, "at_infinity": self.at_infinity, "notes": self.notes,
+            "best": self.best if math.isfinite(self.best) else None, "least": self.least,
+            "interval": [end if math.isfinite(end) else None for end in self.interval], "level": LEVEL,
+            "threshold": self.threshold, "bounded_low": self.bounded_low, "bounded_high": self.bounded_high,
+            "at_infinity": self.at_infinity, "notes": self.notes,
         }  # fmt: skip
 
 

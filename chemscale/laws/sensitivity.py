@@ -45,8 +45,9 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         shown = self.fit.to_dict() if self.fit else {}
         return {
-            "label": self.label, "left_out": list(self.left_out), "points": self.points, "reason": self.reason,
-            **{key: shown.get(key) for key in ("delta", "parameters", "intervals", "objective")},
+            "label": self.label, "left_out": list(self.left_out), "points": self.points,
+            "reason": self.reason, "delta": shown.get("delta"), "parameters": shown.get("parameters"),
+            "intervals": shown.get("intervals"), "objective": shown.get("objective"),
         }  # fmt: skip
 
 

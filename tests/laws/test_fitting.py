@@ -101,6 +101,63 @@ def test_the_profile_of_a_floor_fit_reaches_the_f_threshold_on_both_sides():
     assert 0.6 < high < 0.9
 
 
+def seeded(sizes, seeds, seed, of_size=0.0, of_seed=0.01):
+    """A sweep of β = 0.25 whose sizes and seeds scatter."""
+    random = np.random.default_rng(seed)
+    x = np.repeat(np.geomspace(1e4, 1e8, sizes), seeds)
+    scatter = np.repeat(of_size * random.normal(size=sizes), seeds) + of_seed * random.normal(size=len(x))
+    return x, 20 * x**-0.25 * np.exp(scatter)
+
+
+def test_the_scatter_of_seeds_is_reported_with_its_interval():
+    fit = fit_power_law(*seeded(6, 4, 0), bootstrap=50)
+    assert fit.seeds.low < 0.01 < fit.seeds.high
+    assert fit.seeds.freedom == 18
+    assert any("Seeds of one size differ by" in note for note in fit.notes)
+    assert fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50).seeds is None
+
+
+def test_a_fit_says_whether_seeds_or_whole_sizes_were_drawn():
+    like_seeds = fit_power_law(*seeded(7, 3, 0), bootstrap=50)
+    like_sizes = fit_power_law(*seeded(7, 3, 0, of_size=0.02, of_seed=0.002), bootstrap=50)
+    alone = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50)
+    assert (like_seeds.resampling, like_sizes.resampling, alone.resampling) == ("seeds", "sizes", "residuals")
+    assert like_sizes.scatter.lack_of_fit < 0.01 < like_seeds.scatter.lack_of_fit
+    assert like_sizes.to_dict()["resampling"] == "sizes"
+    assert any("sizes miss the law by more than seeds explain" in note for note in like_sizes.notes)
+
+
+@pytest.mark.parametrize(("of_size", "expected"), [(0.0, "seeds"), (0.02, "sizes")])
+def test_intervals_over_seeds_hold_the_truth_as_often_as_they_say(of_size, expected):
+    hits, alphas, drawn = 0, 0, 0
+    for seed in range(100):
+        x, y = seeded(7, 3, seed, of_size, 0.01 if of_size == 0 else 0.003)
+        fit = fit_power_law(x, y, bootstrap=100, seed=seed)
+        (low, high), (lowest, highest) = fit.intervals["beta"], fit.intervals["alpha"]
+        hits += low <= 0.25 <= high
+        alphas += lowest <= 20 <= highest
+        drawn += fit.resampling == expected
+    assert 88 <= hits <= 99
+    assert 85 <= alphas <= 99
+    assert drawn >= 65
+
+
+def test_seeds_of_scattered_sizes_taken_one_by_one_promise_too_much():
+    x, y = seeded(7, 3, 0, of_size=0.02, of_seed=0.002)
+    width = {}
+    for resampling in ("residuals", "sizes"):
+        low, high = fit_power_law(x, y, bootstrap=300, resampling=resampling).intervals["beta"]
+        width[resampling] = high - low
+    assert width["sizes"] > 1.5 * width["residuals"]
+
+
+def test_seeds_cannot_be_drawn_where_there_are_none():
+    with pytest.raises(FitError, match="every size has one point"):
+        fit_power_law(SIZES, 3.0 * SIZES**-0.17, resampling="seeds")
+    with pytest.raises(FitError, match="'pairs' is not known"):
+        fit_power_law(SIZES, 3.0 * SIZES**-0.17, resampling="pairs")
+
+
 def test_laws_need_no_torch():
     code = (
         "import sys, chemscale.laws, chemscale.laws.report; assert not {'torch', 'hydra'} & set(sys.modules)"

@@ -18,8 +18,9 @@ from chemscale.laws.surfaces import Surface
 DELTA = 1e-3
 """Huber's δ on log loss, as Hoffmann et al. 2022 chose it; smaller residuals count squared."""
 POLISHES = 6
-NUMBERS_AT_ONCE = 1 << 20
-"""Size of the derivative array of one chunk of starts."""
+"""Most restarts of the last descent, each from where the one before ended."""
+NUMBERS_AT_ONCE = 1 << 18
+"""Size of the derivative array of one chunk of starts: small enough for a cache."""
 
 
 def huber(residual: np.ndarray, delta: float) -> np.ndarray:

@@ -32,7 +32,7 @@ class Repeats(Surface):
     reciprocals = ("R_D_star", "R_N_star")
     coordinates = ("A", "B", "E", "alpha", "beta", "R_D_star", "R_N_star")
     informs = (("A", "alpha"), ("B", "beta"), ())
-    source = "Muennighoff et al. 2023, Eqs. 5, 6 and 11"
+    source = "Muennighoff et al. 2023, Eqs. 5 and 6"
     assumes = (
         "Model size and data limit the loss each on its own; the worth of a repeated token, and of a "
         "parameter beyond the compute-optimal number for the distinct tokens, decays exponentially."

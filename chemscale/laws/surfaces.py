@@ -171,7 +171,7 @@ class Tied(Surface):
     exponents = ("eta",)
     coordinates = ("A", "B", "E", "eta")
     informs = (("A", "eta"), ("B", "eta"))
-    source = "Gadre et al. 2024, Eq. 4"
+    source = "Gadre et al. 2024 (over-training)"
     assumes = (
         "Model size and data limit the loss each on its own and with one exponent, so that over-training "
         "moves a law of compute up without turning it."

@@ -1,29 +1,32 @@
-"""A law and a report from runs or a CSV: ``python -m chemscale.fit RUNS_OR_CSV``."""
+"""A law and a report from runs, a CSV or a W&B export: ``python -m chemscale.fit RUNS_OR_CSV``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chemscale.errors import run_verb
-from chemscale.records import RunRecord, State, find_records
+from chemscale.fitting_runs import envelope_curves, origin_of, point_of, records_of, rung_of
 
 if TYPE_CHECKING:
-    from chemscale.laws.points import LawPoint
-    from chemscale.laws.report import Report
+    from chemscale.laws.envelope import Curve
+    from chemscale.laws.points import LawPoint, LawPoints
+    from chemscale.laws.report import Origin, Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-CONVENTIONS = {"matrices": "parameters", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
-AXES = ("parameters", "frames", "tokens", "flops")
+AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops")
 HEADLINE_UNITS = ("nats_per_token", "forces_mae", "energy_mae_per_atom")
 """What a law is fitted to where no unit is asked for: the first that the runs have."""
+QUIET = 5.0
+"""Seconds after which a fit says what it is doing."""
 
 
 @dataclass(frozen=True)
@@ -35,42 +38,117 @@ class FitOutcome:
     law: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a law is sought; the fields are the options of the verb."""
+
+    forms: tuple[str, ...] = ("auto",)
+    axis: str | None = None
+    delta: float = 1e-3
+    exclude_highest: int = 0
+    bootstrap: int = 1000
+    seed: int = 0
+    say: Callable[[str], None] = lambda _: None
+
+
+def list_forms(asked: bool) -> None:
+    """Print every form with its parameters, source and assumptions, and leave."""
+    if not asked:
+        return
+    from chemscale.laws.forms import FORMS
+    from chemscale.laws.joint_analysis import SURFACES
+
+    def show(name: str, *texts: str) -> None:
+        typer.echo(f"\n  {name:10s}" + f"\n{'':12s}".join(texts))
+
+    typer.echo("Of one axis x (parameters N, tokens D or frames, FLOPs C); L is the loss in the runs' unit:")
+    for form in FORMS.values():
+        show(form.name, form.formula, form.source, form.assumes)
+    typer.echo("\nJoint, of parameters N and tokens D (frames for potentials; U distinct tokens):")
+    for surface in SURFACES.values():
+        show(surface.name, surface.formula, surface.source, surface.assumes)
+    show(
+        "auto",
+        "One axis varies: power, offset, broken forms where sizes suffice, with a test of the regime.",
+        "N and D both take 3 values or more: additive, kaplan; repeats first where data repeat.",
+    )
+    raise typer.Exit
+
+
 @app.command()
 def fit(
-    source: Annotated[Path, typer.Argument(help="A directory of runs, or a CSV file.")],
+    source: Annotated[
+        Path, typer.Argument(help="A directory of runs, a CSV file, or a W&B export (CSV, JSON, JSON lines).")
+    ],
+    form: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, or of power offset broken1 broken2, or of additive repeats tied kaplan (the "
+                          "first is the law); repeatable, or with commas."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write; RUNS/law, or CSV-law, if not given.")
     ] = None,
     axis: Annotated[
-        str | None, typer.Option(help="parameters, frames, tokens or flops; else what varies.")
+        str | None, typer.Option(help="One axis: parameters, frames, tokens, unique_tokens or flops.")
     ] = None,
     unit: Annotated[
-        str | None, typer.Option(help="A loss of the runs, such as nats_per_molecule or energy_mae.")
+        str | None,
+        typer.Option(help="A loss of the runs: nats_per_token, nats_per_molecule, energy_mae (meV), "
+                          "forces_mae (meV/Å), …"),
     ] = None,
-    columns: Annotated[str | None, typer.Option(help="For a CSV: N=…,D=…,C=…,loss=….")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="For a file: N=…,D=…,C=…,U=…,loss=…,seed=…,label=… (N parameters, D tokens, "
+                          "C FLOPs, U distinct tokens, a loss in any unit); keys in JSON have dots."),
+    ] = None,
+    flops_model: Annotated[
+        str | None, typer.Option(help="6nd: C = 6ND where a file has no C, or D = C/6N where it has no D.")
+    ] = None,
+    delta: Annotated[float, typer.Option(min=1e-8, help="Of Huber's loss on log loss; joint forms.")] = 1e-3,
+    exclude_highest: Annotated[
+        int, typer.Option(min=0, help="Leave out so many runs of the highest loss, and say so in the report.")
+    ] = 0,
     bootstrap: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-) -> None:
-    """Fit L(x) = α·x^(−β), with and without a floor, and write a report.
+    forms: Annotated[
+        bool, typer.Option("--forms", callback=list_forms, is_eager=True, help="List the forms and leave.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Fit a scaling law, of one axis or joint, and write a report, its figures and law.json.
+
+    Every number comes with its interval. `--forms` says what each form assumes.
 
     Examples:
 
-      python -m chemscale.fit runs/chemgpt_sizes
+      python -m chemscale.fit runs/chemgpt_joint
 
-      python -m chemscale.fit my_runs.csv --columns N=params,loss=val_loss --out law
+      python -m chemscale.fit runs/chemgpt_sizes --form power,offset
+
+      python -m chemscale.fit my_runs.csv --columns N=params,D=tokens,loss=val_loss --flops-model 6nd
+
+      python -m chemscale.fit wandb_export.csv --columns N=model.size,loss=validation/nats_per_token
     """
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
+    asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
+    options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, _progress())
     if source.is_dir():
-        outcome = fit_runs(
-            source, out=out, unit=unit, axis=axis, command=command, bootstrap=bootstrap, seed=seed
-        )
+        outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
     else:
-        outcome = fit_csv(
-            source, columns, out=out, axis=axis, command=command, bootstrap=bootstrap, seed=seed
-        )
+        outcome = fit_csv(source, columns, out=out, command=command, flops_model=flops_model, options=options)
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
+
+
+def _progress() -> Callable[[str], None]:
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        elapsed = time.monotonic() - begun
+        if elapsed > QUIET:
+            typer.echo(f"  {elapsed:.0f} s: {text} …", err=True)
+
+    return say
 
 
 def fit_runs(
@@ -78,90 +156,39 @@ def fit_runs(
     *,
     out: Path | None = None,
     unit: str | None = None,
-    axis: str | None = None,
     only: Sequence[str] | None = None,
     command: str = "",
-    bootstrap: int = 1000,
-    seed: int = 0,
+    options: Options | None = None,
+    **settings: Any,
 ) -> FitOutcome:
     """Fit the records below a directory; runs that are not done are shown and left out.
 
-    Runs of several families get a law each, side by side.
+    Runs of several families get a law each, side by side; else N and D that both vary give the joint law.
 
     Args:
         only: identities of the points that count; None for all.
+        options: how the law is sought; `settings` are its fields one by one.
 
     Raises:
-        RecordError, PointsError: nothing there can be used.
+        RecordError, PointsError: nothing there can be used, or an estimate pruned some of the runs.
     """
-    from chemscale.laws.points import LawPoints, PointsError
-    from chemscale.laws.report import Report
+    from chemscale.laws.points import LawPoints
 
-    directory = Path(directory)
-    found = [(d, r) for d, r in find_records(directory) if only is None or r.identity in only]
-    if not found:
-        raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
-    found.sort(key=lambda pair: _order(pair[1]))
+    directory, options = Path(directory), replace(options or Options(), **settings)
+    found = records_of(directory, only)
     reached = {key for _, record in found if record.final for key in record.final.values}
     unit = unit or next((u for u in HEADLINE_UNITS if u in reached), HEADLINE_UNITS[0])
-    points = LawPoints(tuple(_point(record, unit) for _, record in found), str(directory))
-    done = next((r for _, r in found if r.state is State.DONE), found[0][1])
-    hashes = sorted({r.data_hash for _, r in found})
+    points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
+    if options.exclude_highest:
+        points = points.without_highest(options.exclude_highest, unit)
     rungs: dict[str, list[LawPoint]] = {}
     for (_, record), point in zip(found, points.points, strict=True):
-        rungs.setdefault(_rung(record), []).append(point)
+        rungs.setdefault(rung_of(record), []).append(point)
+    origin, out = origin_of(found, unit, command), out or directory / "law"
     if len(rungs) > 1:
-        return _fit_ladder(
-            rungs, directory, axis, unit, out or directory / "law",
-            runs=[_row(r) for _, r in found], command=command, data_hash=", ".join(hashes),
-            versions=done.versions, bootstrap=bootstrap, seed=seed,
-        )  # fmt: skip
-    report = Report(
-        title=f"{done.family} · {directory.name}",
-        points=points,
-        fits=[],
-        axis="",
-        unit=unit,
-        refused=[],
-        curves=[_curve(d, r, unit) for d, r in found],
-        runs=[_row(r) for _, r in found],
-        command=command,
-        data_hash=", ".join(hashes),
-        versions=done.versions,
-    )
-    if len(hashes) > 1:
-        report.refused.append("These runs saw different data: their losses may not be comparable.")
-    return _finish(report, axis, bootstrap, seed, out or directory / "law")
-
-
-def _order(record: RunRecord) -> tuple[Any, ...]:
-    """By size of the model, then of the data, then by seed."""
-    data = record.data
-    return record.parameters.matrices, data.unique_frames, data.unique_tokens, record.seed, record.identity
-
-
-def _rung(record: RunRecord) -> str:
-    """What runs have in common that one law may hold for: the family, and the degree of its features."""
-    degree = record.config.get("model", {}).get("l_max")
-    return record.family if degree is None else f"{record.family} l={degree}"
-
-
-def _fit_ladder(
-    rungs: dict[str, list[LawPoint]],
-    directory: Path,
-    axis: str | None,
-    unit: str,
-    out: Path,
-    **details: Any,
-) -> FitOutcome:
-    from chemscale.laws.ladder import Ladder
-    from chemscale.laws.points import LawPoints, varying_axis
-
-    largest = max(rungs.values(), key=len)
-    axis = axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
-    ladder = Ladder(directory.name, rungs, axis, unit, str(directory), **details)
-    page = ladder.write(out)
-    return FitOutcome(ladder.lines(), page, ladder.law())
+        return _fit_ladder(rungs, directory, unit, origin, options, out)
+    title = f"{next(iter(rungs))} · {directory.name}"
+    return _finish(title, points, unit, origin, options, out, lambda: envelope_curves(found, unit))
 
 
 def fit_csv(
@@ -169,120 +196,163 @@ def fit_csv(
     columns: str | None,
     *,
     out: Path | None = None,
-    axis: str | None = None,
     command: str = "",
-    bootstrap: int = 1000,
-    seed: int = 0,
+    flops_model: str | None = None,
+    options: Options | None = None,
+    **settings: Any,
 ) -> FitOutcome:
-    """Fit anyone's CSV.
+    """Fit anyone's CSV, or an export of W&B (see ``chemscale.laws.exports``).
 
     Raises:
         PointsError: the file, a column or a cell cannot be used.
     """
-    from chemscale.laws.points import PointsError, read_csv
-    from chemscale.laws.report import Report
+    from chemscale.laws.exports import read_table
+    from chemscale.laws.points import PointsError
+    from chemscale.laws.report import Origin
 
+    options = replace(options or Options(), **settings)
+    if not path.exists():
+        raise PointsError(f"{path}: no such file or directory.")
     if not columns:
         raise PointsError(f"{path}: name its columns, for example --columns N=params,loss=val_loss.")
+    if flops_model not in (None, "6nd"):
+        raise PointsError(f"--flops-model {flops_model}: the one there is is 6nd.")
     pairs = [part.partition("=") for part in columns.split(",")]
-    points = read_csv(path, {role.strip(): name for role, _, name in pairs})
-    report = Report(path.stem, points, [], "", "loss", [], command=command)
-    return _finish(report, axis, bootstrap, seed, out or path.with_name(f"{path.stem}-law"))
+    points = read_table(path, {role.strip(): name for role, _, name in pairs})
+    origin = Origin(command=command)
+    if flops_model:
+        points = points.with_six_nd()
+        origin.notes.append("C = 6ND is assumed (--flops-model 6nd): of N, D and C the file gives two.")
+    if options.exclude_highest:
+        points = points.without_highest(options.exclude_highest, "loss")
+        origin.notes.append(f"The {options.exclude_highest} runs of the highest loss are left out.")
+    out = out or path.with_name(f"{path.stem}-law")
+    return _finish(path.stem, points, "loss", origin, options, out, list)
 
 
-def _finish(report: Report, axis: str | None, bootstrap: int, seed: int, out: Path) -> FitOutcome:
-    from chemscale.laws.points import PointsError, varying_axis
+def _fit_ladder(
+    rungs: dict[str, list[LawPoint]], directory: Path, unit: str, origin: Origin, options: Options, out: Path
+) -> FitOutcome:
+    from chemscale.laws.forms import FORMS
+    from chemscale.laws.ladder import Ladder
+    from chemscale.laws.points import LawPoints, PointsError, varying_axis
 
-    known = {a for p in report.points.points for a in p.sizes}
-    report.axis = axis or varying_axis(report.points, AXES)
-    if report.axis not in known:
-        raise PointsError(f"--axis {report.axis}: these points have {', '.join(sorted(known))}.")
-    _fit_all(report, bootstrap, seed)
+    joint = [name for name in options.forms if name != "auto" and name not in FORMS]
+    if joint:
+        raise PointsError(
+            f"--form {joint[0]}: these runs are of several families ({', '.join(rungs)}), which no joint law "
+            "holds for. Give the directory of one family, or a form of one axis."
+        )
+    largest = max(rungs.values(), key=len)
+    axis = options.axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
+    forms = None if "auto" in options.forms else options.forms
+    ladder = Ladder(
+        directory.name, rungs, axis, unit, str(directory), origin, forms, options.bootstrap, options.seed
+    )
+    page = ladder.write(out)
+    return FitOutcome(ladder.lines(), page, ladder.law())
+
+
+def _finish(
+    title: str,
+    points: LawPoints,
+    unit: str,
+    origin: Origin,
+    options: Options,
+    out: Path,
+    curves: Callable[[], list[Curve]],
+) -> FitOutcome:
+    """The joint law where it is asked for or the points allow it, else that of one axis."""
+    from chemscale.laws.joint_analysis import has_joint
+
+    data_axis = "frames" if any("frames" in p.sizes for p in points.points) else "tokens"
+    joint = _asked(options)
+    if joint or (joint is None and options.axis is None and has_joint(points, unit, data_axis)):
+        outcome = _finish_joint(title, points, unit, data_axis, origin, options, out, curves)
+        if outcome is not None:
+            return outcome
+    report = _axis_report(title, points, unit, origin, options)
     page = report.write(out)
     return FitOutcome(report.lines(), page, report.law())
 
 
-def _fit_all(report: Report, bootstrap: int, seed: int) -> None:
-    from chemscale.laws.fitting import fit_forms, fit_power_law
+def _asked(options: Options) -> bool | None:
+    """Whether joint forms are asked for; None for auto.
 
-    x, y = report.points.used(report.axis, report.unit)
-    report.fits, refused = fit_forms(x, y, bootstrap=bootstrap, seed=seed)
-    report.refused += refused
-    if report.axis == "parameters" and report.fits:
+    Raises:
+        PointsError: an unknown form, or forms of both kinds.
+    """
+    from chemscale.laws.forms import FORMS
+    from chemscale.laws.joint_analysis import SURFACES
+    from chemscale.laws.points import PointsError
+
+    for name in options.forms:
+        if name not in (*FORMS, *SURFACES, "auto"):
+            raise PointsError(f"--form {name}: there are auto, {', '.join((*FORMS, *SURFACES))}.")
+    kinds = {name if name == "auto" else name in SURFACES for name in options.forms}
+    if len(kinds) > 1:
+        raise PointsError("--form: give auto, or forms of one axis, or joint forms, not a mixture.")
+    kind = kinds.pop() if kinds else "auto"
+    if kind is True and options.axis:
+        raise PointsError(f"--axis {options.axis}: a joint form takes N and D; leave --axis out.")
+    return None if kind == "auto" else bool(kind)
+
+
+def _finish_joint(
+    title: str,
+    points: LawPoints,
+    unit: str,
+    data_axis: str,
+    origin: Origin,
+    options: Options,
+    out: Path,
+    curves: Callable[[], list[Curve]],
+) -> FitOutcome | None:
+    """None where auto finds that no joint form can be fitted; the reason is then a note."""
+    from chemscale.laws.joint_analysis import analyse, joint_forms
+    from chemscale.laws.points import PointsError
+    from chemscale.laws.surface_report import SurfaceReport
+
+    auto = "auto" in options.forms
+    found = analyse(
+        points, unit, data_axis, forms=joint_forms(points, unit, data_axis) if auto else options.forms,
+        delta=options.delta, curves=curves() if data_axis == "tokens" else [], bootstrap=options.bootstrap,
+        seed=options.seed, say=options.say,
+    )  # fmt: skip
+    if found.law is None:
+        if not auto:
+            raise PointsError(" ".join(found.refused))
+        origin.notes.append(f"N and D both vary, but there is no joint law. {found.refused[0]}")
+        return None
+    options.say("figures and page")
+    report = SurfaceReport(title, found, origin)
+    page = report.write(out)
+    return FitOutcome(report.lines(), page, report.law())
+
+
+def _axis_report(title: str, points: LawPoints, unit: str, origin: Origin, options: Options) -> Report:
+    from chemscale.laws.axis_law import fit_axis
+    from chemscale.laws.fitting import fit_power_law
+    from chemscale.laws.points import PointsError, varying_axis
+    from chemscale.laws.report import Report
+
+    known = {a for p in points.points for a in p.sizes}
+    axis = options.axis or varying_axis(points, AXES)
+    if axis not in known:
+        raise PointsError(f"--axis {axis}: these points have {', '.join(sorted(known))}.")
+    x, y = points.used(axis, unit)
+    other = "data" if axis == "parameters" else "model size" if axis != "flops" else ""
+    forms = None if "auto" in options.forms else options.forms
+    law = fit_axis(x, y, axis=axis, other=other, forms=forms, bootstrap=options.bootstrap, seed=options.seed)
+    report = Report(title, points, law, axis, unit, origin)
+    if axis == "parameters" and law.fits:
         for name in ("blocks", "non_embedding", "all"):
-            if all(name in p.sizes for p in report.points.points if p.used):
-                sizes, losses = report.points.used(name, report.unit)
-                report.conventions.append((name, fit_power_law(sizes, losses, bootstrap=100, seed=seed)))
-
-
-def _point(record: RunRecord, unit: str) -> LawPoint:
-    from chemscale.laws.points import LawPoint, PointsError
-
-    values = dict(record.final.values) if record.final else {}
-    done = record.state is State.DONE
-    if done and unit not in values:
-        raise PointsError(f"--unit {unit}: run {record.identity} has {', '.join(values)}.")
-    counts = vars(record.parameters)
-    sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
-    sizes |= {
-        "frames": float(record.data.unique_frames),
-        "tokens": float(record.data.tokens),
-        "flops": float(record.compute.flops),
-    }
-    reason = "" if done else f"{record.state.value} {record.reason}".strip()
-    return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
-
-
-def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
-    rows = [r for r in record.curve_rows(directory) if r.get("kind") == "validation" and unit in r]
-    return {
-        "label": f"{record.name} (N = {record.parameters.matrices:,})",
-        "seen": [r.get("tokens", r.get("frames")) for r in rows],
-        "unit": "tokens" if any("tokens" in r for r in rows) else "frames",
-        "loss": [r[unit] for r in rows],
-    }
-
-
-LOSSES = {
-    "nats_per_token": ("nats/token", 4),
-    "nats_per_molecule": ("nats/molecule", 4),
-    "nats_per_heavy_atom": ("nats/heavy atom", 4),
-    "energy_mae": ("E MAE (meV)", 2),
-    "energy_mae_per_atom": ("E MAE (meV/atom)", 3),
-    "energy_rmse": ("E RMSE (meV)", 2),
-    "forces_mae": ("F MAE (meV/Å)", 2),
-    "forces_rmse": ("F RMSE (meV/Å)", 2),
-}
-RATES = {"tokens_per_second": "tokens/s", "atoms_per_second": "atoms/s"}
-
-
-def _row(record: RunRecord) -> dict[str, str]:
-    values = record.final.values if record.final else {}
-    seen = {"tokens": "tokens", "molecules": "molecules", "frames": "frames seen", "atoms": "atoms seen"}
-    rates = {key: value for key, value in record.truth.items() if key in RATES}
-    return {
-        "run": record.name,
-        "N, matrices": f"{record.parameters.matrices:,}",
-        "blocks": f"{record.parameters.blocks:,}",
-        "non-embedding": f"{record.parameters.non_embedding:,}",
-        "all": f"{record.parameters.all:,}",
-        **({"capacity": f"{record.parameters.capacity:,}"} if record.parameters.capacity else {}),
-        **({"frames": f"{record.data.unique_frames:,}"} if record.data.unique_frames else {}),
-        **{
-            title: f"{getattr(record.data, unit):,}"
-            for unit, title in seen.items()
-            if getattr(record.data, unit)
-        },
-        "epochs": f"{record.data.epochs:.2f}",
-        "FLOP counted": f"{record.compute.flops:.3e}",
-        "6ND": f"{record.compute.flops_6nd:.3e}",
-        **{title: f"{values[unit]:.{digits}f}" for unit, (title, digits) in LOSSES.items() if unit in values},
-        "best": f"{record.best.objective:.4g}" if record.best else "",
-        **{RATES[key]: f"{value:,.0f}" for key, value in rates.items()},
-        "seconds": f"{record.compute.seconds:,.0f}",
-        "seed": str(record.seed),
-        "state": f"{record.state.value} {record.reason}".strip(),
-    }
+            if all(name in p.sizes for p in points.points if p.used):
+                sizes, losses = points.used(name, unit)
+                report.conventions.append(
+                    (name, fit_power_law(sizes, losses, bootstrap=100, seed=options.seed))
+                )
+    return report
 
 
 def main() -> None:

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chemscale.laws import figures
-from chemscale.laws.fitting import Fit, fit_forms, supported
+from chemscale.laws.axis_law import AxisLaw, fit_axis
+from chemscale.laws.fitting import Fit
+from chemscale.laws.plotting import saved_inline
 from chemscale.laws.points import LawPoint, LawPoints
-from chemscale.laws.report import render, values_text, write_csv, write_text
+from chemscale.laws.report import (
+    SCHEMA_VERSION,
+    Origin,
+    law_data,
+    render,
+    values_text,
+    write_csv,
+    write_law,
+    write_text,
+)
 
 
 @dataclass
 class Rung:
-    """One family and the forms fitted to it; `refused` says why one is missing."""
+    """One family and the forms fitted to it."""
 
     name: str
     points: list[LawPoint]
-    fits: list[Fit]
-    refused: list[str]
+    law_of: AxisLaw
 
     @property
     def fit(self) -> Fit | None:
-        """The form that the points support."""
-        return supported(self.fits)
+        """The law."""
+        return self.law_of.chosen
 
-    def line(self, fit: Fit) -> str:
-        mark = " (supported best)" if fit is self.fit and len(self.fits) > 1 else ""
-        return f"{self.name}: {fit.form.formula}{mark}: {values_text(fit)}"
+    @property
+    def fits(self) -> list[tuple[str, Fit]]:
+        """Every fit with what it was fitted to, the law first."""
+        return self.law_of.shown()
+
+    @property
+    def refused(self) -> list[str]:
+        """Why a form is missing, and which points lie outside the regime."""
+        regime = self.law_of.regime
+        outside = [regime.statement] if regime is not None and self.law_of.inside else []
+        return [*self.law_of.refused, *outside]
+
+    def line(self, which: str, fit: Fit) -> str:
+        best = "supported best" if fit is self.fit and len(self.fits) > 1 else ""
+        mark = ", ".join(text for text in (which, best) if text)
+        return f"{self.name}: {fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}"
 
 
 @dataclass
@@ -45,10 +68,9 @@ class Ladder:
     axis: str
     unit: str
     source: str
-    runs: list[dict[str, str]] = field(default_factory=list)
-    command: str = ""
-    data_hash: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
+    origin: Origin
+    forms: Sequence[str] | None = None
+    """Names; None for what the points allow."""
     bootstrap: int = 1000
     seed: int = 0
 
@@ -58,36 +80,43 @@ class Ladder:
 
     def _fit(self, name: str, group: list[LawPoint]) -> Rung:
         x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
-        return Rung(name, group, *fit_forms(x, y, bootstrap=self.bootstrap, seed=self.seed))
+        law = fit_axis(x, y, axis=self.axis, forms=self.forms, bootstrap=self.bootstrap, seed=self.seed)
+        return Rung(name, group, law)
 
     def lines(self) -> list[str]:
         """A line for each form of each rung: never an exponent without its interval."""
-        out = []
+        out = list(self.origin.notes)
         for rung in self.rungs:
             if not rung.fits:
                 out.append(f"{rung.name}: no law. {' '.join(rung.refused)}")
-            for fit in rung.fits:
-                out.append(rung.line(fit))
+                continue
+            for which, fit in rung.fits:
+                out.append(rung.line(which, fit))
                 out += [f"  {note}" for note in fit.notes]
+            out += [f"  {why}" for why in rung.refused]
         return out
 
     def law(self) -> dict[str, Any]:
         """Everything machine-readable."""
         return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "ladder",
             "form": "the form that the points support, for each rung",
             "axis": self.axis,
             "unit": self.unit,
             "rungs": {
                 rung.name: {
                     **(rung.fit.to_dict() if rung.fit else {}),
-                    "fits": [fit.to_dict() for fit in rung.fits],
+                    "fits": [fit.to_dict() for fit in rung.law_of.fits],
+                    "inside_regime": [fit.to_dict() for fit in rung.law_of.inside],
                     "refused": rung.refused,
                 }
                 for rung in self.rungs
             },
-            "command": self.command,
-            "data": {"source": self.source, "points_hash": self.points.hash, "data_hash": self.data_hash},
-            "versions": self.versions,
+            "command": self.origin.command,
+            "data": law_data(self.points, self.origin),
+            "notes": self.origin.notes,
+            "versions": self.origin.versions,
         }
 
     def write(self, out: Path) -> Path:
@@ -95,10 +124,8 @@ class Ladder:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         figure = figures.ladder_figure([(r.name, r.points, r.fit) for r in self.rungs], self.axis, self.unit)
-        figures.save(figure, out / "ladder")
-        image = figures.inline_svg(figure)
-        figures.close(figure)
-        write_text(out / "law.json", json.dumps(self.law(), indent=1))
+        image = saved_inline(figure, out / "ladder")
+        write_law(out / "law.json", self.law())
         write_csv(out / "points.csv", self._rows())
         page = out / "report.html"
         write_text(page, render("ladder.html.j2", ladder=self, image=image))

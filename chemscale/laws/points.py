@@ -6,12 +6,15 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens"}
+"""What a column of a table is, and the axis that it gives."""
 
 
 class PointsError(ValueError):
@@ -22,9 +25,9 @@ class PointsError(ValueError):
 class LawPoint:
     """One run as a law sees it.
 
-    ``sizes`` maps an axis (``parameters``, ``tokens``, ``flops``, or a convention such as ``blocks``) to a
-    number; ``losses`` a unit to a loss. ``used`` False shows a point and keeps it out of the fit, ``reason``
-    says why.
+    ``sizes`` maps an axis (``parameters``, ``tokens``, ``unique_tokens``, ``frames``, ``flops``, or a
+    convention such as ``blocks``) to a number; ``losses`` a unit to a loss. ``used`` False shows a point and
+    keeps it out of the fit, ``reason`` says why.
     """
 
     label: str
@@ -48,6 +51,57 @@ class LawPoints:
         pairs = sorted((p.sizes[axis], p.losses[unit]) for p in self.points if p.used)
         return np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
 
+    def table(self, axes: Sequence[str], unit: str) -> tuple[np.ndarray, np.ndarray]:
+        """(n, k) sizes and (n,) losses of the points that are fitted, in their order.
+
+        Raises:
+            PointsError: a point lacks one of the axes.
+        """
+        chosen = self.fitted(unit)
+        for axis in axes:
+            lacking = [p.label for p in chosen if axis not in p.sizes]
+            if lacking:
+                raise PointsError(f"{axis} is needed and {lacking[0]} does not have it.")
+        sizes = np.array([[p.sizes[axis] for axis in axes] for p in chosen], dtype=float)
+        return sizes.reshape(len(chosen), len(axes)), np.array([p.losses[unit] for p in chosen])
+
+    def fitted(self, unit: str) -> list[LawPoint]:
+        """The points that are fitted, in their order."""
+        return [p for p in self.points if p.used and unit in p.losses]
+
+    def repeats(self) -> bool:
+        """Whether any run sees its data more than once."""
+        return _repeats(self)
+
+    def without_highest(self, count: int, unit: str) -> LawPoints:
+        """The same with the runs of the highest losses left out, as Besiroglu et al. 2024 do.
+
+        Raises:
+            PointsError: nothing would remain.
+        """
+        chosen = sorted(self.fitted(unit), key=lambda p: -p.losses[unit])
+        if count >= len(chosen):
+            raise PointsError(f"--exclude-highest {count}: there are only {len(chosen)} runs to fit.")
+        out = {id(p) for p in chosen[:count]}
+        why = f"one of the {count} highest losses (--exclude-highest {count})"
+        return self._with([replace(p, used=False, reason=why) if id(p) in out else p for p in self.points])
+
+    def with_six_nd(self) -> LawPoints:
+        """C = 6ND where a point has N and D and no C, or D = C/6N where it has N and C and no D."""
+        points = []
+        for p in self.points:
+            sizes = dict(p.sizes)
+            n, d, c = (sizes.get(axis) for axis in ("parameters", "tokens", "flops"))
+            if n and d and c is None:
+                sizes["flops"] = 6 * n * d
+            elif n and c and d is None:
+                sizes["tokens"] = c / (6 * n)
+            points.append(replace(p, sizes=sizes))
+        return self._with(points)
+
+    def _with(self, points: Sequence[LawPoint]) -> LawPoints:
+        return LawPoints(tuple(points), self.source)
+
     @property
     def hash(self) -> str:
         """Of every number that a fit may use."""
@@ -59,20 +113,47 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
     """Points from anyone's CSV.
 
     Args:
-        columns: role → column name. Roles are ``loss`` and one or more of ``N``, ``D``, ``C``; ``seed`` and
-            ``label`` where there are any.
+        columns: role → column name. Roles are ``loss`` and one or more of ``N``, ``D``, ``C``, ``U``
+            (distinct tokens); ``seed`` and ``label`` where there are any.
 
     Raises:
         PointsError: a column is missing, a cell is not a positive number, or there is no row.
     """
-    names = {"N": "parameters", "D": "tokens", "C": "flops"}
-    if "loss" not in columns or not set(columns) & set(names):
+    check_roles(columns)
+    header, rows = csv_rows(path)
+    for column in columns.values():
+        if column not in header:
+            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
+    points = []
+    for number, row in enumerate(rows, start=2):
+        sizes = {ROLES[r]: _positive(path, number, row, columns[r]) for r in ROLES if r in columns}
+        loss = _positive(path, number, row, columns["loss"])
+        label = row[columns["label"]] if "label" in columns else f"row {number}"
+        seed = int(_number(path, number, row, columns["seed"])) if "seed" in columns else 0
+        points.append(LawPoint(label, sizes, {"loss": loss}, seed))
+    return LawPoints(tuple(points), str(path))
+
+
+def check_roles(columns: Mapping[str, str]) -> None:
+    """Whether roles of columns are known and enough for a law.
+
+    Raises:
+        PointsError: they are not.
+    """
+    if "loss" not in columns or not set(columns) & set(ROLES):
         raise PointsError("--columns needs loss=NAME and at least one of N=NAME, D=NAME, C=NAME.")
-    unknown = set(columns) - {*names, "loss", "seed", "label"}
+    unknown = set(columns) - {*ROLES, "loss", "seed", "label"}
     if unknown:
-        raise PointsError(
-            f"--columns: unknown roles {sorted(unknown)}; known are N, D, C, loss, seed, label."
-        )
+        known = ", ".join((*ROLES, "loss", "seed", "label"))
+        raise PointsError(f"--columns: unknown roles {sorted(unknown)}; known are {known}.")
+
+
+def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of a CSV file.
+
+    Raises:
+        PointsError: no file, no CSV, or no row.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -81,36 +162,60 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
         raise PointsError(f"{path}: no such file.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise PointsError(f"{path}: not a CSV file ({error}).") from None
-    for column in columns.values():
-        if column not in header:
-            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
     if not rows:
         raise PointsError(f"{path}: there is no row below the header.")
-    points = []
-    for number, row in enumerate(rows, start=2):
-        sizes = {names[r]: _positive(path, number, row, columns[r]) for r in names if r in columns}
-        loss = _positive(path, number, row, columns["loss"])
-        label = row[columns["label"]] if "label" in columns else f"row {number}"
-        seed = int(float(row[columns["seed"]])) if "seed" in columns else 0
-        points.append(LawPoint(label, sizes, {"loss": loss}, seed))
-    return LawPoints(tuple(points), str(path))
+    return header, rows
+
+
+def _number(path: Path, number: int, row: Mapping[str, str], column: str) -> float:
+    text = row.get(column) or ""
+    try:
+        return float(text)
+    except ValueError:
+        raise PointsError(f"{path}, row {number}, column {column}: {text!r} is not a number.") from None
 
 
 def _positive(path: Path, number: int, row: Mapping[str, str], column: str) -> float:
-    text = row.get(column) or ""
-    try:
-        value = float(text)
-    except ValueError:
-        raise PointsError(f"{path}, row {number}, column {column}: {text!r} is not a number.") from None
+    value = _number(path, number, row, column)
     if not (math.isfinite(value) and value > 0):
+        text = row.get(column)
         raise PointsError(f"{path}, row {number}, column {column}: {text} must be positive and finite.")
     return value
 
 
+def distinct(values: Iterable[float], apart: float = 1.05) -> int:
+    """How many of these sizes differ by more than a factor: counted tokens of one horizon differ a little."""
+    count, last = 0, 0.0
+    for value in sorted(values):
+        if value > apart * last:
+            count, last = count + 1, value
+    return count
+
+
 def varying_axis(points: LawPoints, axes: Sequence[str]) -> str:
-    """The first axis along which the used points differ by more than 2 per cent."""
+    """The first axis along which the used points differ by more than 2 per cent.
+
+    Distinct tokens come before tokens seen where runs repeat their data and differ in how much it is.
+    """
     for axis in axes:
-        sizes = [p.sizes[axis] for p in points.points if p.used and axis in p.sizes]
-        if sizes and max(sizes) > 1.02 * min(sizes):
+        if axis == "tokens" and _repeats(points) and _varies(points, "unique_tokens"):
+            return "unique_tokens"
+        if _varies(points, axis):
             return axis
     return next((a for a in axes if any(a in p.sizes for p in points.points)), axes[0])
+
+
+def _varies(points: LawPoints, axis: str) -> bool:
+    sizes = [p.sizes[axis] for p in points.points if p.used and axis in p.sizes]
+    return bool(sizes) and max(sizes) > 1.02 * min(sizes)
+
+
+def _repeats(points: LawPoints) -> bool:
+    """Whether any used run sees its data more than once."""
+    return any(
+        p.sizes["tokens"] > 1.01 * p.sizes["unique_tokens"] for p in points.points if p.used and _both(p)
+    )
+
+
+def _both(point: LawPoint) -> bool:
+    return {"tokens", "unique_tokens"} <= set(point.sizes)

@@ -1,127 +1,160 @@
-"""The report of a law: one page that stands alone, its figures, and the numbers for machines."""
+"""The report of a law of one axis: one page that stands alone, its figures, and the numbers for machines."""
 
 from __future__ import annotations
 
 import csv
 import datetime
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chemscale.laws import figures
-from chemscale.laws.fitting import LEVEL, Fit, supported
+from chemscale.laws.axis_law import AxisLaw
+from chemscale.laws.fitting import LEVEL, Fit, floor_significance
+from chemscale.laws.plotting import saved_inline
 from chemscale.laws.points import LawPoints
 
 SCHEMA_VERSION = 1
-SYMBOLS = {"alpha": "α", "beta": "β", "floor": "L∞"}
+SYMBOLS = {
+    "alpha": "α", "beta": "β", "eta": "η", "floor": "L∞", "R_D_star": "R_D*", "R_N_star": "R_N*",
+    "alpha_N": "α_N", "alpha_D": "α_D",
+}  # fmt: skip
 
 
 @dataclass
-class Report:
-    """Everything that a report shows."""
+class Origin:
+    """Where a law comes from, as every report says it."""
 
-    title: str
-    points: LawPoints
-    fits: list[Fit]
-    axis: str
-    unit: str
-    refused: list[str]
-    """Why a form was not fitted, in words."""
-    conventions: list[tuple[str, Fit]] = field(default_factory=list)
-    """The first form under other counts of the size."""
     curves: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, str]] = field(default_factory=list)
     command: str = ""
     data_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know of the runs before any number."""
+
+
+@dataclass
+class Report:
+    """Everything that a report of one axis shows."""
+
+    title: str
+    points: LawPoints
+    law_of: AxisLaw
+    axis: str
+    unit: str
+    origin: Origin
+    conventions: list[tuple[str, Fit]] = field(default_factory=list)
+    """The first form under other counts of the size."""
 
     @property
     def chosen(self) -> Fit | None:
-        """The form that the points support."""
-        return supported(self.fits)
+        """The law."""
+        return self.law_of.chosen
+
+    @property
+    def refused(self) -> list[str]:
+        """What a reader must know, and why a form was not fitted, in words."""
+        regime = self.law_of.regime
+        test = (
+            [] if regime is None or regime.p_value is None else [f"Regime: {regime.statement} {regime.test}"]
+        )
+        return [*self.origin.notes, *self.law_of.refused, *test]
 
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""
-        out = []
-        for fit in self.fits:
-            mark = " (supported best)" if fit is self.chosen and len(self.fits) > 1 else ""
-            out.append(f"{fit.form.formula}{mark}: {values_text(fit)}")
+        out = list(self.origin.notes)
+        for which, fit in self.law_of.shown():
+            mark = ", ".join(text for text in (which, self._mark(fit)) if text)
+            out.append(f"{fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}")
             if fit.held_out_error is not None:
                 out.append(
                     f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
                 )
             out += [f"  {note}" for note in fit.notes]
-        return out + [f"  {why}" for why in self.refused]
+        return out + [f"  {why}" for why in self.refused[len(self.origin.notes) :]]
+
+    def _mark(self, fit: Fit) -> str:
+        return "supported best" if fit is self.chosen and len(self.law_of.shown()) > 1 else ""
 
     def law(self) -> dict[str, Any]:
         """``law.json``"""
-        chosen = self.chosen
-        main = chosen.to_dict() if chosen else {}
+        regime = self.law_of.regime
+        main = self.chosen.to_dict() if self.chosen else {}
         return {
             "schema_version": SCHEMA_VERSION,
-            "form": main.get("form"),
-            "parameters": main.get("parameters"),
-            "intervals": main.get("intervals"),
-            "objective": main.get("objective"),
+            "kind": "axis",
+            **{key: main.get(key) for key in ("form", "formula", "parameters", "intervals", "objective")},
             "axis": self.axis,
             "unit": self.unit,
-            "data": {
-                "source": self.points.source,
-                "hash": self.points.hash,
-                "corpus": self.data_hash,
-                "points": [
-                    {
-                        "label": p.label,
-                        **p.sizes,
-                        **p.losses,
-                        "seed": p.seed,
-                        "used": p.used,
-                        "reason": p.reason,
-                    }
-                    for p in self.points.points
-                ],
+            "data": law_data(self.points, self.origin),
+            "command": self.origin.command,
+            "fits": [fit.to_dict() for fit in self.law_of.fits],
+            "inside_regime": [fit.to_dict() for fit in self.law_of.inside],
+            "regime": None
+            if regime is None
+            else {
+                "test": regime.test,
+                "statement": regime.statement,
+                "p_value": regime.p_value,
+                "outside": self.law_of.outside.tolist(),
             },
-            "command": self.command,
-            "fits": [fit.to_dict() for fit in self.fits],
             "conventions": {name: fit.to_dict() for name, fit in self.conventions},
             "notes": self.refused,
-            "versions": self.versions,
+            "versions": self.origin.versions,
         }
 
     def write(self, out: Path) -> Path:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        ordered = sorted(self.fits, key=lambda fit: fit is not self.chosen)
-        law = figures.law_figure(self.points, ordered, self.axis, self.unit)
-        figures.save(law, out / f"loss_vs_{self.axis}")
-        images = [("Loss against size", figures.inline_svg(law))]
-        figures.close(law)
-        if any(len(curve["seen"]) for curve in self.curves):
-            curves = figures.curves_figure(self.curves, self.unit)
-            figures.save(curves, out / "learning_curves")
-            images.append(("Learning curves", figures.inline_svg(curves)))
-            figures.close(curves)
-        write_text(out / "law.json", json.dumps(self.law(), indent=1))
-        write_csv(out / "points.csv", self.law()["data"]["points"])
+        ordered = [fit for _, fit in self.law_of.shown()]
+        drawn = figures.law_figure(self.points, ordered, self.axis, self.unit, self.law_of.outside)
+        images = [("Loss against size", saved_inline(drawn, out / f"loss_vs_{self.axis}"))]
+        if any(len(curve["seen"]) for curve in self.origin.curves):
+            drawn = figures.curves_figure(self.origin.curves, self.unit)
+            images.append(("Learning curves", saved_inline(drawn, out / "learning_curves")))
+        law = self.law()
+        write_law(out / "law.json", law)
+        write_csv(out / "points.csv", law["data"]["points"])
         page = out / "report.html"
-        write_text(page, self._html(images))
+        write_text(page, render("report.html.j2", report=self, images=images))
         return page
 
-    def _html(self, images: list[tuple[str, str]]) -> str:
-        return render("report.html.j2", report=self, images=images)
+    @property
+    def significance(self) -> str:
+        """The F test of the floor, in words; empty where both forms were not fitted."""
+        fits = {fit.form.name: fit for fit in self.law_of.fits}
+        if not {"power", "offset"} <= set(fits):
+            return ""
+        return f"p = {floor_significance(fits['power'], fits['offset']):.2g}"
+
+
+def law_data(points: LawPoints, origin: Origin) -> dict[str, Any]:
+    """``data`` of ``law.json``: source, hash, corpus and every point."""
+    return {
+        "source": points.source,
+        "hash": points.hash,
+        "corpus": origin.data_hash,
+        "points": [
+            {"label": p.label, **p.sizes, **p.losses, "seed": p.seed, "used": p.used, "reason": p.reason}
+            for p in points.points
+        ],
+    }
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of this package from what it shows: a ``Report`` or a ``Ladder``, and images."""
+    """A page of this package from what it shows: a report with ``unit`` and ``axis``, and images."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("chemscale.laws"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(interval=interval_text, symbols=SYMBOLS)
+    environment.globals.update(interval=interval_text, span=span_text, symbols=SYMBOLS)
     shown = values.get("report") or values["ladder"]
     return environment.get_template(template).render(
         **values,
@@ -132,19 +165,46 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def interval_text(fit: Fit, name: str) -> str:
+def span_text(value: float, ends: Sequence[float | None], digits: str = ".4g") -> str:
     """``0.123 [0.101, 0.145]``; a side that the data do not bound is ∞."""
-    low, high = fit.intervals[name]
+    low, high = ends
     # A floor at its bound comes out as 1e-30.
-    left = "−∞" if low is None else f"{0.0 if abs(low) < 1e-12 else low:.4g}"
-    right = "∞" if high is None else f"{high:.4g}"
-    return f"{fit.values[name]:.4g} [{left}, {right}]"
+    left = "−∞" if low is None or low == -math.inf else f"{0.0 if abs(low) < 1e-12 else low:{digits}}"
+    right = "∞" if high is None or high == math.inf else f"{high:{digits}}"
+    return f"{'∞' if math.isinf(value) else f'{value:{digits}}'} [{left}, {right}]"
+
+
+def interval_text(fit: Any, name: str) -> str:
+    """A parameter of a fit, of one axis or joint, with its interval."""
+    return span_text(fit.values[name], fit.intervals[name])
+
+
+def parameters_text(values: Mapping[str, float], intervals: Mapping[str, Sequence[float | None]]) -> str:
+    """Every parameter with its interval."""
+    return ", ".join(
+        f"{SYMBOLS.get(name, name)} = {span_text(values[name], intervals[name])}" for name in values
+    )
 
 
 def values_text(fit: Fit) -> str:
-    """Every parameter with its interval."""
-    values = ", ".join(f"{SYMBOLS[name]} = {interval_text(fit, name)}" for name in fit.form.parameters)
-    return f"{values}  [{LEVEL:.0%} intervals, {len(fit.x)} points]"
+    """Every parameter with its interval, and what it rests on."""
+    return f"{parameters_text(fit.values, fit.intervals)}  [{LEVEL:.0%} intervals, {len(fit.x)} points]"
+
+
+def write_law(path: Path, law: Mapping[str, Any]) -> None:
+    """``law.json``: numbers that JSON does not know, infinities and NaN, become null."""
+    write_text(path, json.dumps(finite(law), indent=1, allow_nan=False))
+
+
+def finite(content: Any) -> Any:
+    """The same with null in place of every number that is not finite."""
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, Mapping):
+        return {str(key): finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return content
 
 
 def write_text(path: Path, text: str) -> None:

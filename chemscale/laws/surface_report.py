@@ -1,0 +1,246 @@
+"""The report of a joint law of model size and data: printed lines, ``law.json``, figures and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from chemscale.laws import check_figures, surface_figures
+from chemscale.laws.allocation import Allocation, Optimum
+from chemscale.laws.compute import SIX_ND
+from chemscale.laws.figures import curves_figure
+from chemscale.laws.fitting import LEVEL, FitError
+from chemscale.laws.joint import SurfaceFit
+from chemscale.laws.joint_analysis import JointAnalysis
+from chemscale.laws.plotting import saved_inline
+from chemscale.laws.points import LawPoints
+from chemscale.laws.report import (
+    SCHEMA_VERSION,
+    SYMBOLS,
+    Origin,
+    law_data,
+    parameters_text,
+    render,
+    span_text,
+    write_csv,
+    write_law,
+    write_text,
+)
+
+COUNTS = {
+    "parameters": "matrices (12·L·d²)",
+    "blocks": "blocks",
+    "non_embedding": "non-embedding",
+    "all": "all",
+}
+
+
+@dataclass
+class SurfaceReport:
+    """Everything that a report of a joint law shows."""
+
+    title: str
+    found: JointAnalysis
+    origin: Origin
+
+    @property
+    def unit(self) -> str:
+        return self.found.unit
+
+    @property
+    def axis(self) -> str:
+        return self.found.data_axis
+
+    @property
+    def points(self) -> LawPoints:
+        return self.found.points
+
+    @property
+    def chosen(self) -> SurfaceFit:
+        """The law.
+
+        Raises:
+            FitError: no form could be fitted.
+        """
+        if self.found.law is None:
+            raise FitError(" ".join(self.found.refused) or "No joint form was fitted.")
+        return self.found.law
+
+    # --- words ---
+
+    def lines(self) -> list[str]:
+        """The law as it is printed: never a number without its interval."""
+        out = list(self.origin.notes)
+        for fit in self.found.fits:
+            mark = " (the law)" if fit is self.chosen and len(self.found.fits) > 1 else ""
+            values = parameters_text(fit.values, fit.intervals)
+            out.append(
+                f"{fit.surface.formula}{mark}: {values}  [{LEVEL:.0%} intervals, {len(fit.loss)} runs]"
+            )
+            out.append(f"  {self.how(fit)}")
+            out += [f"  {note}" for note in fit.notes]
+        out += [each.words for each in self.found.held_out]
+        most = self.found.budgets[-1]
+        for allocation, best in self.optima(most):
+            a = span_text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f")
+            text = f"Approach {allocation.approach}, {allocation.compute}: N* ∝ C^a, a = {a}"
+            if best is not None:
+                text += (
+                    f"; at {most:.2g} FLOP N* = {span_text(best.n, best.n_interval, '.3g')}, "
+                    f"D* = {span_text(best.d, best.d_interval, '.3g')}, "
+                    f"loss {span_text(best.loss, best.loss_interval)}"
+                )
+            out.append(text)
+        return out + [f"  {why}" for why in self.found.refused]
+
+    def how(self, fit: SurfaceFit) -> str:
+        """How the optimum was found, in words."""
+        ended = "converged" if fit.converged else "did not converge"
+        text = (
+            f"Σ Huber = {fit.objective:.6g} at δ = {fit.delta:g} of log loss; {ended}, {fit.reached:.0%} of "
+            f"{fit.starts} starts end there; residuals {fit.noise:.2%}"
+        )
+        check = self.check(fit)
+        return f"{text}. {check}" if check else f"{text}."
+
+    def check(self, fit: SurfaceFit) -> str:
+        """What variable projection says of a fit; empty where its form does not allow it."""
+        mine = (c for c in self.found.checks if c.projection.form == fit.surface.name)
+        return next((check.words for check in mine), "")
+
+    def optima(self, budget: float) -> list[tuple[Allocation, Optimum | None]]:
+        """Where each approach spends a budget; None where it has no optimum there."""
+        out: list[tuple[Allocation, Optimum | None]] = []
+        for allocation in self.found.allocations:
+            try:
+                out.append((allocation, allocation.at(budget)))
+            except FitError:
+                out.append((allocation, None))
+        return out
+
+    @cached_property
+    def six_nd(self) -> tuple[float, float, float] | None:
+        """Least, median and greatest ratio of counted FLOPs to 6ND; None where nothing was counted."""
+        if not self.found.counted:
+            return None
+        ratio = sorted((self.found.flops / SIX_ND(self.found.n, self.found.d)).tolist())
+        return ratio[0], ratio[len(ratio) // 2], ratio[-1]
+
+    @property
+    def counts(self) -> dict[str, str]:
+        return COUNTS
+
+    # --- numbers ---
+
+    def law(self) -> dict[str, Any]:
+        """``law.json``; ``known`` and ``flops`` are what planning needs to go on from the law."""
+        found, chosen = self.found, self.chosen
+        main = chosen.to_dict()
+        relation = found.relation
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "surface",
+            **{
+                key: main[key] for key in ("form", "formula", "parameters", "intervals", "level", "objective")
+            },
+            "delta": chosen.delta,
+            "axes": {"N": "parameters", "D": found.data_axis, "C": "flops"},
+            "unit": found.unit,
+            "known": {
+                "surface": chosen.surface.name,
+                "coordinates": list(chosen.surface.coordinates),
+                "phi": chosen.phi.tolist(),
+                "covariance": chosen.covariance.tolist(),
+                "noise": chosen.noise,
+                "freedom": len(chosen.loss) - len(chosen.free),
+            },
+            "flops": {
+                "counted": found.counted,
+                "k": relation.k,
+                "p": relation.p,
+                "q": relation.q,
+                "misfit": relation.misfit,
+            },
+            "data": law_data(found.points, self.origin),
+            "command": self.origin.command,
+            "fits": [fit.to_dict() for fit in found.fits],
+            "checks": [{**c.projection.to_dict(), "agrees": c.agrees} for c in found.checks],
+            "held_out": [each.to_dict() for each in found.held_out],
+            "held_out_by_form": {fit.surface.name: each.mean_error for fit, each in found.compared},
+            "sensitivity": [row.to_dict() for row in found.sensitivity],
+            "profiles": [each.to_dict() for each in found.profiles],
+            "conventions": {name: fit.to_dict() for name, fit in found.conventions},
+            "allocation": [self._allocation(each) for each in found.allocations],
+            "notes": [*self.origin.notes, *found.refused],
+            "versions": self.origin.versions,
+        }
+
+    def _allocation(self, allocation: Allocation) -> dict[str, Any]:
+        optima = []
+        for budget in self.found.budgets:
+            try:
+                optima.append(vars(allocation.at(budget)))
+            except FitError as error:
+                optima.append({"flops": budget, "reason": str(error)})
+        return {**allocation.to_dict(), "optima": optima}
+
+    # --- files ---
+
+    def write(self, out: Path) -> Path:
+        """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        images = [
+            (caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in self._figures()
+        ]
+        law = self.law()
+        write_law(out / "law.json", law)
+        write_csv(out / "points.csv", law["data"]["points"])
+        page = out / "report.html"
+        write_text(page, render("surface.html.j2", report=self, images=images))
+        return page
+
+    def _figures(self) -> list[tuple[str, str, Callable[[], Any], str]]:
+        """Name of the file, caption, drawing, and what it shows."""
+        found, axis = self.found, self.found.data_axis
+        band = f"Points are runs, lines the law with its {LEVEL:.0%} band."
+        drawn: list[tuple[str, str, Callable[[], Any], str]] = [
+            ("loss_vs_parameters", "Loss against N",
+             lambda: surface_figures.loss_against(found, "parameters"), band),
+            (f"loss_vs_{axis}", "Loss against D", lambda: surface_figures.loss_against(found, axis), band),
+            ("surface", "Loss surface", lambda: surface_figures.surface_figure(found),
+             "Contours of equal loss over N and D; the line is where a budget is spent best."),
+        ]  # fmt: skip
+        if axis == "tokens":
+            drawn[2:2] = [
+                ("loss_vs_flops", "Loss against C", lambda: surface_figures.loss_against_compute(found),
+                 "The thick line is the best loss of a budget (Approach 3), dashed beyond the largest run."),
+                ("isoflop", "Curves of equal compute", lambda: surface_figures.isoflop_figure(found),
+                 "Solid lines are the law at one C, points the runs near it, stars the law's optimum; dotted "
+                 "lines and crosses are parabolas through the runs and their minima (Approach 2)."),
+            ]  # fmt: skip
+        drawn += [
+            ("residuals", "Residuals", lambda: check_figures.residual_figure(found),
+             "Observed less fitted. The band holds 95 % of normal residuals; a pattern in any row says that "
+             "the form does not hold."),
+        ]  # fmt: skip
+        if found.profiles:
+            drawn.append(
+                ("profiles", "Profile likelihoods", lambda: check_figures.profile_figure(found.profiles),
+                 "Rise of the objective with one parameter held and the others refitted, in units of the "
+                 f"rise that ends the {LEVEL:.0%} interval (shaded). A flat valley is a parameter that the "
+                 "runs do not tell.")
+            )  # fmt: skip
+        if any(len(curve["seen"]) for curve in self.origin.curves):
+            drawn.append(
+                ("learning_curves", "Learning curves", lambda: curves_figure(self.origin.curves, self.unit),
+                 "Validation loss while training; the marker is the end of the run.")
+            )  # fmt: skip
+        return drawn
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        return {name: SYMBOLS.get(name, name) for name in self.chosen.values}

@@ -73,7 +73,9 @@ def sensitivity(
     """
     surface = fit.surface
     grid = surface.starts()
-    grid = np.concatenate([grid[:: max(1, len(grid) // starts)], fit.phi[None]])
+    # Every k-th of a product of axes could leave one of them where it is.
+    grid = grid[np.random.default_rng(seed).permutation(len(grid))[:starts]]
+    grid = np.concatenate([grid, fit.phi[None]])
     worst = np.argsort(-np.abs(fit.residuals))
 
     def row(label: str, delta: float, without: np.ndarray) -> Row:

@@ -24,6 +24,8 @@ WIDTHS = (0.02, 0.08, 0.25)
 NARROWEST, WIDEST = 0.01, 1.0
 KEPT = {"broken1": 20, "broken2": 32}
 """Starts that descend, the best of the grid."""
+THOROUGH, QUICK = (100, 4, 1000), (40, 4, 300)
+"""(steps of every start, how many of the lowest go on, for how many steps more)."""
 
 
 def box(form: Form, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,11 +47,13 @@ def box(form: Form, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.array(low), np.array(high)
 
 
-def solve(form: Form, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, bool]:
+def solve(
+    form: Form, x: np.ndarray, y: np.ndarray, effort: tuple[int, int, int] = THOROUGH
+) -> tuple[np.ndarray, float, bool]:
     """(θ, sum of squares of log residuals, converged) of the lowest of many descents.
 
     Args:
-        x: (n,) sizes. y: (n,) losses.
+        x: (n,) sizes. y: (n,) losses. effort: ``THOROUGH`` or ``QUICK``.
 
     Raises:
         FitError: no descent ended at a finite law.
@@ -64,7 +68,10 @@ def solve(form: Form, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, 
     else:
         low, high = box(form, z, y)
         starts = _offset_starts(z, y) if form.name == "offset" else broken_starts(form, z, y)
-        phi, objective, converged = descend(form, starts, z, log_y, low, high).best()
+        early, leading, late = effort
+        first = descend(form, starts, z, log_y, low, high, steps=early)
+        lowest = first.phi[np.argsort(first.objective)[:leading]]
+        phi, objective, converged = descend(form, lowest, z, log_y, low, high, steps=late).best()
     if not math.isfinite(objective):
         raise FitError(f"No start of {form.formula} converged: the points do not follow such a law.")
     if isinstance(form, Broken):
@@ -206,7 +213,7 @@ def _foretell(form: Form, x: np.ndarray, y: np.ndarray, at: float) -> tuple[floa
     if distinct < least:
         return None, f"{distinct} distinct sizes, {least} needed"
     try:
-        theta, _, converged = solve(form, x, y)
+        theta, _, converged = solve(form, x, y, QUICK)
     except (FitError, np.linalg.LinAlgError):
         return None, "no descent ended"
     if not converged:

@@ -129,7 +129,7 @@ def draw_noise(scatter: Scatter, draws: int, random: np.random.Generator) -> np.
         members = scatter.size == number
         own = deviations[members] if count > 2 else pool
         noise[:, members] = random.choice(own, size=(draws, count))
-    return noise * (spread / max(math.sqrt(float(np.mean(pool**2))), 1e-300))
+    return noise * (_widened(scatter.freedom) * spread / max(math.sqrt(float(np.mean(pool**2))), 1e-300))
 
 
 def _standard(values: np.ndarray, draws: int, freedom: int, random: np.random.Generator) -> np.ndarray:
@@ -137,7 +137,13 @@ def _standard(values: np.ndarray, draws: int, freedom: int, random: np.random.Ge
     if len(values) < 10:
         return stats.t.rvs(freedom, size=(draws, len(values)), random_state=random)
     centred = values - values.mean()
-    return random.choice(centred / np.sqrt(np.mean(centred**2)), size=(draws, len(values)))
+    centred *= _widened(freedom) / np.sqrt(np.mean(centred**2))
+    return random.choice(centred, size=(draws, len(values)))
+
+
+def _widened(freedom: int) -> float:
+    """By which a t interval is wider than a normal one: the variance is itself an estimate."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) / stats.norm.ppf((1 + LEVEL) / 2))
 
 
 def profile_beta(

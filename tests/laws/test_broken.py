@@ -130,6 +130,21 @@ def test_every_parameter_of_a_broken_law_has_an_interval_that_holds_it():
     assert (high > fit.predict([1e5, 1e8])).all()
 
 
+@pytest.mark.slow
+def test_intervals_of_a_broken_law_hold_the_truth_as_often_as_they_say():
+    theta = np.array(ONCE["steeper"])
+    hits, band = np.zeros(len(theta)), 0
+    for seed in range(100):
+        y = noisy(FORMS["broken1"].value(SIZES, theta), seed, 0.005)
+        fit = fit_form(SIZES, y, "broken1", bootstrap=200, seed=seed)
+        for number, (low, high) in enumerate(fit.intervals.values()):
+            hits[number] += (low is None or low <= theta[number]) and (high is None or theta[number] <= high)
+        low, high = fit.band(np.array([1e9]))
+        band += low[0] <= FORMS["broken1"].value(np.array([1e9]), theta)[0] <= high[0]
+    assert (hits >= 87).all()
+    assert 87 <= band < 100
+
+
 def test_a_break_that_the_points_do_not_show_is_called_so():
     fit = fit_form(SIZES, noisy(3.0 * SIZES**-0.17, 1, 0.01), "broken1", bootstrap=200)
     assert any("break 1 is not shown" in note for note in fit.notes)

@@ -175,7 +175,8 @@ def extrapolate_curve(
 
     A curve's points depend on each other, so that this has no interval of its own: calibrate it on curves
     whose end is known. Points that are not positive and finite are dropped. Where the form cannot be fitted,
-    or foretells a rise above all that was seen, the next plainer one is used, in the end the last loss.
+    or foretells a rise above the last quarter of the curve, the next plainer one is used, in the end the last
+    loss.
 
     Args:
         x: (n,) tokens or steps seen. y: (n,) losses. at: where to foretell. form: ``power``, ``offset`` or
@@ -222,6 +223,7 @@ def _foretell(form: Form, x: np.ndarray, y: np.ndarray, at: float) -> tuple[floa
         value = float(form.value(np.array([at]), theta)[0])
     if not math.isfinite(value) or value <= 0:
         return None, "the law has no finite value there"
-    if value > float(y.max()):
-        return None, "foretells a rise above all losses seen"
+    late = y[np.argsort(x)][-max(3, len(y) // 4) :]
+    if value > float(late.max()) * (1 + 1e-9):
+        return None, "foretells a rise above the last quarter of the curve"
     return value, ""

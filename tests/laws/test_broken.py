@@ -181,8 +181,12 @@ def test_short_curves_fall_back_to_what_they_can_bear_and_say_so(n):
 
 def test_a_curve_that_rises_at_its_end_foretells_no_blow_up():
     seen, loss = learning_curve(40, 0.0)
-    found = extrapolate_curve(seen, loss + 2e-13 * np.maximum(seen - 1e7, 0) ** 1.7, 1e10)
-    assert 0 < found.value <= loss.max()
+    rising = loss + 2e-13 * np.maximum(seen - 1e7, 0) ** 1.7
+    assert rising[-1] > rising.min()
+    found = extrapolate_curve(seen, rising, 1e10)
+    assert 0 < found.value <= rising[-10:].max()
+    assert "broken1: foretells a rise" in found.status
+    assert found.form == "offset"
 
 
 def test_no_noisy_curve_raises():

@@ -56,7 +56,7 @@ class Scatter:
     def reason(self) -> str:
         if self.resampling == "residuals":
             return "Bootstrap of residuals: there are no seeds, or they are not told apart."
-        p = "" if self.lack_of_fit is None else f" (lack of fit, p = {self.lack_of_fit:.2g})"
+        p = "" if self.lack_of_fit is None else f" (lack of fit, p = {self.lack_of_fit:.2g} against {POOL:g})"
         if self.resampling == "seeds":
             return f"Bootstrap over seeds: their scatter explains how the sizes miss the law{p}."
         return f"Bootstrap over sizes with their seeds: sizes miss the law by more than seeds explain{p}."

@@ -135,15 +135,16 @@ def test_runs_of_one_epoch_are_refused_in_words():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delta", [1e-3, float("inf")])
-def test_intervals_cover_the_truth_as_often_as_they_say(delta):
+def test_intervals_cover_the_truth_as_often_as_they_say():
     inputs, _ = sweep()
     log, random = np.log(SURFACE.value(TRUTH, *inputs.T)), np.random.default_rng(0)
     start = SURFACE.internal(TRUTH[None])
     covered = np.zeros(7)
     for repetition in range(400):
         loss = np.exp(log + random.normal(0, 0.01, log.shape))
-        fit = fit_surface(SURFACE, inputs, loss, delta=delta, starts=start, bootstrap=300, seed=repetition)
+        fit = fit_surface(
+            SURFACE, inputs, loss, delta=float("inf"), starts=start, bootstrap=300, seed=repetition
+        )
         low, high = fit.interval(lambda phi: phi)
         covered += (low <= start[0]) & (start[0] <= high)
     share = covered / 400

@@ -105,7 +105,7 @@ def origin_of(found: Found, unit: str, command: str) -> Origin:
         notes.append("These runs saw different data: their losses may not be comparable.")
     return Origin(
         curves=[_curve(d, r, unit) for d, r in found],
-        runs=[_row(r) for _, r in found],
+        runs=[_row(r, any(other.compute.inherited_flops for _, other in found)) for _, r in found],
         command=command,
         data_hash=", ".join(hashes),
         versions=done.versions,
@@ -165,7 +165,7 @@ def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
     }
 
 
-def _row(record: RunRecord) -> dict[str, str]:
+def _row(record: RunRecord, ladder: bool) -> dict[str, str]:
     values = record.final.values if record.final else {}
     seen = {"tokens": "tokens", "molecules": "molecules", "frames": "frames seen", "atoms": "atoms seen"}
     rates = {key: value for key, value in record.truth.items() if key in RATES}
@@ -186,7 +186,7 @@ def _row(record: RunRecord) -> dict[str, str]:
         "epochs": f"{record.data.epochs:.2f}",
         "FLOP counted": f"{compute.flops:.3e}",
         "6ND": f"{compute.flops_6nd:.3e}",
-        **({"of a shorter run": f"{compute.inherited_flops:.3e}"} if compute.inherited_flops else {}),
+        **({"of a shorter run": f"{compute.inherited_flops:.3e}"} if ladder else {}),
         **{title: f"{values[unit]:.{digits}f}" for unit, (title, digits) in LOSSES.items() if unit in values},
         "best": f"{record.best.objective:.4g}" if record.best else "",
         **{RATES[key]: f"{value:,.0f}" for key, value in rates.items()},

@@ -73,8 +73,8 @@ def fit_axis(
     names = forms or [n for n in AUTO if n in ("power", "offset") or sizes >= FEWEST[n]]
     fits, refused = fit_forms(x, y, forms=names, bootstrap=bootstrap, seed=seed)
     if forms is None and fits and len(names) < len(AUTO):
-        most = ", ".join(f"{FEWEST[n]} for {n}" for n in AUTO if n not in names)
-        refused.append(f"Broken laws were not tried: {sizes} distinct sizes, at least {most} needed.")
+        most = " and ".join(f"{n} needs {FEWEST[n]}" for n in AUTO if n not in names)
+        refused.append(f"Not tried with {sizes} distinct sizes: {most}.")
     if not fits or "power" not in names:
         return AxisLaw(fits, refused)
     regime = straight_regime(x, y, axis=axis, other=other)

@@ -54,28 +54,36 @@ _STYLES = {
 
 
 def law_figure(
-    points: LawPoints, fits: Sequence[Fit], axis: str, unit: str, outside: np.ndarray | None = None
+    points: LawPoints,
+    fits: Sequence[tuple[str, Fit]],
+    axis: str,
+    unit: str,
+    outside: np.ndarray | None = None,
 ):
     """Loss against size in log-log with every fit, the first one's band, and its residuals below.
 
     Args:
+        fits: each with what it was fitted to, in words; the law first.
         outside: (n,) sizes of runs outside the regime of the axis, drawn as rings; None where none are.
     """
     with style():
         figure, (upper, lower) = new_figure(3.7, rows=2, height_ratios=[3, 1], sharex=True)
         shown = [p for p in points.points if axis in p.sizes and unit in p.losses]
         handles = _runs(upper, shown, axis, unit, outside)
+        drawn = set[str]()
+        for number, (which, fit) in enumerate(fits):
+            color, dash = _STYLES[fit.form.name] if fit.form.name not in drawn else ("0.45", (0, (1, 1)))
+            drawn.add(fit.form.name)
+            ends = [f.x for _, f in fits]
+            grid = np.geomspace(min(x.min() for x in ends) / 1.3, max(x.max() for x in ends) * 1.3, 200)
+            if number == 0:
+                band = upper.fill_between(grid, *fit.band(grid), color=color, alpha=0.15, lw=0)
+                band.set_label("95% band")
+            label = _legend(fit) + (f", {which}" if which == "all points" else "")
+            handles += upper.plot(grid, fit.predict(grid), ls=dash, color=color, label=label)
+            residuals = 100 * (np.exp(fit.residuals) - 1)
+            lower.plot(fit.x, residuals, MARKERS[number], color=color, ms=3)
         if fits:
-            x = fits[0].x
-            grid = np.geomspace(x.min() / 1.3, x.max() * 1.3, 200)
-            for number, fit in enumerate(fits):
-                color, dash = _STYLES[fit.form.name]
-                if number == 0:
-                    band = upper.fill_between(grid, *fit.band(grid), color=color, alpha=0.15, lw=0)
-                    band.set_label("95 % band")
-                handles += upper.plot(grid, fit.predict(grid), dash, color=color, label=_legend(fit))
-                residuals = 100 * (np.exp(fit.residuals) - 1)
-                lower.plot(fit.x, residuals, dash, color=color, marker=MARKERS[number], ms=3, lw=0.9)
             handles.append(band)
         upper.set(yscale="log", ylabel=UNITS.get(unit, unit))
         log_sizes(lower, axis, [p.sizes[axis] for p in shown], 1.4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,7 +72,10 @@ class JointAnalysis:
 
     @property
     def additive(self) -> SurfaceFit | None:
-        """The fit from which Approach 3 follows."""
+        """From what Approach 3 follows: the law where it is additive, the base law of repeats, or else the
+        additive fit beside another law."""
+        if self.law is not None and self.law.surface.name == "repeats":
+            return base_law(self.law)
         return next((fit for fit in self.fits if fit.surface.name == "additive"), None)
 
     @property
@@ -93,6 +96,13 @@ class JointAnalysis:
         if self.counted:
             return self.points.table(["flops"], self.unit)[0][:, 0]
         return SIX_ND(self.n, self.d)
+
+    @property
+    def corpus(self) -> float | None:
+        """Distinct tokens of every run that repeats its data; None where they differ or none repeats."""
+        chosen = [p.sizes for p in self.points.fitted(self.unit) if "unique_tokens" in p.sizes]
+        unique = [s["unique_tokens"] for s in chosen if s["tokens"] > 1.01 * s["unique_tokens"]]
+        return float(np.median(unique)) if distinct(unique) == 1 else None
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -177,6 +187,26 @@ def fit_into(
         found.refused.append(f"{surface.formula} is not fitted: {error}")
     else:
         found.fits.append(fit)
+
+
+def base_law(fit: SurfaceFit) -> SurfaceFit:
+    """The law of data that are seen once, as a fit with repeats knows it."""
+    base, draws = Additive(), fit.draws
+    kept = len(base.coordinates)
+    return replace(
+        fit,
+        surface=base,
+        phi=fit.phi[:kept],
+        covariance=fit.covariance[:kept, :kept],
+        draws=replace(
+            draws,
+            phi=draws.phi[:, :kept],
+            covariance=None if draws.covariance is None else draws.covariance[:, :kept, :kept],
+        ),
+        inputs=fit.inputs[:, :2],
+        fixed={name: value for name, value in fit.fixed.items() if name in base.parameters},
+        notes=[*fit.notes, "For data that are seen once: the base law of the form with repeats."],
+    )
 
 
 def inputs_of(surface: Surface, data_axis: str) -> list[str]:
@@ -290,7 +320,9 @@ def _allocate(found: JointAnalysis, curves: Sequence[Curve], bootstrap: int, see
             )
             continue
         try:
-            found.allocations.append(attempt())
+            # An exponent that the runs do not bound has ends that no float holds.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.allocations.append(attempt())
         except FitError as error:
             name = ("1 (envelope)", "2 (IsoFLOP)")[number] if number < 2 else "3 (surface)"
             text = str(error)

@@ -50,7 +50,7 @@ class Rung:
         return [*self.law_of.refused, *outside]
 
     def line(self, which: str, fit: Fit) -> str:
-        best = "supported best" if fit is self.fit and len(self.fits) > 1 else ""
+        best = "the law" if fit is self.fit and len(self.fits) > 1 else ""
         mark = ", ".join(text for text in (which, best) if text)
         return f"{self.name}: {fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}"
 
@@ -90,9 +90,11 @@ class Ladder:
             if not rung.fits:
                 out.append(f"{rung.name}: no law. {' '.join(rung.refused)}")
                 continue
+            first = len(out)
             for which, fit in rung.fits:
                 out.append(rung.line(which, fit))
-                out += [f"  {note}" for note in fit.notes]
+                said = out[first:]
+                out += [line for note in fit.notes if (line := f"  {note}") not in said]
             out += [f"  {why}" for why in rung.refused]
         return out
 

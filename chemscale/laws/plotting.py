@@ -46,7 +46,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 )  # fmt: skip
 MARKERS = "os^DvPX*<>"
-MOST_LEVELS = 8
+MOST_LEVELS = 10
 RC: Any = {
     "font.size": 8,
     "axes.labelsize": 8,

@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from chemscale.laws import figures
 from chemscale.laws.axis_law import AxisLaw
 from chemscale.laws.fitting import LEVEL, Fit, floor_significance
-from chemscale.laws.plotting import saved_inline
+from chemscale.laws.plotting import saved_inline, short
 from chemscale.laws.points import LawPoints
 
 SCHEMA_VERSION = 1
@@ -75,11 +76,12 @@ class Report:
                 out.append(
                     f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
                 )
-            out += [f"  {note}" for note in fit.notes]
+            # Forms often share what is said of the points.
+            out += [line for note in fit.notes if (line := f"  {note}") not in out]
         return out + [f"  {why}" for why in self.refused[len(self.origin.notes) :]]
 
     def _mark(self, fit: Fit) -> str:
-        return "supported best" if fit is self.chosen and len(self.law_of.shown()) > 1 else ""
+        return "the law" if fit is self.chosen and len(self.law_of.shown()) > 1 else ""
 
     def law(self) -> dict[str, Any]:
         """``law.json``"""
@@ -112,8 +114,8 @@ class Report:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        ordered = [fit for _, fit in self.law_of.shown()]
-        drawn = figures.law_figure(self.points, ordered, self.axis, self.unit, self.law_of.outside)
+        shown = self.law_of.shown()
+        drawn = figures.law_figure(self.points, shown, self.axis, self.unit, self.law_of.outside)
         images = [("Loss against size", saved_inline(drawn, out / f"loss_vs_{self.axis}"))]
         if any(len(curve["seen"]) for curve in self.origin.curves):
             drawn = figures.curves_figure(self.origin.curves, self.unit)
@@ -154,7 +156,10 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("chemscale.laws"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(interval=interval_text, span=span_text, symbols=SYMBOLS)
+    environment.globals.update(
+        interval=interval_text, span=span_text, sizes=sizes_text, short=short, symbols=SYMBOLS
+    )
+    environment.filters["formula"] = formula_html
     shown = values.get("report") or values["ladder"]
     return environment.get_template(template).render(
         **values,
@@ -172,6 +177,24 @@ def span_text(value: float, ends: Sequence[float | None], digits: str = ".4g") -
     left = "−∞" if low is None or low == -math.inf else f"{0.0 if abs(low) < 1e-12 else low:{digits}}"
     right = "∞" if high is None or high == math.inf else f"{high:{digits}}"
     return f"{'∞' if math.isinf(value) else f'{value:{digits}}'} [{left}, {right}]"
+
+
+def sizes_text(value: float, ends: Sequence[float | None]) -> str:
+    """``3.2B [2.7B, 3.8B]``"""
+    low, high = (math.inf if end is None else end for end in ends)
+    return f"{short(value)} [{short(low)}, {short(high)}]"
+
+
+def formula_html(text: str) -> Any:
+    """A formula or a symbol with raised exponents and lowered indices."""
+    from markupsafe import Markup, escape
+
+    out = str(escape(text))
+    for pattern, tag in (
+        (r"\^\(([^()]+)\)", "sup"), (r"\^(\w+)", "sup"), (r"_\{([^}]+)\}", "sub"), (r"_(\w)", "sub"),
+    ):  # fmt: skip
+        out = re.sub(pattern, rf"<{tag}>\1</{tag}>", out)
+    return Markup(out)
 
 
 def interval_text(fit: Any, name: str) -> str:

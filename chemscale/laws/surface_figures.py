@@ -9,7 +9,6 @@ from chemscale.laws.allocation import Allocation
 from chemscale.laws.compute import data_for
 from chemscale.laws.fitting import FitError
 from chemscale.laws.isoflop import group_budgets
-from chemscale.laws.joint import SurfaceFit
 from chemscale.laws.joint_analysis import JointAnalysis
 from chemscale.laws.plotting import (
     AXES,
@@ -48,7 +47,7 @@ def loss_against(found: JointAnalysis, against: str):
             here = x[level.members] if level.members.any() else x
             line = np.geomspace(here.min() / 1.3, here.max() * 1.3, 80)
             fixed = np.full(len(line), level.value)
-            inputs = _inputs(law, *((line, fixed) if against == "parameters" else (fixed, line)))
+            inputs = _inputs(found, *((line, fixed) if against == "parameters" else (fixed, line)))
             ax.fill_between(line, *law.band(*inputs), color=level.color, alpha=0.18, lw=0)
             ax.plot(line, law.predict(*inputs), color=level.color)
         _loss_axis(ax, found)
@@ -70,7 +69,7 @@ def loss_against_compute(found: JointAnalysis):
             line = np.geomspace(here.min() / 1.3, here.max() * 1.3, 80)
             size = np.full(len(line), level.value)
             data = np.array([data_for(found.relation, c, np.array([level.value]))[0] for c in line])
-            ax.plot(line, law.predict(*_inputs(law, size, data)), color=level.color, lw=0.8, alpha=0.8)
+            ax.plot(line, law.predict(*_inputs(found, size, data)), color=level.color, lw=0.8, alpha=0.8)
         extra = _frontier_loss(ax, found)
         _loss_axis(ax, found)
         log_sizes(ax, "flops", [flops.min(), 10 * flops.max() if extra else flops.max()], 1.4)
@@ -102,12 +101,17 @@ def frontier(found: JointAnalysis) -> Allocation | None:
     return next((a for a in found.allocations if a.approach.startswith("3")), None)
 
 
+def parabolas(found: JointAnalysis) -> bool:
+    """Whether enough budgets have a minimum of their own to be drawn."""
+    return found.minima is not None and len(found.minima.n) >= 3
+
+
 def isoflop_figure(found: JointAnalysis):
     """Loss along curves of equal compute: runs, parabolas with their minima, the law's curves and optimum."""
     law, n, flops = found.law, found.n, found.flops
     assert law is not None
     groups = group_budgets(flops)
-    minima = found.minima if found.minima and len(found.minima.n) >= 3 else None
+    minima = found.minima if parabolas(found) else None
     low, high = np.percentile(flops, [15, 95])
     budgets = np.geomspace(low, high, 5) if minima is None else minima.flops
     if len(budgets) > 8:
@@ -127,7 +131,7 @@ def isoflop_figure(found: JointAnalysis):
             line = np.geomspace(n.min() / 1.2, n.max() * 1.2, 120)
             data = data_for(found.relation, float(budget), line)
             seen = (data > found.d.min() / 10) & (data < found.d.max() * 10)
-            ax.plot(line[seen], law.predict(*_inputs(law, line[seen], data[seen])), color=color, lw=1)
+            ax.plot(line[seen], law.predict(*_inputs(found, line[seen], data[seen])), color=color, lw=1)
             if minima is not None:
                 _parabola(ax, n[near], found.loss[near], color)
             handles.append(Line2D([], [], color=color, marker=marker, ms=3.5, label=power_text(_two(budget))))
@@ -188,7 +192,7 @@ def surface_figure(found: JointAnalysis):
     with style():
         figure, ax = new_figure(3.4)
         sides = [np.geomspace(x.min() / 2, x.max() * 4, 140) for x in (n, d)]
-        table = law.predict(*_inputs(law, *np.meshgrid(*sides)))
+        table = law.predict(*_inputs(found, *np.meshgrid(*sides)))
         low, high = np.percentile(table, [2, 92])
         steps = np.geomspace(low, high, 9)
         ax.contourf(*sides, table, np.geomspace(table.min(), table.max(), 24), cmap=pale("cividis_r"))
@@ -224,9 +228,11 @@ def _optimal_line(ax, found: JointAnalysis, sides: list[np.ndarray]) -> list:
 # --- shared by the figures above ---
 
 
-def _inputs(law: SurfaceFit, n: np.ndarray, d: np.ndarray) -> list[np.ndarray]:
-    """Columns of the law for data that are seen once."""
-    return [n, d, d][: len(law.surface.columns)]
+def _inputs(found: JointAnalysis, n: np.ndarray, d: np.ndarray) -> list[np.ndarray]:
+    """Columns of the law: data are seen once, or repeat beyond the corpus where all runs share one."""
+    assert found.law is not None
+    unique = d if found.corpus is None else np.minimum(d, found.corpus)
+    return [n, d, unique][: len(found.law.surface.columns)]
 
 
 def _scatter(ax, x: np.ndarray, loss: np.ndarray, other: np.ndarray, shown: list[Level], grid: bool) -> None:

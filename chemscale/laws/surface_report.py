@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +25,15 @@ from chemscale.laws.report import (
     law_data,
     parameters_text,
     render,
+    sizes_text,
     span_text,
     write_csv,
     write_law,
     write_text,
 )
 
+Drawn = tuple[str, str, Callable[[], Any], str]
+"""Name of a figure's file, its caption, the drawing, and what it shows."""
 COUNTS = {
     "parameters": "matrices (12·L·d²)",
     "blocks": "blocks",
@@ -81,7 +85,7 @@ class SurfaceReport:
                 f"{fit.surface.formula}{mark}: {values}  [{LEVEL:.0%} intervals, {len(fit.loss)} runs]"
             )
             out.append(f"  {self.how(fit)}")
-            out += [f"  {note}" for note in fit.notes]
+            out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
@@ -89,8 +93,9 @@ class SurfaceReport:
             text = f"Approach {allocation.approach}, {allocation.compute}: N* ∝ C^a, a = {a}"
             if best is not None:
                 text += (
-                    f"; at {most:.2g} FLOP N* = {span_text(best.n, best.n_interval, '.3g')}, "
-                    f"D* = {span_text(best.d, best.d_interval, '.3g')}, "
+                    f"; at {most:.2g} FLOP (10 times the largest run) "
+                    f"N* = {sizes_text(best.n, best.n_interval)}, "
+                    f"D* = {sizes_text(best.d, best.d_interval)}, "
                     f"loss {span_text(best.loss, best.loss_interval)}"
                 )
             out.append(text)
@@ -105,6 +110,15 @@ class SurfaceReport:
         )
         check = self.check(fit)
         return f"{text}. {check}" if check else f"{text}."
+
+    def notes(self, fit: SurfaceFit) -> list[str]:
+        """Notes of a fit with its parameters as people write them."""
+        out = []
+        for note in fit.notes:
+            for name in sorted(SYMBOLS, key=len, reverse=True):
+                note = re.sub(rf"\b{name}\b", SYMBOLS[name], note)
+            out.append(note)
+        return out
 
     def check(self, fit: SurfaceFit) -> str:
         """What variable projection says of a fit; empty where its form does not allow it."""
@@ -193,9 +207,8 @@ class SurfaceReport:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        images = [
-            (caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in self._figures()
-        ]
+        drawn = [*self._laws(), *self._checks()]
+        images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
         law = self.law()
         write_law(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
@@ -203,41 +216,55 @@ class SurfaceReport:
         write_text(page, render("surface.html.j2", report=self, images=images))
         return page
 
-    def _figures(self) -> list[tuple[str, str, Callable[[], Any], str]]:
-        """Name of the file, caption, drawing, and what it shows."""
+    def _laws(self) -> list[Drawn]:
         found, axis = self.found, self.found.data_axis
-        band = f"Points are runs, lines the law with its {LEVEL:.0%} band."
-        drawn: list[tuple[str, str, Callable[[], Any], str]] = [
+        seen = "" if len(self.chosen.surface.columns) < 3 else (
+            " Lines are for data that are seen once." if found.corpus is None
+            else f" Beyond {found.corpus:.3g} tokens the lines repeat their data, as the runs do."
+        )  # fmt: skip
+        band = f"Points are runs, lines the law with its {LEVEL:.0%} band.{seen}"
+        crosses = (
+            " Dotted lines and crosses are parabolas through the runs and their minima (Approach 2)."
+            if surface_figures.parabolas(found) else ""
+        )  # fmt: skip
+        drawn: list[Drawn] = [
             ("loss_vs_parameters", "Loss against N",
              lambda: surface_figures.loss_against(found, "parameters"), band),
             (f"loss_vs_{axis}", "Loss against D", lambda: surface_figures.loss_against(found, axis), band),
-            ("surface", "Loss surface", lambda: surface_figures.surface_figure(found),
-             "Contours of equal loss over N and D; the line is where a budget is spent best."),
         ]  # fmt: skip
         if axis == "tokens":
-            drawn[2:2] = [
+            drawn += [
                 ("loss_vs_flops", "Loss against C", lambda: surface_figures.loss_against_compute(found),
-                 "The thick line is the best loss of a budget (Approach 3), dashed beyond the largest run."),
+                 "Thin lines are the law at one N, the thick one the best loss of a budget (Approach 3), "
+                 "dashed beyond the largest run."),
                 ("isoflop", "Curves of equal compute", lambda: surface_figures.isoflop_figure(found),
-                 "Solid lines are the law at one C, points the runs near it, stars the law's optimum; dotted "
-                 "lines and crosses are parabolas through the runs and their minima (Approach 2)."),
+                 f"Lines are the law at one C, points the runs near it, stars the law's optimum.{crosses}"),
             ]  # fmt: skip
-        drawn += [
+        drawn.append(
+            ("surface", "Loss surface", lambda: surface_figures.surface_figure(found),
+             "Contours of equal loss over N and D; the thick line is where a budget is spent best.")
+        )  # fmt: skip
+        return drawn
+
+    def _checks(self) -> list[Drawn]:
+        found = self.found
+        drawn: list[Drawn] = []
+        if any(len(curve["seen"]) for curve in self.origin.curves):
+            drawn.append(
+                ("learning_curves", "Learning curves", lambda: curves_figure(self.origin.curves, self.unit),
+                 "Validation loss while training; the marker is the end of the run.")
+            )  # fmt: skip
+        drawn.append(
             ("residuals", "Residuals", lambda: check_figures.residual_figure(found),
-             "Observed less fitted. The band holds 95 % of normal residuals; a pattern in any row says that "
-             "the form does not hold."),
-        ]  # fmt: skip
+             f"Observed less fitted. The band holds {LEVEL:.0%} of normal residuals; a pattern in any row "
+             "says that the form does not hold.")
+        )  # fmt: skip
         if found.profiles:
             drawn.append(
                 ("profiles", "Profile likelihoods", lambda: check_figures.profile_figure(found.profiles),
                  "Rise of the objective with one parameter held and the others refitted, in units of the "
                  f"rise that ends the {LEVEL:.0%} interval (shaded). A flat valley is a parameter that the "
                  "runs do not tell.")
-            )  # fmt: skip
-        if any(len(curve["seen"]) for curve in self.origin.curves):
-            drawn.append(
-                ("learning_curves", "Learning curves", lambda: curves_figure(self.origin.curves, self.unit),
-                 "Validation loss while training; the marker is the end of the run.")
             )  # fmt: skip
         return drawn
 

@@ -322,7 +322,7 @@ def _finish_joint(
     if found.law is None:
         if not auto:
             raise PointsError(" ".join(found.refused))
-        origin.notes.append(f"N and D both vary, but there is no joint law. {found.refused[0]}")
+        origin.notes.append(f"N and D both vary, but there is no joint law. {' '.join(found.refused)}")
         return None
     options.say("figures and page")
     report = SurfaceReport(title, found, origin)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chemscale.fit import fit_runs
+from chemscale.laws.points import PointsError
 from chemscale.records import Loss, Parameters, RunRecord, State
 
 EXPONENTS = {"schnet": 0.15, "painn": 0.3}
@@ -68,3 +69,15 @@ def test_a_rung_with_too_few_runs_says_so_and_the_others_stand(ladder):
     refused = next(line for line in outcome.lines if line.startswith("mace: no law."))
     assert len(refused) > len("mace: no law. ")
     assert sum("β = " in line for line in outcome.lines) == 4
+
+
+def test_no_joint_law_is_sought_over_several_families(ladder):
+    with pytest.raises(PointsError, match="no joint law"):
+        fit_runs(ladder, forms=("additive",))
+
+
+def test_forms_that_are_asked_for_are_fitted_to_every_rung(ladder):
+    law = fit_runs(ladder, forms=("power",), bootstrap=100).law
+    assert law["kind"] == "ladder"
+    assert {fit["form"] for rung in law["rungs"].values() for fit in rung["fits"]} == {"power"}
+    assert {p["label"] for p in law["data"]["points"]} >= {"painn-n50", "schnet-n3200"}

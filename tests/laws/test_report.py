@@ -1,0 +1,263 @@
+"""The report of a joint law, and what the report of one axis says of its regime."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chemscale.fit import fit_runs
+from chemscale.laws.points import PointsError
+from chemscale.laws.report import finite, formula_html, span_text
+from chemscale.laws.surfaces import Additive
+from chemscale.records import Compute, Loss, Parameters, RunRecord, State
+
+TRUTH = {"E": 1.2, "A": 30.0, "B": 200.0, "alpha": 0.4, "beta": 0.38}
+WIDTHS = (16, 24, 40, 64, 96)
+TOKENS = (250_000, 500_000, 1_000_000, 2_000_000)
+FIGURES = {
+    "loss_vs_parameters", "loss_vs_tokens", "loss_vs_flops", "isoflop", "surface", "residuals", "profiles",
+    "learning_curves",
+}  # fmt: skip
+
+
+def write_run(
+    root: Path, width: int, tokens: int, loss: float, inherited: float = 0.0, seed: int = 0
+) -> RunRecord:
+    size = 96 * width**2
+    run = RunRecord(
+        identity=f"w{width}d{tokens}s{seed}",
+        sweep="joint",
+        family="chemgpt",
+        name=f"chemgpt-w{width}-d{tokens}",
+        config={},
+        versions={"numpy": "2"},
+        git_revision=None,
+        data_hash="datahash",
+        seed=seed,
+        parameters=Parameters(size + 200 * width, size + 30 * width, size + 20 * width, size),
+        state=State.DONE,
+        final=Loss(9, {"nats_per_token": loss, "nats_per_molecule": 38 * loss}),
+    )
+    flops = 6.0 * tokens * (size + 600 * width)
+    run.data.tokens, run.data.unique_tokens = tokens, 8_000_000
+    run.compute = Compute(flops=flops, flops_6nd=6.0 * size * tokens, inherited_flops=inherited * flops)
+    run.save(root / run.identity)
+    rows = [
+        {
+            "kind": "validation", "step": s, "tokens": tokens * s // 5, "flops": flops * s / 5,
+            "nats_per_token": loss * (1 + 0.2 * (5 - s)),
+        }
+        for s in range(1, 6)
+    ]  # fmt: skip
+    (root / run.identity / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return run
+
+
+def write_ladder(root: Path, noise: float = 0.003) -> list[RunRecord]:
+    """Every width at every horizon; each but the shortest inherits four fifths of the one before."""
+    random, theta = np.random.default_rng(3), np.array(list(TRUTH.values()))
+    runs = []
+    for width in WIDTHS:
+        for number, tokens in enumerate(TOKENS):
+            loss = float(Additive().value(theta, 96.0 * width**2, float(tokens)))
+            noisy = loss * float(np.exp(random.normal(0, noise)))
+            runs.append(write_run(root, width, tokens, noisy, 0.4 if number else 0.0))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory):
+    """(directory of the report, outcome, records)"""
+    root = tmp_path_factory.mktemp("runs") / "chemgpt_joint"
+    records = write_ladder(root)
+    outcome = fit_runs(root, command="the command", bootstrap=200)
+    return root / "law", outcome, records
+
+
+def strict(path: Path) -> dict:
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_sweep_of_sizes_and_horizons_gives_the_joint_law_by_itself(joint):
+    law = strict(joint[0] / "law.json")
+    assert {"form", "parameters", "intervals", "objective", "data", "command", "schema_version"} <= set(law)
+    assert (law["form"], law["kind"], law["command"]) == ("additive", "surface", "the command")
+    for name, value in TRUTH.items():
+        low, high = law["intervals"][name]
+        assert low < law["parameters"][name] < high
+        assert law["parameters"][name] == pytest.approx(value, rel=0.5), name
+    low, high = law["intervals"]["beta"]
+    assert low < TRUTH["beta"] < high
+    assert [fit["form"] for fit in law["fits"]] == ["additive", "kaplan"]
+    assert len(law["data"]["points"]) == 20
+    assert law["data"]["points"][0]["unique_tokens"] == law["data"]["points"][0]["tokens"]
+
+
+def test_law_json_holds_what_a_plan_needs_to_go_on(joint):
+    law = strict(joint[0] / "law.json")
+    known, surface = law["known"], Additive()
+    phi, covariance = np.array(known["phi"]), np.array(known["covariance"])
+    values = dict(zip(surface.parameters, surface.reported(phi[None])[0], strict=True))
+    assert values == pytest.approx(law["parameters"])
+    assert covariance.shape == (5, 5)
+    assert (np.linalg.eigvalsh(covariance) > 0).all()
+    assert known["freedom"] == 15
+    assert 0.001 < known["noise"] < 0.006
+    flops, point = law["flops"], law["data"]["points"][7]
+    counted = flops["k"] * point["parameters"] ** flops["p"] * point["tokens"] ** flops["q"]
+    assert counted == pytest.approx(point["flops"], rel=1.01 * flops["misfit"])
+
+
+def test_no_parameter_is_printed_without_its_interval(joint):
+    text = "\n".join(joint[1].lines)
+    for name in ("E", "A", "B", "α", "β", "N_c", "D_c", "α_N", "α_D"):
+        assert re.search(rf"(?<![\w_]){name} = \S+ \[\S+, \S+\]", text), name
+    assert not re.search(r"[αβ] = [\d.]+(?! \[)[,;]", text)
+    assert re.search(r"a = 0\.\d+ \[0\.\d+, 0\.\d+\]; at \S+ FLOP", text)
+
+
+def test_a_ladder_says_how_much_it_saved_against_separate_runs(joint):
+    _, outcome, records = joint
+    separate = sum(r.compute.flops for r in records)
+    spent = separate - sum(r.compute.inherited_flops for r in records)
+    first = outcome.lines[0]
+    assert "15 of 20 runs began from the stable phase of a shorter one" in first
+    assert f"spent {spent:.3g} FLOP where separate runs spend {separate:.3g}" in first
+    assert f"saved {1 - spent / separate:.0%}" in first
+    assert first in (joint[0] / "report.html").read_text()
+
+
+def test_the_page_stands_alone_with_every_figure_and_table(joint):
+    page = (joint[0] / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert page.count("data:image/svg+xml;base64,") == len(FIGURES)
+    files = {path.name for path in joint[0].iterdir()}
+    assert {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")} <= files
+    for words in (
+        "Held-out runs", "Compute-optimal allocation", "How far choices move the law", "least squares",
+        "without the 5 worst runs", "What is counted as N", "non-embedding", "Variable projection agrees",
+        "converged", "times 6ND", "What these runs do not tell", "chemgpt-w96-d2000000", "the command",
+    ):  # fmt: skip
+        assert words in page, words
+
+
+def test_approaches_stand_side_by_side_up_to_ten_times_the_largest_run(joint):
+    law = strict(joint[0] / "law.json")
+    largest = max(p["flops"] for p in law["data"]["points"])
+    counted, six_nd = (a for a in law["allocation"] if a["approach"].startswith("3"))
+    assert six_nd["compute"] == "C = 6ND"
+    assert [o["flops"] for o in counted["optima"]] == pytest.approx([largest / 10, largest, 10 * largest])
+    for optimum in counted["optima"]:
+        for name in ("n", "d", "loss"):
+            low, high = optimum[f"{name}_interval"]
+            assert low < optimum[name] < high
+    # Approaches that these runs do not allow say why.
+    assert any(note.startswith("Approach 1") for note in law["notes"])
+
+
+def test_every_check_of_the_law_is_kept_for_machines(joint):
+    law = strict(joint[0] / "law.json")
+    assert {row["label"] for row in law["sensitivity"]} >= {"δ = 0.0001", "least squares", "all runs"}
+    assert [p["name"] for p in law["profiles"]] == ["E", "A", "B", "alpha", "beta"]
+    assert list(law["conventions"]) == ["parameters", "blocks", "non_embedding", "all"]
+    assert [len(each["runs"]) for each in law["held_out"]] == [1, 4]
+    assert law["checks"][0]["agrees"]
+    assert set(law["held_out_by_form"]) == {"additive", "kaplan"}
+
+
+def test_sizes_and_data_that_grow_together_give_a_law_of_one_axis_and_the_reason(tmp_path):
+    for width in (*WIDTHS, 48, 56, 80):
+        write_run(tmp_path, width, 5 * 96 * width**2, 5 * width**-0.2)
+    outcome = fit_runs(tmp_path, bootstrap=100)
+    assert outcome.law["axis"] == "parameters"
+    note = next(line for line in outcome.lines if line.startswith("N and D both vary"))
+    assert "parameters and tokens grow together" in note
+    with pytest.raises(PointsError, match="not fitted"):
+        fit_runs(tmp_path, forms=("additive",), bootstrap=100)
+
+
+def test_points_outside_the_regime_are_left_out_of_the_law_and_shown_in_a_second_fit(tmp_path):
+    random = np.random.default_rng(0)
+    for width in (16, 24, 32, 48, 64, 96, 128, 192, 256):
+        size = 96 * width**2
+        straight = 5 * min(size, 1e6) ** -0.12
+        loss = straight * max(1.0, size / 1e6) ** -0.01 * float(np.exp(random.normal(0, 1e-3)))
+        write_run(tmp_path, width, 1_000_000, loss)
+    outcome = fit_runs(tmp_path, bootstrap=100)
+    law = outcome.law
+    assert law["inside_regime"][0]["parameters"]["beta"] == pytest.approx(0.12, abs=0.01)
+    assert law["parameters"] == law["inside_regime"][0]["parameters"]
+    everything = next(fit for fit in law["fits"] if fit["form"] == "power")
+    assert everything["points"] == 9 > law["inside_regime"][0]["points"]
+    assert max(law["regime"]["outside"]) == 96 * 256**2
+    assert "F test" in law["regime"]["test"]
+    page = outcome.report.read_text()
+    assert "inside the regime" in page
+    assert "all points" in page
+    assert any(fit["form"] == "broken1" for fit in law["fits"])
+
+
+def test_numbers_of_a_page_and_of_json_are_readable():
+    assert span_text(0.5, (None, np.inf)) == "0.5 [−∞, ∞]"
+    assert span_text(np.inf, (3.0, np.inf)) == "∞ [3, ∞]"
+    assert finite({"a": [np.nan, 1.0, (np.inf,)]}) == {"a": [None, 1.0, [None]]}
+    assert (
+        formula_html("A·N^(−α) < [x_c]^α_D")
+        == "A·N<sup>−α</sup> &lt; [x<sub>c</sub>]<sup>α<sub>D</sub></sup>"
+    )
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_joint_page_on_a_phone_and_prints_it(joint, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    probe = """<script>
+    const wrong = [];
+    addEventListener('error', event => wrong.push(event.message || 'resource'), true);
+    addEventListener('load', () => { document.title = JSON.stringify({
+      page: document.documentElement.scrollWidth, window: innerWidth, wrong,
+      images: [...document.images].map(i => [i.naturalWidth, i.clientWidth]),
+      letters: Math.min(...[...document.querySelectorAll('p, td, figcaption')]
+        .map(e => parseFloat(getComputedStyle(e).fontSize))) }) })
+    </script>"""
+    framed = tmp_path / "probe.html"
+    text = (joint[0] / "report.html").read_text()
+    framed.write_text(text.replace("<title>", probe + "<title>", 1))
+    # A window of chromium is at least 500 pixels wide: a frame is as narrow as a phone.
+    phone = tmp_path / "phone.html"
+    phone.write_text(
+        f'<iframe src="{framed.name}" width="390" height="800"></iframe><script>onload = () => '
+        "setTimeout(() => { document.title = frames[0].document.title }, 500)</script>"
+    )
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--allow-file-access-from-files", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+    ]  # fmt: skip
+    shown = subprocess.run(
+        [chromium, *flags, "--virtual-time-budget=5000", "--dump-dom", phone.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    found = json.loads(re.search(r"<title>(\{.*\})</title>", shown.stdout)[1])
+    assert "CONSOLE" not in shown.stderr
+    assert found["wrong"] == []
+    assert found["page"] <= found["window"] == 390
+    assert len(found["images"]) == len(FIGURES)
+    assert all(natural > 100 and 300 < width <= 390 for natural, width in found["images"])
+    assert found["letters"] >= 12
+    printed = tmp_path / "page.pdf"
+    subprocess.run(
+        [chromium, *flags, f"--print-to-pdf={printed}", (joint[0] / "report.html").as_uri()],
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    content = printed.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 12

@@ -8,7 +8,7 @@ import numpy as np
 
 from chemscale.laws.fitting import LEVEL
 from chemscale.laws.joint_analysis import JointAnalysis
-from chemscale.laws.plotting import BLUE, UNITS, VERMILION, log_sizes, new_figure, short, style
+from chemscale.laws.plotting import BLUE, UNITS, VERMILION, log_sizes, new_figure, short, size_ticks, style
 from chemscale.laws.profiles import Profile
 
 SYMBOLS = {
@@ -78,11 +78,13 @@ def _profile(ax, each: Profile) -> None:
     ax.plot([each.best], [0], "o", color="black", ms=3.5, clip_on=False, zorder=5)
     ax.set(ylim=(0, 3), xlabel=SYMBOLS.get(each.name, each.name))
     if left > 0 and right / left > 20:
-        log_sizes(ax, each.name, [left, right], 1.0)
-        ax.set(xlabel=SYMBOLS.get(each.name, each.name))
+        # A valley that is flat down to 0 looks the same at every smaller value.
+        left = max(left, each.best / 1000)
+        ax.set(xscale="log", xlim=(left, right))
+        size_ticks(ax.xaxis, left, right, most=3)
         return
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ax.set(xlim=(left, right))
     ax.xaxis.set_major_locator(MaxNLocator(3))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x) if abs(x) >= 1000 else f"{x:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x) if abs(x) >= 1e4 else f"{x:g}"))

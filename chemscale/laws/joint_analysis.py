@@ -20,6 +20,7 @@ from chemscale.laws.profiles import Profile, profile
 from chemscale.laws.projection import CrossCheck, cross_check
 from chemscale.laws.repeats import Repeats
 from chemscale.laws.sensitivity import Row, sensitivity
+from chemscale.laws.slices import SliceLaw, slice_laws
 from chemscale.laws.surfaces import Additive, Kaplan, Surface, Tied
 
 SURFACES: dict[str, Surface] = {s.name: s for s in (Additive(), Repeats(), Tied(), Kaplan())}
@@ -63,6 +64,8 @@ class JointAnalysis:
     """Every form's errors at the largest fifth."""
     conventions: list[tuple[str, SurfaceFit]] = field(default_factory=list)
     """The law with N under each count that all runs have; the first is the law itself."""
+    slices: list[SliceLaw] = field(default_factory=list)
+    """Power laws of one axis, where the runs form a grid."""
     allocations: list[Allocation] = field(default_factory=list)
     minima: Minima | None = None
 
@@ -169,6 +172,8 @@ def analyse(
         found.profiles.append(profile(found.law, name))
     say("other counts of parameters")
     _count_otherwise(found, groups, seed)
+    for axis, other in (("parameters", data_axis), (data_axis, "parameters")):
+        found.slices += slice_laws(points, axis, other, unit, seed=seed)
     say("compute-optimal allocation")
     _allocate(found, curves, bootstrap, seed)
     return found

@@ -187,8 +187,8 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def size_ticks(axis, low: float, high: float, powers: bool = False) -> None:
-    """Few ticks of a logarithmic axis that do not touch; `powers` writes 10ᵏ instead of a letter."""
+def size_ticks(axis, low: float, high: float, powers: bool = False, most: int = 6) -> None:
+    """At most so many ticks of a logarithmic axis; `powers` writes 10ᵏ instead of a letter."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     decades = float(np.log10(high / low))
@@ -199,8 +199,8 @@ def size_ticks(axis, low: float, high: float, powers: bool = False) -> None:
     if len(places) < 2:
         step = round_step((high - low) / 3)
         places = np.arange(np.ceil(low / step), high / step) * step
-    if len(places) > 6:
-        places = places[:: int(np.ceil(len(places) / 6))]
+    if len(places) > most:
+        places = places[:: int(np.ceil(len(places) / most))]
     axis.set_major_locator(FixedLocator(places.tolist()))
     axis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)) if decades < 6 else NullLocator())
     axis.set_minor_formatter(NullFormatter())

@@ -16,12 +16,13 @@ from chemscale.laws.figures import curves_figure
 from chemscale.laws.fitting import LEVEL, FitError
 from chemscale.laws.joint import SurfaceFit
 from chemscale.laws.joint_analysis import JointAnalysis
-from chemscale.laws.plotting import saved_inline
+from chemscale.laws.plotting import saved_inline, short
 from chemscale.laws.points import LawPoints
 from chemscale.laws.report import (
     SCHEMA_VERSION,
     SYMBOLS,
     Origin,
+    interval_text,
     law_data,
     parameters_text,
     render,
@@ -87,6 +88,7 @@ class SurfaceReport:
             out.append(f"  {self.how(fit)}")
             out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
+        out += self._slices()
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
             a = span_text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f")
@@ -100,6 +102,21 @@ class SurfaceReport:
                 )
             out.append(text)
         return out + [f"  {why}" for why in self.found.refused]
+
+    def _slices(self) -> list[str]:
+        """The exponent along each axis alone, at the largest value of the other."""
+        out = []
+        for axis in ("parameters", self.axis):
+            along = [each for each in self.found.slices if each.axis == axis]
+            if along:
+                last = max(along, key=lambda each: each.value)
+                inside = f", inside its regime {interval_text(last.inside, 'beta')}" if last.inside else ""
+                names = ("N", "D") if axis == "parameters" else ("D", "N")
+                out.append(
+                    f"Along {names[0]} alone at {names[1]} = {short(last.value)}: x^(−β) with β = "
+                    f"{interval_text(last.fit, 'beta')}{inside}"
+                )
+        return out
 
     def how(self, fit: SurfaceFit) -> str:
         """How the optimum was found, in words."""
@@ -187,6 +204,7 @@ class SurfaceReport:
             "sensitivity": [row.to_dict() for row in found.sensitivity],
             "profiles": [each.to_dict() for each in found.profiles],
             "conventions": {name: fit.to_dict() for name, fit in found.conventions},
+            "slices": [each.to_dict() for each in found.slices],
             "allocation": [self._allocation(each) for each in found.allocations],
             "notes": [*self.origin.notes, *found.refused],
             "versions": self.origin.versions,
@@ -242,7 +260,8 @@ class SurfaceReport:
             ]  # fmt: skip
         drawn.append(
             ("surface", "Loss surface", lambda: surface_figures.surface_figure(found),
-             "Contours of equal loss over N and D; the thick line is where a budget is spent best.")
+             "Contours of equal loss over N and D."
+             + (" The thick line is where a budget is spent best." if found.allocations else ""))
         )  # fmt: skip
         return drawn
 

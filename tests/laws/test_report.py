@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from chemscale.fit import fit_runs
-from chemscale.laws.points import PointsError
+from chemscale.laws.joint_analysis import configurations
+from chemscale.laws.points import LawPoint, PointsError
 from chemscale.laws.report import finite, formula_html, span_text
 from chemscale.laws.surfaces import Additive
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State
@@ -120,6 +121,7 @@ def test_no_parameter_is_printed_without_its_interval(joint):
     for name in ("E", "A", "B", "α", "β", "N_c", "D_c", "α_N", "α_D"):
         assert re.search(rf"(?<![\w_]){name} = \S+ \[\S+, \S+\]", text), name
     assert not re.search(r"[αβ] = [\d.]+(?! \[)[,;]", text)
+    assert re.search(r"Along D alone at N = 885k: x\^\(−β\) with β = \S+ \[\S+, \S+\]", text)
     assert re.search(r"a = 0\.\d+ \[0\.\d+, 0\.\d+\]; at \S+ FLOP", text)
 
 
@@ -171,6 +173,10 @@ def test_every_check_of_the_law_is_kept_for_machines(joint):
     assert [len(each["runs"]) for each in law["held_out"]] == [1, 4]
     assert law["checks"][0]["agrees"]
     assert set(law["held_out_by_form"]) == {"additive", "kaplan"}
+    assert [s["axis"] for s in law["slices"]] == ["parameters"] * len(TOKENS) + ["tokens"] * len(WIDTHS)
+    along_tokens = [s["fit"]["parameters"]["beta"] for s in law["slices"] if s["axis"] == "tokens"]
+    assert all(0.1 < beta < TRUTH["beta"] for beta in along_tokens)
+    assert along_tokens == sorted(along_tokens)
 
 
 def test_sizes_and_data_that_grow_together_give_a_law_of_one_axis_and_the_reason(tmp_path):
@@ -209,10 +215,19 @@ def test_numbers_of_a_page_and_of_json_are_readable():
     assert span_text(0.5, (None, np.inf)) == "0.5 [−∞, ∞]"
     assert span_text(np.inf, (3.0, np.inf)) == "∞ [3, ∞]"
     assert finite({"a": [np.nan, 1.0, (np.inf,)]}) == {"a": [None, 1.0, [None]]}
-    assert (
-        formula_html("A·N^(−α) < [x_c]^α_D")
-        == "A·N<sup>−α</sup> &lt; [x<sub>c</sub>]<sup>α<sub>D</sub></sup>"
-    )
+    assert formula_html("A·N^(−α) < x_c") == "A·N<sup>−α</sup> &lt; x<sub>c</sub>"
+    assert formula_html("[D_c]^α_D") == "[D<sub>c</sub>]<sup>α<sub>D</sub></sup>"
+
+
+def test_seeds_of_one_configuration_are_told_from_configurations():
+    def point(n: float, d: float, seed: int) -> LawPoint:
+        return LawPoint("", {"parameters": n, "tokens": d}, {}, seed)
+
+    points = [point(10, 1000, 0), point(20, 1000, 0), point(10, 1004, 1), point(10, 2000, 0)]
+    numbers = configurations(points, "tokens")
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers)) == 3
+    assert configurations([points[0], points[1]], "tokens") is None
 
 
 @pytest.mark.slow
@@ -240,7 +255,8 @@ def test_a_browser_shows_the_joint_page_on_a_phone_and_prints_it(joint, tmp_path
     )
     flags = [
         "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--allow-file-access-from-files", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+        "--allow-file-access-from-files", "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'profile'}",
     ]  # fmt: skip
     shown = subprocess.run(
         [chromium, *flags, "--virtual-time-budget=5000", "--dump-dom", phone.as_uri()],

@@ -314,7 +314,12 @@ def _allocate(found: JointAnalysis, curves: Sequence[Curve], bootstrap: int, see
         lambda: allocate_isoflop(n, d, flops, loss, compute=how, seed=seed),
     ]
     additive = found.additive
-    if additive is not None:
+    if additive is None:
+        found.refused.append(
+            "Approach 3 (parametric surface) follows from the additive form: add it by --form "
+            f"{','.join(fit.surface.name for fit in found.fits)},additive."
+        )
+    else:
         attempts.append(lambda: allocate_surface(additive, found.relation))
         if found.counted:
             attempts.append(lambda: allocate_surface(additive, SIX_ND, at=float(flops.max())))

@@ -68,23 +68,24 @@ def profile_figure(profiles: list[Profile]):
 
 
 def _profile(ax, each: Profile) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     rise = (each.objective - each.least) / max(each.threshold - each.least, 1e-300)
     ax.plot(each.values, rise, color=BLUE)
     ax.axhline(1, color=VERMILION, ls="--", lw=0.8)
-    low, high = each.interval
     shown = each.values[rise <= 4]
     left, right = (shown.min(), shown.max()) if len(shown) > 1 else (each.values.min(), each.values.max())
-    ax.axvspan(max(low, left), min(high, right), color=BLUE, alpha=0.12, lw=0)
-    ax.plot([each.best], [0], "o", color="black", ms=3.5, clip_on=False, zorder=5)
+    ax.axvspan(max(each.interval[0], left), min(each.interval[1], right), color=BLUE, alpha=0.12, lw=0)
     ax.set(ylim=(0, 3), xlabel=SYMBOLS.get(each.name, each.name))
+    known = math.isfinite(each.best)
+    # An infinite optimum lies beyond the right edge.
+    ax.plot([each.best if known else right], [0], "o" if known else ">", color="black", ms=3.5, clip_on=False)
     if left > 0 and right / left > 20:
         # A valley that is flat down to 0 looks the same at every smaller value.
-        left = max(left, each.best / 1000)
+        left = max(left, min(each.best, right) / 1000)
         ax.set(xscale="log", xlim=(left, right))
         size_ticks(ax.xaxis, left, right, most=3)
         return
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     ax.set(xlim=(left, right))
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x) if abs(x) >= 1e4 else f"{x:g}"))

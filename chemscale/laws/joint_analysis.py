@@ -108,6 +108,11 @@ class JointAnalysis:
         return float(np.median(unique)) if distinct(unique) == 1 else None
 
     @property
+    def one_corpus(self) -> bool:
+        """Whether N and D say all of a run: no run repeats its data, or all repeat the same amount."""
+        return self.data_axis != "tokens" or self.corpus is not None or not self.points.repeats()
+
+    @property
     def budgets(self) -> tuple[float, ...]:
         """Of the largest run: a tenth, itself, and ten times."""
         most = float(self.flops.max())
@@ -172,7 +177,8 @@ def analyse(
         found.profiles.append(profile(found.law, name))
     say("other counts of parameters")
     _count_otherwise(found, groups, seed)
-    for axis, other in (("parameters", data_axis), (data_axis, "parameters")):
+    pairs = (("parameters", data_axis), (data_axis, "parameters"))
+    for axis, other in pairs if found.one_corpus else ():
         found.slices += slice_laws(points, axis, other, unit, seed=seed)
     say("compute-optimal allocation")
     _allocate(found, curves, bootstrap, seed)
@@ -308,10 +314,9 @@ def _allocate(found: JointAnalysis, curves: Sequence[Curve], bootstrap: int, see
         )
         return
     how = "counted" if found.counted else "C = 6ND"
-    n, d, flops, loss = found.n, found.d, found.flops, found.loss
     attempts: list[Callable[[], Allocation]] = [
         lambda: allocate_envelope(curves, compute=how, bootstrap=bootstrap, seed=seed),
-        lambda: allocate_isoflop(n, d, flops, loss, compute=how, seed=seed),
+        lambda: _isoflop(found, how, seed),
     ]
     additive = found.additive
     if additive is None:
@@ -322,7 +327,7 @@ def _allocate(found: JointAnalysis, curves: Sequence[Curve], bootstrap: int, see
     else:
         attempts.append(lambda: allocate_surface(additive, found.relation))
         if found.counted:
-            attempts.append(lambda: allocate_surface(additive, SIX_ND, at=float(flops.max())))
+            attempts.append(lambda: allocate_surface(additive, SIX_ND, at=float(found.flops.max())))
     for number, attempt in enumerate(attempts):
         if number == 0 and not curves:
             found.refused.append(
@@ -337,7 +342,11 @@ def _allocate(found: JointAnalysis, curves: Sequence[Curve], bootstrap: int, see
             name = ("1 (envelope)", "2 (IsoFLOP)")[number] if number < 2 else "3 (surface)"
             text = str(error)
             found.refused.append(text if text.startswith("Approach") else f"Approach {name}: {text}")
-    try:
-        found.minima = isoflop_minima(n, d, flops, loss, draws=FEWER_DRAWS, seed=seed)
-    except FitError:
-        found.minima = None
+
+
+def _isoflop(found: JointAnalysis, how: str, seed: int) -> Allocation:
+    if not found.one_corpus:
+        raise FitError("runs of one budget differ in how often they repeat their data.")
+    runs = found.n, found.d, found.flops, found.loss
+    found.minima = isoflop_minima(*runs, draws=FEWER_DRAWS, seed=seed)
+    return allocate_isoflop(*runs, compute=how, seed=seed)

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chemscale.laws import check_figures, surface_figures
 from chemscale.laws.allocation import Allocation, Optimum
 from chemscale.laws.compute import SIX_ND
@@ -104,12 +106,12 @@ class SurfaceReport:
         return out + [f"  {why}" for why in self.found.refused]
 
     def _slices(self) -> list[str]:
-        """The exponent along each axis alone, at the largest value of the other."""
+        """The exponent along each axis alone, at the largest value of the other that has most sizes."""
         out = []
         for axis in ("parameters", self.axis):
             along = [each for each in self.found.slices if each.axis == axis]
             if along:
-                last = max(along, key=lambda each: each.value)
+                last = max(along, key=lambda each: (len(np.unique(each.fit.x)), each.value))
                 inside = f", inside its regime {interval_text(last.inside, 'beta')}" if last.inside else ""
                 names = ("N", "D") if axis == "parameters" else ("D", "N")
                 out.append(

@@ -1,6 +1,7 @@
 """The report of a joint law, and what the report of one axis says of its regime."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -9,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chemscale.fit import fit_runs
+from chemscale.fit import fit_csv, fit_runs
+from chemscale.laws.check_figures import profile_figure
 from chemscale.laws.joint_analysis import configurations
+from chemscale.laws.plotting import close
 from chemscale.laws.points import LawPoint, PointsError
-from chemscale.laws.report import finite, formula_html, span_text
+from chemscale.laws.profiles import Profile
+from chemscale.laws.repeats import Repeats
+from chemscale.laws.report import finite, formula_html, span_text, write_law
 from chemscale.laws.surfaces import Additive
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State
 
@@ -217,6 +222,39 @@ def test_numbers_of_a_page_and_of_json_are_readable():
     assert finite({"a": [np.nan, 1.0, (np.inf,)]}) == {"a": [None, 1.0, [None]]}
     assert formula_html("A·N^(−α) < x_c") == "A·N<sup>−α</sup> &lt; x<sub>c</sub>"
     assert formula_html("[D_c]^α_D") == "[D<sub>c</sub>]<sup>α<sub>D</sub></sup>"
+
+
+@pytest.mark.slow
+def test_runs_that_repeat_their_data_get_the_law_of_repeats_and_its_base_law_allocates(tmp_path):
+    law, theta = Repeats(), np.array([*TRUTH.values(), 6.0, 5.0])
+    random, lines = np.random.default_rng(1), ["n,d,u,l"]
+    for n in (1e5, 3e5, 1e6, 3e6):
+        for d in (1e6, 4e6, 1.6e7, 6.4e7):
+            for share in (1, 4, 16):
+                loss = float(law.value(theta, n, d, d / share)) * np.exp(random.normal(0, 1e-3))
+                lines.append(f"{n},{d},{d / share},{loss}")
+    path = tmp_path / "repeats.csv"
+    path.write_text("\n".join(lines))
+    outcome = fit_csv(path, "N=n,D=d,U=u,loss=l", bootstrap=100)
+    found = outcome.law
+    assert found["form"] == "repeats"
+    low, high = found["intervals"]["R_D_star"]
+    assert low < 6 < high < 12
+    assert len(found["known"]["phi"]) == 7
+    base = next(a for a in found["allocation"] if a["approach"].startswith("3"))
+    assert base["exponent_n"] == pytest.approx(0.38 / 0.78, abs=0.05)
+    assert any("how often they repeat their data" in note for note in found["notes"])
+    assert "Lines are for data that are seen once" in outcome.report.read_text()
+
+
+def test_a_parameter_without_an_upper_end_is_drawn_and_is_null_in_json(tmp_path):
+    at = np.geomspace(2, 2000, 15)
+    flat = Profile(
+        "R_N_star", at, 1 + 1 / at, math.inf, 1.0, 1.2, (5.0, math.inf), True, False, at_infinity=1.0
+    )
+    close(profile_figure([flat]))
+    write_law(tmp_path / "law.json", {"profiles": [flat.to_dict()]})
+    assert strict(tmp_path / "law.json")["profiles"][0]["interval"] == [5.0, None]
 
 
 def test_seeds_of_one_configuration_are_told_from_configurations():

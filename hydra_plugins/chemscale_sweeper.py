@@ -1,15 +1,20 @@
-"""Hydra finds plugins only in this namespace package; the sweeper itself lives in chemscale.sweeps."""
+"""Hydra finds plugins only in this namespace package; the sweepers themselves live in chemscale.sweeps."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from chemscale.sweeps.estimating import EstimatingSweeper
 from chemscale.sweeps.sweeper import PointSweeper
 
 
 class ChemscaleSweeper(PointSweeper):
     """``override /hydra/sweeper: chemscale``"""
+
+
+class ChemscaleEstimatingSweeper(EstimatingSweeper):
+    """``override /hydra/sweeper: chemscale_tpe``"""
 
 
 @dataclass
@@ -23,4 +28,27 @@ class ChemscaleSweeperConf:
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="chemscale", node=ChemscaleSweeperConf, provider="chemscale"
+)
+
+
+@dataclass
+class ChemscaleEstimatingSweeperConf(ChemscaleSweeperConf):
+    _target_: str = "hydra_plugins.chemscale_sweeper.ChemscaleEstimatingSweeper"
+    plan: str = "chemscale.estimate.plan_settings"
+    choose: str = "chemscale.estimate.choose"
+    finish: str = "chemscale.estimate.finish"
+    # Of chemscale.laws.stopping.Rule.
+    rule: dict[str, Any] = field(
+        default_factory=lambda: {
+            "share": 0.2,
+            "keep": 3,
+            "controls": 2,
+            "risk": 0.05,
+            "estimator": "tse",
+        }
+    )
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="chemscale_tpe", node=ChemscaleEstimatingSweeperConf, provider="chemscale"
 )

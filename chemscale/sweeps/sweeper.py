@@ -45,6 +45,10 @@ class PointSweeper(Sweeper):
         plans: list[PointPlan] = get_method(self.plan)(configs)
         check_distinct(plans, overrides)
         self.run_points(plans, overrides)
+        return self.end(plans, configs)
+
+    def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
+        """What becomes of the sweep when its last point has ended."""
         return get_method(self.finish)(plans, configs)
 
     def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:

@@ -31,9 +31,12 @@ SMALL = [
 COMPARED = ("train", "validation")
 
 
-def train(folder: Path, smiles_file: Path, *arguments: str, module: str = "train"):
-    command = [sys.executable, "-m", f"chemscale.{module}", *SMALL[: len(SMALL) if module == "train" else 0]]
-    command += [*arguments, "data=smiles", f"data.path={smiles_file}"]
+def train(folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL):
+    command = [sys.executable, "-m", "chemscale.train", *small, *arguments]
+    return start(folder, [*command, "data=smiles", f"data.path={smiles_file}"])
+
+
+def start(folder: Path, command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
     )

@@ -42,8 +42,10 @@ def test_a_ladder_equals_separate_runs_to_the_bit(ladder):
         assert record.best == twin.best
         assert (record.data, record.compute.flops) == (twin.data, twin.compute.flops)
         assert rows(directory) == rows(twin_directory)
-        weights = [torch.load(next((d / "checkpoints").glob(f"step-{steps:09d}.ckpt")), weights_only=True)
-                   for d in (directory, twin_directory)]
+        weights = [
+            torch.load(next((d / "checkpoints").glob(f"step-{steps:09d}.ckpt")), weights_only=True)
+            for d in (directory, twin_directory)
+        ]
         for key, value in weights[0]["state_dict"].items():
             assert torch.equal(value, weights[1]["state_dict"][key])
 

@@ -1,0 +1,84 @@
+"""A learning curve as estimates of training performance see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class CurveError(ValueError):
+    """A curve that cannot be used; the message names the run."""
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """One run of a sweep over settings.
+
+    Args:
+        label: name of the run.
+        seen: (n,) data seen at the end of each row of the training log, in any one unit.
+        loss: (n,) mean training loss per unit of data since the row before.
+        planned: data that the whole run is to see.
+        validated: (m,) data seen at each validation. validation: (m,) its loss.
+        final: loss of the run at its end; None where it has not ended.
+        flops: of the whole run.
+        settings: what differs between the runs.
+
+    Raises:
+        CurveError: rows that do not go forward.
+    """
+
+    label: str
+    seen: np.ndarray
+    loss: np.ndarray
+    planned: float
+    validated: np.ndarray = field(default_factory=lambda: np.empty(0))
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0))
+    final: float | None = None
+    flops: float = 0.0
+    settings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.seen) != len(self.loss) or (np.diff(self.seen, prepend=0.0) <= 0).any():
+            raise CurveError(f"{self.label}: its curve must have one loss a row and go forward in data.")
+        if not self.planned > 0:
+            raise CurveError(f"{self.label}: the data that the run is to see must be above 0.")
+
+    def reaches(self, share: float) -> bool:
+        """Whether the log covers this share of the planned data."""
+        # The last row before a pause may lie a step short of the share.
+        return len(self.seen) > 0 and self.seen[-1] >= share * self.planned * (1 - 1e-2)
+
+    def means(self, share: float, windows: int) -> np.ndarray:
+        """(T,) mean training losses of equal parts of the data up to `share`; T = share × windows.
+
+        A window stands for an epoch of the paper. Sums of losses are not comparable between batch sizes,
+        means over the same data are: rows that straddle a border count in proportion.
+
+        Raises:
+            CurveError: fewer than one window, or the log does not reach so far.
+        """
+        count = round(share * windows)
+        if count < 1:
+            raise CurveError(f"share={share:g} of {windows} windows holds none: take more windows.")
+        if not self.reaches(share):
+            reached = self.seen[-1] / self.planned if len(self.seen) else 0.0
+            raise CurveError(
+                f"{self.label}: its log ends at {reached:.1%} of the run, {share:.0%} is needed."
+            )
+        borders = np.linspace(0, share * self.planned, count + 1)
+        area = np.concatenate([[0.0], np.cumsum(self.loss * np.diff(self.seen, prepend=0.0))])
+        ends = np.concatenate([[0.0], self.seen])
+        borders[-1] = min(borders[-1], ends[-1])
+        return np.diff(np.interp(borders, ends, area)) / np.diff(borders)
+
+    def early_validation(self, share: float) -> float:
+        """The last validation loss within `share` of the run; NaN where there is none."""
+        within = self.validated <= share * self.planned * (1 + 1e-2)
+        return float(self.validation[within][-1]) if within.any() else float("nan")
+
+    def until(self, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the training log within `share` of the run."""
+        within = self.seen <= share * self.planned * (1 + 1e-2)
+        return self.seen[within], self.loss[within]

@@ -1,0 +1,190 @@
+"""The report of a sweep over settings: who was finished, what the estimate was worth, what it saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.laws.calibration import LEVEL, Assessment, assess
+from chemscale.laws.curves import TrainingCurve
+from chemscale.laws.plotting import saved_inline
+from chemscale.laws.report import render, write_law, write_text
+from chemscale.laws.stopping import Outcome, Rule, Standing, replay, standing, successive_halving
+from chemscale.laws.tpe import ESTIMATORS, WINDOWS
+from chemscale.laws.tpe_figures import prediction_figure, training_figure
+
+
+@dataclass
+class TpeReport:
+    """Everything that a sweep over settings has to say of its estimates.
+
+    Args:
+        unit: of the final losses.
+    """
+
+    title: str
+    curves: Sequence[TrainingCurve]
+    rule: Rule
+    unit: str
+    states: list[str] = field(default_factory=list)
+    command: str = ""
+    axis = "share of the run"
+
+    def __post_init__(self) -> None:
+        self.known: Standing = standing(self.curves, self.rule)
+        finals = self.known.finals
+        self.assessments: list[Assessment] = []
+        for estimator in ESTIMATORS.values():
+            found = assess(
+                estimator.name,
+                estimator.title,
+                estimator.scores(self.curves, self.rule.share),
+                finals,
+                direct=estimator.direct and self.same_unit,
+            )
+            if found is not None:
+                self.assessments.append(found)
+        self.outcomes: list[Outcome] = []
+        if self.complete:
+            self.outcomes = [replay(self.curves, self.rule), successive_halving(self.curves, self.rule.share)]
+
+    @property
+    def same_unit(self) -> bool:
+        """Whether training and final losses are one quantity, so that a curve may be read as its own end."""
+        return self.unit.startswith("nats_per_token")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every end is known, so that policies can be replayed against the truth."""
+        return not np.isnan(self.known.finals).any()
+
+    @property
+    def order(self) -> list[int]:
+        return [int(n) for n in np.argsort(self.known.ranks)]
+
+    @property
+    def saved(self) -> float:
+        """Share of the compute of the whole sweep that was not spent."""
+        spent = [c.flops * (1.0 if c.final is not None else self.rule.share) for c in self.curves]
+        return 1 - sum(spent) / sum(c.flops for c in self.curves)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a run, most promising first."""
+        calibration, out = self.known.calibration, []
+        for n in self.order:
+            curve, score = self.curves[n], self.known.scores[n]
+            row: dict[str, Any] = {
+                "run": curve.label,
+                "rank": int(self.known.ranks[n]) + 1,
+                "score": float(score),
+            }
+            if calibration is not None and np.isfinite(score):
+                low, high = calibration.interval(np.array([score]))
+                row["predicted"] = float(calibration.predict(np.array([score]))[0])
+                row["interval"] = [float(low[0]), float(high[0])]
+            row["final"] = curve.final
+            chance = float(self.known.chances[n])
+            row["chance of being best"] = None if np.isnan(chance) else chance
+            row["state"] = (
+                self.states[n] if self.states else ("done" if curve.final is not None else "stopped")
+            )
+            out.append(row)
+        return out
+
+    def lines(self) -> list[str]:
+        """What is printed."""
+        share, best = self.rule.share, self.known.best
+        done = int(np.sum(~np.isnan(self.known.finals)))
+        if best is None:
+            return [f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}."]
+        out = [
+            f"Best setting: {self.curves[best].label}, final {self.known.finals[best]:.5g} ({self.unit}); "
+            + (
+                f"all {done} settings were finished."
+                if self.complete
+                else f"{done} of {len(self.curves)} settings were finished, the others stopped at {share:.0%}."
+            )
+        ]
+        if not self.complete:
+            out.append(f"Compute saved: {self.saved:.0%} of training every setting to its end.")
+            out += self._missed()
+        for found in self.assessments:
+            if found.name == self.rule.estimator or self.complete:
+                out.append(assessment_text(found, share))
+        for outcome in self.outcomes:
+            out.append(
+                f"{outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "
+                f"{outcome.regret:.4g} above the best of all."
+            )
+        return out
+
+    def _missed(self) -> list[str]:
+        chances = self.known.chances
+        left = np.isfinite(chances)
+        if not left.any():
+            return ["  Too few runs have ended to say what the stopped ones would have become."]
+        likeliest = int(np.nanargmax(np.where(left, chances, -1.0)))
+        return [
+            f"  What may have been missed: {self.curves[likeliest].label} has the largest chance of "
+            f"all stopped runs to end below the best, {chances[likeliest]:.1%}."
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rule": asdict(self.rule),
+            "unit": self.unit,
+            "windows": WINDOWS,
+            "level": LEVEL,
+            "runs": self.rows(),
+            "assessments": [asdict(found) for found in self.assessments],
+            "policies": [
+                {
+                    **asdict(outcome),
+                    "finished": [self.curves[n].label for n in outcome.finished],
+                    "saved": outcome.saved,
+                    "regret": outcome.regret,
+                }
+                for outcome in self.outcomes
+            ],
+            "saved": self.saved,
+            "command": self.command,
+        }  # fmt: skip
+
+    def write(self, out: Path) -> Path:
+        """Write the page, its figures and ``tpe.json``; returns the page."""
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        share, title = self.rule.share, self.rule.by.title
+        drawn = [
+            (
+                "Predicted and final loss",
+                "predicted_final",
+                prediction_figure(self.known, share, title, self.unit),
+            ),
+            ("Training curves", "training_curves", training_figure(self.curves, self.known, share)),
+        ]
+        images = [(caption, saved_inline(figure, out / name)) for caption, name, figure in drawn]
+        write_law(out / "tpe.json", self.to_dict())
+        page = out / "report.html"
+        write_text(page, render("tpe.html.j2", report=self, images=images))
+        return page
+
+
+def assessment_text(found: Assessment, share: float) -> str:
+    """One estimator in one line, each figure with its interval."""
+    text = (
+        f"{found.title} at {share:.0%}, {found.runs} finished runs: "
+        f"ρ = {found.rho:.3f} {_ends(found.rho_interval)}, "
+        f"R² = {found.r2:.3f} {_ends(found.r2_interval)}, MAE = {found.mae:.3g} {_ends(found.mae_interval)}; "
+        f"each run predicted without it: R² = {found.loo_r2:.3f}, MAE = {found.loo_mae:.3g}, "
+        f"{LEVEL:.0%} intervals hold {found.coverage:.0%}"
+    )
+    return text if found.direct_mae is None else f"{text}; taken as it is: MAE = {found.direct_mae:.3g}"
+
+
+def _ends(pair: tuple[float, float]) -> str:
+    return f"[{pair[0]:.3g}, {pair[1]:.3g}]"

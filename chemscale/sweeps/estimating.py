@@ -1,0 +1,59 @@
+"""A sweep over settings that trains all of them a little, and to the end only what is promising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+
+from chemscale.records import RECORD_NAME, RunRecord, State
+from chemscale.sweeps.points import PointPlan, SweepError
+from chemscale.sweeps.sweeper import PointSweeper
+
+
+class EstimatingSweeper(PointSweeper):
+    """Every point to a share of its steps, then those that a rule asks for, until it asks for none.
+
+    The rule sees records only, so the same command continues an interrupted sweep. Such a sweep compares
+    settings of one model and one budget; it never feeds a law.
+
+    Args:
+        rule: of ``chemscale.laws.stopping.Rule``; ``share`` is the part that every point is trained.
+        choose: dotted name of a function of the plans and the rule that returns numbers of points to finish.
+    """
+
+    def __init__(self, rule: Any, choose: str, **rest: Any):
+        super().__init__(**rest)
+        self.rule: dict[str, Any] = (
+            OmegaConf.to_container(rule) if isinstance(rule, DictConfig) else dict(rule)  # type: ignore[assignment]
+        )
+        self.choose = choose
+
+    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
+        share = float(self.rule["share"])
+        if any(argument.lstrip("+").startswith("pause=") for point in overrides for argument in point):
+            raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
+        waiting = [n for n, plan in enumerate(plans) if not has_reached(plan, share)]
+        self.launch(waiting, plans, overrides, [f"pause={share}"])
+        tried: set[int] = set()
+        while chosen := [n for n in get_method(self.choose)(plans, self.rule) if n not in tried]:
+            tried |= set(chosen)  # a point that fails is not asked for for ever
+            self.launch(chosen, plans, overrides)
+
+    def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
+        return get_method(self.finish)(plans, configs, self.rule)
+
+
+def has_reached(plan: PointPlan, share: float) -> bool:
+    """Whether a point has been trained at least so far."""
+    if not (plan.directory / RECORD_NAME).exists():
+        return False
+    record = RunRecord.load(plan.directory)
+    if record.state in (State.DONE, State.PAUSED, State.STOPPED):
+        return True
+    # One that was interrupted later, on its way to the end.
+    return record.state is not State.FAILED and record.data.steps >= max(
+        1, round(share * record.planned_steps)
+    )

@@ -1,0 +1,103 @@
+"""A sweep over settings: trained a little, judged, and finished where it is promising."""
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+
+from chemscale.records import State, find_records
+from tests.integration.test_train import SMALL, finish, rows, start, train
+
+SETTINGS = [
+    "+sweep=chemgpt_hparams",
+    "model.width=8",
+    "optimizer.lr=1e-4,1e-3,1e-2",
+    "batch.tokens=256,512",
+    "budget.tokens=15000",
+    "hydra.sweeper.rule.keep=1",
+    "hydra.sweeper.rule.controls=3",
+    "trainer.log_every=1",
+    "trainer.validate_every=0.2",
+]
+
+
+WIDTHS = [a for a in SETTINGS if not a.startswith("model.width")]
+
+
+def estimate(folder, smiles_file, *arguments, settings=SETTINGS):
+    kept = [a for a in SMALL[1:] if not a.startswith(("batch.", "trainer.log", "trainer.validate"))]
+    return train(folder, smiles_file, *settings, *kept, *arguments, small=[])
+
+
+@pytest.fixture(scope="module")
+def estimated(tmp_path_factory, smiles_file):
+    folder = tmp_path_factory.mktemp("estimated")
+    return folder, finish(estimate(folder, smiles_file))
+
+
+def test_only_promising_settings_are_finished_and_the_saving_is_told(estimated):
+    folder, output = estimated
+    found = [record for _, record in find_records(folder / "runs")]
+    done = [r for r in found if r.state is State.DONE]
+    stopped = [r for r in found if r.state is State.STOPPED]
+    assert len(found) == 6
+    assert len(done) >= 4
+    assert len(done) + len(stopped) == 6
+    assert all(r.data.steps == max(1, round(0.2 * r.planned_steps)) for r in stopped)
+    assert all("at 20%: rank" in r.reason for r in stopped)
+    written = json.loads((folder / "runs/chemgpt_hparams/estimate/tpe.json").read_text())
+    assert len(written["runs"]) == 6
+    assert f"{len(done)} of 6 settings were finished" in output
+
+
+def test_a_paused_and_finished_run_equals_one_that_never_paused(estimated, tmp_path, smiles_file):
+    folder, _ = estimated
+    directory, record = next((d, r) for d, r in find_records(folder / "runs") if r.state is State.DONE)
+    one = [
+        f"optimizer.lr={record.config['optimizer']['lr']}",
+        f"batch.tokens={record.config['batch']['tokens']}",
+    ]
+    alone = [a for a in SETTINGS if not a.startswith(("optimizer.lr", "batch.tokens"))]
+    finish(estimate(tmp_path, smiles_file, *one, "hydra.mode=RUN", settings=alone))
+    twin_directory, twin = next(iter(find_records(tmp_path / "runs")))
+    assert twin.identity == record.identity
+    assert twin.final == record.final
+    assert rows(twin_directory) == rows(directory)
+
+
+def test_the_same_command_again_trains_nothing(estimated, smiles_file):
+    folder, _ = estimated
+    before = {r.identity: r.updated for _, r in find_records(folder / "runs")}
+    finish(estimate(folder, smiles_file))
+    assert {r.identity: r.updated for _, r in find_records(folder / "runs")} == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_goes_on_to_the_same_decisions(estimated, tmp_path, smiles_file):
+    folder, _ = estimated
+    process = estimate(tmp_path, smiles_file)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(tmp_path.rglob("record.json"))) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    finish(estimate(tmp_path, smiles_file))
+    states = [
+        {r.identity: (r.state, r.reason, r.final) for _, r in find_records(f / "runs")}
+        for f in (folder, tmp_path)
+    ]
+    assert states[0] == states[1]
+
+
+def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
+    folder, _ = estimated
+    process = start(folder, [sys.executable, "-m", "chemscale.fit", "runs/chemgpt_hparams"])
+    assert "does not feed a law" in finish(process, status=2)
+
+
+def test_settings_of_different_models_are_refused_before_training(tmp_path, smiles_file):
+    output = finish(estimate(tmp_path, smiles_file, "model.width=8,16", settings=WIDTHS), status=2)
+    assert "compares settings of one model" in output
+    assert not list(tmp_path.rglob("record.json"))

@@ -179,12 +179,11 @@ def fit_runs(
     reached = {key for _, record in found if record.final for key in record.final.values}
     unit = unit or next((u for u in HEADLINE_UNITS if u in reached), HEADLINE_UNITS[0])
     points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
-    if options.exclude_highest:
-        points = points.without_highest(options.exclude_highest, unit)
+    origin, out = origin_of(found, unit, command), out or directory / "law"
+    points = _without_highest(points, unit, options, origin)
     rungs: dict[str, list[LawPoint]] = {}
     for (_, record), point in zip(found, points.points, strict=True):
         rungs.setdefault(rung_of(record), []).append(point)
-    origin, out = origin_of(found, unit, command), out or directory / "law"
     if len(rungs) > 1:
         return _fit_ladder(rungs, directory, unit, origin, options, out)
     title = f"{next(iter(rungs))} · {directory.name}"
@@ -223,11 +222,18 @@ def fit_csv(
     if flops_model:
         points = points.with_six_nd()
         origin.notes.append("C = 6ND is assumed (--flops-model 6nd): of N, D and C the file gives two.")
-    if options.exclude_highest:
-        points = points.without_highest(options.exclude_highest, "loss")
-        origin.notes.append(f"The {options.exclude_highest} runs of the highest loss are left out.")
+    points = _without_highest(points, "loss", options, origin)
     out = out or path.with_name(f"{path.stem}-law")
     return _finish(path.stem, points, "loss", origin, options, out, list)
+
+
+def _without_highest(points: LawPoints, unit: str, options: Options, origin: Origin) -> LawPoints:
+    count = options.exclude_highest
+    if not count:
+        return points
+    runs = "run of the highest loss is" if count == 1 else f"{count} runs of the highest losses are"
+    origin.notes.append(f"The {runs} left out (--exclude-highest {count}).")
+    return points.without_highest(count, unit)
 
 
 def _fit_ladder(

@@ -83,7 +83,7 @@ class LawPoints:
         if count >= len(chosen):
             raise PointsError(f"--exclude-highest {count}: there are only {len(chosen)} runs to fit.")
         out = {id(p) for p in chosen[:count]}
-        why = f"one of the {count} highest losses (--exclude-highest {count})"
+        why = "the highest loss" if count == 1 else f"one of the {count} highest losses"
         return self._with([replace(p, used=False, reason=why) if id(p) in out else p for p in self.points])
 
     def with_six_nd(self) -> LawPoints:

@@ -67,6 +67,13 @@ def test_the_page_stands_alone_and_shows_every_run(runs):
         assert size in page
 
 
+def test_the_rule_by_which_runs_are_left_out_stands_in_the_report(runs):
+    outcome = fit_runs(runs, bootstrap=100, exclude_highest=1)
+    left = [p["label"] for p in outcome.law["data"]["points"] if not p["used"]]
+    assert left == ["run-10000", "run-9000000"]
+    assert any("--exclude-highest 1" in line for line in outcome.lines)
+
+
 def test_too_few_runs_still_give_a_report_that_says_why(tmp_path):
     write_run(tmp_path, 10_000, 2.0)
     write_run(tmp_path, 20_000, 1.9)
@@ -138,11 +145,9 @@ def test_runs_of_the_highest_loss_are_left_out_in_a_stated_way(tmp_path):
     path = write_csv(tmp_path / "o.csv", "n,l", rows)
     result = invoke(path, "--columns", "N=n,loss=l", "--exclude-highest", 1, "--bootstrap", 100)
     assert "β = 0.1 [" in result.output
-    assert "1 runs of the highest loss are left out" in result.output
+    assert "The run of the highest loss is left out (--exclude-highest 1)." in result.output
     law = json.loads((tmp_path / "o-law" / "law.json").read_text())
-    assert [p["reason"] for p in law["data"]["points"] if not p["used"]] == [
-        "one of the 1 highest losses (--exclude-highest 1)"
-    ]
+    assert [p["reason"] for p in law["data"]["points"] if not p["used"]] == ["the highest loss"]
     assert "only 5 runs" in reason(invoke(path, "--columns", "N=n,loss=l", "--exclude-highest", 5))
 
 

@@ -67,6 +67,14 @@ class TpeReport:
         return [int(n) for n in np.argsort(self.known.ranks)]
 
     @property
+    def finished(self) -> str:
+        done = int(np.sum(~np.isnan(self.known.finals)))
+        if self.complete:
+            return f"all {done} settings were finished"
+        stopped = f"the others stopped at {self.rule.share:.0%}"
+        return f"{done} of {len(self.curves)} settings were finished, {stopped}"
+
+    @property
     def saved(self) -> float:
         """Share of the compute of the whole sweep that was not spent."""
         spent = [c.flops * (1.0 if c.final is not None else self.rule.share) for c in self.curves]
@@ -97,24 +105,19 @@ class TpeReport:
 
     def lines(self) -> list[str]:
         """What is printed."""
-        share, best = self.rule.share, self.known.best
-        done = int(np.sum(~np.isnan(self.known.finals)))
+        best = self.known.best
         if best is None:
             return [f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}."]
         out = [
             f"Best setting: {self.curves[best].label}, final {self.known.finals[best]:.5g} ({self.unit}); "
-            + (
-                f"all {done} settings were finished."
-                if self.complete
-                else f"{done} of {len(self.curves)} settings were finished, the others stopped at {share:.0%}."
-            )
+            f"{self.finished}."
         ]
         if not self.complete:
             out.append(f"Compute saved: {self.saved:.0%} of training every setting to its end.")
             out += self._missed()
         for found in self.assessments:
             if found.name == self.rule.estimator or self.complete:
-                out.append(assessment_text(found, share))
+                out.append(assessment_text(found, self.rule.share))
         for outcome in self.outcomes:
             out.append(
                 f"{outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "

@@ -5,8 +5,8 @@
 >>> fit.values["beta"], fit.intervals["beta"]
 
 One axis: ``fit_form``; size and data: ``fit_surface``; what to train next: ``allocate_*``, ``choose_points``;
-settings: ``tse``, ``to_finish``. A point estimate never stands without its interval; too few points are refused in
-words.
+settings: ``tse``, ``to_finish``. A point estimate never stands without its interval; too few
+points are refused in words.
 """
 
 from chemscale.laws.allocation import Allocation, allocate_surface

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -174,7 +174,7 @@ def fit(point: Point, record: RunRecord) -> None:
             record.truth = keeper.truth() or record.truth
             ended = trainer.global_step >= point.steps or keeper.ended_early
             state = ended_state(ended, keeper.paused, flag.name is not None)
-            trackers.finish({"state": state.value, **(record.final.values if record.final else {})})
+            trackers.finish(summary_of(record, state))
     if flag.name is not None and not ended:
         raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
     # --- record ---
@@ -187,6 +187,17 @@ def fit(point: Point, record: RunRecord) -> None:
         log.info(
             "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
         )
+
+
+def summary_of(record: RunRecord, state: State) -> dict[str, Any]:
+    """What W&B shows of a run in a table: an export of it holds all that a law needs."""
+    return {
+        "state": state.value,
+        "parameters": vars(record.parameters),
+        "data": vars(record.data),
+        "flops": record.compute.flops,
+        **(record.final.values if record.final else {}),
+    }
 
 
 def ended_state(done: bool, paused: bool, interrupted: bool) -> State:
@@ -210,7 +221,7 @@ def finish_record(record: RunRecord, point: Point, state: State, reason: str) ->
 
 def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> list[float | None]:
     """The table of all points, the law, the report; leaves with status 1 if a point failed."""
-    from chemscale.fit import fit_runs
+    from chemscale.fit import Options, fit_runs
     from chemscale.planning import show_results
 
     records = [
@@ -224,6 +235,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
             root,
             only=[plan.identity for plan in plans],
             command="python -m chemscale.train " + " ".join(sys.argv[1:]),
+            options=Options(say=log.info),
         )
         for line in outcome.lines:
             log.info("%s", line)

@@ -10,6 +10,7 @@ VERBS = {
     "train": "one point, or a sweep of points and its law",
     "fit": "a law and a report from runs or a CSV",
     "estimate": "which settings of a sweep are promising, from the first part of their training",
+    "plan": "the next runs from a law (or a guess) and a budget",
     "generate": "molecules from a trained model",
     "evaluate": "errors of a trained potential on held-out frames",
     "predict": "energies and forces of structures by a trained potential",

@@ -3,7 +3,7 @@
 A law that is known to φ ± Σ predicts what a run will teach before it is trained: its log loss has the
 gradient j = ∂log L/∂φ and a noise σ, and Σ shrinks to Σ − Σjjᵀ Σ/(σ² + jᵀΣj), whatever the loss turns out to
 be. A goal g(φ) has variance GΣGᵀ with G = ∂g/∂φ. Of one quantity this is c-optimal design, of the mean over
-several I-optimal, of the determinant of several D-optimal (Atkinson, Donev and Tobias 2007). It is first order:
+several I-optimal, of the determinant of several D-optimal (Atkinson, Donev and Tobias 2007). First order:
 right while intervals are small against the law's bends, and blind to a form that is wrong.
 """
 

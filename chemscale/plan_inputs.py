@@ -61,9 +61,10 @@ def read_law(path: Path | None) -> Source:
             f"{path}: the form is {law.get('form')!r}, and a plan needs E + A·N^(−α) + B·D^(−β): "
             "python -m chemscale.fit RUNS --form additive, on runs that vary both size and data."
         )
-    axes = list(law.get("axes") or ["parameters", "tokens"])
+    named = law.get("axes") or {}
+    axes = [named.get("N", "parameters"), named.get("D", "tokens")]
     unit = str(law.get("unit") or "loss")
-    if len(axes) != 2 or axes[0] not in AXES or axes[1] != "tokens":
+    if axes[0] not in AXES or axes[1] != "tokens":
         raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
     runs = [p for p in law.get("data", {}).get("points", []) if p.get("used", True)]
     runs = [p for p in runs if all(p.get(key) for key in (*axes, unit))]
@@ -73,7 +74,12 @@ def read_law(path: Path | None) -> Source:
         )
     theta = [float(found["parameters"][key]) for key in GUESS]
     inputs = np.array([[p[axis] for axis in axes] for p in runs])
-    known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
+    kept = law.get("known") or {}
+    if kept.get("surface") == "additive":
+        phi, covariance = np.array(kept["phi"]), np.array(kept["covariance"])
+        known = KnownLaw(Additive(), phi, covariance, float(kept["noise"]), float(kept["freedom"]))
+    else:
+        known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
     return Source(known, theta, str(path), unit, AXES[axes[0]], tuple(runs))
 
 

@@ -46,15 +46,32 @@ class TrainingCurve:
             raise CurveError(f"{self.label}: the data that the run is to see must be above 0.")
 
     def reaches(self, share: float) -> bool:
-        """Whether the log covers this share of the planned data."""
-        # The last row before a pause may lie a step short of the share.
-        return len(self.seen) > 0 and self.seen[-1] >= share * self.planned * (1 - 1e-2)
+        """Whether the log covers this share of the planned data, but for less than one of its rows."""
+        seen, _ = self.until(share)
+        if not len(seen):
+            return False
+        row = seen[-1] - seen[-2] if len(seen) > 1 else seen[-1]
+        return bool(len(seen) < len(self.seen) or seen[-1] + row > share * self.planned * (1 - 1e-9))
+
+    def until(self, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the training log within `share` of the run.
+
+        Nothing beyond it is ever looked at: a run that goes on keeps the score by which it was chosen.
+        """
+        within = self.seen <= self._end(share)
+        return self.seen[within], self.loss[within]
+
+    def early_validation(self, share: float) -> float:
+        """The last validation loss within `share` of the run; NaN where there is none."""
+        within = self.validated <= self._end(share)
+        return float(self.validation[within][-1]) if within.any() else float("nan")
 
     def means(self, share: float, windows: int) -> np.ndarray:
         """(T,) mean training losses of equal parts of the data up to `share`; T = share × windows.
 
         A window stands for an epoch of the paper. Sums of losses are not comparable between batch sizes,
-        means over the same data are: rows that straddle a border count in proportion.
+        means over the same data are: rows that straddle a border count in proportion, and what lies between
+        the last row and the share counts as that row.
 
         Raises:
             CurveError: fewer than one window, or the log does not reach so far.
@@ -64,21 +81,13 @@ class TrainingCurve:
             raise CurveError(f"share={share:g} of {windows} windows holds none: take more windows.")
         if not self.reaches(share):
             reached = self.seen[-1] / self.planned if len(self.seen) else 0.0
-            raise CurveError(
-                f"{self.label}: its log ends at {reached:.1%} of the run, {share:.0%} is needed."
-            )
-        borders = np.linspace(0, share * self.planned, count + 1)
-        area = np.concatenate([[0.0], np.cumsum(self.loss * np.diff(self.seen, prepend=0.0))])
-        ends = np.concatenate([[0.0], self.seen])
-        borders[-1] = min(borders[-1], ends[-1])
+            raise CurveError(f"{self.label}: its log ends at {reached:.1%} of the run, not at {share:.0%}.")
+        seen, loss = self.until(share)
+        end = share * self.planned
+        ends = np.concatenate([[0.0], seen, [max(end, seen[-1])]])
+        area = np.concatenate([[0.0], np.cumsum(np.append(loss, loss[-1]) * np.diff(ends))])
+        borders = np.linspace(0, end, count + 1)
         return np.diff(np.interp(borders, ends, area)) / np.diff(borders)
 
-    def early_validation(self, share: float) -> float:
-        """The last validation loss within `share` of the run; NaN where there is none."""
-        within = self.validated <= share * self.planned * (1 + 1e-2)
-        return float(self.validation[within][-1]) if within.any() else float("nan")
-
-    def until(self, share: float) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the training log within `share` of the run."""
-        within = self.seen <= share * self.planned * (1 + 1e-2)
-        return self.seen[within], self.loss[within]
+    def _end(self, share: float) -> float:
+        return share * self.planned * (1 + 1e-9)

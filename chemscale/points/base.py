@@ -207,7 +207,8 @@ def cadence_section(trainer: dict[str, Any], steps: int) -> Cadence:
         if not values[key] > 0:
             raise ConfigurationError(f"trainer.{key}={values[key]}: must be above 0.")
     if values["validate_every"] < 1:
-        values["validate_every"] = max(1, round(values["validate_every"] * steps))
+        # Rounded down: four intervals of a twentieth lie within the first fifth of the run.
+        values["validate_every"] = max(1, int(values["validate_every"] * steps))
     return Cadence(**values)
 
 

@@ -1,8 +1,8 @@
 """One trunk, many horizons: points that differ only in their budget share their stable phase.
 
-Under warm-up, stable, decay (WSD) the rate does not know the horizon until the cool-down begins (Hägele et al.
-2024). Two points whose configurations agree but for the budget therefore make the same steps up to the earlier
-cool-down, to the bit, and the longer one may begin where the shorter one's stable phase ended.
+Under warm-up, stable, decay (WSD) the rate does not know the horizon until the cool-down begins (Hägele et
+al. 2024). Two points whose configurations agree but for the budget therefore make the same steps up to the
+earlier cool-down, to the bit, and the longer one may begin where the shorter one's stable phase ended.
 """
 
 from __future__ import annotations

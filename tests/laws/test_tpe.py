@@ -60,17 +60,29 @@ def test_windows_do_not_depend_on_how_often_a_run_was_logged():
     np.testing.assert_allclose(fine.means(0.2, 20), coarse.means(0.2, 20), rtol=1e-9)
 
 
-def test_a_window_sees_nothing_beyond_the_share(sweep):
-    one = sweep[0]
-    later = replace(one, loss=np.where(one.seen > 210, 99.0, one.loss))
+@pytest.mark.parametrize("share", [0.2, 0.207, 0.215])
+def test_a_run_that_goes_on_keeps_the_score_that_it_was_paused_with(sweep, share):
+    one = replace(sweep[0], loss=np.where(sweep[0].seen > 1000 * share, 99.0, sweep[0].loss))
+    rows = one.seen <= 1000 * share
+    paused = replace(one, seen=one.seen[rows], loss=one.loss[rows])
+    assert paused.reaches(share)
     for estimator in ESTIMATORS.values():
-        assert estimator.score(one, 0.2) == pytest.approx(estimator.score(later, 0.2)), estimator.name
+        assert estimator.score(one, share) == estimator.score(paused, share), estimator.name
+
+
+def test_every_setting_that_was_paused_counts_whatever_its_rows(sweep):
+    """Rows of 4 steps, paused at step 99 of 493: the last row is step 96."""
+    seen = np.arange(4.0, 97.0, 4.0)
+    paused = TrainingCurve("paused", seen, 3 - seen / 100, 493.0)
+    assert paused.reaches(0.2)
+    assert len(paused.means(0.2, 50)) == 10
+    assert not replace(paused, seen=seen[:-2], loss=paused.loss[:-2]).reaches(0.2)
 
 
 def test_a_log_that_is_too_short_is_refused_by_name():
     whole = curve("short", 1.0)
     short = replace(whole, seen=whole.seen[:20], loss=whole.loss[:20])
-    with pytest.raises(CurveError, match=r"short: its log ends at 20.0%"):
+    with pytest.raises(CurveError, match=r"short: its log ends at 20\.0%"):
         short.means(0.5, 50)
     with pytest.raises(CurveError, match="go forward"):
         TrainingCurve("back", np.array([2.0, 1.0]), np.array([1.0, 1.0]), 10.0)

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+NO_FLOOR = 1e-6
+"""Share of the lowest loss below which a fitted E is no more than the end of a descent to 0."""
+
 
 @app.command()
 def plan(
@@ -174,12 +177,23 @@ def _head(
     signed = np.array([key in Additive.exponents for key in GUESS])
     ends = [end[places] for end in known.interval(lambda phi: phi)]
     low, high = (np.where(signed, end, np.exp(np.where(signed, 0, end))) for end in ends)
-    law = ", ".join(
+    values = [
         f"{key} = {value:.4g} [{a:.3g}, {b:.3g}]"
         for key, value, a, b in zip(GUESS, source.theta, low, high, strict=True)
+    ]
+    floorless = bool(source.runs) and source.theta[0] < NO_FLOOR * min(
+        run[source.unit] for run in source.runs
     )
+    if floorless:
+        values[0] = "E = 0 [0, unknown]"
+    law = ", ".join(values)
     runs = f"{len(source.runs)} runs" if source.runs else guess_text()
     lines = [f"Law ({source.where}, {runs}): {law}; noise {known.noise:.2g}.", budget]
+    if floorless:
+        lines.append(
+            "These runs show no floor E: the plan takes it for 0, and intervals far beyond the runs do not "
+            "hold what a floor would add."
+        )
     if rate:
         lines.append(f"Rate: {rate.flops:.3g} FLOP/s a GPU: {rate.why}.")
     shape = "from the runs' FLOPs" if family.measured else "as given"

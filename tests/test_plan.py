@@ -283,15 +283,30 @@ def test_a_point_that_was_run_before_gets_another_seed(tmp_path):
     assert min(point["seed"] for point in config.hydra.sweeper.points) == 4
 
 
+def test_a_law_without_a_floor_says_so(tmp_path):
+    family = Family(layers=2, heads=4)
+    parameters = {"E": 1e-16, "A": 20.0, "B": 300.0, "alpha": 0.35, "beta": 0.4}
+    known = {
+        "surface": "additive",
+        "phi": [3.0, 5.7, -36.8, 0.35, 0.4],
+        "covariance": (np.eye(5) * 1e-4).tolist(),
+    }
+    known |= {"noise": 0.01, "freedom": 10}
+    law = write_law(tmp_path / "law.json", family, parameters=parameters, known=known)
+    result = run(law, *SMALL)
+    assert "E = 0 [0, unknown]" in result.output
+    assert "show no floor" in result.output
+
+
 # --- the loop ---
 
 
 @pytest.mark.slow
-def test_plan_train_fit_and_plan_again(tmp_path, smiles_file):
+def test_plan_train_fit_and_plan_again(tmp_path):
     """A guess, then runs; their law; new points from it; both sweeps fitted together; and the next plan."""
     settings = [
-        "batch.tokens=256", "data.block=256", "data=smiles", f"data.path={smiles_file}", "logger=jsonl",
-        "data.validation_fraction=0.1", "data.prepare_workers=1",
+        "batch.tokens=256", "data.block=256", "data=starter", "data.count=8000", "logger=jsonl",
+        "data.validation_fraction=0.05", "data.prepare_workers=1",
         "trainer.accelerator=cpu", "trainer.threads=1",
     ]  # fmt: skip
     common = ["--layers", "2", "--heads", "4", *(part for s in settings for part in ("--set", s))]
@@ -302,7 +317,7 @@ def test_plan_train_fit_and_plan_again(tmp_path, smiles_file):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    first = ["--goal", "exponent", "--points", 10, "--budget", "2e11", "--out", "plans", "--name", "first"]
+    first = ["--goal", "exponent", "--points", 12, "--budget", "4e11", "--out", "plans", "--name", "first"]
     call("plan", "--law", "E=0.5,A=20,B=600,alpha=0.35,beta=0.4", *common, *first)
     call("train", "--config-dir", "plans", "+sweep=first")
     done = [r for _, r in find_records(tmp_path / "runs") if r.state is State.DONE]

@@ -176,7 +176,8 @@ def optimum_target(surface: Surface, flops: Flops, budget: float) -> Target:
         else:
             log_n, log_d = _numerical(phi, flops, budget)
         terms = [phi[:, 0] - phi[:, 3] * log_n, phi[:, 1] - phi[:, 4] * log_d, phi[:, 2]]
-        return np.stack([log_n, log_d, np.logaddexp.reduce(terms)], 1)
+        with np.errstate(invalid="ignore"):  # no optimum is NaN
+            return np.stack([log_n, log_d, np.logaddexp.reduce(terms)], 1)
 
     _check_surface(surface)
     return target

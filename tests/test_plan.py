@@ -305,8 +305,8 @@ def test_a_law_without_a_floor_says_so(tmp_path):
 def test_plan_train_fit_and_plan_again(tmp_path):
     """A guess, then runs; their law; new points from it; both sweeps fitted together; and the next plan."""
     settings = [
-        "batch.tokens=256", "data.block=256", "data=starter", "data.count=8000", "logger=jsonl",
-        "data.validation_fraction=0.05", "data.prepare_workers=1",
+        "batch.tokens=256", "data.block=256", "data=starter", "logger=jsonl",
+        "data.validation_fraction=0.1", "data.prepare_workers=1",
         "trainer.accelerator=cpu", "trainer.threads=1",
     ]  # fmt: skip
     common = ["--layers", "2", "--heads", "4", *(part for s in settings for part in ("--set", s))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def estimate(
     rule = Rule(share, keep, controls, risk, by)
     found = list(find_records(runs))
     command = "python -m chemscale.estimate " + shlex.join(sys.argv[1:])
-    report = report_of(found, rule, title=Path(runs).name, unit=unit, command=command)
+    report, _ = report_of(found, rule, title=str(runs), unit=unit, command=command)
     page = report.write(out or Path(runs) / "estimate")
     for line in report.lines():
         typer.echo(line)
@@ -71,44 +72,70 @@ def estimate(
 
 def report_of(
     found: Sequence[tuple[Path, RunRecord]], rule: Rule, *, title: str, unit: str | None, command: str
-) -> TpeReport:
-    """The report of runs that differ in settings.
+) -> tuple[TpeReport, list[tuple[Path, RunRecord]]]:
+    """The report of runs that differ in settings, and the runs that it is of, in its order.
 
     Raises:
-        ValueError: too few runs, runs of different models or budgets, or none that reaches the share.
+        ValueError: too few runs, runs of different tasks or budgets, or none that reaches the share.
     """
     from chemscale.laws.tpe_report import TpeReport
 
-    comparable(*_sizes([record for _, record in found]))
+    if not found:
+        raise ValueError(f"{title}: no run record below it. Give the directory of a sweep.")
+    one_task([{**record.config, "data_hash": record.data_hash} for _, record in found])
+    one_budget([_work(record) for _, record in found])
     unit = unit or headline(record for _, record in found)
-    pairs = [(curve_of(d, r, unit), r) for d, r in found]
-    short = [curve.label for curve, _ in pairs if not curve.reaches(rule.share)]
-    pairs = [(curve, r) for curve, r in pairs if curve.reaches(rule.share)]
-    if len(pairs) < FEWEST:
+    curves = [curve_of(d, r, unit) for d, r in found]
+    used = [n for n, curve in enumerate(curves) if curve.reaches(rule.share)]
+    short = [curve.label for n, curve in enumerate(curves) if n not in used]
+    if len(used) < FEWEST:
         raise ValueError(
-            f"{title}: {len(pairs)} runs reach {rule.share:.0%} of their budget, at least {FEWEST} are needed"
+            f"{title}: {len(used)} runs reach {rule.share:.0%} of their budget, at least {FEWEST} are needed"
             + (f" (short of it: {', '.join(short)})." if short else ".")
         )
     for label in short:
         log.warning("%s is left out: it has not reached %s of its budget.", label, f"{rule.share:.0%}")
-    states = [record.state.value for _, record in pairs]
-    return TpeReport(f"{title}", [curve for curve, _ in pairs], rule, unit, states, command)
+    states = [found[n][1].state.value for n in used]
+    report = TpeReport(title, [curves[n] for n in used], rule, unit, states, command)
+    return report, [found[n] for n in used]
 
 
-def comparable(sizes: Sequence[int], work: Sequence[float]) -> None:
-    """Larger models and longer runs start behind: estimates rank settings of one model and one budget only.
+TASK = ("model", "loss", "data_hash")
+"""What runs must have in common for their losses to rank them."""
 
-    Args:
-        sizes: parameters of each run. work: FLOPs of each whole run, 0 where not known.
+
+def one_task(configs: Sequence[dict[str, Any]]) -> None:
+    """Larger models start behind, and other data or loss weights have other losses.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the runs differ in more than settings.
     """
-    if sizes and max(sizes) > 1.02 * min(sizes):
-        raise ValueError(
-            f"An estimate compares settings of one model: these have {min(sizes):,} to {max(sizes):,} "
-            "parameters. Fit a law to them instead: python -m chemscale.fit."
-        )
+    for part in TASK:
+        first = configs[0].get(part)
+        for config in configs:
+            if config.get(part) != first:
+                raise ValueError(
+                    f"An estimate compares settings of one model on one task: these runs differ in {part} "
+                    f"({_difference(first, config.get(part))}). Fit a law to sizes: python -m chemscale.fit."
+                )
+
+
+def _difference(one: Any, other: Any) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        return ", ".join(f"{key}: {one.get(key)} and {other.get(key)}" for key in keys)
+    return f"{one} and {other}"
+
+
+def one_budget(work: Sequence[float]) -> None:
+    """Longer runs end lower.
+
+    Args:
+        work: FLOPs of each whole run, 0 where not known.
+
+    Raises:
+        ValueError: they differ by more than a fifth.
+    """
     known = [amount for amount in work if amount > 0]
     if known and max(known) > 1.2 * min(known):
         raise ValueError(
@@ -116,9 +143,8 @@ def comparable(sizes: Sequence[int], work: Sequence[float]) -> None:
         )
 
 
-def _sizes(records: Sequence[RunRecord]) -> tuple[list[int], list[float]]:
-    work = [record.compute.flops / max(1, record.data.steps) * record.planned_steps for record in records]
-    return [record.parameters.all for record in records], work
+def _work(record: RunRecord) -> float:
+    return record.compute.flops / max(1, record.data.steps) * record.planned_steps
 
 
 def headline(records: Any) -> str:
@@ -138,20 +164,24 @@ def curve_of(directory: Path, record: RunRecord, unit: str) -> TrainingCurve:
     rows = record.curve_rows(directory)
     train = [row for row in rows if row.get("kind") == "train"]
     validated = [row for row in rows if row.get("kind") == "validation" and unit in row]
-    done = record.state is State.DONE and record.final is not None
-    if done and record.final is not None and unit not in record.final.values:
-        raise ValueError(f"--unit {unit}: {record.name} has {', '.join(record.final.values)}.")
-    seen, loss = [float(r["step"]) for r in train], [_number(r["loss"]) for r in train]
-    steps = max(1, record.data.steps)
+    final = None
+    if record.state is State.DONE and record.final is not None:
+        if unit not in record.final.values:
+            raise ValueError(f"--unit {unit}: {record.name} has {', '.join(record.final.values)}.")
+        final = _number(record.final.values[unit])
+        final = final if math.isfinite(final) else math.inf
+    warmup = float(record.config.get("schedule", {}).get("warmup") or 0.0)
     return TrainingCurve(
         label=record.name,
-        seen=np.array(seen),
-        loss=np.array(loss),
+        seen=np.array([float(row["step"]) for row in train]),
+        loss=np.array([_number(row["loss"]) for row in train]),
         planned=float(record.planned_steps),
         validated=np.array([float(row["step"]) for row in validated]),
         validation=np.array([_number(row[unit]) for row in validated]),
-        final=record.final.values[unit] if done and record.final else None,
-        flops=record.compute.flops / steps * record.planned_steps,
+        final=final,
+        flops=_work(record),
+        spent=record.compute.flops,
+        warmup=warmup * record.planned_steps if warmup < 1 else warmup,
     )
 
 
@@ -162,20 +192,52 @@ def _number(value: Any) -> float:
 # --- what an estimating sweep calls ---------------------------------------------------------------------
 
 
-def plan_settings(configs: Sequence[DictConfig]) -> list[PointPlan]:
-    """The plan of every setting, refused before anything is spent if they are not of one model and budget."""
+def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[PointPlan]:
+    """The plan of every setting, refused before anything is spent if an estimate could not compare them.
+
+    Raises:
+        ValueError: a rule that makes no sense, too few settings, settings of different tasks or budgets, or a
+            log too coarse to see the first part of a run.
+    """
+    from omegaconf import OmegaConf
+
     from chemscale.train import plan_points
 
+    rule = rule_of(settings)
+    if len(configs) < FEWEST:
+        raise ValueError(f"An estimate needs at least {FEWEST} settings, this sweep has {len(configs)}.")
+    plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
+    one_task(plain)
     plans = plan_points(configs)
-    comparable([plan.parameters for plan in plans], [plan.flops for plan in plans])
+    one_budget([plan.flops for plan in plans])
+    for plan, config in zip(plans, plain, strict=True):
+        if config["trainer"]["log_every"] > rule.share * plan.steps:
+            raise ValueError(
+                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: nothing "
+                f"is logged in its first {rule.share:.0%}. Lower trainer.log_every."
+            )
     return plans
+
+
+def rule_of(settings: dict[str, Any]) -> Rule:
+    """The rule of a sweep's configuration.
+
+    Raises:
+        ValueError: a key that it does not have, or a number outside its range.
+    """
+    from chemscale.laws.stopping import Rule
+
+    try:
+        return Rule(**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"hydra.sweeper.rule: {error}") from None
 
 
 def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
     """Numbers of the points to finish next; empty when the rule is content."""
-    from chemscale.laws.stopping import Rule, to_finish
+    from chemscale.laws.stopping import to_finish
 
-    rule, found = Rule(**settings), _records(plans)
+    rule, found = rule_of(settings), _records(plans)
     unit = headline(record for _, record in found.values())
     curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if r.state is not State.FAILED}
     numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
@@ -187,23 +249,23 @@ def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
 
 def finish(plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[Any]:
     """Mark the runs that were not finished, show the table and the estimate, and write its report."""
-    from chemscale.laws.stopping import Rule
     from chemscale.planning import show_results
 
-    rule, found = Rule(**settings), _records(plans)
+    rule, found = rule_of(settings), _records(plans)
     root = Path(configs[0].runs) / str(configs[0].sweep_name)
     command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
+    failed = [record.name for _, record in found.values() if record.state is State.FAILED]
+    if failed:
+        log.error("%d of %d settings failed: %s", len(failed), len(plans), ", ".join(failed))
     usable = [pair for pair in found.values() if pair[1].state is not State.FAILED]
-    report = report_of(usable, rule, title=root.name, unit=None, command=command)
-    _mark_stopped(usable, report)
+    report, used = report_of(usable, rule, title=root.name, unit=None, command=command)
+    _mark_stopped(report, used)
     show_results(plans, [found[n][1] if n in found else None for n in range(len(plans))])
     page = report.write(root / "estimate")
     for line in report.lines():
         log.info("%s", line)
     log.info("Report: %s", page)
-    failed = [record.name for _, record in found.values() if record.state is State.FAILED]
     if failed:
-        log.error("%d of %d settings failed: %s", len(failed), len(plans), ", ".join(failed))
         sys.exit(1)
     return [record.final.objective if record.final else None for _, record in found.values()]
 
@@ -216,18 +278,17 @@ def _records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
     }
 
 
-def _mark_stopped(found: Sequence[tuple[Path, RunRecord]], report: TpeReport) -> None:
-    rows = {row["run"]: row for row in report.rows()}
-    for directory, record in found:
-        if record.state in (State.PAUSED, State.STOPPED) and record.name in rows:
-            row = rows[record.name]
+def _mark_stopped(report: TpeReport, used: Sequence[tuple[Path, RunRecord]]) -> None:
+    for n, (directory, record) in enumerate(used):
+        if record.state in (State.PAUSED, State.STOPPED):
+            row = report.row(n)
             record.state = State.STOPPED
-            record.reason = f"at {report.rule.share:.0%}: rank {row['rank']} of {len(rows)}"
+            record.reason = f"at {report.rule.share:.0%}: rank {row['rank']} of {len(used)}"
             if "predicted" in row:
                 low, high = row["interval"]
                 record.reason += f", predicted {row['predicted']:.4g} [{low:.4g}, {high:.4g}]"
             record.save(directory)
-    report.states = [record.state.value for _, record in found]
+    report.states = [record.state.value for _, record in used]
 
 
 def main() -> None:

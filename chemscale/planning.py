@@ -29,6 +29,7 @@ def estimate(point: Point) -> PointPlan:
         flops=flops,
         seconds=0.0 if done else flops / point.flops_per_second(),
         memory_gib=point.memory_gib(),
+        steps=point.steps,
     )
 
 

@@ -66,7 +66,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Assessment:
-    """How well one estimator tells the ends of finished runs. Intervals are of a bootstrap over runs.
+    """How well one estimator tells the ends of finished runs. Intervals are of a bootstrap over runs, but for
+    ρ (Fisher's z) and the coverage (Clopper and Pearson).
 
     ``r2`` and ``mae`` are of the regression on the runs that it was made from, as the paper reports them;
     ``loo_*`` predict each run without it. ``coverage`` is how often the interval, made without a run, holds
@@ -83,9 +84,13 @@ class Assessment:
     mae: float
     mae_interval: tuple[float, float]
     loo_r2: float
+    loo_r2_interval: tuple[float, float]
     loo_mae: float
+    loo_mae_interval: tuple[float, float]
     coverage: float
+    coverage_interval: tuple[float, float]
     direct_mae: float | None
+    direct_mae_interval: tuple[float, float] | None
 
 
 def assess(
@@ -101,7 +106,7 @@ def assess(
     """Compare scores with what the runs became; None where no line can be drawn through them."""
     good = np.isfinite(scores) & np.isfinite(finals)
     x, y = scores[good], finals[good]
-    if Calibration.fit(x, y) is None or len(x) < FEWEST + 1:
+    if Calibration.fit(x, y) is None or len(x) < FEWEST + 1 or np.ptp(y) <= 1e-12 * np.abs(y).max():
         return None
     left_out = np.full(len(x), np.nan)
     held = np.zeros(len(x), bool)
@@ -112,21 +117,39 @@ def assess(
             left_out[k] = without.predict(x[k : k + 1])[0]
             low, high = without.interval(x[k : k + 1])
             held[k] = low[0] <= y[k] <= high[0]
-    total = float(np.sum((y - y.mean()) ** 2))
+    told = np.isfinite(left_out)
+    p, q = left_out[told], y[told]
+    exact = stats.binomtest(int(held.sum()), len(x)).proportion_ci(LEVEL)
+    rho = float(stats.spearmanr(x, y).statistic)
     return Assessment(
         name, title, len(x),
-        _rho(x, y), _resampled(_rho, x, y, draws, seed),
+        rho, rank_interval(rho, len(x)),
         _r2(x, y), _resampled(_r2, x, y, draws, seed),
         _mae(x, y), _resampled(_mae, x, y, draws, seed),
-        loo_r2=1 - float(np.sum((y - left_out) ** 2)) / total,
-        loo_mae=float(np.mean(np.abs(y - left_out))),
-        coverage=float(held.mean()),
-        direct_mae=float(np.mean(np.abs(x - y))) if direct else None,
+        _explained(p, q), _resampled(_explained, p, q, draws, seed),
+        _error(p, q), _resampled(_error, p, q, draws, seed),
+        float(held.mean()), (float(exact.low), float(exact.high)),
+        _error(x, y) if direct else None, _resampled(_error, x, y, draws, seed) if direct else None,
     )  # fmt: skip
 
 
-def _rho(x: np.ndarray, y: np.ndarray) -> float:
-    return float(stats.spearmanr(x, y).statistic)
+def rank_interval(rho: float, count: int) -> tuple[float, float]:
+    """Interval of a Spearman ρ of `count` pairs by Fisher's z (Bonett and Wright 2000).
+
+    A bootstrap of a perfect order is always perfect: ρ = 1 is taken as half a step of the statistic below.
+    """
+    most = 1 - 6 / (count * (count**2 - 1))
+    z = math.atanh(min(most, max(-most, rho)))
+    reach = stats.norm.ppf(0.5 + LEVEL / 2) * math.sqrt((1 + rho**2 / 2) / (count - 3))
+    return math.tanh(z - reach), math.tanh(z + reach)
+
+
+def _explained(predicted: np.ndarray, y: np.ndarray) -> float:
+    return 1 - float(np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2))
+
+
+def _error(predicted: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(np.abs(predicted - y)))
 
 
 def _r2(x: np.ndarray, y: np.ndarray) -> float:

@@ -21,9 +21,9 @@ class TrainingCurve:
         loss: (n,) mean training loss per unit of data since the row before.
         planned: data that the whole run is to see.
         validated: (m,) data seen at each validation. validation: (m,) its loss.
-        final: loss of the run at its end; None where it has not ended.
-        flops: of the whole run.
-        settings: what differs between the runs.
+        final: loss of the run at its end, infinite if it diverged; None where it has not ended.
+        flops: of the whole run. spent: what of them was spent so far; None for all.
+        warmup: data over which the rate rises.
 
     Raises:
         CurveError: rows that do not go forward.
@@ -37,7 +37,8 @@ class TrainingCurve:
     validation: np.ndarray = field(default_factory=lambda: np.empty(0))
     final: float | None = None
     flops: float = 0.0
-    settings: dict[str, float] = field(default_factory=dict)
+    spent: float | None = None
+    warmup: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.seen) != len(self.loss) or (np.diff(self.seen, prepend=0.0) <= 0).any():
@@ -76,9 +77,11 @@ class TrainingCurve:
         Raises:
             CurveError: fewer than one window, or the log does not reach so far.
         """
-        count = round(share * windows)
+        count = int(share * windows + 0.5)
         if count < 1:
-            raise CurveError(f"share={share:g} of {windows} windows holds none: take more windows.")
+            raise CurveError(
+                f"share={share:g} holds none of {windows} windows: take at least {1 / windows:g}."
+            )
         if not self.reaches(share):
             reached = self.seen[-1] / self.planned if len(self.seen) else 0.0
             raise CurveError(f"{self.label}: its log ends at {reached:.1%} of the run, not at {share:.0%}.")

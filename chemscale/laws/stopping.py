@@ -10,7 +10,7 @@ import numpy as np
 
 from chemscale.laws.calibration import Calibration
 from chemscale.laws.curves import TrainingCurve
-from chemscale.laws.tpe import ESTIMATORS, Estimator
+from chemscale.laws.tpe import ESTIMATORS, WINDOWS, Estimator
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class Rule:
     estimator: str = "tse"
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ValueError(f"share={self.share}: must lie between 0 and 1.")
-        if self.keep < 1 or self.controls < 0 or not 0 <= self.risk <= 1:
-            raise ValueError("keep must be at least 1, controls at least 0, risk between 0 and 1.")
+        if not 1 / WINDOWS <= self.share < 1:
+            raise ValueError(f"share={self.share}: must lie between {1 / WINDOWS:g} and 1.")
+        for name, value, least in (("keep", self.keep, 1), ("controls", self.controls, 0)):
+            if value < least:
+                raise ValueError(f"{name}={value}: must be at least {least}.")
+        if not 0 <= self.risk <= 1:
+            raise ValueError(f"risk={self.risk}: must lie between 0 and 1.")
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator={self.estimator!r}: choose one of {', '.join(ESTIMATORS)}.")
 

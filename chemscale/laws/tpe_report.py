@@ -71,37 +71,40 @@ class TpeReport:
         done = int(np.sum(~np.isnan(self.known.finals)))
         if self.complete:
             return f"all {done} settings were finished"
-        stopped = f"the others stopped at {self.rule.share:.0%}"
+        shares = [c.spent / c.flops for c in self.curves if c.final is None and c.spent and c.flops]
+        ends = dict.fromkeys(f"{share:.0%}" for share in (min(shares, default=0), max(shares, default=0)))
+        stopped = f"the others stopped at {' to '.join(ends)}"
         return f"{done} of {len(self.curves)} settings were finished, {stopped}"
 
     @property
     def saved(self) -> float:
         """Share of the compute of the whole sweep that was not spent."""
-        spent = [c.flops * (1.0 if c.final is not None else self.rule.share) for c in self.curves]
-        return 1 - sum(spent) / sum(c.flops for c in self.curves)
+        total = sum(c.flops for c in self.curves)
+        spent = sum(c.flops if c.spent is None else c.spent for c in self.curves)
+        return 1 - spent / total if total else 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a run, most promising first."""
-        calibration, out = self.known.calibration, []
-        for n in self.order:
-            curve, score = self.curves[n], self.known.scores[n]
-            row: dict[str, Any] = {
-                "run": curve.label,
-                "rank": int(self.known.ranks[n]) + 1,
-                "score": float(score),
-            }
-            if calibration is not None and np.isfinite(score):
-                low, high = calibration.interval(np.array([score]))
-                row["predicted"] = float(calibration.predict(np.array([score]))[0])
-                row["interval"] = [float(low[0]), float(high[0])]
-            row["final"] = curve.final
-            chance = float(self.known.chances[n])
-            row["chance of being best"] = None if np.isnan(chance) else chance
-            row["state"] = (
-                self.states[n] if self.states else ("done" if curve.final is not None else "stopped")
-            )
-            out.append(row)
-        return out
+        return [self.row(n) for n in self.order]
+
+    def row(self, n: int) -> dict[str, Any]:
+        """What is known of the n-th run."""
+        calibration = self.known.calibration
+        curve, score = self.curves[n], self.known.scores[n]
+        row: dict[str, Any] = {
+            "run": curve.label,
+            "rank": int(self.known.ranks[n]) + 1,
+            "score": float(score),
+        }
+        if calibration is not None and np.isfinite(score):
+            low, high = calibration.interval(np.array([score]))
+            row["predicted"] = float(calibration.predict(np.array([score]))[0])
+            row["interval"] = [float(low[0]), float(high[0])]
+        row["final"] = curve.final
+        chance = float(self.known.chances[n])
+        row["chance below the best finished"] = None if np.isnan(chance) else chance
+        row["state"] = self.states[n] if self.states else ("done" if curve.final is not None else "stopped")
+        return row
 
     def lines(self) -> list[str]:
         """What is printed."""
@@ -115,15 +118,34 @@ class TpeReport:
         if not self.complete:
             out.append(f"Compute saved: {self.saved:.0%} of training every setting to its end.")
             out += self._missed()
+        out += self._late_validation()
         for found in self.assessments:
             if found.name == self.rule.estimator or self.complete:
                 out.append(assessment_text(found, self.rule.share))
+                if not self.complete:
+                    out.append("  The finished runs were chosen by their score, which flatters ρ and R².")
         for outcome in self.outcomes:
             out.append(
                 f"{outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "
                 f"{outcome.regret:.4g} above the best of all."
             )
         return out
+
+    def _late_validation(self) -> list[str]:
+        """The baseline is fair only where it was read as late as the estimate."""
+        limits = [self.rule.share * c.planned for c in self.curves]
+        read = [
+            c.validated[c.validated <= end * (1 + 1e-9)] for c, end in zip(self.curves, limits, strict=True)
+        ]
+        shares = [
+            seen[-1] / c.planned if len(seen) else 0.0 for seen, c in zip(read, self.curves, strict=True)
+        ]
+        if min(shares) > 0.95 * self.rule.share:
+            return []
+        return [
+            f"  Early validation losses were read at {min(shares):.0%} to {max(shares):.0%} of the runs: "
+            "validate more often for a fair baseline (trainer.validate_every=0.05)."
+        ]
 
     def _missed(self) -> list[str]:
         chances = self.known.chances
@@ -183,10 +205,13 @@ def assessment_text(found: Assessment, share: float) -> str:
         f"{found.title} at {share:.0%}, {found.runs} finished runs: "
         f"ρ = {found.rho:.3f} {_ends(found.rho_interval)}, "
         f"R² = {found.r2:.3f} {_ends(found.r2_interval)}, MAE = {found.mae:.3g} {_ends(found.mae_interval)}; "
-        f"each run predicted without it: R² = {found.loo_r2:.3f}, MAE = {found.loo_mae:.3g}, "
-        f"{LEVEL:.0%} intervals hold {found.coverage:.0%}"
+        f"each run predicted without it: R² = {found.loo_r2:.3f} {_ends(found.loo_r2_interval)}, "
+        f"MAE = {found.loo_mae:.3g} {_ends(found.loo_mae_interval)}, {LEVEL:.0%} intervals hold "
+        f"{found.coverage:.0%} [{found.coverage_interval[0]:.0%}, {found.coverage_interval[1]:.0%}]"
     )
-    return text if found.direct_mae is None else f"{text}; taken as it is: MAE = {found.direct_mae:.3g}"
+    if found.direct_mae is None or found.direct_mae_interval is None:
+        return text
+    return f"{text}; taken as it is: MAE = {found.direct_mae:.3g} {_ends(found.direct_mae_interval)}"
 
 
 def _ends(pair: tuple[float, float]) -> str:

@@ -145,7 +145,9 @@ def trunk_of(
         end = schedule.stable_until(steps)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    shared = identity(config, data_hash, (*WITHOUT_EFFECT, *OF_THE_HORIZON))
+    # What is logged, and where it was computed, is part of a trunk: its rows are copied.
+    free = [key for key in WITHOUT_EFFECT if key not in ("trainer.log_every", "trainer.accelerator")]
+    shared = identity(config, data_hash, (*free, *OF_THE_HORIZON))
     return Trunk(folder / "trunks" / shared, end)
 
 

@@ -42,6 +42,9 @@ class EstimatingSweeper(PointSweeper):
             tried |= set(chosen)  # a point that fails is not asked for for ever
             self.launch(chosen, plans, overrides)
 
+    def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
+        return get_method(self.plan)(configs, self.rule)
+
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         return get_method(self.finish)(plans, configs, self.rule)
 
@@ -51,9 +54,6 @@ def has_reached(plan: PointPlan, share: float) -> bool:
     if not (plan.directory / RECORD_NAME).exists():
         return False
     record = RunRecord.load(plan.directory)
-    if record.state in (State.DONE, State.PAUSED, State.STOPPED):
-        return True
-    # One that was interrupted later, on its way to the end.
-    return record.state is not State.FAILED and record.data.steps >= max(
-        1, round(share * record.planned_steps)
-    )
+    if record.state in (State.DONE, State.FAILED):
+        return record.state is State.DONE
+    return record.data.steps >= max(1, round(share * record.planned_steps))

@@ -30,6 +30,8 @@ class PointPlan:
     """Estimated on this hardware."""
     memory_gib: float
     """Estimated peak of weights, optimiser state and activations."""
+    steps: int = 0
+    """Optimiser steps of the whole run."""
     order: int = 0
     """Points of a lower number run first: what they leave, later ones begin from."""
 

@@ -42,10 +42,14 @@ class PointSweeper(Sweeper):
         """Plan all points, run the missing ones, then finish."""
         overrides = expand(arguments, self.axes, self.points)  # type: ignore[arg-type]
         configs = [self._compose(point) for point in overrides]
-        plans: list[PointPlan] = get_method(self.plan)(configs)
+        plans = self.make_plans(configs)
         check_distinct(plans, overrides)
         self.run_points(plans, overrides)
         return self.end(plans, configs)
+
+    def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
+        """Check and show what the points will cost."""
+        return get_method(self.plan)(configs)
 
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         """What becomes of the sweep when its last point has ended."""

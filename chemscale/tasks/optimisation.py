@@ -84,7 +84,13 @@ class Schedule:
                 f"trunk=true: schedule.{what} makes the rate depend on the horizon from the first step. Use "
                 "schedule.name=wsd and a warm-up in steps, for example schedule.warmup=100."
             )
-        return total - (_steps(self.cooldown, total) if self.name == "wsd" else 0)
+        cooldown = _steps(self.cooldown, total) if self.name == "wsd" else 0
+        if not 0 < cooldown < total:
+            raise ValueError(
+                f"trunk=true: schedule.name={self.name} cools down over {cooldown} of {total} steps. Use "
+                "schedule.name=wsd with a cool-down within the run, for example schedule.cooldown=0.2."
+            )
+        return total - cooldown
 
     def factor(self, total: int) -> Callable[[int], float]:
         """The multiplier of the peak rate at each of `total` optimiser steps."""

@@ -98,8 +98,9 @@ class Keeper(pl.Callback):
             setattr(self.record.data, key, value)
         for key, value in state["compute"].items():
             setattr(self.record.compute, key, value)
-        if self.branched:
+        if self.branched:  # what the trunk cost was spent by another run
             self.record.compute.inherited_flops = self.record.compute.flops
+            self.record.compute.seconds = self.record.compute.device_seconds = 0.0
         self.record.best = Loss(**state["best"]) if state["best"] else None
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])

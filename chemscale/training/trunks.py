@@ -54,7 +54,7 @@ class Trunk:
 
     def keep(self, trainer, metrics: Path) -> None:
         """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
-        if self._checkpoints.path(self.end).exists():
+        if self.newest_step() == self.end:
             return
         try:
             with PointLock(self.folder):

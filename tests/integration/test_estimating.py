@@ -97,7 +97,18 @@ def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
     assert "does not feed a law" in finish(process, status=2)
 
 
-def test_settings_of_different_models_are_refused_before_training(tmp_path, smiles_file):
-    output = finish(estimate(tmp_path, smiles_file, "model.width=8,16", settings=WIDTHS), status=2)
-    assert "compares settings of one model" in output
+@pytest.mark.parametrize(
+    ("settings", "argument", "words"),
+    [
+        (WIDTHS, "model.width=8,16", "these runs differ in model (width: 8 and 16)"),
+        (SETTINGS, "hydra.sweeper.rule.estimator=luck", "choose one of tse"),
+        (SETTINGS, "+hydra.sweeper.rule.typo=1", "hydra.sweeper.rule:"),
+        (SETTINGS[:3], "optimizer.lr=1e-3", "at least 4 settings, this sweep has 2"),
+        (SETTINGS, "trainer.log_every=100", "Lower trainer.log_every"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_training(tmp_path, smiles_file, settings, argument, words):
+    kept = [a for a in settings if a.split("=")[0] != argument.split("=")[0]]
+    output = finish(estimate(tmp_path, smiles_file, argument, settings=kept), status=2)
+    assert words in output
     assert not list(tmp_path.rglob("record.json"))

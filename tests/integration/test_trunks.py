@@ -67,6 +67,7 @@ def test_a_record_tells_what_was_spent_from_what_was_inherited(ladder):
         ("schedule.warmup=0.05", "a share of all steps"),
         ("schedule=cosine", "depend on the horizon from the first step"),
         ("trainer.validate_every=0.5", "must be a number of steps"),
+        ("schedule.cooldown=0", "cools down over 0 of"),
     ],
 )
 def test_what_depends_on_the_horizon_is_refused_before_training(tmp_path, smiles_file, setting, words):

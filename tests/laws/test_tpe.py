@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chemscale.laws.calibration import Calibration, assess
+from chemscale.laws.calibration import Calibration, assess, rank_interval
 from chemscale.laws.curves import CurveError, TrainingCurve
 from chemscale.laws.stopping import Rule, replay, standing, successive_halving, to_finish
 from chemscale.laws.tpe import ESTIMATORS, epoch_means, recursive_ema, tse, tse_e, tse_ema
@@ -18,7 +18,9 @@ def curve(label: str, floor: float, rows: int = 100, *, noise: float = 0.0, seed
     """A loss that falls to its floor as a power of 1,000 units of data."""
     seen = np.linspace(1000 / rows, 1000, rows)
     loss = floor + 9 * seen**-0.5 + noise * np.random.default_rng(seed).standard_normal(rows)
-    return TrainingCurve(label, seen, loss, 1000.0, seen[::5], loss[::5] + 0.1, final=floor + 0.05, flops=1e9)
+    return TrainingCurve(
+        label, seen, loss, 1000.0, seen[4::5], loss[4::5] + 0.1, final=floor + 0.05, flops=1e9
+    )
 
 
 @pytest.fixture
@@ -151,9 +153,8 @@ def test_too_few_finished_runs_give_no_prediction(sweep):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_report_says_what_was_saved_and_what_may_have_been_missed(sweep, tmp_path, complete):
-    curves = (
-        sweep if complete else [replace(c, final=c.final if n > 3 else None) for n, c in enumerate(sweep)]
-    )
+    stopped = [replace(c, final=None, spent=0.2e9) if n <= 3 else c for n, c in enumerate(sweep)]
+    curves = sweep if complete else stopped
     report = TpeReport("settings", curves, Rule(estimator="tse"), "nats_per_token", command="here")
     page = report.write(tmp_path).read_text()
     text = "\n".join(report.lines())
@@ -168,7 +169,26 @@ def test_a_report_says_what_was_saved_and_what_may_have_been_missed(sweep, tmp_p
     assert {p.name for p in tmp_path.iterdir()} >= {"tpe.json", "report.html", "predicted_final.png"}
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.0}, {"keep": 0}, {"risk": 2.0}, {"estimator": "luck"}])
+def test_a_perfect_order_of_a_few_runs_is_not_called_certain():
+    low, high = rank_interval(1.0, 5)
+    assert low < 0.5
+    assert high < 1
+
+
+def test_ends_that_are_all_equal_allow_no_assessment(sweep):
+    scores = ESTIMATORS["tse"].scores(sweep, 0.2)
+    assert assess("tse", "TSE", scores, np.full(len(sweep), 2.0)) is None
+
+
+def test_a_baseline_that_was_read_too_early_is_told(sweep):
+    late = [replace(c, validated=c.validated[2::3], validation=c.validation[2::3]) for c in sweep]
+    assert not any("were read at" in line for line in TpeReport("t", sweep, Rule(), "loss").lines())
+    assert any("were read at 15% to 15%" in line for line in TpeReport("t", late, Rule(), "loss").lines())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.0}, {"share": 0.01}, {"keep": 0}, {"risk": 2.0}, {"estimator": "luck"}]
+)
 def test_a_rule_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Rule(**wrong)

@@ -213,8 +213,8 @@ def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> li
     for plan, config in zip(plans, plain, strict=True):
         if config["trainer"]["log_every"] > rule.share * plan.steps:
             raise ValueError(
-                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: nothing "
-                f"is logged in its first {rule.share:.0%}. Lower trainer.log_every."
+                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: "
+                f"nothing is logged in its first {rule.share:.0%}. Lower trainer.log_every."
             )
     return plans
 

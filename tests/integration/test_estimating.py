@@ -103,7 +103,7 @@ def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
         (WIDTHS, "model.width=8,16", "these runs differ in model (width: 8 and 16)"),
         (SETTINGS, "hydra.sweeper.rule.estimator=luck", "choose one of tse"),
         (SETTINGS, "+hydra.sweeper.rule.typo=1", "hydra.sweeper.rule:"),
-        (SETTINGS[:3], "optimizer.lr=1e-3", "at least 4 settings, this sweep has 2"),
+        (SETTINGS, "optimizer.lr=1e-3", "at least 4 settings, this sweep has 2"),
         (SETTINGS, "trainer.log_every=100", "Lower trainer.log_every"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chemscale.errors import run_verb
-from chemscale.fitting_runs import envelope_curves, origin_of, point_of, records_of, rung_of
+from chemscale.fitting_runs import envelope_curves, origin_of, point_of, records_of, rung_of, split_losses
 
 if TYPE_CHECKING:
     from chemscale.laws.envelope import Curve
@@ -131,6 +131,7 @@ def fit(
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
     options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, _progress())
+    _refuse_misplaced(source, columns, flops_model, unit)
     if source.is_dir():
         outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
     else:
@@ -138,6 +139,27 @@ def fit(
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
+
+
+def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None, unit: str | None) -> None:
+    """Refuse options that the source would ignore.
+
+    Raises:
+        PointsError: one was given.
+    """
+    from chemscale.laws.points import PointsError
+
+    if source.is_dir():
+        for name, value in (("--columns", columns), ("--flops-model", flops_model)):
+            if value is not None:
+                raise PointsError(
+                    f"{name} is for a file: {source} is a directory of runs, which hold their sizes, "
+                    "losses and counted FLOPs. Leave it out."
+                )
+    elif unit is not None:
+        raise PointsError(
+            f"--unit {unit} is for a directory of runs: of a file, --columns loss=NAME says it."
+        )
 
 
 def _progress() -> Callable[[str], None]:
@@ -175,11 +197,11 @@ def fit_runs(
     from chemscale.laws.points import LawPoints
 
     directory, options = Path(directory), replace(options or Options(), **settings)
-    found = records_of(directory, only)
-    reached = {key for _, record in found if record.final for key in record.final.values}
-    unit = unit or next((u for u in HEADLINE_UNITS if u in reached), HEADLINE_UNITS[0])
+    _asked(options)
+    found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
     points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
     origin, out = origin_of(found, unit, command), out or directory / "law"
+    origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
     rungs: dict[str, list[LawPoint]] = {}
     for (_, record), point in zip(found, points.points, strict=True):
@@ -206,7 +228,7 @@ def fit_csv(
         PointsError: the file, a column or a cell cannot be used.
     """
     from chemscale.laws.exports import read_table
-    from chemscale.laws.points import PointsError
+    from chemscale.laws.points import PointsError, parse_columns
     from chemscale.laws.report import Origin
 
     options = replace(options or Options(), **settings)
@@ -216,8 +238,8 @@ def fit_csv(
         raise PointsError(f"{path}: name its columns, for example --columns N=params,loss=val_loss.")
     if flops_model not in (None, "6nd"):
         raise PointsError(f"--flops-model {flops_model}: the one there is is 6nd.")
-    pairs = [part.partition("=") for part in columns.split(",")]
-    points = read_table(path, {role.strip(): name for role, _, name in pairs})
+    _asked(options)
+    points = read_table(path, parse_columns(columns))
     origin = Origin(command=command)
     if flops_model:
         points = points.with_six_nd()
@@ -292,13 +314,15 @@ def _asked(options: Options) -> bool | None:
     from chemscale.laws.joint_analysis import SURFACES
     from chemscale.laws.points import PointsError
 
+    if not options.forms:
+        raise PointsError("--form names no form: give auto or some that `--forms` lists.")
     for name in options.forms:
         if name not in (*FORMS, *SURFACES, "auto"):
             raise PointsError(f"--form {name}: there are auto, {', '.join((*FORMS, *SURFACES))}.")
     kinds = {name if name == "auto" else name in SURFACES for name in options.forms}
     if len(kinds) > 1:
         raise PointsError("--form: give auto, or forms of one axis, or joint forms, not a mixture.")
-    kind = kinds.pop() if kinds else "auto"
+    kind = kinds.pop()
     if kind is True and options.axis:
         raise PointsError(f"--axis {options.axis}: a joint form takes N and D; leave --axis out.")
     return None if kind == "auto" else bool(kind)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chemscale.records import RunRecord, State, find_records
+from chemscale.sweeps.identity import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from chemscale.laws.envelope import Curve
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 Found = list[tuple[Path, RunRecord]]
 CONVENTIONS = {"matrices": "parameters", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
+OF_SIZE = (*WITHOUT_EFFECT, "budget", "seed", "data.molecules", "data.frames", "hydra")
+"""Keys of a configuration that say how large or long a run is, or that cannot change its loss."""
+MOST_KEYS = 8
 PRUNED = (State.PAUSED, State.STOPPED)
 LOSSES = {
     "nats_per_token": ("nats/token", 4),
@@ -100,9 +105,11 @@ def origin_of(found: Found, unit: str, command: str) -> Origin:
 
     hashes = sorted({r.data_hash for _, r in found})
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
-    notes = [text for text in (_saved(found), _fewer_seeds(found)) if text]
+    notes = [text for text in (_saved(found), _shared_noise(found), _fewer_seeds(found)) if text]
     if len(hashes) > 1:
         notes.append("These runs saw different data: their losses may not be comparable.")
+    if other := _other_settings(found):
+        notes.append(other)
     return Origin(
         curves=[_curve(d, r, unit) for d, r in found],
         runs=[_row(r, any(other.compute.inherited_flops for _, other in found)) for _, r in found],
@@ -128,6 +135,76 @@ def _saved(found: Found) -> str:
         f"{separate - inherited:.3g} FLOP where separate runs spend {separate:.3g}, and saved "
         f"{inherited / separate:.0%}."
     )
+
+
+def _shared_noise(found: Found) -> str:
+    """What a common trunk does to intervals; empty where there is none."""
+    if not any(record.compute.inherited_flops > 0 for _, record in found):
+        return ""
+    return (
+        "The intervals take runs as independent, but runs of one trunk share its initialisation and data "
+        "order and so part of their noise: the true intervals are wider. Runs of other seeds would show by "
+        "how much."
+    )
+
+
+def _other_settings(found: Found) -> str:
+    """Which settings besides size, data and seed differ between finished runs that share a law."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for _, record in found:
+        if record.state is State.DONE:
+            for key, value in _settings(record.config):
+                values.setdefault((rung_of(record), key), set()).add(json.dumps(value, sort_keys=True))
+    keys = sorted({key for (_, key), seen in values.items() if len(seen) > 1})
+    if not keys:
+        return ""
+    more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+    return (
+        f"Besides N, D and seed these runs differ in {', '.join(keys[:MOST_KEYS])}{more}: the law takes the "
+        "effect of these for one of size, unless each was set to suit its size."
+    )
+
+
+def _settings(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of what may change a loss; numbers of a model are its size."""
+    for name, value in tree.items():
+        key = f"{above}{name}"
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key in OF_SIZE or (above.startswith("model.") and number):
+            continue
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def split_losses(
+    found: Found, unit: str | None, headlines: Sequence[str], directory: Path
+) -> tuple[Found, str, str]:
+    """Runs that have one loss, which it is, and a note on the families that do not have it.
+
+    Raises:
+        PointsError: no unit is asked for, and families have different losses.
+    """
+    from chemscale.laws.points import PointsError
+
+    reached: dict[str, set[str]] = {}
+    for _, record in found:
+        if record.state is State.DONE and record.final:
+            reached.setdefault(record.family, set()).update(record.final.values)
+    chosen = unit or next((u for u in headlines if any(u in have for have in reached.values())), headlines[0])
+    without = sorted(family for family, have in reached.items() if chosen not in have)
+    if not without or len(without) == len(reached):
+        return found, chosen, ""
+    if unit is None:
+        each = {f: next((u for u in headlines if u in have), "none of them") for f, have in reached.items()}
+        raise PointsError(
+            f"{directory} mixes families of different losses "
+            f"({'; '.join(f'{f}: {u}' for f, u in sorted(each.items()))}), which no law joins. Name one "
+            "loss by --unit, or fit the folders of the families one by one."
+        )
+    kept = [(d, r) for d, r in found if r.family not in without]
+    return kept, chosen, f"Runs of {', '.join(without)} have no {chosen} and are not shown."
 
 
 def _fewer_seeds(found: Found) -> str:

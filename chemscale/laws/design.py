@@ -40,9 +40,8 @@ class KnownLaw:
 
     @classmethod
     def of_fit(cls, fit: SurfaceFit) -> KnownLaw:
-        freedom = len(fit.loss) - len(fit.phi)
-        noise = float(np.sqrt(np.sum(fit.residuals**2) / freedom))
-        return cls(fit.surface, fit.phi, fit.covariance, noise, freedom)
+        """What a fit knows; parameters that were held are taken as certain and cost no freedom."""
+        return cls(fit.surface, fit.phi, fit.covariance, fit.noise, len(fit.loss) - len(fit.free))
 
     @classmethod
     def of_runs(cls, surface: Surface, theta: np.ndarray, inputs: np.ndarray, loss: np.ndarray) -> KnownLaw:

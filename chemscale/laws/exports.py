@@ -15,7 +15,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chemscale.laws.points import ROLES, LawPoint, LawPoints, PointsError, check_roles, csv_rows, read_csv
+from chemscale.laws.points import (
+    LEAST,
+    MOST,
+    ROLES,
+    LawPoint,
+    LawPoints,
+    PointsError,
+    check_header,
+    check_roles,
+    csv_rows,
+    read_csv,
+)
 
 FINISHED = "finished"
 
@@ -39,9 +50,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> LawPoints:
     if not {"Name", "State"} <= set(header):
         return read_csv(path, columns)
     check_roles(columns)
-    for column in columns.values():
-        if column not in header:
-            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
+    check_header(path, header, columns)
     return _points(path, columns, [(row["Name"] or "", row["State"] or "", row) for row in rows])
 
 
@@ -54,25 +63,32 @@ def _points(path: Path, columns: Mapping[str, str], runs: list[Run]) -> LawPoint
     for column in columns.values():
         if column not in known:
             raise PointsError(f"{path}: no run has {column!r}; there are {', '.join(sorted(known))}.")
-    points = [_point(columns, *run) for run in runs]
+    points = [_point(path, columns, *run) for run in runs]
     if not any(p.used for p in points):
         why = "; ".join(sorted({p.reason for p in points}))
         raise PointsError(f"{path}: none of its {len(points)} runs can be fitted: {why}.")
     return LawPoints(tuple(points), str(path))
 
 
-def _point(columns: Mapping[str, str], name: str, state: str, values: Mapping[str, Any]) -> LawPoint:
+def _point(
+    path: Path, columns: Mapping[str, str], name: str, state: str, values: Mapping[str, Any]
+) -> LawPoint:
     numbers = {role: _number(values.get(columns[role])) for role in (*ROLES, "loss") if role in columns}
     lacking = [columns[role] for role, number in numbers.items() if number is None]
     reason = f"W&B state {state or 'unknown'}" if state != FINISHED else ""
     if not reason and lacking:
         reason = f"no positive number in {', '.join(lacking)}"
+    absurd = [columns[r] for r, number in numbers.items() if number and not LEAST <= number <= MOST]
+    if not reason and absurd:
+        reason = f"not within {LEAST:g} to {MOST:g}: {', '.join(absurd)}"
     sizes = {ROLES[role]: number for role, number in numbers.items() if role in ROLES and number is not None}
     loss = numbers["loss"]
     label = str(values.get(columns["label"]) or name) if "label" in columns else name
-    seed = _number(values.get(columns["seed"])) if "seed" in columns else None
+    seed = (_number(values.get(columns["seed"])) if "seed" in columns else None) or 0.0
+    if not seed.is_integer():
+        raise PointsError(f"{path}, run {name}, {columns['seed']}: {seed} is not a seed, a whole number.")
     return LawPoint(
-        label, sizes, {} if loss is None else {"loss": loss}, int(seed or 0), used=not reason, reason=reason
+        label, sizes, {} if loss is None else {"loss": loss}, int(seed), used=not reason, reason=reason
     )
 
 

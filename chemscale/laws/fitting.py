@@ -19,6 +19,8 @@ from chemscale.laws.intervals import (
     SeedSpread,
     draw_noise,
     profile_beta,
+    refuse_absurd,
+    refuse_equal,
     scatter,
     seed_spread,
 )
@@ -158,7 +160,8 @@ def fit_form(
             the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
 
     Raises:
-        FitError: not enough distinct sizes, values that are not positive and finite, an unknown name.
+        FitError: not enough distinct sizes, values that are not positive and finite, equal losses, a law that
+            no number holds, an unknown name.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if name not in FORMS:
@@ -166,7 +169,13 @@ def fit_form(
     form = FORMS[name]
     _check(x, y, form)
     theta, objective, converged = solve(form, x, y)
-    fitted = np.log(form.value(x, theta))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        fitted = np.log(form.value(x, theta))
+    if not (np.isfinite(theta).all() and np.isfinite(fitted).all()):
+        raise FitError(
+            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
+            "wrong size or loss, or give sizes in a larger unit."
+        )
     spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
     random = np.random.default_rng(seed)
     draws, settled = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
@@ -214,7 +223,7 @@ def fit_forms(
             fits.append(fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling))
         except FitError as error:
             refused.append(str(error))
-    return fits, refused
+    return fits, list(dict.fromkeys(refused))
 
 
 def supported(fits: Sequence[Fit]) -> Fit | None:
@@ -257,6 +266,7 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
         raise FitError(f"Sizes {x.shape} and losses {y.shape} must be two lists of one length.")
     if not (np.isfinite(x).all() and np.isfinite(y).all() and (x > 0).all() and (y > 0).all()):
         raise FitError("Sizes and losses must be positive and finite.")
+    refuse_absurd(x, y)
     distinct, least = len(np.unique(x)), FEWEST[form.name]
     if distinct < least:
         line = form.name == "power" and distinct == 2
@@ -264,6 +274,7 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
         raise FitError(
             f"{form.formula} is not fitted: {distinct} distinct sizes, at least {least} needed ({why})."
         )
+    refuse_equal(y)
 
 
 def _percentiles(
@@ -271,9 +282,10 @@ def _percentiles(
 ) -> dict[str, tuple[float | None, float | None]]:
     """Bootstrap intervals; None for a side at which the draws reach the end of what was searched."""
     tail = 50 * (1 - LEVEL)
-    sides = np.percentile(draws, [tail, 100 - tail], axis=0)
+    with np.errstate(invalid="ignore"):
+        sides = np.percentile(draws, [tail, 100 - tail], axis=0)
     out: dict[str, tuple[float | None, float | None]] = {
-        name: (float(low), float(high)) for name, low, high in zip(form.parameters, *sides, strict=True)
+        name: (_finite(low), _finite(high)) for name, low, high in zip(form.parameters, *sides, strict=True)
     }
     if isinstance(form, Broken):
         ends = np.stack([form.reported(end) for end in box(form, np.log(x), y)])
@@ -284,6 +296,10 @@ def _percentiles(
             low = None if reached[0, number] and searched else low
             out[name] = (low, None if reached[1, number] else high)
     return out
+
+
+def _finite(end: float) -> float | None:
+    return float(end) if math.isfinite(end) else None
 
 
 def _aicc(objective: float, n: int, parameters: int) -> float:

@@ -9,10 +9,13 @@ import numpy as np
 from scipy import optimize, stats
 
 from chemscale.laws.forms import FitError, Form
+from chemscale.laws.points import LEAST, MOST
 from chemscale.laws.squares import descend
 
 LEVEL = 0.95
 MOST_BETA = 5.0
+ROUNDING = 1e-9
+"""Spread of log losses below which they are equal."""
 POOL = 0.25
 """A lack-of-fit test above this p takes the scatter of sizes and of seeds for one (Bancroft 1964)."""
 RESAMPLING = ("auto", "residuals", "seeds", "sizes")
@@ -60,6 +63,31 @@ class Scatter:
         if self.resampling == "seeds":
             return f"Bootstrap over seeds: their scatter explains how the sizes miss the law{p}."
         return f"Bootstrap over sizes with their seeds: sizes miss the law by more than seeds explain{p}."
+
+
+def refuse_absurd(sizes: np.ndarray, losses: np.ndarray) -> None:
+    """Refuse positive sizes and losses that no run has, whose powers leave what a number holds.
+
+    Raises:
+        FitError: one is outside LEAST to MOST.
+    """
+    for what, values in (("size", sizes), ("loss", losses)):
+        absurd = values[(values < LEAST) | (values > MOST)]
+        if len(absurd):
+            raise FitError(f"A {what} of {absurd[0]:g} is outside {LEAST:g} to {MOST:g}: no law is fitted.")
+
+
+def refuse_equal(losses: np.ndarray) -> None:
+    """Refuse losses that do not differ.
+
+    Raises:
+        FitError: all are equal to rounding.
+    """
+    if np.ptp(np.log(losses)) < ROUNDING:
+        raise FitError(
+            f"All {len(losses)} losses are equal ({losses[0]:g}): nothing depends on size, and no law is "
+            "fitted. Look whether the right column or unit was read."
+        )
 
 
 def seed_spread(x: np.ndarray, y: np.ndarray) -> SeedSpread | None:
@@ -170,7 +198,9 @@ def profile_beta(
             inside, step = outside, step * 1.5
         return None
 
-    return edge(-1), edge(+1)
+    low, high = edge(-1), edge(+1)
+    # Of a law that is nearly exact the threshold lies within rounding, and an edge on the wrong side of β.
+    return None if low is None else min(low, beta), None if high is None else max(high, beta)
 
 
 def best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:

@@ -93,7 +93,8 @@ def weighted_line(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> Line:
     log_x, log_y, weight = np.log(x[good]), np.log(y[good]), std[good] ** -2.0
     if len(log_x) < 3 or np.ptp(log_x) < 1e-9:
         raise FitError(
-            f"N* ∝ C^a is not fitted: {len(log_x)} budgets with a minimum, at least 3 different ones needed. "
+            f"N* ∝ C^a is not fitted: {len(log_x)} budget{'' if len(log_x) == 1 else 's'} with a minimum, at "
+            "least 3 different ones needed. "
             "Add IsoFLOP budgets whose sizes reach to both sides of the minimum."
         )
     centre = float(np.average(log_x, weights=weight))
@@ -150,7 +151,9 @@ def isoflop_minima(
     parts = [part[np.argsort(n[part], kind="stable")] for part in parts]
     enough = [part for part in parts if len(np.unique(n[part])) >= FEWEST_SIZES]
     if len(enough) < len(parts):
-        notes.append(f"{len(parts) - len(enough)} budgets have fewer than {FEWEST_SIZES} sizes: left out.")
+        few = len(parts) - len(enough)
+        budgets = "1 budget has" if few == 1 else f"{few} budgets have"
+        notes.append(f"{budgets} fewer than {FEWEST_SIZES} sizes: left out.")
     spread = _pooled_noise(enough, n, loss) if noise is None else noise
     random = np.random.default_rng(seed)
     rows = []

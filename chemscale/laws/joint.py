@@ -11,6 +11,7 @@ from scipy import stats
 
 from chemscale.laws.descent import DELTA, Descent, descend, polish
 from chemscale.laws.fitting import LEVEL, FitError
+from chemscale.laws.intervals import refuse_absurd, refuse_equal
 from chemscale.laws.resampling import (
     RUNS_ENOUGH,
     Draws,
@@ -57,7 +58,7 @@ class SurfaceFit:
     groups: np.ndarray | None = None
     """(n,) number of the configuration of each run."""
     converged: bool = True
-    """Whether the best descent ended because nothing changed any more."""
+    """Whether the last descent to this optimum ended because nothing changed any more (see ``status``)."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -201,8 +202,8 @@ def fit_surface(
         resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
 
     Raises:
-        FitError: too few runs, inputs that do not vary apart from each other, a parameter that cannot be
-            held, or no start that descends.
+        FitError: too few runs, equal losses, inputs that do not vary apart from each other, a parameter that
+            cannot be held, or no start that descends.
     """
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     fixed = dict(fixed or {})
@@ -246,7 +247,7 @@ def fit_surface(
         loss=loss,
         fixed=fixed,
         groups=sample.groups,
-        converged=bool(found.converged[best]),
+        converged=not status.startswith("NOT CONVERGED"),
     )
     fit.notes.extend(_notes(fit))
     return fit
@@ -304,11 +305,13 @@ def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray, held: Collect
     good = np.isfinite(inputs).all() and np.isfinite(loss).all() and (inputs > 0).all() and (loss > 0).all()
     if not good:
         raise FitError("Inputs and losses must be positive and finite.")
+    refuse_absurd(inputs.ravel(), loss)
     if len(loss) < parameters + 2:
         raise FitError(
             f"{surface.formula} is not fitted: {len(loss)} runs for {parameters} parameters, at least "
             f"{parameters + 2} needed (its curves would follow the noise)."
         )
+    refuse_equal(loss)
     told = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
     for column in told:
         distinct = len(np.unique(inputs[:, column]))
@@ -329,7 +332,9 @@ def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray, held: Collect
 def _notes(fit: SurfaceFit) -> list[str]:
     notes = []
     if not fit.converged:
-        notes.append("The best descent did not converge: do not use these numbers.")
+        notes.append(
+            f"The last descent to this optimum did not converge ({fit.status}): do not use these numbers."
+        )
     if fit.reached < 0.02:
         notes.append(
             f"Only {fit.reached:.1%} of the starts found this optimum: there may be a better one between."

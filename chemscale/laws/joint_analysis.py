@@ -193,7 +193,8 @@ def fit_into(
         inputs, loss = found.points.table(inputs_of(surface, found.data_axis), found.unit)
         fit = fit_surface(surface, inputs, loss, delta=delta, groups=groups, bootstrap=bootstrap, seed=seed)
     except FitError as error:
-        found.refused.append(str(error))
+        if str(error) not in found.refused:
+            found.refused.append(str(error))
     except PointsError as error:
         found.refused.append(f"{surface.formula} is not fitted: {error}")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ import numpy as np
 
 ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens"}
 """What a column of a table is, and the axis that it gives."""
+LEAST, MOST = 1e-30, 1e60
+"""Sizes and losses outside these are mistakes, and their powers leave what a number holds."""
 
 
 class PointsError(ValueError):
@@ -117,19 +120,17 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
             (distinct tokens); ``seed`` and ``label`` where there are any.
 
     Raises:
-        PointsError: a column is missing, a cell is not a positive number, or there is no row.
+        PointsError: a column is missing or stands twice, a cell is not a positive number, or there is no row.
     """
     check_roles(columns)
     header, rows = csv_rows(path)
-    for column in columns.values():
-        if column not in header:
-            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
+    check_header(path, header, columns)
     points = []
     for number, row in enumerate(rows, start=2):
         sizes = {ROLES[r]: _positive(path, number, row, columns[r]) for r in ROLES if r in columns}
         loss = _positive(path, number, row, columns["loss"])
         label = row[columns["label"]] if "label" in columns else f"row {number}"
-        seed = int(_number(path, number, row, columns["seed"])) if "seed" in columns else 0
+        seed = _seed(path, number, row, columns["seed"]) if "seed" in columns else 0
         points.append(LawPoint(label, sizes, {"loss": loss}, seed))
     return LawPoints(tuple(points), str(path))
 
@@ -148,6 +149,37 @@ def check_roles(columns: Mapping[str, str]) -> None:
         raise PointsError(f"--columns: unknown roles {sorted(unknown)}; known are {known}.")
 
 
+def parse_columns(text: str) -> dict[str, str]:
+    """``N=params,loss=val`` → {"N": "params", "loss": "val"}
+
+    Raises:
+        PointsError: a part is not ROLE=NAME, or a role is given twice.
+    """
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, name = part.partition("=")
+        role = role.strip()
+        if not (role and equals and name.strip()):
+            raise PointsError(f"--columns {text}: {part!r} is not ROLE=NAME, such as loss=val_loss.")
+        if role in columns:
+            raise PointsError(f"--columns gives {role} twice: {columns[role]} and {name}. Name one column.")
+        columns[role] = name
+    return columns
+
+
+def check_header(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Whether a file has each column that is used, and has it once.
+
+    Raises:
+        PointsError: it does not.
+    """
+    for column in columns.values():
+        if column not in header:
+            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
+        if (times := header.count(column)) > 1:
+            raise PointsError(f"{path}: {times} columns are called {column!r}. Rename all but one.")
+
+
 def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Header and rows of a CSV file.
 
@@ -156,8 +188,11 @@ def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header, rows = list(reader.fieldnames or []), list(reader)
+            text = file.read()
+        if "\0" in text:
+            raise csv.Error("it holds bytes of zero, as binary files do")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        header, rows = list(reader.fieldnames or []), list(reader)
     except FileNotFoundError:
         raise PointsError(f"{path}: no such file.") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -180,7 +215,20 @@ def _positive(path: Path, number: int, row: Mapping[str, str], column: str) -> f
     if not (math.isfinite(value) and value > 0):
         text = row.get(column)
         raise PointsError(f"{path}, row {number}, column {column}: {text} must be positive and finite.")
+    if not LEAST <= value <= MOST:
+        raise PointsError(
+            f"{path}, row {number}, column {column}: {value:g} is outside {LEAST:g} to {MOST:g}, where sizes "
+            "and losses lie."
+        )
     return value
+
+
+def _seed(path: Path, number: int, row: Mapping[str, str], column: str) -> int:
+    value = _number(path, number, row, column)
+    if not value.is_integer():
+        text = row.get(column)
+        raise PointsError(f"{path}, row {number}, column {column}: {text} is not a seed, a whole number.")
+    return int(value)
 
 
 def distinct(values: Iterable[float], apart: float = 1.05) -> int:

@@ -8,7 +8,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +114,11 @@ class Report:
 
     def write(self, out: Path) -> Path:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
+        with whole_folder(Path(out)) as folder:
+            self._write(folder)
+        return Path(out) / "report.html"
+
+    def _write(self, out: Path) -> None:
         shown = self.law_of.shown()
         drawn = figures.law_figure(self.points, shown, self.axis, self.unit, self.law_of.outside)
         images = [("Loss against size", saved_inline(drawn, out / f"loss_vs_{self.axis}"))]
@@ -123,9 +128,7 @@ class Report:
         law = self.law()
         write_law(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
-        page = out / "report.html"
-        write_text(page, render("report.html.j2", report=self, images=images))
-        return page
+        write_text(out / "report.html", render("report.html.j2", report=self, images=images))
 
     @property
     def significance(self) -> str:
@@ -134,6 +137,20 @@ class Report:
         if not {"power", "offset"} <= set(fits):
             return ""
         return f"p = {floor_significance(fits['power'], fits['offset']):.2g}"
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write in, whose files move to `out` at the end: a failure leaves `out` as it was."""
+    # Beside `out`, or inside where it is there: it may lie on another file system than its parent.
+    beside = out if out.is_dir() else out.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".writing-") as name:
+        yield Path(name)
+        out.mkdir(exist_ok=True)
+        # The page names what it shows: it comes last.
+        for path in sorted(Path(name).iterdir(), key=lambda path: path.suffix == ".html"):
+            os.replace(path, out / path.name)
 
 
 def law_data(points: LawPoints, origin: Origin) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from chemscale.laws.report import (
     render,
     sizes_text,
     span_text,
+    whole_folder,
     write_csv,
     write_law,
     write_text,
@@ -225,16 +226,17 @@ class SurfaceReport:
 
     def write(self, out: Path) -> Path:
         """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
+        with whole_folder(Path(out)) as folder:
+            self._write(folder)
+        return Path(out) / "report.html"
+
+    def _write(self, out: Path) -> None:
         drawn = [*self._laws(), *self._checks()]
         images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
         law = self.law()
         write_law(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
-        page = out / "report.html"
-        write_text(page, render("surface.html.j2", report=self, images=images))
-        return page
+        write_text(out / "report.html", render("surface.html.j2", report=self, images=images))
 
     def _laws(self) -> list[Drawn]:
         found, axis = self.found, self.found.data_axis

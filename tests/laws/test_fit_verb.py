@@ -321,3 +321,67 @@ def test_a_browser_shows_the_page_on_a_phone_without_overflow(runs, tmp_path):
     assert width <= window
     assert len(images) == 2
     assert min(images) > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "words"),
+    [
+        ("n,l,s\n1,2,nan\n", "N=n,loss=l,seed=s", "row 2, column s: nan is not a seed"),
+        ("n,l,s\n1,2,1\n2,2,1.5\n", "N=n,loss=l,seed=s", "row 3, column s: 1.5 is not a seed"),
+        ("n,l\n1e300,2\n", "N=n,loss=l", "row 2, column n: 1e+300 is outside"),
+        ("n,l,l\n1,2,3\n", "N=n,loss=l", "2 columns are called 'l'"),
+        ("n,l\n1,2\n", "N=n,loss=l,loss=n", "gives loss twice"),
+        ("n,l\n1,2\n", "N=n,l", "'l' is not ROLE=NAME"),
+        ("n,l\0\n1,2\n", "N=n,loss=l", "not a CSV file"),
+        ("Name,State,n,l,s\na,finished,1,2,0.5\n", "N=n,loss=l,seed=s", "run a, s: 0.5 is not a seed"),
+    ],
+)
+def test_a_file_that_would_be_misread_is_refused(tmp_path, text, columns, words):
+    (tmp_path / "x.csv").write_text(text)
+    assert words in reason(invoke(tmp_path / "x.csv", "--columns", columns))
+
+
+def test_a_column_that_stands_twice_and_is_not_used_does_no_harm(tmp_path):
+    path = write_csv(tmp_path / "c.csv", "n,l,x,x", [(n, 4 * n**-0.1, 0, 1) for n in SIZES])
+    assert invoke(path, "--columns", "N=n,loss=l", "--bootstrap", 100).exit_code == 0
+
+
+def test_options_that_would_be_ignored_are_refused(runs, tmp_path):
+    assert "--columns is for a file" in reason(invoke(runs, "--columns", "N=n,loss=l"))
+    assert "--flops-model is for a file" in reason(invoke(runs, "--flops-model", "6nd"))
+    path = write_csv(tmp_path / "c.csv", "n,l", [(n, 4 * n**-0.1) for n in SIZES])
+    assert "--unit x is for a directory" in reason(invoke(path, "--columns", "N=n,loss=l", "--unit", "x"))
+    assert "--form names no form" in reason(invoke(runs, "--form", ","))
+
+
+def change(run: Path, **values) -> None:
+    record = RunRecord.load(run)
+    for name, value in values.items():
+        setattr(record, name, value)
+    record.save(run)
+
+
+def test_families_of_different_losses_are_not_mixed_unless_one_loss_is_named(runs):
+    write_run(runs, 20_000, 1.5)
+    change(runs / "id20000", family="painn", final=Loss(9, {"forces_mae": 30.0, "objective": 1.0}))
+    with pytest.raises(PointsError, match=r"chemgpt: nats_per_token; painn: forces_mae.*--unit"):
+        fit_runs(runs, bootstrap=100)
+    outcome = fit_runs(runs, bootstrap=100, unit="nats_per_token")
+    assert outcome.law["parameters"]["beta"] == pytest.approx(0.12, abs=1e-6)
+    assert any("painn have no nats_per_token" in line for line in outcome.lines)
+
+
+def test_settings_that_differ_besides_size_data_and_seed_are_named(runs):
+    def config(size: int, lr: float) -> dict:
+        return {
+            "model": {"width": size, "basis": "bessel"}, "optimizer": {"lr": lr}, "seed": size,
+            "budget": {"steps": size}, "trainer": {"threads": size, "clip": 1.0}, "data": {"molecules": size},
+        }  # fmt: skip
+
+    for path in runs.glob("id*"):
+        change(path, config=config(int(path.name[2:]), 0.004))
+    assert not any("differ in" in line for line in fit_runs(runs, bootstrap=100).lines)
+    change(runs / "id40000", config=config(40_000, 0.002))
+    outcome = fit_runs(runs, bootstrap=100)
+    assert any("these runs differ in optimizer.lr:" in line for line in outcome.lines)
+    assert "optimizer.lr" in outcome.report.read_text()

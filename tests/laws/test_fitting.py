@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError, fit_power_law
-from chemscale.laws.fitting import floor_significance
+from chemscale.laws.fitting import fit_form, floor_significance
 
 SIZES = np.geomspace(1e4, 1e8, 7)
 
@@ -163,3 +163,29 @@ def test_laws_need_no_torch():
         "import sys, chemscale.laws, chemscale.laws.report; assert not {'torch', 'hydra'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("form", ["power", "offset"])
+def test_equal_losses_are_refused(form):
+    with pytest.raises(FitError, match="All 7 losses are equal"):
+        fit_form(SIZES, np.full(7, 1.3) * (1 + 1e-15 * np.arange(7)), form)
+
+
+@pytest.mark.parametrize(("x", "y", "words"), [(1e300, 1.0, "size of"), (1.0, 1e300, "loss of")])
+def test_sizes_and_losses_that_no_run_has_are_refused(x, y, words):
+    with pytest.raises(FitError, match=words):
+        fit_power_law(SIZES * np.r_[np.ones(6), x], 3.0 * SIZES**-0.1 * np.r_[np.ones(6), y])
+
+
+def test_a_law_whose_coefficient_no_number_holds_is_refused():
+    x = np.geomspace(1e50, 1.001e50, 7)
+    with pytest.raises(FitError, match="coefficient that no number holds"):
+        fit_power_law(x, 3.0 * (x / 1e50) ** -20.0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-14, 1e-11])
+def test_the_interval_of_a_nearly_exact_law_holds_its_exponent(noise):
+    for seed in range(5):
+        fit = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, seed, sigma=noise), bootstrap=10)
+        low, high = fit.intervals["beta"]
+        assert low <= fit.values["beta"] <= high

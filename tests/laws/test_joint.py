@@ -7,6 +7,7 @@ import pytest
 
 from chemscale.laws import FitError
 from chemscale.laws.descent import descend, huber
+from chemscale.laws.design import KnownLaw
 from chemscale.laws.holdout import extrapolation
 from chemscale.laws.joint import fit_surface
 from chemscale.laws.sensitivity import sensitivity
@@ -328,3 +329,31 @@ def test_intervals_of_grouped_seeds_cover_the_truth_as_often_as_they_say():
     assert (covered / 400).min() >= 0.93, covered / 400
     assert (covered / 400).max() <= 0.97, covered / 400
     assert (blind / 400).max() < 0.85, blind / 400  # seeds taken as runs promise too much
+
+
+def test_equal_losses_and_sizes_that_no_run_has_are_refused():
+    inputs, loss = sweep()
+    with pytest.raises(FitError, match="All 25 losses are equal"):
+        fit_surface(Additive(), inputs, np.full(25, 2.0))
+    for bad in (1e290, 1e-200):
+        with pytest.raises(FitError, match="outside 1e-30 to 1e\\+60"):
+            fit_surface(Additive(), inputs * np.r_[np.ones(24), bad][:, None], loss)
+
+
+def test_a_last_descent_that_did_not_converge_is_told(monkeypatch):
+    def stopped(surface, phi, z, y, delta, fixed):
+        return phi, 1.0, "NOT CONVERGED: stopped"
+
+    monkeypatch.setattr("chemscale.laws.joint.polish", stopped)
+    fit = fit_surface(Additive(), *sweep(), starts=Additive().starts()[::100], bootstrap=20)
+    assert not fit.converged
+    assert any("did not converge (NOT CONVERGED: stopped)" in note for note in fit.notes)
+
+
+def test_what_a_design_knows_of_a_fit_counts_the_free_parameters():
+    fit = fit_surface(
+        Additive(), *sweep(), starts=Additive().starts()[::100], bootstrap=20, fixed={"E": 1.69}
+    )
+    known = KnownLaw.of_fit(fit)
+    assert known.freedom == 25 - 4
+    assert known.noise == pytest.approx(fit.noise)

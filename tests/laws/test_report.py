@@ -315,3 +315,37 @@ def test_a_browser_shows_the_joint_page_on_a_phone_and_prints_it(joint, tmp_path
     content = printed.read_bytes()
     assert content.startswith(b"%PDF")
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 12
+
+
+def test_runs_of_one_trunk_are_not_called_independent(joint):
+    assert any("runs of one trunk share" in line for line in joint[1].lines[:3])
+    assert "runs of one trunk share" in (joint[0] / "report.html").read_text()
+
+
+def test_equal_losses_of_sizes_and_horizons_give_words_and_no_law(tmp_path):
+    rows = [f"{96 * w**2},{d},2.5" for w in WIDTHS for d in TOKENS]
+    (tmp_path / "flat.csv").write_text("\n".join(["n,d,l", *rows]))
+    outcome = fit_csv(tmp_path / "flat.csv", "N=n,D=d,loss=l", bootstrap=100)
+    assert outcome.law["parameters"] is None
+    assert "losses are equal" in " ".join(outcome.lines)
+    with pytest.raises(PointsError, match="All 20 losses are equal"):
+        fit_csv(tmp_path / "flat.csv", "N=n,D=d,loss=l", forms=("additive",))
+
+
+def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):
+    for width in WIDTHS:
+        write_run(tmp_path / "runs", width, 1_000_000, 5 * width**-0.2)
+    fit_runs(tmp_path / "runs", bootstrap=100)
+    law = tmp_path / "runs" / "law"
+    before = {path.name: path.read_bytes() for path in law.iterdir()}
+
+    def fail(*_, **__):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("chemscale.laws.report.render", fail)
+    write_run(tmp_path / "runs", 128, 1_000_000, 1.7)
+    for out in (law, tmp_path / "new"):
+        with pytest.raises(RuntimeError, match="no page"):
+            fit_runs(tmp_path / "runs", bootstrap=100, out=out)
+    assert {path.name: path.read_bytes() for path in law.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -171,7 +171,8 @@ def fit_form(
     theta, objective, converged = solve(form, x, y)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         fitted = np.log(form.value(x, theta))
-    if not (np.isfinite(theta).all() and np.isfinite(fitted).all()):
+        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
+    if not (known and np.isfinite(fitted).all()):
         raise FitError(
             f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
             "wrong size or loss, or give sizes in a larger unit."

@@ -66,7 +66,9 @@ class Report:
         test = (
             [] if regime is None or regime.p_value is None else [f"Regime: {regime.statement} {regime.test}"]
         )
-        return [*self.origin.notes, *self.law_of.refused, *test]
+        # Of a joint law that was sought first, a note may have said the same.
+        why = [text for text in self.law_of.refused if not any(text in note for note in self.origin.notes)]
+        return [*self.origin.notes, *why, *test]
 
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""

@@ -181,6 +181,8 @@ def test_a_law_whose_coefficient_no_number_holds_is_refused():
     x = np.geomspace(1e50, 1.001e50, 7)
     with pytest.raises(FitError, match="coefficient that no number holds"):
         fit_power_law(x, 3.0 * (x / 1e50) ** -20.0)
+    with pytest.raises(FitError, match="coefficient that no number holds"):  # α = 0
+        fit_power_law(SIZES, np.r_[np.ones(3), np.full(4, 1e58)], offset=True)
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-14, 1e-11])

@@ -70,6 +70,9 @@ def profile_figure(profiles: list[Profile]):
 def _profile(ax, each: Profile) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+    if not len(each.values):
+        ax.set(xticks=[], xlabel=f"{SYMBOLS.get(each.name, each.name)}: no profile", ylim=(0, 3))
+        return
     rise = (each.objective - each.least) / max(each.threshold - each.least, 1e-300)
     ax.plot(each.values, rise, color=BLUE)
     ax.axhline(1, color=VERMILION, ls="--", lw=0.8)

@@ -194,11 +194,12 @@ def surface_figure(found: JointAnalysis):
         figure, ax = new_figure(3.4)
         sides = [np.geomspace(x.min() / 2, x.max() * 4, 140) for x in (n, d)]
         table = law.predict(*_inputs(found, *np.meshgrid(*sides)))
-        low, high = np.percentile(table, [2, 92])
-        steps = np.geomspace(low, high, 9)
-        ax.contourf(*sides, table, np.geomspace(table.min(), table.max(), 24), cmap=pale("cividis_r"))
-        lines = ax.contour(*sides, table, steps, colors="0.15", linewidths=0.5)
-        ax.clabel(lines, fmt=lambda value: f"{value:.3g}", fontsize=6)
+        low, high = np.percentile(table[np.isfinite(table)], [2, 92])
+        if high > (1 + 1e-3) * low:  # a law that hardly depends on either has no contours
+            shade = np.geomspace(low, high, 24)
+            ax.contourf(*sides, table, shade, cmap=pale("cividis_r"), extend="both")
+            lines = ax.contour(*sides, table, np.geomspace(low, high, 9), colors="0.15", linewidths=0.5)
+            ax.clabel(lines, fmt=lambda value: f"{value:.3g}", fontsize=6)
         dots = ax.scatter(n, d, s=9, color="black", zorder=5, label="runs")
         handles = [dots, *_optimal_line(ax, found, sides)]
         ax.set(xscale="log", yscale="log", xlabel=AXES["parameters"], ylabel=AXES[found.data_axis])
@@ -221,8 +222,15 @@ def _optimal_line(ax, found: JointAnalysis, sides: list[np.ndarray]) -> list:
     except FitError:
         return []
     n, d = np.array([b.n for b in best]), np.array([b.d for b in best])
-    ends = np.array([b.n_interval for b in best]).T
-    ax.fill_betweenx(d, *ends, color=VERMILION, alpha=0.25, lw=0)
+    shown = np.isfinite(n) & np.isfinite(d)
+    if not shown.any():
+        return []
+    n, d = n[shown], d[shown]
+    # An end that is not bounded reaches the edge of the figure.
+    ends = np.nan_to_num(np.array([b.n_interval for b in best], dtype=float)[shown].T, nan=np.inf)
+    low_n, high_n = np.where(ends[0] == np.inf, sides[0][0], ends[0]), ends[1]
+    edges = (sides[0][0], sides[0][-1])
+    ax.fill_betweenx(d, low_n.clip(*edges), high_n.clip(*edges), color=VERMILION, alpha=0.25, lw=0)
     return ax.plot(n, d, color=VERMILION, lw=1.6, label="compute-optimal")
 
 

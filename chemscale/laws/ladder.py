@@ -18,6 +18,7 @@ from chemscale.laws.report import (
     law_data,
     render,
     values_text,
+    whole_folder,
     write_csv,
     write_law,
     write_text,
@@ -123,15 +124,13 @@ class Ladder:
 
     def write(self, out: Path) -> Path:
         """Write the page, the figure, ``law.json`` and ``points.csv``; returns the page."""
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
         figure = figures.ladder_figure([(r.name, r.points, r.fit) for r in self.rungs], self.axis, self.unit)
-        image = saved_inline(figure, out / "ladder")
-        write_law(out / "law.json", self.law())
-        write_csv(out / "points.csv", self._rows())
-        page = out / "report.html"
-        write_text(page, render("ladder.html.j2", ladder=self, image=image))
-        return page
+        with whole_folder(Path(out)) as folder:
+            image = saved_inline(figure, folder / "ladder")
+            write_law(folder / "law.json", self.law())
+            write_csv(folder / "points.csv", self._rows())
+            write_text(folder / "report.html", render("ladder.html.j2", ladder=self, image=image))
+        return Path(out) / "report.html"
 
     def _rows(self) -> list[dict[str, Any]]:
         return [

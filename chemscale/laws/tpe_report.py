@@ -12,7 +12,7 @@ import numpy as np
 from chemscale.laws.calibration import LEVEL, Assessment, assess
 from chemscale.laws.curves import TrainingCurve
 from chemscale.laws.plotting import saved_inline
-from chemscale.laws.report import render, write_law, write_text
+from chemscale.laws.report import render, whole_folder, write_law, write_text
 from chemscale.laws.stopping import Outcome, Rule, Standing, replay, standing, successive_halving
 from chemscale.laws.tpe import ESTIMATORS, WINDOWS
 from chemscale.laws.tpe_figures import prediction_figure, training_figure
@@ -181,22 +181,17 @@ class TpeReport:
 
     def write(self, out: Path) -> Path:
         """Write the page, its figures and ``tpe.json``; returns the page."""
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
         share, title = self.rule.share, self.rule.by.title
-        drawn = [
-            (
-                "Predicted and final loss",
-                "predicted_final",
-                prediction_figure(self.known, share, title, self.unit),
-            ),
-            ("Training curves", "training_curves", training_figure(self.curves, self.known, share)),
-        ]
-        images = [(caption, saved_inline(figure, out / name)) for caption, name, figure in drawn]
-        write_law(out / "tpe.json", self.to_dict())
-        page = out / "report.html"
-        write_text(page, render("tpe.html.j2", report=self, images=images))
-        return page
+        predicted = prediction_figure(self.known, share, title, self.unit)
+        trained = training_figure(self.curves, self.known, share)
+        with whole_folder(Path(out)) as folder:
+            images = [
+                ("Predicted and final loss", saved_inline(predicted, folder / "predicted_final")),
+                ("Training curves", saved_inline(trained, folder / "training_curves")),
+            ]
+            write_law(folder / "tpe.json", self.to_dict())
+            write_text(folder / "report.html", render("tpe.html.j2", report=self, images=images))
+        return Path(out) / "report.html"
 
 
 def assessment_text(found: Assessment, share: float) -> str:

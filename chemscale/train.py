@@ -22,6 +22,7 @@ from chemscale.sweeps.sweeper import is_done
 
 if TYPE_CHECKING:
     from chemscale.points.base import Point
+    from chemscale.training.checkpoints import Checkpoints
 
 log = logging.getLogger("chemscale.train")  # run with -m, __name__ is __main__
 
@@ -139,12 +140,10 @@ def fit(point: Point, record: RunRecord) -> None:
     torch.manual_seed(point.config["seed"])
     module = point.build_module()
     checkpoints = Checkpoints(point.directory / "checkpoints")
-    resume = checkpoints.newest()
-    branch = None if resume or not point.trunk else point.trunk.branch(point.directory / record.curve)
-    resume = resume or branch
+    resume, branched = beginning(point, checkpoints, point.directory / record.curve)
     resume_step = checkpoints.step_of(resume) if resume else 0
     if resume:
-        how = "begins from a shorter run's" if branch else "continues at"
+        how = "begins from a shorter run's" if branched else "continues at"
         log.info("%s %s step %d of %d.", point.name, how, resume_step, point.steps)
     with StopFlag() as flag:
         trackers = build_trackers(point, resume_step)
@@ -159,7 +158,7 @@ def fit(point: Point, record: RunRecord) -> None:
             batch_flops=point.batch_flops,
             epoch=point.epoch,
             trunk=point.trunk,
-            branched=branch is not None,
+            branched=branched,
             pause_at=point.pause_at,
         )
         trainer = build_trainer(point, keeper)
@@ -187,6 +186,18 @@ def fit(point: Point, record: RunRecord) -> None:
         log.info(
             "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
         )
+
+
+def beginning(point: Point, checkpoints: Checkpoints, metrics: Path) -> tuple[Path | None, bool]:
+    """The checkpoint to go on from: the point's own newest, else the end of a shorter point's stable phase.
+
+    The second value says whether it is the latter.
+    """
+    own = checkpoints.newest()
+    if own is not None or point.trunk is None:
+        return own, False
+    branch = point.trunk.branch(metrics)
+    return branch, branch is not None
 
 
 def summary_of(record: RunRecord, state: State) -> dict[str, Any]:

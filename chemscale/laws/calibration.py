@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+from chemscale.laws.intervals import LEVEL
+
 FEWEST = 4
 """Finished runs below which no regression is made: a line through three has one residual to judge it by."""
 

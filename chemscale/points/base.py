@@ -13,6 +13,7 @@ import torch
 
 from chemscale.records import Loss, RunRecord
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
+from chemscale.sweeps.points import step_at
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.keeper import Cadence
@@ -161,7 +162,7 @@ def pause_of(share: float | None, steps: int) -> int | None:
         return None
     if not 0 < share < 1:
         raise ConfigurationError(f"pause={share}: give a share of the steps between 0 and 1, or null.")
-    return max(1, round(share * steps))
+    return step_at(share, steps)
 
 
 def device_of(config: dict[str, Any]) -> torch.device:

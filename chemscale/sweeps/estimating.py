@@ -9,7 +9,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.records import RECORD_NAME, RunRecord, State
-from chemscale.sweeps.points import PointPlan, SweepError
+from chemscale.sweeps.points import PointPlan, SweepError, step_at
 from chemscale.sweeps.sweeper import PointSweeper
 
 
@@ -56,4 +56,4 @@ def has_reached(plan: PointPlan, share: float) -> bool:
     record = RunRecord.load(plan.directory)
     if record.state in (State.DONE, State.FAILED):
         return record.state is State.DONE
-    return record.data.steps >= max(1, round(share * record.planned_steps))
+    return record.data.steps >= step_at(share, record.planned_steps)

@@ -36,6 +36,11 @@ class PointPlan:
     """Points of a lower number run first: what they leave, later ones begin from."""
 
 
+def step_at(share: float, steps: int) -> int:
+    """The optimiser step at which a run that is trained to a share of its steps saves itself and ends."""
+    return max(1, round(share * steps))
+
+
 def expand(
     arguments: Sequence[str], axes: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
 ) -> list[list[str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class PotentialPoint(Point):
         epoch = _epoch(data, flops)
         subset = f"-n{len(data.train)}" if config["data"]["frames"] else ""
         name = f"{model.family}-w{model.width}-l{model.layers}{subset}"
-        common = shared_fields(config, store.hash, name, epoch, data.budget.accumulate)
+        common = shared_fields(config, store.hash, name, epoch, 1)
         _check_precision(common["precision"], config, model, known, data)
         return cls(**common, store=store, data=data, model=model, statistics=known, loss=loss, flops=flops)
 
@@ -133,7 +133,9 @@ class PotentialPoint(Point):
             losses: list[torch.Tensor] = []
 
             def forward(into: list[torch.Tensor] = losses) -> None:
-                into.append(sum(self.loss.sums(*module.errors(module.model, batch)), torch.zeros(())))
+                into.append(
+                    sum(self.loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+                )
 
             kept = saved_bytes(forward)
             losses[0].backward()
@@ -190,11 +192,14 @@ _MODULES: dict[tuple, StructureDataModule] = {}
 def _data_module(store: FrameStore, cutoff: float, config: dict[str, Any]) -> StructureDataModule:
     """Points of a sweep that see the same frames in the same order share the plan of their batches."""
     data = config["data"]
-    budget = section(BatchBudget, config["batch"], "batch")
+    limits = {k: v for k, v in config["batch"].items() if k not in ("accumulate", "per_gpu")}
+    budget, accumulate = section(BatchBudget, limits, "batch"), config["batch"]["accumulate"]
     wanted = {key: data[key] for key in ("frames", "validation_frames", "workers")}
-    key = (store.hash, budget, cutoff, config["seed"], *wanted.values())
+    key = (store.hash, budget, accumulate, cutoff, config["seed"], *wanted.values())
     if key not in _MODULES:
-        _MODULES[key] = StructureDataModule(store, budget, cutoff, seed=config["seed"], **wanted)
+        _MODULES[key] = StructureDataModule(
+            store, budget, cutoff, seed=config["seed"], accumulate=accumulate, **wanted
+        )
     return _MODULES[key]
 
 

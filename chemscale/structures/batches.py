@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
@@ -20,7 +21,7 @@ class BatchError(ValueError):
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """The most that one micro-batch may hold; None is no limit.
+    """The most that one optimiser step may hold, over all ranks and micro-batches; None is no limit.
 
     Raises:
         BatchError: no limit at all, or one below 1.
@@ -29,7 +30,6 @@ class BatchBudget:
     frames: int | None = None
     atoms: int | None = None
     edges: int | None = None
-    accumulate: int = 1
 
     def __post_init__(self) -> None:
         limits = {key: getattr(self, key) for key in ("frames", "atoms", "edges")}
@@ -38,6 +38,14 @@ class BatchBudget:
         for key, limit in limits.items():
             if limit is not None and limit < 1:
                 raise BatchError(f"batch.{key}={limit}: must be at least 1.")
+
+    def share(self, parts: int, atoms: np.ndarray, edges: np.ndarray) -> BatchBudget:
+        """What one of `parts` parts of a step may hold, rounded up, and at least the largest structure."""
+        largest = {"frames": 1, "atoms": int(atoms.max(initial=1)), "edges": int(edges.max(initial=1))}
+        limits = {key: getattr(self, key) for key in largest}
+        return BatchBudget(
+            **{k: limit and max(largest[k], math.ceil(limit / parts)) for k, limit in limits.items()}
+        )
 
     def check(self, atoms: np.ndarray, edges: np.ndarray) -> None:
         """Refuse a budget that the largest structure does not fit in.
@@ -56,9 +64,10 @@ class BatchBudget:
 
 
 class EpochPlan:
-    """Which frames make up micro-batch i of the whole run: a pure function of (seed, i).
+    """Which frames make up optimiser step i of the whole run: a pure function of (seed, i).
 
-    Each epoch shuffles its frames and cuts the sequence where the budget is full.
+    Each epoch shuffles its frames and cuts the sequence where the budget is full. Ranks and micro-batches do
+    not enter: they share a step's frames among them (``deal``).
 
     Args:
         atoms, edges: (F,) of each frame of the subset.
@@ -72,14 +81,14 @@ class EpochPlan:
         self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """(F,) order of frames, and (batches + 1,) where each batch starts in it."""
+        """(F,) order of frames, and (steps + 1,) where each step starts in it."""
         if self._epoch is None or self._epoch[0] != number:
             order = np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
             self._epoch = (number, order, cut(self.atoms[order], self.edges[order], self.budget))
         return self._epoch[1:]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(epoch, batch within it) of micro-batch `index` of the run."""
+        """(epoch, step within it) of step `index` of the run."""
         while self._starts[-1] <= index:
             batches = len(self.epoch(len(self._starts) - 1)[1]) - 1
             self._starts.append(self._starts[-1] + batches)
@@ -87,7 +96,7 @@ class EpochPlan:
         return epoch, index - self._starts[epoch]
 
     def frames(self, index: int) -> np.ndarray:
-        """Positions within the subset of the frames of micro-batch `index`."""
+        """Positions within the subset of the frames of step `index`."""
         epoch, batch = self.locate(index)
         order, bounds = self.epoch(epoch)
         return order[bounds[batch] : bounds[batch + 1]]
@@ -109,12 +118,44 @@ def cut(atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget) -> np.ndarray
     return np.array(bounds)
 
 
+def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Share the frames of a step among `parts` micro-batches, nearly evenly in number and in load.
+
+    In rounds: the heaviest frames that are left, one for each part, the heaviest of them to the part that has
+    least. A part is empty only where there are fewer frames than parts.
+
+    Args:
+        loads: (n,) what each frame costs.
+
+    Returns:
+        For each part the rising positions of its frames, each position in exactly one part.
+    """
+    if parts == 1:
+        return [np.arange(len(loads))]
+    order = np.argsort(-loads, kind="stable")
+    totals = np.zeros(parts, dtype=np.int64)
+    members: list[list[int]] = [[] for _ in range(parts)]
+    for start in range(0, len(order), parts):
+        round_ = order[start : start + parts]
+        for frame, part in zip(round_, np.argsort(totals, kind="stable"), strict=False):
+            members[part].append(int(frame))
+            totals[part] += loads[frame]
+    return [np.array(sorted(part), dtype=np.int64) for part in members]
+
+
 class FrameBatches(Dataset[Data]):
     """Micro-batches of a training subset by their number in the run.
 
     Each carries ``counts`` (frames, atoms, edges) and what the whole optimiser step holds: labelled energies
     and force components, so that every label weighs the same however a step is cut into micro-batches and
-    ranks.
+    ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's frames
+    without its labels: it computes along with the others, and adds nothing.
+
+    Args:
+        accumulate: micro-batches of an optimiser step on one rank.
+
+    Raises:
+        BatchError: more parts than any step has frames.
     """
 
     def __init__(
@@ -124,27 +165,41 @@ class FrameBatches(Dataset[Data]):
         edges: Edges,
         plan: EpochPlan,
         *,
+        accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
     ):
         self.store, self.frames, self.edges, self.plan = store, frames, edges, plan
-        self.rank, self.world = rank, world
+        self.accumulate, self.rank, self.world = accumulate, rank, world
+        fullest = int(np.diff(plan.epoch(0)[1]).max())
+        if fullest < accumulate * world:
+            raise BatchError(
+                f"An optimiser step has at most {fullest} frames, too few for batch.accumulate × ranks = "
+                f"{accumulate} × {world} micro-batches: raise batch.frames (or batch.atoms, batch.edges), "
+                "which is what a whole step holds, or use fewer ranks."
+            )
 
     def __getitem__(self, index: int) -> Data:
-        accumulate = self.plan.budget.accumulate
-        step, micro = divmod(index, accumulate)
-        numbers = [
-            (step * accumulate + m) * self.world + r for m in range(accumulate) for r in range(self.world)
-        ]
-        mine = numbers[micro * self.world + self.rank]
-        batch = read_batch(self.store, self.frames, self.edges, self.plan.frames(mine))
-        if len(numbers) == 1:
-            totals = labels(batch)
-        else:
-            parts = [labels_of(self.store, self.frames[self.plan.frames(n)]) for n in numbers]
-            totals = {key: sum(p[key] for p in parts) for key in parts[0]}
+        step, micro = divmod(index, self.accumulate)
+        whole = self.plan.frames(step)
+        atoms = self.plan.atoms[whole]
+        parts = deal(atoms + self.plan.edges[whole], self.accumulate * self.world)
+        mine = whole[parts[micro * self.world + self.rank]]
+        batch = read_batch(self.store, self.frames, self.edges, mine if len(mine) else whole[:1])
+        if not len(mine):
+            _take_labels(batch)
+        # As if the step were one batch: what is counted must not depend on how it is cut.
+        batch.padded_pairs = len(mine) * int(atoms.max()) ** 2
+        totals = labels(batch) if len(parts) == 1 else labels_of(self.store, self.frames[whole])
         batch.step_energies, batch.step_components = totals["energies"], totals["components"]
         return batch
+
+
+def _take_labels(batch: Data) -> None:
+    """Leave a batch that weighs nothing: no label, and no frame to be counted."""
+    batch.energy = torch.full_like(batch.energy, torch.nan)
+    batch.forces = torch.full_like(batch.forces, torch.nan)
+    batch.counts = dict.fromkeys(batch.counts, 0)
 
 
 class ValidationFrames(Dataset[Data]):
@@ -185,10 +240,11 @@ def labels(batch: Data) -> dict[str, int]:
     }
 
 
-def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, Any]:
+def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
     """The same, read from the store without making a batch."""
-    structures = [store.structure(int(f)) for f in frames]
-    return {
-        "energies": sum(bool(np.isfinite(s.energy)) for s in structures),
-        "components": sum(int(np.isfinite(s.forces).sum()) for s in structures if s.forces is not None),
-    }
+    if store.manifest["counts"]["force_components_missing"]:
+        forces = [f for f in (store.structure(int(frame)).forces for frame in frames) if f is not None]
+        components = sum(int(np.isfinite(f).sum()) for f in forces)
+    else:
+        components = 3 * int(np.asarray(store.sizes[frames], np.int64).sum())
+    return {"energies": int(np.isfinite(store.energies(frames)).sum()), "components": components}

@@ -23,7 +23,9 @@ class StructureDataModule(pl.LightningDataModule):
     The position is the trainer's global step: a resumed run reads on where it stopped, also amid an epoch.
 
     Args:
+        budget: of an optimiser step, over all ranks and micro-batches.
         cutoff: Å, of the neighbour lists.
+        accumulate: micro-batches that each rank cuts its share of a step into.
         frames: size of the nested training subset; None for all.
         validation_frames: size of the nested validation subset; None for all.
 
@@ -38,12 +40,14 @@ class StructureDataModule(pl.LightningDataModule):
         cutoff: float,
         *,
         seed: int,
+        accumulate: int = 1,
         frames: int | None = None,
         validation_frames: int | None = None,
         workers: int = 0,
     ):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
+        self.accumulate = accumulate
         train, validation = store.part("train"), store.part("validation")
         if frames is not None and not 1 <= frames <= len(train):
             raise SubsetError(f"data.frames={frames}: {store.path} has {len(train)} training frames.")
@@ -56,13 +60,21 @@ class StructureDataModule(pl.LightningDataModule):
         self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
 
     def training_batches(self, rank: int = 0, world: int = 1) -> FrameBatches:
-        return FrameBatches(self.store, self.train, self.train_edges, self.plan, rank=rank, world=world)
+        return FrameBatches(
+            self.store,
+            self.train,
+            self.train_edges,
+            self.plan,
+            accumulate=self.accumulate,
+            rank=rank,
+            world=world,
+        )
 
     def train_dataloader(self) -> DataLoader[Data]:
         trainer = self.trainer
         assert trainer is not None
-        done = trainer.global_step * self.budget.accumulate
-        total = int(trainer.max_steps) * self.budget.accumulate
+        done = trainer.global_step * self.accumulate
+        total = int(trainer.max_steps) * self.accumulate
         return DataLoader(
             self.training_batches(trainer.global_rank, trainer.world_size),
             batch_size=None,
@@ -73,5 +85,11 @@ class StructureDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Data]:
-        batches = ValidationFrames(self.store, self.validation, self.validation_edges, self.budget)
+        """Held-out batches of the size of a training micro-batch, which is what memory is planned for."""
+        world = 1 if self.trainer is None else self.trainer.world_size
+        sizes, edges = np.asarray(self.store.sizes[self.validation]), self.validation_edges.counts
+        budget = self.budget
+        if self.accumulate * world > 1:
+            budget = budget.share(self.accumulate * world, sizes, edges)
+        batches = ValidationFrames(self.store, self.validation, self.validation_edges, budget)
         return DataLoader(batches, batch_size=None)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from chemscale.structures.batches import BatchBudget, BatchError, EpochPlan, FrameBatches
+from chemscale.structures.batches import (
+    BatchBudget,
+    BatchError,
+    EpochPlan,
+    FrameBatches,
+    deal,
+    labels,
+    read_batch,
+)
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.data_module import StructureDataModule, SubsetError
 from chemscale.structures.edges import EdgeCache
@@ -57,17 +65,78 @@ def test_a_budget_too_small_for_the_largest_structure_is_refused_at_once():
         BatchBudget()
 
 
-def test_micro_batches_of_a_step_carry_the_labels_of_the_whole_step(store):
+@pytest.fixture(scope="module")
+def training(store):
+    """The frames of the training set and their neighbours."""
     frames = np.asarray(store.part("train"))
-    edges = EdgeCache(store, "train", 3.0).open(len(frames))
-    plan = EpochPlan(store.sizes[frames], edges.counts, BatchBudget(frames=4, accumulate=2), seed=0)
-    ranks = [FrameBatches(store, frames, edges, plan, rank=r, world=2) for r in (0, 1)]
-    parts = [ranks[r][m] for m in (0, 1) for r in (0, 1)]
-    components = sum(int(p.forces.isfinite().sum()) for p in parts)
-    assert all(p.step_components == components for p in parts)
-    assert all(p.step_energies == 16 for p in parts)
-    seen = torch.cat([p.energy for p in parts])
-    assert len(set(seen.tolist())) == 16
+    return frames, EdgeCache(store, "train", 3.0).open(len(frames))
+
+
+def batches(store, training, budget, **cut):
+    frames, edges = training
+    plan = EpochPlan(store.sizes[frames], edges.counts, budget, seed=0)
+    return FrameBatches(store, frames, edges, plan, **cut)
+
+
+def test_a_step_on_one_rank_is_the_sequence_of_the_plan_in_its_order(store, training):
+    whole = batches(store, training, BatchBudget(frames=16))
+    frames, edges = training
+    for step in (0, 3, 9):
+        straight = read_batch(store, frames, edges, whole.plan.frames(step))
+        assert torch.equal(straight.pos, whole[step].pos)
+        assert (whole[step].step_energies, whole[step].step_components) == tuple(labels(straight).values())
+
+
+@pytest.mark.parametrize("budget", [BatchBudget(frames=16), BatchBudget(atoms=90)])
+@pytest.mark.parametrize(("accumulate", "world"), [(1, 2), (2, 2), (3, 1)])
+def test_ranks_and_micro_batches_share_the_frames_of_a_step_and_count_what_one_batch_would(
+    store, training, budget, accumulate, world
+):
+    one = batches(store, training, budget)
+    ranks = [
+        batches(store, training, budget, accumulate=accumulate, rank=r, world=world) for r in range(world)
+    ]
+    for step in range(len(one.plan.epoch(0)[1])):  # one epoch, its short last step, and one step more
+        whole = one[step]
+        parts = [ranks[r][step * accumulate + m] for m in range(accumulate) for r in range(world)]
+        seen = torch.cat([p.energy[p.energy.isfinite()] for p in parts])
+        assert sorted(seen.tolist()) == sorted(whole.energy.tolist())
+        assert all(p.step_energies == whole.step_energies for p in parts)
+        assert all(p.step_components == whole.step_components for p in parts)
+        for key in ("frames", "atoms", "edges"):
+            assert sum(p.counts[key] for p in parts) == whole.counts[key]
+        assert sum(p.padded_pairs for p in parts) == whole.padded_pairs
+
+
+def test_a_short_step_leaves_a_rank_a_frame_without_labels_instead_of_nothing(store, training):
+    frames = training[0][:9]
+    edges = EdgeCache(store, "train", 3.0).open(9)
+    plan = EpochPlan(store.sizes[frames], edges.counts, BatchBudget(frames=4), seed=0)
+    ranks = [FrameBatches(store, frames, edges, plan, rank=r, world=4) for r in range(4)]
+    parts = [batches[2] for batches in ranks]
+    assert sorted(p.counts["frames"] for p in parts) == [0, 0, 0, 1]
+    for part in parts:
+        assert part.z.shape[0] > 0
+        labelled = part.counts["frames"] == 1
+        assert bool(part.energy.isfinite().any()) is labelled
+        assert bool(part.forces.isfinite().any()) is labelled
+        assert part.step_energies == 1
+
+
+def test_a_deal_is_even_in_number_and_nearly_in_load():
+    random = np.random.default_rng(1)
+    for parts in (2, 3, 8):
+        loads = random.integers(10, 400, 128)
+        dealt = deal(loads, parts)
+        assert sorted(np.concatenate(dealt)) == list(range(128))
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+        totals = np.array([loads[part].sum() for part in dealt])
+        assert np.ptp(totals[[len(part) == len(dealt[0]) for part in dealt]]) < 0.1 * totals.mean()
+
+
+def test_more_ranks_than_frames_of_a_step_are_refused_at_once(store, training):
+    with pytest.raises(BatchError, match=r"at most 4 frames.*= 2 × 4 micro-batches: raise batch\.frames"):
+        batches(store, training, BatchBudget(frames=4), accumulate=2, world=4)
 
 
 def test_cached_neighbours_equal_fresh_ones_and_grow_with_the_subset(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.records import RECORD_NAME, RunRecord, State
 from chemscale.sweeps.points import PointPlan, SweepError, step_at
 from chemscale.sweeps.sweeper import PointSweeper
+
+log = logging.getLogger(__name__)
 
 
 class EstimatingSweeper(PointSweeper):
@@ -31,16 +34,21 @@ class EstimatingSweeper(PointSweeper):
         )
         self.choose = choose
 
-    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
+    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> bool:
         share = float(self.rule["share"])
         if any(argument.lstrip("+").startswith("pause=") for point in overrides for argument in point):
             raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
+        log.info(
+            "This sweep decides from what its points reach which of them go on: the command waits for them, "
+            "whatever launcher.wait says."
+        )
         waiting = [n for n, plan in enumerate(plans) if not has_reached(plan, share)]
-        self.launch(waiting, plans, overrides, [f"pause={share}"])
+        self.launch(waiting, plans, overrides, [f"pause={share}"], wait=True)
         tried: set[int] = set()
         while chosen := [n for n in get_method(self.choose)(plans, self.rule) if n not in tried]:
             tried |= set(chosen)  # a point that fails is not asked for for ever
-            self.launch(chosen, plans, overrides)
+            self.launch(chosen, plans, overrides, wait=True)
+        return True
 
     def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
         return get_method(self.plan)(configs, self.rule)

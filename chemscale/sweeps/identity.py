@@ -18,6 +18,12 @@ WITHOUT_EFFECT = (
     "trunk",
     "pause",
     "logger",
+    "precision",  # trainer.precision holds it
+    "strategy",
+    "launcher",
+    "site",
+    "batch.per_gpu",
+    "trainer.checkpoint_activations",
     "trainer.log_every",
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
@@ -43,6 +49,8 @@ def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WI
     effective = json.loads(json.dumps(config))
     for key in without:
         _drop(effective, key.split("."))
+    if "accumulate" in effective.get("batch", {}):
+        effective["batch"]["accumulate"] = 1  # how a step is cut into micro-batches cannot change its result
     text = json.dumps({"config": effective, "data": data_hash}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -13,6 +13,8 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.records import RECORD_NAME, RunRecord, State
+from chemscale.sweeps.launchers.hydra_launcher import PointLauncher, plain
+from chemscale.sweeps.launchers.settings import PointJob
 from chemscale.sweeps.points import PointPlan, SweepError, expand
 
 
@@ -44,7 +46,8 @@ class PointSweeper(Sweeper):
         configs = [self._compose(point) for point in overrides]
         plans = self.make_plans(configs)
         check_distinct(plans, overrides)
-        self.run_points(plans, overrides)
+        if not self.run_points(plans, overrides):
+            return None  # a job of its own ends the sweep
         return self.end(plans, configs)
 
     def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
@@ -55,9 +58,14 @@ class PointSweeper(Sweeper):
         """What becomes of the sweep when its last point has ended."""
         return get_method(self.finish)(plans, configs)
 
-    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
-        """Run what is missing; a subclass may decide while it goes."""
-        self.launch([n for n, plan in enumerate(plans) if not is_done(plan.directory)], plans, overrides)
+    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> bool:
+        """Run what is missing; a subclass may decide while it goes.
+
+        Returns:
+            Whether all has ended and the sweep is to be ended here.
+        """
+        missing = [n for n, plan in enumerate(plans) if not is_done(plan.directory)]
+        return self.launch(missing, plans, overrides, finish=self.finish)
 
     def launch(
         self,
@@ -65,12 +73,35 @@ class PointSweeper(Sweeper):
         plans: Sequence[PointPlan],
         overrides: Sequence[Sequence[str]],
         extra: Sequence[str] = (),
-    ) -> None:
-        """Hand the points of these numbers to the launcher, those that others begin from first."""
+        finish: str | None = None,
+        wait: bool | None = None,
+    ) -> bool:
+        """Hand the points of these numbers to the launcher, those that others begin from first.
+
+        Args:
+            extra: overrides that these points get besides their own.
+            finish: what a launcher that does not wait is to do at the end.
+            wait: overrules the launcher's own setting.
+
+        Returns:
+            Whether the points have ended and nothing else ends the sweep.
+        """
+        if not numbers:
+            return True
         chosen = sorted(numbers, key=lambda number: plans[number].order)
-        if chosen:
-            jobs = [[*overrides[number], *extra] for number in chosen]
-            self.point_launcher.launch(jobs, initial_job_idx=0)
+        with_extra = {number: [*overrides[number], *extra] for number in chosen}
+        if not isinstance(self.point_launcher, PointLauncher):  # one that the user chose
+            self.point_launcher.launch(list(with_extra.values()), initial_job_idx=0)
+            return True
+        jobs = [
+            PointJob(
+                plan,
+                plain(self._compose(with_extra.get(n, overrides[n]))),
+                list(with_extra.get(n, overrides[n])),
+            )
+            for n, plan in enumerate(plans)
+        ]
+        return self.point_launcher.launch_points([jobs[n] for n in chosen], jobs, finish=finish, wait=wait)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.composed, list(overrides))

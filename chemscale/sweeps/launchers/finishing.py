@@ -1,0 +1,136 @@
+"""The end of a sweep under SLURM: points that vanished are started again, then the law is fitted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from chemscale.records import RunRecord, State
+from chemscale.sweeps.launchers.jobs import verdict
+from chemscale.sweeps.launchers.settings import LaunchError
+from chemscale.sweeps.launchers.slurm import in_flight, queue_finish, queue_points
+from chemscale.sweeps.launchers.states import JobState, queue, states
+from chemscale.sweeps.launchers.submission import Submission, ledger_lock, load
+
+log = logging.getLogger(__name__)
+
+OPEN = (State.PLANNED, State.RUNNING, State.PREEMPTED)
+"""States of a record whose point is to go on."""
+
+
+def finish(root: Path) -> None:
+    """Runs in the job that depends on all others, which SLURM starts even if some of them failed.
+
+    A point that is still in flight (it was queued again meanwhile) is waited for by a new such job. One
+    whose job ended without a verdict, because its batch script or its node was lost, gets a new job while
+    ``launcher.max_attempts`` allows. Else the function that the sweep named ends it, and its exit status
+    is this job's.
+    """
+    with ledger_lock(root):
+        submission = load(root)
+        try:
+            with outside_the_job():
+                goes_on = heal(submission)
+        except LaunchError as error:  # for instance in a container without SLURM's commands
+            log.warning("%s Points that vanished stay so: chemscale launch requeue-failed.", error)
+            goes_on = False
+        settle(submission)
+        submission.save()
+    if goes_on or submission.finish is None:
+        return
+    entries = [submission.points[identity] for identity in submission.sweep]
+    configs = [OmegaConf.create(entry.config) for entry in entries]
+    get_method(submission.finish)(submission.plans(), configs)
+
+
+def heal(submission: Submission) -> bool:
+    """Queue again what vanished; whether the end of the sweep was put off to a new job."""
+    waiting = queue()
+    entries = [submission.points[identity] for identity in submission.sweep]
+    names = [entry.plan["name"] for entry in entries if in_flight(entry, waiting)]
+    lost = vanished(submission)
+    if lost:
+        queue_points(submission, [submission.points[identity].job() for identity in lost])
+        names += [submission.points[identity].plan["name"] for identity in lost]
+    if names:
+        log.info(
+            "Not at an end yet: %s. Job %s will fit the law.", ", ".join(names), queue_finish(submission)
+        )
+    return bool(names)
+
+
+def vanished(submission: Submission) -> list[str]:
+    """Identities of points that ended without a verdict and may be started again."""
+    last = {i: submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs}
+    known = states(last.values())
+    found = []
+    for identity, job in last.items():
+        entry, record = submission.points[identity], submission.record(identity)
+        state = known.get(job, JobState())
+        if entry.cancelled or state.in_flight or (record is not None and record.state not in OPEN):
+            continue
+        if state.state.startswith("CANCELLED") or has_verdict(submission, job, state):
+            continue
+        if entry.attempts_left(record) > 0:
+            log.info("%s: job %s ended %s: started again.", entry.plan["name"], job, told(state))
+            found.append(identity)
+    return found
+
+
+def has_verdict(submission: Submission, job: str, state: JobState) -> bool:
+    """Whether a job said itself that its point failed, rather than being ended from outside."""
+    return verdict(submission.folder, job) is not None or state.exit_code == "1:0"
+
+
+def told(state: JobState) -> str:
+    """How SLURM says that a job ended."""
+    if not state.state:
+        return "unknown to SLURM"
+    return f"{state.state} ({state.exit_code})" if state.exit_code else state.state
+
+
+def settle(submission: Submission) -> None:
+    """Let no record say that its point runs when no job works on it."""
+    last = {i: submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs}
+    try:
+        known = states(last.values())
+    except LaunchError:
+        return
+    for identity, job in last.items():
+        record, state = submission.record(identity), known.get(job, JobState())
+        if record is None or record.state not in OPEN or state.in_flight:
+            continue
+        why = verdict(submission.folder, job)
+        if why is not None:
+            record.state, record.reason = State.FAILED, why
+        elif record.state is not State.PREEMPTED:
+            record.state = State.PREEMPTED
+            record.reason = f"job {job} ended: {told(state)}, start {record.attempts}"
+        _save(record, submission.root / identity)
+
+
+def _save(record: RunRecord, directory: Path) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the record keeps what it said
+        record.save(directory)
+
+
+@contextlib.contextmanager
+def outside_the_job() -> Iterator[None]:
+    """Without the variables of the running job, which sbatch and srun would hand on to a new one."""
+    own = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(("SLURM_", "SRUN_", "SBATCH_", "SUBMITIT_")) and key != "SLURM_CONF"
+    }
+    for key in own:
+        del os.environ[key]
+    try:
+        yield
+    finally:
+        os.environ.update(own)

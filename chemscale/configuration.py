@@ -21,6 +21,7 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = ()) -> Point:
         ConfigurationError, or the ValueError of the room that refuses its part.
     """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    config["trainer"]["precision"] = str(config["trainer"]["precision"])
     config["budget"] = choose_budget(config["budget"], overrides)
     family = config["model"].get("family")
     if family == "chemgpt":

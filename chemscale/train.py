@@ -8,12 +8,12 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State
@@ -22,7 +22,6 @@ from chemscale.sweeps.sweeper import is_done
 
 if TYPE_CHECKING:
     from chemscale.points.base import Point
-    from chemscale.training.checkpoints import Checkpoints
 
 log = logging.getLogger("chemscale.train")  # run with -m, __name__ is __main__
 
@@ -38,7 +37,22 @@ def hydra_main(cfg: DictConfig) -> None:
     if is_done(plan.directory):
         log.info("%s is done already: %s", plan.name, plan.directory / RECORD_NAME)
         return
+    if planned_world(cfg) > 1 or cfg.launcher.name != "local":
+        from chemscale.sweeps.launchers import run_one
+
+        run_one(plan, plain(cfg), overrides)
+        return
     train_point(cfg, overrides)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain dictionaries, its references resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def planned_world(cfg: DictConfig) -> int:
+    """Ranks that one point is trained on."""
+    return int(cfg.launcher.nodes) * int(cfg.launcher.gpus_per_node)
 
 
 def main() -> None:
@@ -70,15 +84,49 @@ def command_line_overrides() -> list[str]:
 # --- one point ------------------------------------------------------------------------------------------
 
 
-def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Compose → build → fit → record. A failure is recorded with its reason, then raised."""
-    from chemscale.configuration import read_point
-    from chemscale.training.locks import PointLock
+def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """One rank of a point, as a launcher starts it; all of them are given the same resolved configuration.
+
+    Returns when the point is done or paused. Leaves with ``TEMPORARY_FAILURE`` when it saved itself after a
+    signal or rolled back, for the launcher to start it again; raises when it failed for good.
+    """
+    from chemscale.training.control import TEMPORARY_FAILURE
     from chemscale.training.signals import Interrupted
 
+    show_logs()
+    cfg = OmegaConf.create(config)
+    assert isinstance(cfg, DictConfig)
+    try:
+        train_point(cfg, overrides)
+    except Interrupted as stop:
+        print(f"stopped: {stop}", file=sys.stderr, flush=True)
+        # Not sys.exit: threads of a communication library may never join.
+        leave(TEMPORARY_FAILURE)
+
+
+def leave(status: int) -> None:
+    """End this process now, its output written out."""
+    import os
+
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Compose → build → fit → record. A failure is recorded with its reason, then raised."""
+    from contextlib import nullcontext
+
+    from chemscale.configuration import read_point
+    from chemscale.training.locks import PointLock
+    from chemscale.training.ranks import this_rank
+    from chemscale.training.signals import Interrupted
+
+    ranks = this_rank()
     point = read_point(cfg, command_line_overrides() or overrides)
-    with PointLock(point.directory):
-        record = open_record(point, overrides)
+    with PointLock(point.directory) if ranks.is_first else nullcontext():
+        record = open_record(point, overrides, keep=ranks.is_first)
         try:
             fit(point, record)
         except Interrupted as stop:
@@ -90,13 +138,14 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
             raise
         except Exception as error:
             finish_record(record, point, State.FAILED, f"{type(error).__name__}: {error}")
-            (point.directory / "error.txt").write_text(traceback.format_exc())
+            name = "error.txt" if ranks.is_first else f"error-rank{ranks.rank}.txt"
+            (point.directory / name).write_text(traceback.format_exc())
             log.error("%s failed: %s: %s", point.name, type(error).__name__, error)
             raise
 
 
-def open_record(point: Point, overrides: Sequence[str]) -> RunRecord:
-    """The record of an earlier attempt, or a new one."""
+def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) -> RunRecord:
+    """The record of an earlier attempt, or a new one; saved by the rank that keeps it."""
     from chemscale.training.keeper import now
     from chemscale.training.versions import git_revision, versions
 
@@ -120,111 +169,57 @@ def open_record(point: Point, overrides: Sequence[str]) -> RunRecord:
     point.note_unique(record)
     record.state = State.RUNNING
     record.updated = now()
-    record.save(point.directory)
+    if keep:
+        record.save(point.directory)
     return record
 
 
-def fit(point: Point, record: RunRecord) -> None:
-    """Train to the end of the budget, from the newest whole checkpoint if there is one."""
+def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
+    """Train to the end of the budget, from the newest whole checkpoint if there is one.
+
+    Args:
+        extra: Lightning callbacks beside the keeper.
+    """
     import torch
 
-    from chemscale.training.checkpoints import Checkpoints
-    from chemscale.training.keeper import Keeper
-    from chemscale.training.progress import TrainingProgress
-    from chemscale.training.signals import Interrupted, StopFlag
-    from chemscale.training.throughput import device_name, peak_flops, truth_text
-    from chemscale.training.trainer import build_trackers, build_trainer, set_threads
+    from chemscale.training.attempt import Attempt
+    from chemscale.training.signals import Interrupted
+    from chemscale.training.throughput import truth_text
+    from chemscale.training.trainer import set_threads
 
     # --- build ---
     set_threads(point.config["trainer"]["threads"])
     torch.manual_seed(point.config["seed"])
     module = point.build_module()
-    checkpoints = Checkpoints(point.directory / "checkpoints")
-    resume, branched = beginning(point, checkpoints, point.directory / record.curve)
-    resume_step = checkpoints.step_of(resume) if resume else 0
-    if resume:
-        how = "begins from a shorter run's" if branched else "continues at"
-        log.info("%s %s step %d of %d.", point.name, how, resume_step, point.steps)
-    with StopFlag() as flag:
-        trackers = build_trackers(point, resume_step)
-        keeper = Keeper(
-            record,
-            point.directory,
-            tracker=trackers,
-            checkpoints=checkpoints,
-            cadence=point.cadence,
-            flag=flag,
-            progress=TrainingProgress(point.name, point.steps, unit=point.unit),
-            batch_flops=point.batch_flops,
-            epoch=point.epoch,
-            trunk=point.trunk,
-            branched=branched,
-            pause_at=point.pause_at,
-        )
-        trainer = build_trainer(point, keeper)
-        device = trainer.strategy.root_device
-        keeper.peak = peak_flops(device_name(device), point.precision)
-        record.compute.device = device_name(device)
+    with Attempt(point, record, extra) as attempt:
         # --- fit ---
         try:
-            trainer.fit(module, datamodule=point.data, ckpt_path=resume, weights_only=True)
+            attempt.trainer.fit(module, datamodule=point.data, ckpt_path=attempt.resume, weights_only=True)
         finally:
-            keeper.progress.stop()
-            record.truth = keeper.truth() or record.truth
-            ended = trainer.global_step >= point.steps or keeper.ended_early
-            state = ended_state(ended, keeper.paused, flag.name is not None)
-            trackers.finish(summary_of(record, state))
-    if flag.name is not None and not ended:
-        raise Interrupted(f"{flag.name} at step {trainer.global_step} of {point.steps}")
+            state = attempt.close()
+    step = attempt.trainer.global_step
+    if state is State.PREEMPTED:
+        raise Interrupted(f"{attempt.flag.name} at step {step} of {point.steps}")
     # --- record ---
-    if keeper.paused and not ended:
-        finish_record(record, point, State.PAUSED, f"at step {trainer.global_step} of {point.steps}")
+    if state is State.PAUSED:
+        finish_record(record, point, state, f"at step {step} of {point.steps}")
         return
-    point.save_model(module)
-    finish_record(record, point, State.DONE, record.reason if keeper.ended_early else "")
-    if record.final is not None and record.truth:
+    attempt.save_model(module)
+    finish_record(record, point, State.DONE, record.reason if attempt.keeper.ended_early else "")
+    if attempt.ranks.is_first and record.final is not None and record.truth:
         log.info(
             "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
         )
 
 
-def beginning(point: Point, checkpoints: Checkpoints, metrics: Path) -> tuple[Path | None, bool]:
-    """The checkpoint to go on from: the point's own newest, else the end of a shorter point's stable phase.
-
-    The second value says whether it is the latter.
-    """
-    own = checkpoints.newest()
-    if own is not None or point.trunk is None:
-        return own, False
-    branch = point.trunk.branch(metrics)
-    return branch, branch is not None
-
-
-def summary_of(record: RunRecord, state: State) -> dict[str, Any]:
-    """What W&B shows of a run in a table: an export of it holds all that a law needs."""
-    return {
-        "state": state.value,
-        "parameters": vars(record.parameters),
-        "data": vars(record.data),
-        "flops": record.compute.flops,
-        **(record.final.values if record.final else {}),
-    }
-
-
-def ended_state(done: bool, paused: bool, interrupted: bool) -> State:
-    """What W&B is told of a run that has left its fit."""
-    if done:
-        return State.DONE
-    if interrupted:
-        return State.PREEMPTED
-    return State.PAUSED if paused else State.FAILED
-
-
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:
+    """What became of the run, written by the rank that keeps the record."""
     from chemscale.training.keeper import now
+    from chemscale.training.ranks import this_rank
 
     record.state, record.reason, record.updated = state, reason, now()
-    record.save(point.directory)
+    if this_rank().is_first:
+        record.save(point.directory)
 
 
 # --- the end of a sweep ---------------------------------------------------------------------------------

@@ -17,9 +17,11 @@ from chemscale.sweeps.points import step_at
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.keeper import Cadence
+from chemscale.training.ranks import inside_job, planned_world
+from chemscale.training.strategies import resolve
 from chemscale.training.trunks import Trunk
 
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
 
 
 class ConfigurationError(ValueError):
@@ -41,6 +43,8 @@ class Point(ABC):
     steps: int
     epoch: Epoch
     precision: str
+    strategy: str
+    """Resolved: never auto."""
     trunk: Trunk | None
     """The stable phase that it shares with points of other budgets."""
     pause_at: int | None
@@ -118,7 +122,8 @@ def shared_fields(
         "cadence": cadence_section(config["trainer"], steps),
         "steps": steps,
         "epoch": epoch,
-        "precision": precision_of(config["trainer"]),
+        "precision": precision_of(config),
+        "strategy": resolve(config, planned_world(config)),
         "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
         "pause_at": pause_of(config["pause"], steps),
     }
@@ -215,15 +220,25 @@ def cadence_section(trainer: dict[str, Any], steps: int) -> Cadence:
     return Cadence(**values)
 
 
-def precision_of(trainer: dict[str, Any]) -> str:
+def precision_of(config: dict[str, Any]) -> str:
     """The precision, refused where it cannot run.
 
     Raises:
         ConfigurationError: unknown, or without the hardware for it.
     """
-    precision = str(trainer["precision"])
+    precision = str(config["trainer"]["precision"])
     if precision not in PRECISIONS:
-        raise ConfigurationError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}.")
-    if precision == "16-mixed" and not (trainer["accelerator"] != "cpu" and torch.cuda.is_available()):
-        raise ConfigurationError("trainer.precision=16-mixed needs a GPU: use bf16-mixed or 32 on a CPU.")
+        raise ConfigurationError(f"precision={precision}: choose one of {', '.join(PRECISIONS)}.")
+    if precision in ("16-mixed", "tf32") and not has_gpu(config):
+        raise ConfigurationError(f"precision={precision} needs a GPU: use bf16-mixed or 32 on a CPU.")
     return precision
+
+
+def has_gpu(config: dict[str, Any]) -> bool:
+    """Whether the point will train on a GPU: one here, or on the nodes that a job asks for."""
+    accelerator = config["trainer"]["accelerator"]
+    if accelerator == "cpu":
+        return False
+    if inside_job() or config["launcher"]["name"] == "local":
+        return torch.cuda.is_available()
+    return accelerator == "cuda" or config["launcher"].get("gpu") is not None

@@ -96,8 +96,7 @@ class InteratomicPotential(Task):
             "force_loss": forces,
         }
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
+    def stepped(self) -> None:
         if self.average is not None:
             self.average.update_parameters(self.model)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,15 @@ import torch
 
 from chemscale.records import SEEN, Loss, RunRecord, State
 from chemscale.training.budget import Epoch
-from chemscale.training.checkpoints import Checkpoints
+from chemscale.training.checkpoints import CheckpointError, Checkpoints
+from chemscale.training.control import Control, Watchdog
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.signals import StopFlag
 from chemscale.training.throughput import Meter
 from chemscale.training.trackers import Tracker
 from chemscale.training.trunks import Trunk
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Cadence:
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
 
+    def pause_after(self, last_save_seconds: float) -> float:
+        """Seconds until the next checkpoint by the clock: saving takes a twentieth of the time at most."""
+        return max(self.checkpoint_seconds, 20 * last_save_seconds)
+
 
 class Keeper(pl.Callback):
     """Keeps the books of a run at step boundaries.
@@ -40,6 +49,7 @@ class Keeper(pl.Callback):
     after everything that belongs to its step: killed anywhere and resumed, a run logs the same rows.
 
     Args:
+        control: how the ranks of the point agree. watchdog: ends a run whose ranks no longer meet.
         batch_flops: training FLOPs of a batch.
         epoch: one pass over the training subset; its first unit is the axis of progress.
         peak: FLOP/s peak of the device, None where it is not known.
@@ -58,6 +68,8 @@ class Keeper(pl.Callback):
         cadence: Cadence,
         flag: StopFlag,
         progress: TrainingProgress,
+        control: Control,
+        watchdog: Watchdog,
         batch_flops: Callable[[Any], float],
         epoch: Epoch,
         peak: float | None = None,
@@ -68,12 +80,15 @@ class Keeper(pl.Callback):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
+        self.control, self.watchdog = control, watchdog
+        self.first = control.ranks.is_first
         self.epoch, self.peak = epoch, peak
         self.trunk, self.branched, self.pause_at = trunk, branched, pause_at
         self.since_log, self.whole = Meter(), Meter()
-        self._last_save = time.monotonic()
+        self._last_save, self._save_seconds = time.monotonic(), 0.0
         self._last_rate = 0.0
-        self.ended_early = self.paused = False
+        self.ended_early = self.paused = self.interrupted = False
+        self._held: Counter[str] = Counter()
         self._module: Any = None
         self._unlogged: list[list[float]] = []
 
@@ -90,7 +105,8 @@ class Keeper(pl.Callback):
             "best": _loss_state(self.record.best),
             "final": _loss_state(self.record.final),
             "rng": torch.get_rng_state(),
-            "unlogged": [sums.tolist() for sums in self._module.step_sums] if self._module else [],
+            "world": self.control.ranks.world,
+            "unlogged": self._unlogged_rows() if self._module else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -106,13 +122,24 @@ class Keeper(pl.Callback):
         torch.set_rng_state(state["rng"])
         self._unlogged = state["unlogged"]
 
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        """Lightning counts micro-batches; a step may have been cut into another number of them before."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        done = checkpoint["global_step"] * trainer.accumulate_grad_batches
+        moved = done - progress["current"]["ready"]
+        for counts in (progress["total"], progress["current"]):
+            counts.update({key: count + moved for key, count in counts.items()})
+
     # --- the run ---
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.flag.install()
         self._module = module
+        self.control.open()
+        self.watchdog.start(trainer.global_step)
+        share = 1.0 if self.first else 0.0  # the rows were added up over ranks when they were saved
         self._module.step_sums = [
-            torch.tensor(sums, device=module.device, dtype=torch.float64) for sums in self._unlogged
+            share * torch.tensor(sums, device=module.device, dtype=torch.float64) for sums in self._unlogged
         ]
         self.progress.start(trainer.global_step)
         self._last_save = time.monotonic()
@@ -123,15 +150,19 @@ class Keeper(pl.Callback):
         self.since_log.batch_arrived()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx: int) -> None:
-        world = trainer.world_size
-        flops = self.batch_flops(batch) * world
-        amounts = {unit: count * world for unit, count in batch.counts.items()}
-        first = next(iter(amounts.values()))
-        self.since_log.batch_done(amounts, getattr(batch, "slots", first // world) * world, flops)
-        self._count(amounts, flops)
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
+        self.since_log.batch_done()
+        self._held.update(batch.counts)
+        self._held["slots"] += getattr(batch, "slots", next(iter(batch.counts.values())))
+        self._held["flops"] += self.batch_flops(batch)  # type: ignore[assignment]
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._at_boundary(trainer, module)
+
+    def _at_boundary(self, trainer: pl.Trainer, module: Any) -> None:
+        """All ranks stand between two optimiser steps, and do the same things in the same order."""
         step = trainer.global_step
+        self.watchdog.reached(step)
+        module.stepped()
+        stop, due = self._meet()
         self.record.data.steps = step
         last = step >= trainer.max_steps
         if step % self.cadence.log_every == 0 or last:
@@ -143,15 +174,35 @@ class Keeper(pl.Callback):
                 trainer.should_stop = last = self.ended_early = True
         if self.pause_at is not None and step >= self.pause_at and not last:
             trainer.should_stop = self.paused = True
-        if last or self.paused or self._checkpoint_due(step):
-            self._save(trainer, step)
+        every = self.cadence.checkpoint_steps
+        if last or self.paused or stop or due or (every and step % every == 0):
+            self._save(trainer, step, must=last or self.paused)
         if self.trunk is not None and step == self.trunk.end:
             self.tracker.flush()
-            self.trunk.keep(trainer, self.directory / self.record.curve)
-        if self.flag.name is not None:
-            trainer.should_stop = True
+            self.trunk.keep(trainer, self.directory / self.record.curve, self.control)
+        if stop:
+            trainer.should_stop = self.interrupted = True
         self.progress.update(step, self._last_rate)
         self.since_log.resume()
+
+    def _meet(self) -> tuple[bool, bool]:
+        """Add up what the ranks did in this step; whether one was told to stop, and a checkpoint is due."""
+        units = list(self._held)
+        due = self.first and time.monotonic() - self._last_save >= self.cadence.pause_after(
+            self._save_seconds
+        )
+        sums = self.control.total(
+            [self.flag.name is not None, due, *(float(self._held[unit]) for unit in units)]
+        )
+        done = dict(zip(units, sums[2:], strict=True))
+        self._held.clear()
+        slots, flops = int(done.pop("slots")), done.pop("flops")
+        amounts = {unit: int(amount) for unit, amount in done.items()}
+        self.since_log.count(amounts, slots, flops)
+        self._count(amounts, flops)
+        if sums[0] and self.flag.name is None:
+            self.flag.name = "a signal to another rank"
+        return sums[0] > 0, sums[1] > 0
 
     def _count(self, amounts: dict[str, int], flops: float) -> None:
         data = self.record.data
@@ -164,7 +215,7 @@ class Keeper(pl.Callback):
         self.record.compute.flops_6nd += per_unit * amounts.get("tokens", amounts.get("atoms", 0))
 
     def _log(self, trainer: pl.Trainer, module: Any, step: int) -> None:
-        rows = [sums.tolist() for sums in module.step_sums]
+        rows = self._unlogged_rows()
         module.step_sums.clear()
         metrics = module.training_metrics([math.fsum(column) for column in zip(*rows, strict=True)])
         norm = module.gradient_norm
@@ -188,19 +239,33 @@ class Keeper(pl.Callback):
         self.since_log = Meter()
         self.progress.trained(metrics["loss"])
 
+    def _unlogged_rows(self) -> list[list[float]]:
+        """What every micro-batch since the last log summed, over ranks; from here on rank 0 holds it."""
+        rows = self.control.total_rows([sums.tolist() for sums in self._module.step_sums])
+        keep = rows if self.first else [[0.0] * len(row) for row in rows]
+        self._module.step_sums[:] = [torch.tensor(row, dtype=torch.float64) for row in keep]
+        return rows
+
     def _seen(self) -> dict[str, int]:
         return {unit: getattr(self.record.data, unit) for unit in self.epoch.amounts}
 
     def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> float:
+        """Ranks take turns at the batches. All run equally many: sharing weights, they need each other."""
+        world, rank = self.control.ranks.world, self.control.ranks.rank
+        batches = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
         sums: dict[str, float] = {}
         module.eval()
-        with torch.no_grad(), trainer.precision_plugin.val_step_context():
-            for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
-                part = module.validation_step(batch.to(module.device), index)
+        with torch.no_grad():
+            for index in range(rank, -(-len(batches) // world) * world, world):
+                batch = batches[index % len(batches)].to(module.device)
+                part: Any = trainer.strategy.validation_step(batch, index)
+                counts_once = 1.0 if index < len(batches) else 0.0
                 for key, value in part.items():
-                    sums[key] = sums.get(key, 0.0) + float(value)
+                    sums[key] = sums.get(key, 0.0) + counts_once * float(value)
         module.train()
-        loss = Loss(step, module.validation_metrics(sums))
+        keys = sorted(sums)
+        totals = dict(zip(keys, self.control.total([sums[key] for key in keys]), strict=True))
+        loss = Loss(step, module.validation_metrics(totals))
         self.record.final = loss
         if self.record.best is None or loss.objective < self.record.best.objective:
             self.record.best = loss
@@ -209,21 +274,25 @@ class Keeper(pl.Callback):
         self.progress.validated(loss.headline)
         return loss.objective
 
-    def _checkpoint_due(self, step: int) -> bool:
-        if self.flag.name is not None:
-            return True
-        if self.cadence.checkpoint_steps and step % self.cadence.checkpoint_steps == 0:
-            return True
-        return time.monotonic() - self._last_save >= self.cadence.checkpoint_seconds
-
-    def _save(self, trainer: pl.Trainer, step: int) -> None:
-        self.tracker.flush()
-        path = self.checkpoints.save(trainer, step)
-        self.record.checkpoint = str(path.relative_to(self.directory))
-        self._keep_record()
+    def _save(self, trainer: pl.Trainer, step: int, *, must: bool) -> None:
+        """Save the run; one that cannot be saved now goes on, unless it `must` be saved, and says so."""
+        began = time.monotonic()
+        try:
+            self.tracker.flush()
+            path = self.checkpoints.save(trainer, step, self.control)
+        except CheckpointError as error:
+            if must:
+                raise
+            log.error("%s Training goes on from memory; the next checkpoint is tried again.", error)
+        else:
+            self.record.checkpoint = str(path.relative_to(self.directory))
+            self._keep_record()
         self._last_save = time.monotonic()
+        self._save_seconds = self._last_save - began
 
     def _keep_record(self) -> None:
+        if not self.first:
+            return
         self.record.state = State.RUNNING
         self.record.updated = now()
         self.record.truth = self.truth()

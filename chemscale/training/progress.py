@@ -24,6 +24,7 @@ class TrainingProgress:
     Args:
         unit: what the rate counts.
         every: seconds between plain lines where there is no terminal.
+        silent: shows nothing (of ranks other than the first).
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class TrainingProgress:
         unit: str = "tokens",
         every: float = 10.0,
         console: Console | None = None,
+        silent: bool = False,
     ):
         self.title, self.total, self.unit, self.every = title, total, unit, every
         self.console = console or Console(stderr=True)
+        self.silent = silent
         self._bar: Progress | None = None
         self._started = self._last = time.monotonic()
         self._first_step = 0
@@ -45,7 +48,7 @@ class TrainingProgress:
     def start(self, step: int) -> None:
         self._first_step = step
         self._started = self._last = time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.silent:
             self._bar = Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(),
@@ -62,7 +65,7 @@ class TrainingProgress:
         text = f"{self._training}{self._validation}{rate_per_second:,.0f} {self.unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, text=text)
-        elif time.monotonic() - self._last >= self.every:
+        elif not self.silent and time.monotonic() - self._last >= self.every:
             self._last = time.monotonic()
             rate = (step - self._first_step) / max(1e-9, self._last - self._started)
             left = (self.total - step) / rate if rate else float("inf")

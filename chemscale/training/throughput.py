@@ -77,12 +77,14 @@ class Meter:
             self.seconds += now - self._mark
         self._mark = now
 
-    def batch_done(self, amounts: Mapping[str, int], slots: int, flops: float) -> None:
-        """Args: what the batch held (its first key is what slots are counted in), and the slots it took."""
+    def batch_done(self) -> None:
         now = time.perf_counter()
         if self._mark is not None:
             self.seconds += now - self._mark
         self._mark = now
+
+    def count(self, amounts: Mapping[str, int], slots: int, flops: float) -> None:
+        """Args: what a step held (its first key is what slots are counted in), and the slots it took."""
         self.amounts.update(amounts)
         self.slots += slots
         self.flops += flops

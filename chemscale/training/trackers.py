@@ -60,6 +60,16 @@ class JsonLines:
         self._file.close()
 
 
+class Silent:
+    """Of ranks that do not track."""
+
+    def log(self, row: dict[str, Any]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def finish(self, summary: dict[str, Any]) -> None: ...
+
+
 class Wandb:
     """Weights & Biases. The run's id is the point's identity, so restarts meet in one run.
 

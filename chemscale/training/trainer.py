@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,9 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.training.keeper import Keeper
-from chemscale.training.trackers import JsonLines, Trackers, Wandb
+from chemscale.training.ranks import Ranks, environment
+from chemscale.training.strategies import ZERO, build_strategy, resolve
+from chemscale.training.trackers import JsonLines, Silent, Tracker, Trackers, Wandb
 
 log = logging.getLogger(__name__)
 
@@ -41,28 +44,48 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def build_trainer(point: RunSettings, keeper: Keeper) -> pl.Trainer:
-    """A trainer that does nothing on its own: the keeper validates, logs and saves."""
+def build_trainer(
+    point: RunSettings, keeper: Keeper, ranks: Ranks, extra: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
+    """A trainer that does nothing on its own: the keeper validates, logs and saves.
+
+    Args:
+        ranks: of this process; they exist already, none is started here.
+        extra: callbacks beside the keeper.
+    """
     settings = point.config["trainer"]
-    for chatty in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    precision = {"32": "32-true"}.get(point.precision, point.precision)
-    if precision == "bf16-mixed" and not torch.cuda.is_available() and not has_fast_bf16():
-        log.warning("This CPU has no AMX: bf16-mixed works but is slower here than trainer.precision=32.")
+    quieten_lightning()
+    if (
+        point.precision == "bf16-mixed"
+        and not torch.cuda.is_available()
+        and not has_fast_bf16()
+        and ranks.is_first
+    ):
+        log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
+    torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
+    accelerator = settings["accelerator"]
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    name = resolve(point.config, ranks.world)
+    device = torch.device(accelerator, ranks.local_rank) if accelerator == "cuda" else torch.device("cpu")
+    precision: dict[str, Any] = {
+        "precision": {"32": "32-true", "tf32": "32-true"}.get(point.precision, point.precision)
+    }
+    if name in ZERO:
+        precision = {}  # its plugin comes with the strategy
     return pl.Trainer(
         default_root_dir=str(point.directory),
-        accelerator=settings["accelerator"],
-        devices=1,
-        precision=precision,  # type: ignore[arg-type]
+        accelerator=accelerator,
+        devices=ranks.per_node,
+        num_nodes=ranks.nodes,
+        strategy=build_strategy(name, point.config, device),
+        plugins=[environment()],
+        **precision,
         max_steps=point.steps,
         max_epochs=-1,
         accumulate_grad_batches=point.config["batch"]["accumulate"],
         gradient_clip_val=settings["clip"],
-        callbacks=[keeper],
+        callbacks=[keeper, *extra],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -74,6 +97,21 @@ def build_trainer(point: RunSettings, keeper: Keeper) -> pl.Trainer:
     )
 
 
+def quieten_lightning() -> None:
+    for chatty in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    for message in (
+        ".*dataloader is not resumable.*",
+        ".*does not have many workers.*",
+        ".*GPU available but not used.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*`srun` command is available.*",
+        ".*`broadcast_buffers` is deprecated.*",
+        ".*all_gather_into_tensor. is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
 def has_fast_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware."""
     try:
@@ -82,8 +120,13 @@ def has_fast_bf16() -> bool:
         return False
 
 
-def build_trackers(point: RunSettings, resume_step: int) -> Trackers:
-    """JSON lines always; W&B as configured. A W&B that cannot start is reported and left out."""
+def build_trackers(point: RunSettings, resume_step: int, ranks: Ranks) -> Tracker:
+    """JSON lines always; W&B as configured. A W&B that cannot start is reported and left out.
+
+    Rank 0 tracks, the others do not.
+    """
+    if not ranks.is_first:
+        return Silent()
     settings = point.config["logger"]
     primary = JsonLines(point.directory / "metrics.jsonl", resume_step)
     secondary: list[Any] = []

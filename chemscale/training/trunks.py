@@ -7,13 +7,17 @@ earlier cool-down, to the bit, and the longer one may begin where the shorter on
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from chemscale.training.checkpoints import Checkpoints
+from chemscale.training.checkpoints import CheckpointError, Checkpoints
+from chemscale.training.control import Control
 from chemscale.training.locks import PointBusyError, PointLock
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,28 @@ class Trunk:
             shutil.copyfile(self._rows(self._checkpoints.step_of(found)), metrics)
         return found
 
-    def keep(self, trainer, metrics: Path) -> None:
+    def keep(self, trainer, metrics: Path, control: Control) -> None:
         """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
-        if self.newest_step() == self.end:
+        first = control.ranks.is_first
+        lock = PointLock(self.folder)
+        mine = False
+        if first and self.newest_step() != self.end:
+            try:
+                lock.__enter__()
+                mine = True
+            except PointBusyError:
+                pass  # another point leaves its own; a longer one begins a little earlier
+        if not control.any(mine):
             return
         try:
-            with PointLock(self.folder):
+            if first:
                 rows = self._rows(self.end)
                 partial = rows.with_suffix(".rows")
                 shutil.copyfile(metrics, partial)
                 os.replace(partial, rows)
-                self._checkpoints.save(trainer, self.end)
-        except PointBusyError:
-            return  # another point leaves its own; a longer one begins a little earlier
+            self._checkpoints.save(trainer, self.end, control)
+        except CheckpointError as error:
+            log.error("%s Longer points begin earlier.", error)
+        finally:
+            if mine:
+                lock.__exit__()

@@ -1,0 +1,181 @@
+"""One attempt at a point: where it begins, what watches it, and how it ends. Built on every rank alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+
+from chemscale.records import RunRecord, State
+from chemscale.training.checkpoints import CheckpointError, Checkpoints, layout_of
+from chemscale.training.control import Control, Watchdog
+from chemscale.training.elastic import make_universal
+from chemscale.training.keeper import Keeper
+from chemscale.training.progress import TrainingProgress
+from chemscale.training.ranks import join, this_rank
+from chemscale.training.signals import StopFlag
+from chemscale.training.strategies import SHARDED_WEIGHTS, ZERO
+from chemscale.training.throughput import device_name, peak_flops
+from chemscale.training.trainer import build_trackers, build_trainer
+
+log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """Everything around ``trainer.fit``; within ``with`` the signals are ours.
+
+    Args:
+        point: a ``points.base.Point``.
+        extra: callbacks beside the keeper.
+    """
+
+    def __init__(self, point: Any, record: RunRecord, extra: Sequence[pl.Callback] = ()):
+        self.point, self.record, self.extra = point, record, extra
+        self.ranks = this_rank()
+        self.flag = StopFlag()
+
+    def __enter__(self) -> Attempt:
+        point, record, ranks = self.point, self.record, self.ranks
+        self.flag.__enter__()
+        limit = 60 * float(point.config["strategy"]["hang_minutes"])
+        control = Control(ranks, limit)
+        checkpoints = Checkpoints(point.directory / "checkpoints")
+        self.keeper = Keeper(
+            record,
+            point.directory,
+            tracker=None,  # type: ignore[arg-type]
+            checkpoints=checkpoints,
+            cadence=point.cadence,
+            flag=self.flag,
+            progress=TrainingProgress(point.name, point.steps, unit=point.unit, silent=not ranks.is_first),
+            control=control,
+            watchdog=Watchdog(ranks, limit),
+            batch_flops=point.batch_flops,
+            epoch=point.epoch,
+            trunk=point.trunk,
+            pause_at=point.pause_at,
+        )
+        self.trainer = build_trainer(point, self.keeper, ranks, self.extra)
+        device = self.trainer.strategy.root_device
+        if point.strategy != "single":
+            join(device, timedelta(seconds=limit))
+        control.open()
+        self.resume, self.keeper.branched = self._begin(checkpoints, control)
+        step = checkpoints.step_of(self.resume) if self.resume else 0
+        if self.resume and ranks.is_first:
+            how = "begins from a shorter run's" if self.keeper.branched else "continues at"
+            log.info("%s %s step %d of %d.", point.name, how, step, point.steps)
+        self.keeper.tracker = build_trackers(point, step, ranks)
+        peak = peak_flops(device_name(device), point.precision)
+        self.keeper.peak = None if peak is None else peak * ranks.world
+        record.compute.device = device_name(device)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.keeper.watchdog.stop()
+        self.flag.__exit__(*exception)
+
+    def _begin(self, checkpoints: Checkpoints, control: Control) -> tuple[Path | None, bool]:
+        """The checkpoint to go on from: the point's own newest, else the end of a shorter point's stable one.
+
+        Rank 0 chooses for all. The second value says whether it is the latter.
+
+        Raises:
+            CheckpointError: the checkpoint is of another strategy or number of ranks.
+        """
+        found: tuple[Path | None, bool] = (None, False)
+        problem = ""
+        if self.ranks.is_first:
+            own = checkpoints.newest()
+            if own is not None or self.point.trunk is None:
+                found = own, False
+            else:
+                branch = self.point.trunk.branch(self.point.directory / self.record.curve)
+                found = branch, branch is not None
+            if found[0] is not None:
+                try:
+                    self._fit_layout(found[0])
+                except CheckpointError as error:
+                    problem = str(error)
+        problem, path, branched = cast(tuple[str, Path | None, bool], control.share((problem, *found)))
+        if problem:
+            raise CheckpointError(problem)
+        if path is not None and self.point.strategy in ZERO:
+            layout = layout_of(path)
+            strategy: Any = self.trainer.strategy
+            strategy.universal = layout is not None and layout["world"] != self.ranks.world
+        return path, branched
+
+    def _fit_layout(self, path: Path) -> None:
+        """See that a checkpoint fits this strategy and number of ranks; convert it where that is wanted."""
+        layout, strategy, world = layout_of(path), self.point.strategy, self.ranks.world
+        sharded = strategy in (*ZERO, "fsdp2")
+        if sharded != (layout is not None) or (layout and layout["strategy"] != strategy):
+            wrote = layout["strategy"] if layout else "single or ddp"
+            raise CheckpointError(
+                f"{path} was written under strategy={wrote}, and this is strategy={strategy}: continue with "
+                "the former. (python -m chemscale.export makes a model of either.)"
+            )
+        if layout is None or layout["world"] == world:
+            return
+        self.require_elastic(path, layout["world"])
+        if strategy in ZERO:
+            make_universal(path)
+
+    def require_elastic(self, path: Path, before: int) -> None:
+        """Raises: CheckpointError where another number of ranks was not asked for."""
+        if not self.point.config["strategy"]["elastic"]:
+            raise CheckpointError(
+                f"{path} was written by {before} ranks, and there are {self.ranks.world} now. The run can go "
+                "on, its losses then agree to rounding and not to the bit: set strategy.elastic=true, or use "
+                "as many ranks as before."
+            )
+
+    # --- the end ---
+
+    def close(self) -> State:
+        """Stop what watches and tracks; how the run stands. Called however the fit ended."""
+        keeper, record, trainer = self.keeper, self.record, self.trainer
+        keeper.watchdog.stop()
+        keeper.progress.stop()
+        record.truth = keeper.truth() or record.truth
+        ended = trainer.global_step >= self.point.steps or keeper.ended_early
+        state = ended_state(ended, keeper.paused, keeper.interrupted)
+        if keeper.tracker is not None:
+            keeper.tracker.finish(summary_of(record, state))
+        return state
+
+    def save_model(self, module: Any) -> None:
+        """The trained model; where ranks share the weights, from the checkpoint that they left at the end."""
+        if not self.ranks.is_first:
+            return
+        if self.point.strategy in SHARDED_WEIGHTS:
+            from chemscale.training.gathering import load_weights
+
+            module = self.point.build_module()
+            load_weights(module, self.keeper.checkpoints.path(self.trainer.global_step))
+        self.point.save_model(module)
+
+
+def summary_of(record: RunRecord, state: State) -> dict[str, Any]:
+    """What W&B shows of a run in a table: an export of it holds all that a law needs."""
+    return {
+        "state": state.value,
+        "parameters": vars(record.parameters),
+        "data": vars(record.data),
+        "flops": record.compute.flops,
+        **(record.final.values if record.final else {}),
+    }
+
+
+def ended_state(done: bool, paused: bool, interrupted: bool) -> State:
+    """How a run stands that has left its fit."""
+    if done:
+        return State.DONE
+    if interrupted:
+        return State.PREEMPTED
+    return State.PAUSED if paused else State.FAILED

@@ -1,0 +1,158 @@
+"""Who this process is among the ranks of a point: told by the launcher, the same locally and under SLURM.
+
+Ranks are tasks of a submitit job. Lightning never starts one itself: under Hydra it would run the whole
+sweep again in each of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import submitit
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
+
+PORTS = range(20_000, 32_000)
+"""Below the range that Linux hands out itself, so that the port of a job is not taken by chance."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the ranks of its point.
+
+    Args:
+        rank, world: among all. local_rank, per_node: on this node. node, nodes: of the job.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    per_node: int = 1
+    node: int = 0
+    nodes: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank keeps the books: record, metrics, model."""
+        return self.rank == 0
+
+
+def inside_job() -> bool:
+    """Whether this process was started by a launcher as one of the ranks of a point."""
+    return "SUBMITIT_EXECUTOR" in os.environ
+
+
+def this_rank() -> Ranks:
+    """As submitit tells it; one rank alone outside a job."""
+    if not inside_job():
+        return Ranks()
+    job = submitit.JobEnvironment()
+    return Ranks(
+        rank=job.global_rank,
+        world=job.num_tasks,
+        local_rank=job.local_rank,
+        per_node=max(1, job.num_tasks // job.num_nodes),
+        node=job.node,
+        nodes=job.num_nodes,
+    )
+
+
+def planned_world(config: dict[str, Any]) -> int:
+    """Ranks that a configuration asks its launcher for."""
+    launcher = config["launcher"]
+    return int(launcher["nodes"]) * int(launcher["gpus_per_node"])
+
+
+class RankEnvironment(ClusterEnvironment):
+    """What Lightning asks of a cluster, read from submitit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranks = this_rank()
+        self.job = submitit.JobEnvironment()
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        return main_address(self.job.hostnames if self.ranks.nodes > 1 else [])
+
+    @property
+    def main_port(self) -> int:
+        return main_port(self.job.job_id)
+
+    @staticmethod
+    def detect() -> bool:
+        return inside_job()
+
+    def world_size(self) -> int:
+        return self.ranks.world
+
+    def set_world_size(self, size: int) -> None:
+        """Fixed by the job."""
+
+    def global_rank(self) -> int:
+        return self.ranks.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Fixed by the job."""
+
+    def local_rank(self) -> int:
+        return self.ranks.local_rank
+
+    def node_rank(self) -> int:
+        return self.ranks.node
+
+
+def main_address(hosts: list[str] | Any) -> str:
+    """Where rank 0 listens: MASTER_ADDR if set, else the first node, by address where its name is unknown.
+
+    A cluster may run several nodes under names that no resolver knows; the rendezvous would wait for minutes.
+    """
+    if "MASTER_ADDR" in os.environ and "SUBMITIT_EXECUTOR" in os.environ:
+        return os.environ["MASTER_ADDR"]
+    if not hosts:
+        return "127.0.0.1"
+    try:
+        socket.getaddrinfo(hosts[0], None)
+    except socket.gaierror:
+        return os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
+    return str(hosts[0])
+
+
+def main_port(job_id: str) -> int:
+    """The same on every rank of a job and attempt, different for jobs that share a node (most likely)."""
+    if "MASTER_PORT" in os.environ:
+        return int(os.environ["MASTER_PORT"])
+    name = f"{job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    return PORTS[int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PORTS)]
+
+
+def environment() -> ClusterEnvironment:
+    """The cluster environment of this process."""
+    return RankEnvironment() if inside_job() else LightningEnvironment()
+
+
+def join(device: torch.device, timeout: timedelta) -> None:
+    """Meet the other ranks in a process group, once in the life of this process."""
+    if dist.is_initialized():
+        return
+    cluster = environment()
+    ranks = this_rank()
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+    cuda = device.type == "cuda"
+    dist.init_process_group(
+        "nccl" if cuda else "gloo",
+        rank=ranks.rank,
+        world_size=ranks.world,
+        timeout=timeout,
+        device_id=device if cuda else None,
+    )

@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "prepare": "molecules to a corpus, structures to a checked store",
     "train": "one point, or a sweep of points and its law",
+    "launch": "sweeps through SLURM: submit, status, logs, cancel, requeue-failed, a cluster to try",
     "fit": "a law and a report from runs or a CSV",
     "estimate": "which settings of a sweep are promising, from the first part of their training",
     "plan": "the next runs from a law (or a guess) and a budget",

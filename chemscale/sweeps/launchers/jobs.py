@@ -18,6 +18,8 @@ from typing import Any
 import submitit
 from hydra.utils import get_method
 
+from chemscale.records import RECORD_NAME, RunRecord, State
+
 log = logging.getLogger(__name__)
 
 AGAIN = 75
@@ -41,10 +43,11 @@ LOST_PEER = (
 """What torch.distributed says when another rank is gone: that rank knows why, this one only starts again."""
 
 
-def run_point(config: dict[str, Any], overrides: list[str], argv: list[str]) -> None:
+def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], directory: str) -> None:
     """Train one point as one of its ranks.
 
     Args:
+        directory: of the point.
         argv: the command line that launched it, for what has to know which keys were typed.
     """
     prepare_process(argv)
@@ -52,8 +55,10 @@ def run_point(config: dict[str, Any], overrides: list[str], argv: list[str]) -> 
         get_method(RUN_RANK)(config, overrides)
     except Exception as error:
         if lost_peer(error):
-            log.error("another rank is gone (%s): start again", str(error).splitlines()[0])
-            sys.exit(AGAIN)
+            why = f"another rank is gone ({str(error).strip().splitlines()[0]})"
+            log.error("%s: start again", why)
+            note_lost_peer(Path(directory), why)
+            leave(AGAIN)
         write_verdict(error)
         raise
 
@@ -77,7 +82,15 @@ def prepare_process(argv: list[str]) -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    os._exit(AGAIN)
+    os._exit(AGAIN)  # and nothing else: the signal may have come in the midst of a log line
+
+
+def leave(status: int) -> None:
+    """End this process now: threads of a communication library may never join."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _end_with_parent() -> None:
@@ -97,6 +110,14 @@ def lost_peer(error: BaseException) -> bool:
             return True
         seen = seen.__cause__
     return False
+
+
+def note_lost_peer(directory: Path, why: str) -> None:
+    """A run whose other rank was killed did not fail: its record says that it goes on."""
+    if submitit.JobEnvironment().global_rank == 0 and (directory / RECORD_NAME).exists():
+        record = RunRecord.load(directory)
+        record.state, record.reason = State.PREEMPTED, why
+        record.save(directory)
 
 
 def write_verdict(error: BaseException) -> None:

@@ -18,6 +18,8 @@ from chemscale.sweeps.launchers.watch import Watch, rows, until
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
+OF_SUBMITIT = ("submitit INFO", "Job completed successfully", "Exiting after successful completion")
+"""Lines of a log that say nothing of the sweep."""
 
 
 def run_points(
@@ -120,7 +122,7 @@ def show_end(submission: Submission) -> None:
     job = submission.finish_jobs[-1]
     path = log_of(submission.folder, job, 0)
     text = path.read_text(errors="replace") if path.exists() else f"{path}: no such file\n"
-    told = [line for line in text.splitlines() if not line.startswith("submitit INFO")]
+    told = [line for line in text.splitlines() if not line.startswith(OF_SUBMITIT)]
     print("\n".join(told), file=sys.stderr)
     state = ended([job]).get(job, JobState())
     if state.state and state.state != "COMPLETED":

@@ -192,9 +192,9 @@ class LocalRunner:
         name = f"local-{os.getpid()}-{job.plan.identity}-{entry.launches}"
         entry.jobs.append(name)
         folder = self.ledger.folder.absolute()
-        DelayedSubmission(in_job.run_point, job.config, list(job.overrides), list(sys.argv)).dump(
-            folder / f"{name}_submitted.pkl"
-        )
+        DelayedSubmission(
+            in_job.run_point, job.config, list(job.overrides), list(sys.argv), str(job.plan.directory)
+        ).dump(folder / f"{name}_submitted.pkl")
         self.ledger.save()
         command = [sys.executable, "-u", "-m", "submitit.core._submit", str(folder)]
         ranks: list[subprocess.Popen[bytes]] = []

@@ -131,7 +131,13 @@ def _queue_array(submission: Submission, points: Sequence[PointJob], after: Sequ
     try:
         with executor.batch():
             queued = [
-                executor.submit(in_job.run_point, job.config, list(job.overrides), submission.argv)
+                executor.submit(
+                    in_job.run_point,
+                    job.config,
+                    list(job.overrides),
+                    submission.argv,
+                    str(job.plan.directory),
+                )
                 for job in points
             ]
     except (FailedSubmissionError, FailedJobError, ValueError) as error:

@@ -16,7 +16,7 @@ from chemscale.training.control import Control, Watchdog
 from chemscale.training.elastic import make_universal
 from chemscale.training.keeper import Keeper
 from chemscale.training.progress import TrainingProgress
-from chemscale.training.ranks import join, this_rank
+from chemscale.training.ranks import WorldError, join, this_rank
 from chemscale.training.signals import StopFlag
 from chemscale.training.strategies import SHARDED_WEIGHTS, ZERO
 from chemscale.training.throughput import device_name, peak_flops
@@ -58,6 +58,7 @@ class Attempt:
             epoch=point.epoch,
             trunk=point.trunk,
             pause_at=point.pause_at,
+            elastic=point.config["strategy"]["elastic"],
         )
         self.trainer = build_trainer(point, self.keeper, ranks, self.extra)
         device = self.trainer.strategy.root_device
@@ -99,7 +100,7 @@ class Attempt:
             if found[0] is not None:
                 try:
                     self._fit_layout(found[0])
-                except CheckpointError as error:
+                except (CheckpointError, WorldError) as error:
                     problem = str(error)
         problem, path, branched = cast(tuple[str, Path | None, bool], control.share((problem, *found)))
         if problem:
@@ -122,18 +123,9 @@ class Attempt:
             )
         if layout is None or layout["world"] == world:
             return
-        self.require_elastic(path, layout["world"])
+        self.ranks.same_world(layout["world"], self.point.config["strategy"]["elastic"])
         if strategy in ZERO:
             make_universal(path)
-
-    def require_elastic(self, path: Path, before: int) -> None:
-        """Raises: CheckpointError where another number of ranks was not asked for."""
-        if not self.point.config["strategy"]["elastic"]:
-            raise CheckpointError(
-                f"{path} was written by {before} ranks, and there are {self.ranks.world} now. The run can go "
-                "on, its losses then agree to rounding and not to the bit: set strategy.elastic=true, or use "
-                "as many ranks as before."
-            )
 
     # --- the end ---
 

@@ -56,6 +56,7 @@ class Keeper(pl.Callback):
         trunk: where the end of the stable phase is left for longer runs.
         branched: whether this attempt begins from a trunk, so that what came before was not spent here.
         pause_at: step at which the run saves itself and ends, for a sweep to decide on.
+        elastic: whether it may go on from another number of ranks.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Keeper(pl.Callback):
         trunk: Trunk | None = None,
         branched: bool = False,
         pause_at: int | None = None,
+        elastic: bool = False,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
         self.control, self.watchdog = control, watchdog
+        self.elastic = elastic
         self.first = control.ranks.is_first
         self.epoch, self.peak = epoch, peak
         self.trunk, self.branched, self.pause_at = trunk, branched, pause_at
@@ -110,6 +113,7 @@ class Keeper(pl.Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.control.ranks.same_world(state.get("world", 1), self.elastic)
         for key, value in state["data"].items():
             setattr(self.record.data, key, value)
         for key, value in state["compute"].items():

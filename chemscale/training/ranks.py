@@ -22,6 +22,10 @@ PORTS = range(20_000, 32_000)
 """Below the range that Linux hands out itself, so that the port of a job is not taken by chance."""
 
 
+class WorldError(ValueError):
+    """Another number of ranks than the checkpoint has."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among the ranks of its point.
@@ -36,6 +40,19 @@ class Ranks:
     per_node: int = 1
     node: int = 0
     nodes: int = 1
+
+    def same_world(self, before: int, elastic: bool) -> None:
+        """Refuse to go on from a run on another number of ranks, unless that is wanted.
+
+        Raises:
+            WorldError: with the setting that allows it.
+        """
+        if before != self.world and not elastic:
+            raise WorldError(
+                f"The checkpoint was written by {before} ranks, and there are {self.world} now. The run can go on, "
+                "its losses then agree to rounding and not to the bit: set strategy.elastic=true, or use as many "
+                "ranks as before."
+            )
 
     @property
     def is_first(self) -> bool:

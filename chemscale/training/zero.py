@@ -158,11 +158,21 @@ class ZeroStrategy(DeepSpeedStrategy):
         path = Path(checkpoint_path)
         engine = self.deepspeed_engine
         engine._config.load_universal_checkpoint = self.universal
+        inner = engine.optimizer.optimizer
+        settings = [{k: v for k, v in g.items() if k not in ("params", "lr")} for g in inner.param_groups]
         _, client = engine.load_checkpoint(
             str(path), tag="universal" if self.universal else "checkpoint", load_lr_scheduler_states=False
         )
         if client is None:
             raise ValueError(f"{path}: DeepSpeed found no checkpoint there.")
+        if self.universal:
+            # DeepSpeed 0.19 gives every group the settings of the first (weight decay for norms and biases)
+            # and one counter of steps to all parameters, which then counts each of them.
+            for group, own in zip(inner.param_groups, settings, strict=True):
+                group.update(own)
+            for state in inner.state.values():
+                if isinstance(state.get("step"), Tensor):
+                    state["step"] = state["step"].clone()
         return client
 
 

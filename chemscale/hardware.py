@@ -23,6 +23,9 @@ class Accelerator:
         watts: power limit of the board.
         mfu: share of the peak that training of small transformers reaches, None where no table was found.
         source: of ``mfu``.
+        link: bytes/s one way that NVLink gives a GPU within a node of eight; 0 where it is not sold in such.
+        network: bytes/s of a GPU's network card in the maker's node (DGX B200, H200, H100 and A100: data
+            sheets).
     """
 
     peak: float
@@ -30,19 +33,23 @@ class Accelerator:
     watts: int
     mfu: float | None = None
     source: str = ""
+    link: float = 0.0
+    network: float = 0.0
 
 
 _H100 = "llm-foundry's table: MPT 760M, 8 H100, bf16, sequences of 512: 40.4 %"
 _A100 = "llm-foundry's table: MPT 125M, A100, bf16, sequences of 512: 42.6 %"
 
 ACCELERATORS: dict[str, Accelerator] = {
-    "b200": Accelerator(2250e12, 178, 1000),
-    "h200": Accelerator(989e12, 140, 700, 0.40, f"as the H100, whose compute it has; {_H100}"),
-    "h100": Accelerator(989e12, 79, 700, 0.40, _H100),
+    "b200": Accelerator(2250e12, 178, 1000, link=900e9, network=50e9),
+    "h200": Accelerator(
+        989e12, 140, 700, 0.40, f"as the H100, whose compute it has; {_H100}", link=450e9, network=50e9
+    ),
+    "h100": Accelerator(989e12, 79, 700, 0.40, _H100, link=450e9, network=50e9),
     "h100-nvl": Accelerator(835e12, 93, 400),
     "h100-pcie": Accelerator(756e12, 79, 350),
-    "a100": Accelerator(312e12, 79, 400, 0.42, _A100),
-    "a100-40gb": Accelerator(312e12, 39, 400, 0.42, _A100),
+    "a100": Accelerator(312e12, 79, 400, 0.42, _A100, link=300e9, network=25e9),
+    "a100-40gb": Accelerator(312e12, 39, 400, 0.42, _A100, link=300e9, network=25e9),
     "l40s": Accelerator(362e12, 44, 350),
     "l4": Accelerator(121e12, 22, 72),
     "rtx-4090": Accelerator(165e12, 23, 450),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from chemscale.models.layers.documents import Documents, document_attention
 
@@ -141,11 +142,15 @@ class ChemGPT(nn.Module):
 
     ``forward`` takes a flat packed batch and its document mask; ``dense`` an ordinary (B, L) batch; ``step``
     one position of a generation with a key-value cache.
+
+    ``recompute`` drops the activations of a block and computes them again in the backward pass: a block then
+    keeps its input alone, (T, D), for a third more time and the same numbers (Chen et al. 2016).
     """
 
     def __init__(self, config: ChemGPTConfig):
         super().__init__()
         self.config = config
+        self.recompute = False
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.position_embedding = nn.Embedding(config.max_positions, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
@@ -161,8 +166,20 @@ class ChemGPT(nn.Module):
     def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
         """(T,) token ids and positions within their molecule → (T, D) after the last norm."""
         x = self.token_embedding(tokens) + self.position_embedding(positions)
+        recompute = self.recompute and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x, documents)
+            if recompute:
+                # Shapes are not compared: ZeRO-3 keeps a weight empty while it is not gathered.
+                x = checkpoint(
+                    block,
+                    x,
+                    documents,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                    determinism_check="none",
+                )
+            else:
+                x = block(x, documents)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

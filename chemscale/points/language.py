@@ -12,19 +12,36 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from chemscale.memory import GIB, Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.points.base import ConfigurationError, Point, device_of, section, shared_fields
+from chemscale.points.base import ConfigurationError, Point, device_of, has_gpu, section, shared_fields
+from chemscale.points.placement import (
+    AUTO,
+    Cut,
+    Room,
+    choose_cut,
+    read_per_gpu,
+    read_recompute,
+    room_of,
+    what_fits,
+)
 from chemscale.prepare import open_or_prepare
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
+from chemscale.training.ranks import planned_world
+from chemscale.training.strategies import resolve
 from chemscale.training.trainer import set_threads
 
 PROBE_FLOPS = 3e11
 """A trial step is run on as many molecules as cost about this much: well under a second or two."""
+
+SAMPLED = 256
+"""Molecules whose lengths stand for those of a micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +62,10 @@ class LanguagePoint(Point):
             ConfigurationError, or the ValueError of the room that refuses its part.
         """
         corpus = _corpus(_frozen(config["data"]), config["corpora"])
-        shape = BatchShape(config["batch"]["tokens"], config["data"]["block"], config["batch"]["accumulate"])
         model = _model(config["model"], corpus)
+        config = _cut_to_fit(config, model, corpus)
+        shape = BatchShape(config["batch"]["tokens"], config["data"]["block"], config["batch"]["accumulate"])
+        shape.blocks(planned_world(config))
         if shape.block > model.max_positions:
             raise ConfigurationError(
                 f"data.block={shape.block} is longer than model.max_positions={model.max_positions}."
@@ -68,7 +87,9 @@ class LanguagePoint(Point):
 
     def build_module(self) -> LanguageModel:
         schedule = cast(Schedule, self.schedule)  # read() refuses the other kind
-        return LanguageModel(ChemGPT(self.model), self.optimizer, schedule, self.steps)
+        model = ChemGPT(self.model)
+        model.recompute = self.config["trainer"]["checkpoint_activations"]
+        return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
         return 3.0 * self.model.forward_flops(batch.tokens.numel(), batch.pairs)
@@ -88,14 +109,14 @@ class LanguagePoint(Point):
         share = self.epoch.in_units(unit) / self.epoch.cuts
         return self.steps * self.config["batch"]["tokens"] / self.config["data"]["block"] * share
 
+    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
+        """Bytes of one rank under this strategy on so many ranks; None: its own."""
+        cut = Cut(self.config["batch"]["accumulate"], self.config["trainer"]["checkpoint_activations"])
+        sizes = _sizes(self.config, self.model, self.corpus)
+        return _memory(self.config, sizes, strategy or self.strategy, world, cut)
+
     def memory_gib(self) -> float:
-        """Weights, gradients and two Adam moments in float32, and the activations that backward needs."""
-        model, batch = self.model, self.config["batch"]
-        tokens = batch["tokens"] / batch["accumulate"]
-        longest = int(self.data.train.lengths.max()) + 1
-        per_token = model.layers * (20 * model.width + 2 * model.heads * longest) + 3 * model.vocab_size
-        bytes_per = 2 if self.precision != "32" else 4
-        return (16 * model.parameter_counts()["all"] + bytes_per * tokens * per_token) / 2**30
+        return self.memory().total / GIB
 
     def flops_per_second(self) -> float:
         set_threads(self.config["trainer"]["threads"])
@@ -139,6 +160,100 @@ def _model(values: dict[str, Any], corpus: Corpus) -> ChemGPTConfig:
     numbers = {key: value for key, value in values.items() if key != "family"}
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
     return section(ChemGPTConfig, {"vocab_size": tokenizer.vocab_size, **numbers, **ids}, "model")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What memory follows from: the weights, and the layout of the molecules in a micro-batch."""
+
+    weights: Weights
+    transformer: Transformer
+
+
+def _sizes(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) -> _Sizes:
+    count = model.parameter_counts()["all"]
+    lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
+    slots, squares, longest = layout(lengths)
+    fused = has_gpu(config) or longest > SHORT_ON_CPU
+    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, fused)
+    rest = count - model.layers * shape.block
+    return _Sizes(
+        Weights(count, shape.block, rest, moments=3 if config["optimizer"].get("amsgrad") else 2), shape
+    )
+
+
+def layout(lengths: np.ndarray) -> tuple[float, float, int]:
+    """Slots and squares of the attention rectangles a token, and the longest molecule of the sample.
+
+    Args:
+        lengths: (n,) tokens of molecules as they stand in a micro-batch.
+    """
+    groups = Documents.from_lengths(lengths).groups
+    tokens = float(lengths.sum())
+    slots = sum(g.molecules * g.longest for g in groups) / tokens
+    squares = sum(g.molecules * g.longest**2 for g in groups) / tokens
+    return slots, squares, int(lengths.max())
+
+
+def _memory(config: dict[str, Any], sizes: _Sizes, strategy: str, world: int | None, cut: Cut) -> Memory:
+    world = planned_world(config) if world is None else world
+    tokens = config["batch"]["tokens"] / (world * cut.accumulate)
+    half = str(config["trainer"]["precision"]) in ("bf16-mixed", "16-mixed")
+    return rank_memory(
+        strategy,
+        sizes.weights,
+        world,
+        activations=sizes.transformer.activation_bytes(tokens, half=half, recompute=cut.recompute),
+        accumulate=cut.accumulate,
+        offload=config["strategy"]["offload"] == "cpu",
+        overlap=has_gpu(config),
+    )
+
+
+def _cut_to_fit(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) -> dict[str, Any]:
+    """The configuration with ``batch.accumulate`` and ``trainer.checkpoint_activations`` decided.
+
+    Raises:
+        ConfigurationError: a step that cannot be shared, or what was asked for does not fit.
+    """
+    batch, block, world = config["batch"], config["data"]["block"], planned_world(config)
+    per_gpu = read_per_gpu(batch.get("per_gpu"))
+    recompute = read_recompute(config["trainer"]["checkpoint_activations"])
+    blocks = BatchShape(batch["tokens"], block).blocks(world)
+    cuts = [batch["accumulate"]]
+    if per_gpu is not None:
+        cuts = [k for k in range(1, blocks + 1) if blocks % k == 0]
+    if isinstance(per_gpu, int):
+        cuts = [k for k in cuts if blocks // k * block <= per_gpu][:1]
+        if not cuts:
+            raise ConfigurationError(f"batch.per_gpu={per_gpu}: less than one block, data.block={block}.")
+    if AUTO in (per_gpu, recompute):
+        room, sizes, strategy = room_of(config), _sizes(config, model, corpus), resolve(config, world)
+
+        def least(name: str, ranks: int) -> Memory | None:
+            if batch["tokens"] % (block * ranks) or (
+                name == "fsdp2" and config["strategy"]["offload"] == "cpu"
+            ):
+                return None
+            smallest = Cut(batch["tokens"] // (block * ranks), recompute is not False)
+            return _memory(config, sizes, name, ranks, smallest)
+
+        key = "batch.per_gpu" if per_gpu == AUTO else "trainer.checkpoint_activations"
+        cut = choose_cut(
+            cuts,
+            recompute,
+            lambda cut: _memory(config, sizes, strategy, world, cut),
+            room,
+            key=key,
+            advice=lambda: what_fits(least, world, cast(Room, room)),
+        )
+    else:
+        cut = Cut(cuts[0], bool(recompute))
+    return {
+        **config,
+        "batch": {**batch, "accumulate": cut.accumulate},
+        "trainer": {**config["trainer"], "checkpoint_activations": cut.recompute},
+    }
 
 
 def _frozen(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -13,9 +13,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from chemscale.memory import GIB, Memory, Weights, rank_memory
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
-from chemscale.points.base import ConfigurationError, Point, device_of, section, shared_fields
+from chemscale.points.base import ConfigurationError, Point, device_of, has_gpu, section, shared_fields
+from chemscale.points.placement import (
+    Cut,
+    Room,
+    choose_cut,
+    read_per_gpu,
+    read_recompute,
+    room_of,
+    what_fits,
+)
 from chemscale.prepare import lint_store, open_or_prepare_structures
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import BatchBudget, read_batch
@@ -23,10 +33,13 @@ from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
+from chemscale.tasks.optimisation import AdamW, Plateau
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
 from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
 from chemscale.training.precision import force_error
+from chemscale.training.ranks import planned_world
+from chemscale.training.strategies import SHARDED_WEIGHTS, resolve
 from chemscale.training.trainer import set_threads
 
 
@@ -57,7 +70,9 @@ class PotentialPoint(Point):
             )
         store = _store(config)
         model = read_config(config["model"])
+        config = _cut_to_fit(config, model, store)
         data = _data_module(store, model.cutoff, config)
+        data.training_batches(0, planned_world(config))  # refuses more ranks than a step has frames
         known = statistics(store, data.train, data.train_edges.counts, config["data"]["references"])
         loss = section(EnergyForceLoss, config["loss"], "loss")
         _check_labels(store, loss)
@@ -113,38 +128,46 @@ class PotentialPoint(Point):
         record.data.unique_frames = self.epoch.amounts["frames"]
         record.data.unique_atoms = self.epoch.amounts["atoms"]
 
-    def memory_gib(self) -> float:
-        return self._probe[1]
+    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
+        """Bytes of one rank under this strategy on so many ranks; None: its own."""
+        planned = planned_world(self.config)
+        world = planned if world is None else world
+        return rank_memory(
+            strategy or self.strategy,
+            _weights(self.config, self.parameter_counts()["all"]),
+            world,
+            activations=self._kept * planned / world,
+            accumulate=self.config["batch"]["accumulate"],
+            offload=self.config["strategy"]["offload"] == "cpu",
+            overlap=has_gpu(self.config),
+        )
 
-    def flops_per_second(self) -> float:
-        return self._probe[0]
+    def memory_gib(self) -> float:
+        return self.memory().total / GIB
 
     @cached_property
-    def _probe(self) -> tuple[float, float]:
-        """(FLOP/s, GiB) of a real step on the first batch."""
+    def _kept(self) -> float:
+        """Bytes that the first micro-batch of one rank needs for its backward pass."""
+        batch = self.data.training_batches(0, planned_world(self.config))[0]
+        with torch.random.fork_rng(devices=[]):
+            module = self.build_module().train()
+        return WORKING * _kept_bytes(module, self.loss, batch)
+
+    def flops_per_second(self) -> float:
+        """Of a real step on the first micro-batch."""
         set_threads(self.config["trainer"]["threads"])
         device = device_of(self.config)
         with torch.random.fork_rng(devices=[]):
             module = self.build_module().to(device).train()
-        batch = self.data.training_batches()[0].to(device)
-        seconds, kept = float("inf"), 0
+        batch = self.data.training_batches(0, planned_world(self.config))[0].to(device)
+        seconds = float("inf")
         for _ in range(2):
             started = time.perf_counter()
-            losses: list[torch.Tensor] = []
-
-            def forward(into: list[torch.Tensor] = losses) -> None:
-                into.append(
-                    sum(self.loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
-                )
-
-            kept = saved_bytes(forward)
-            losses[0].backward()
+            _loss(module, self.loss, batch).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = min(seconds, time.perf_counter() - started)
-        copies = 16 + (0 if self.config["ema"] is None else 4)
-        memory = copies * sum(p.numel() for p in module.model.parameters()) + 1.5 * kept
-        return self.batch_flops(batch) / seconds, memory / 2**30
+        return self.batch_flops(batch) / seconds
 
     def save_model(self, module: InteratomicPotential) -> None:
         """The averaged weights, with what a calculator has to know."""
@@ -171,6 +194,100 @@ class PotentialPoint(Point):
             if key in values
         ]
         return "MAE " + ", ".join(parts)
+
+
+WORKING = 1.5
+"""The peak of a step beside what autograd keeps of its forward pass: forces and their gradient."""
+PROBED = 8
+"""Frames by which the memory of a micro-batch is measured before its size is chosen."""
+
+
+def _loss(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> torch.Tensor:
+    return sum(loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+
+
+def _kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:
+    """Bytes that autograd keeps of the forward pass and the forces."""
+    return saved_bytes(lambda: _loss(module, loss, batch))
+
+
+def _weights(config: dict[str, Any], count: int) -> Weights:
+    amsgrad = config["optimizer"].get("amsgrad")
+    return Weights(count, averages=0 if config["ema"] is None else 1, moments=3 if amsgrad else 2)
+
+
+def _cut_to_fit(config: dict[str, Any], model: PotentialConfig, store: FrameStore) -> dict[str, Any]:
+    """The configuration with ``batch.accumulate`` decided; potentials do not recompute.
+
+    Raises:
+        ConfigurationError: recomputing is asked for, or no micro-batch fits.
+    """
+    batch, world = config["batch"], planned_world(config)
+    if read_recompute(config["trainer"]["checkpoint_activations"]) is True:
+        raise ConfigurationError(
+            "trainer.checkpoint_activations=true is for language models: forces are a derivative whose own "
+            "derivative is taken, and every recomputed block would have to be computed three times over. Use "
+            "batch.per_gpu=auto, which cuts a step into smaller micro-batches."
+        )
+    accumulate, per_gpu = batch["accumulate"], read_per_gpu(batch.get("per_gpu"))
+    if per_gpu is not None:
+        data = _data_module(store, model.cutoff, {**config, "batch": {**batch, "accumulate": 1}})
+        fullest = int(np.diff(data.plan.epoch(0)[1]).max())
+        cuts = list(range(1, max(1, fullest // world) + 1))
+        if isinstance(per_gpu, int):
+            cuts = [k for k in cuts if -(-fullest // (k * world)) <= per_gpu]
+            accumulate = cuts[0] if cuts else max(1, fullest // world)
+        else:
+            accumulate = _largest(config, model, data, cuts).accumulate
+    trainer = {**config["trainer"], "checkpoint_activations": False}
+    return {**config, "batch": {**batch, "accumulate": accumulate}, "trainer": trainer}
+
+
+def _largest(
+    config: dict[str, Any], model: PotentialConfig, data: StructureDataModule, cuts: list[int]
+) -> Cut:
+    """The fewest micro-batches that fit, from what a few frames keep and the heaviest step of an epoch."""
+    world, room = planned_world(config), room_of(config)
+    known = statistics(data.store, data.train, data.train_edges.counts, config["data"]["references"])
+    loads = data.plan.atoms + data.plan.edges
+    few = np.arange(min(PROBED, len(data.train)))
+    with torch.random.fork_rng(devices=[]):
+        potential = build(model, known.elements, neighbours=known.neighbours).train()
+    loss = section(EnergyForceLoss, config["loss"], "loss")
+    module = InteratomicPotential(
+        potential, loss, section(AdamW, config["optimizer"], "optimizer"), Plateau(), 1, ema=None
+    )
+    batch = read_batch(data.store, data.train, data.train_edges, few)
+    per_load = WORKING * _kept_bytes(module, loss, batch) / loads[few].sum()
+    order, bounds = data.plan.epoch(0)
+    heaviest = max(int(loads[order[start:end]].sum()) for start, end in pairwise(bounds))
+    count = sum(p.numel() for p in potential.parameters())
+
+    def memory(strategy: str, ranks: int, accumulate: int) -> Memory:
+        # A deal leaves a part at most one frame above its even share.
+        load = heaviest / (ranks * accumulate) + int(loads.max())
+        return rank_memory(
+            strategy,
+            _weights(config, count),
+            ranks,
+            activations=per_load * min(load, heaviest),
+            accumulate=accumulate,
+            offload=config["strategy"]["offload"] == "cpu",
+            overlap=has_gpu(config),
+        )
+
+    def least(strategy: str, ranks: int) -> Memory | None:
+        return None if strategy in SHARDED_WEIGHTS else memory(strategy, ranks, cuts[-1])
+
+    strategy = resolve(config, world)
+    return choose_cut(
+        cuts,
+        False,
+        lambda cut: memory(strategy, world, cut.accumulate),
+        room,
+        key="batch.per_gpu",
+        advice=lambda: what_fits(least, world, cast(Room, room)),
+    )
 
 
 _STORES: dict[str, FrameStore] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
@@ -11,13 +11,17 @@ class RemainingBatches(Sampler[int]):
     """Micro-batches done … total-1, under the length of the whole run.
 
     Lightning counts on from the batches of earlier attempts and ends the epoch at the loader's length.
+
+    Args:
+        passed: (micro-batch, how many) from where on so many of the data's own order are passed over.
     """
 
-    def __init__(self, done: int, total: int):
-        self.done, self.total = done, total
+    def __init__(self, done: int, total: int, passed: Sequence[tuple[int, int]] = ()):
+        self.done, self.total, self.passed = done, total, tuple(passed)
 
     def __len__(self) -> int:
         return self.total
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done, self.total))
+        for number in range(self.done, self.total):
+            yield number + sum(count for begin, count in self.passed if number >= begin)

@@ -145,6 +145,10 @@ class RunRecord:
     state: State = State.PLANNED
     reason: str = ""
     attempts: int = 0
+    skipped_steps: int = 0
+    """Steps that were left out because their gradient was not finite."""
+    roll_backs: list[dict[str, Any]] = field(default_factory=list)
+    """Steps ``from`` which and ``to`` which the run went back, and the ``reason``."""
     planned_steps: int = 0
     data: DataSeen = field(default_factory=DataSeen)
     compute: Compute = field(default_factory=Compute)

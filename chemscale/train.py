@@ -128,7 +128,7 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
     with PointLock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
         try:
-            fit(point, record)
+            fit_through(point, record)
         except Interrupted as stop:
             finish_record(record, point, State.PREEMPTED, str(stop))
             log.info("%s stopped (%s) and saved. The same command continues it.", point.name, stop)
@@ -142,6 +142,25 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
             (point.directory / name).write_text(traceback.format_exc())
             log.error("%s failed: %s: %s", point.name, type(error).__name__, error)
             raise
+
+
+def fit_through(point: Point, record: RunRecord) -> None:
+    """Fit, and again from an earlier checkpoint for every roll-back.
+
+    Raises:
+        Interrupted: ranks in a job meet anew for that: the launcher starts them again.
+    """
+    from chemscale.training.health import RolledBack
+    from chemscale.training.ranks import inside_job
+    from chemscale.training.signals import Interrupted
+
+    while True:
+        try:
+            return fit(point, record)
+        except RolledBack as back:
+            log.warning("%s rolled back at %s.", point.name, back)
+            if inside_job():
+                raise Interrupted(f"rolled back at {back}") from None
 
 
 def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) -> RunRecord:
@@ -165,6 +184,7 @@ def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) ->
         planned_steps=point.steps,
         started=earlier.started if earlier else now(),
         attempts=(earlier.attempts if earlier else 0) + 1,
+        roll_backs=earlier.roll_backs if earlier else [],
     )
     point.note_unique(record)
     record.state = State.RUNNING

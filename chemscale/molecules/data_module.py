@@ -64,6 +64,7 @@ class MoleculeDataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
+        self.passed: list[tuple[int, int]] = []  # (step, how many) that a run passes over after rolling back
         if molecules is not None and not 1 <= molecules <= len(corpus.train):
             raise SubsetError(
                 f"data.molecules={molecules}: {corpus.path} has {len(corpus.train)} training molecules."
@@ -103,7 +104,9 @@ class MoleculeDataModule(pl.LightningDataModule):
         return DataLoader(
             batches,
             batch_size=None,
-            sampler=RemainingBatches(done, total),
+            sampler=RemainingBatches(
+                done, total, [(self.shape.accumulate * b, self.shape.accumulate * n) for b, n in self.passed]
+            ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.workers > 0,

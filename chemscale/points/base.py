@@ -16,6 +16,7 @@ from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
 from chemscale.sweeps.points import step_at
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
+from chemscale.training.health import HealthPolicy
 from chemscale.training.keeper import Cadence
 from chemscale.training.ranks import inside_job, planned_world
 from chemscale.training.strategies import resolve
@@ -43,6 +44,7 @@ class Point(ABC):
     steps: int
     epoch: Epoch
     precision: str
+    health: HealthPolicy
     strategy: str
     """Resolved: never auto."""
     trunk: Trunk | None
@@ -123,6 +125,7 @@ def shared_fields(
         "steps": steps,
         "epoch": epoch,
         "precision": precision_of(config),
+        "health": section(HealthPolicy, config["trainer"]["health"], "trainer"),
         "strategy": resolve(config, planned_world(config)),
         "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
         "pause_at": pause_of(config["pause"], steps),

@@ -48,6 +48,7 @@ class StructureDataModule(pl.LightningDataModule):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
         self.accumulate = accumulate
+        self.passed: list[tuple[int, int]] = []  # (step, how many) that a run passes over after rolling back
         train, validation = store.part("train"), store.part("validation")
         if frames is not None and not 1 <= frames <= len(train):
             raise SubsetError(f"data.frames={frames}: {store.path} has {len(train)} training frames.")
@@ -78,7 +79,9 @@ class StructureDataModule(pl.LightningDataModule):
         return DataLoader(
             self.training_batches(trainer.global_rank, trainer.world_size),
             batch_size=None,
-            sampler=RemainingBatches(done, total),
+            sampler=RemainingBatches(
+                done, total, [(self.accumulate * b, self.accumulate * n) for b, n in self.passed]
+            ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             persistent_workers=self.workers > 0,

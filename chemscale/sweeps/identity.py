@@ -24,6 +24,7 @@ WITHOUT_EFFECT = (
     "site",
     "batch.per_gpu",
     "trainer.checkpoint_activations",
+    "trainer.health",  # never touches a healthy run; what it did to a sick one stands in the record
     "trainer.log_every",
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",

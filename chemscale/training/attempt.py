@@ -58,6 +58,7 @@ class Attempt:
             epoch=point.epoch,
             trunk=point.trunk,
             pause_at=point.pause_at,
+            health=point.health,
             elastic=point.config["strategy"]["elastic"],
         )
         self.trainer = build_trainer(point, self.keeper, ranks, self.extra)
@@ -70,6 +71,7 @@ class Attempt:
         if self.resume and ranks.is_first:
             how = "begins from a shorter run's" if self.keeper.branched else "continues at"
             log.info("%s %s step %d of %d.", point.name, how, step, point.steps)
+        point.data.passed = [(back["to"], back["from"] - back["to"]) for back in record.roll_backs]
         self.keeper.tracker = build_trackers(point, step, ranks)
         peak = peak_flops(device_name(device), point.precision)
         self.keeper.peak = None if peak is None else peak * ranks.world

@@ -19,6 +19,7 @@ from chemscale.records import SEEN, Loss, RunRecord, State
 from chemscale.training.budget import Epoch
 from chemscale.training.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.control import Control, Watchdog
+from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.signals import StopFlag
 from chemscale.training.throughput import Meter
@@ -56,6 +57,7 @@ class Keeper(pl.Callback):
         trunk: where the end of the stable phase is left for longer runs.
         branched: whether this attempt begins from a trunk, so that what came before was not spent here.
         pause_at: step at which the run saves itself and ends, for a sweep to decide on.
+        health: what is done about spikes and steps without a finite gradient.
         elastic: whether it may go on from another number of ranks.
     """
 
@@ -78,12 +80,13 @@ class Keeper(pl.Callback):
         branched: bool = False,
         pause_at: int | None = None,
         elastic: bool = False,
+        health: HealthPolicy | None = None,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
         self.control, self.watchdog = control, watchdog
-        self.elastic = elastic
+        self.elastic, self.health = elastic, Health(health or HealthPolicy())
         self.first = control.ranks.is_first
         self.epoch, self.peak = epoch, peak
         self.trunk, self.branched, self.pause_at = trunk, branched, pause_at
@@ -92,6 +95,7 @@ class Keeper(pl.Callback):
         self._last_rate = 0.0
         self.ended_early = self.paused = self.interrupted = False
         self._held: Counter[str] = Counter()
+        self._left_out = 0
         self._module: Any = None
         self._unlogged: list[list[float]] = []
 
@@ -108,6 +112,8 @@ class Keeper(pl.Callback):
             "best": _loss_state(self.record.best),
             "final": _loss_state(self.record.final),
             "rng": torch.get_rng_state(),
+            "health": self.health.state_dict(),
+            "skipped_steps": self.record.skipped_steps,
             "world": self.control.ranks.world,
             "unlogged": self._unlogged_rows() if self._module else [],
         }
@@ -125,6 +131,9 @@ class Keeper(pl.Callback):
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
         self._unlogged = state["unlogged"]
+        if "health" in state:
+            self.health.load_state_dict(state["health"])
+            self.record.skipped_steps = state["skipped_steps"]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """Lightning counts micro-batches; a step may have been cut into another number of them before."""
@@ -165,12 +174,13 @@ class Keeper(pl.Callback):
         """All ranks stand between two optimiser steps, and do the same things in the same order."""
         step = trainer.global_step
         self.watchdog.reached(step)
-        module.stepped()
+        self._look_after(trainer, module)
         stop, due = self._meet()
         self.record.data.steps = step
         last = step >= trainer.max_steps
         if step % self.cadence.log_every == 0 or last:
-            self._log(trainer, module, step)
+            self._heed(self.health.spiked(self._log(trainer, module, step)), step)
+        self._heed(self.health.stuck(), step)
         if step % self.cadence.validate_every == 0 or last:
             objective = self._validate(trainer, module, step)
             if module.validated(objective):
@@ -188,6 +198,40 @@ class Keeper(pl.Callback):
             trainer.should_stop = self.interrupted = True
         self.progress.update(step, self._last_rate)
         self.since_log.resume()
+
+    def _look_after(self, trainer: pl.Trainer, module: Any) -> None:
+        """A step that was left out for want of a finite gradient leaves no trace but a count."""
+        if not self.health.left_out(None if module.gradient_norm is None else float(module.gradient_norm)):
+            module.stepped()
+            return
+        self.record.skipped_steps += 1
+        self._left_out += 1
+        del module.step_sums[-trainer.accumulate_grad_batches :]
+
+    def _heed(self, trouble: str, step: int) -> None:
+        """Go back to before the trouble, if there is any.
+
+        Raises:
+            RolledBack: the run goes on from an earlier checkpoint.
+            DivergedError: there is none, or it was done often enough, and no step succeeds.
+        """
+        if not trouble:
+            return
+        target: Any = None
+        if len(self.record.roll_backs) < self.health.policy.roll_backs:
+            before = max(0, step - self.cadence.log_every - self.health.in_a_row)
+            found = self.checkpoints.newest(at_most=before) if self.first else None
+            target = self.control.share(found and self.checkpoints.step_of(found))
+        if target is None:
+            if self.health.stuck():
+                raise DivergedError(f"Step {step}: {trouble}, and there is no checkpoint to go back to.")
+            log.warning("Step %d: %s. It goes on: there is no checkpoint to go back to.", step, trouble)
+            return
+        self.record.roll_backs.append({"from": step, "to": target, "reason": trouble})
+        if self.first:
+            self.checkpoints.drop_after(target)
+        self._keep_record()
+        raise RolledBack(f"step {step}: {trouble}; back to step {target}, past the data in between")
 
     def _meet(self) -> tuple[bool, bool]:
         """Add up what the ranks did in this step; whether one was told to stop, and a checkpoint is due."""
@@ -218,11 +262,15 @@ class Keeper(pl.Callback):
         per_unit = 6.0 * self.record.parameters.matrices
         self.record.compute.flops_6nd += per_unit * amounts.get("tokens", amounts.get("atoms", 0))
 
-    def _log(self, trainer: pl.Trainer, module: Any, step: int) -> None:
+    def _log(self, trainer: pl.Trainer, module: Any, step: int) -> float:
+        """Write what was trained since the last time; the loss."""
         rows = self._unlogged_rows()
         module.step_sums.clear()
-        metrics = module.training_metrics([math.fsum(column) for column in zip(*rows, strict=True)])
+        sums = [math.fsum(column) for column in zip(*rows, strict=True)]
+        metrics = module.training_metrics(sums) if rows else {"loss": math.nan}
         norm = module.gradient_norm
+        left_out = {"left_out": self._left_out} if self._left_out else {}
+        self._left_out = 0
         row = {
             "kind": "train",
             "step": step,
@@ -230,7 +278,8 @@ class Keeper(pl.Callback):
             "flops": self.record.compute.flops,
             **metrics,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "gradient_norm": None if norm is None else float(norm),
+            "gradient_norm": float(norm) if norm is not None and math.isfinite(norm) else None,
+            **left_out,
         }
         self.tracker.log(row)
         truth = self.since_log.truth(module.device, self.peak)
@@ -242,6 +291,7 @@ class Keeper(pl.Callback):
         self.whole.add(self.since_log)
         self.since_log = Meter()
         self.progress.trained(metrics["loss"])
+        return metrics["loss"]
 
     def _unlogged_rows(self) -> list[list[float]]:
         """What every micro-batch since the last log summed, over ranks; from here on rank 0 holds it."""

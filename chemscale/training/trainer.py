@@ -107,7 +107,10 @@ def quieten_lightning() -> None:
         ".*isinstance.treespec, LeafSpec.*",
         ".*`srun` command is available.*",
         ".*`broadcast_buffers` is deprecated.*",
-        ".*all_gather_into_tensor. is deprecated.*",
+        ".*(all_gather_into_tensor|reduce_scatter_tensor). is deprecated.*",
+        ".*torch.distributed is disabled, unavailable or uninitialized.*",
+        ".*saving the DeepSpeed Stage 3 checkpoint.*",
+        ".*Grad strides do not match bucket view strides.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 

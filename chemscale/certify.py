@@ -1,0 +1,76 @@
+"""Prove that every strategy trains as one float32 process does: ``python -m chemscale.certify --help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chemscale.errors import one_paragraph, show_logs
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def certify(
+    worlds: Annotated[str, typer.Option(help="Numbers of ranks.")] = "1,2,4",
+    models: Annotated[
+        str, typer.Option(help="Of chemgpt, schnet, painn, allegro.")
+    ] = "chemgpt,schnet,painn,allegro",
+    strategies: Annotated[str, typer.Option(help="Of ddp, zero1, zero2, zero3, fsdp2.")] = (
+        "ddp,zero1,zero2,zero3,fsdp2"
+    ),
+    accumulate: Annotated[str, typer.Option(help="Micro-batches of an optimiser step.")] = "1,4",
+    precisions: Annotated[str, typer.Option(help="Of 32, bf16-mixed.")] = "32,bf16-mixed",
+    markdown: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
+    corpora: Annotated[Path, typer.Option(help="Where prepared molecules are kept.")] = Path("corpora"),
+    structures: Annotated[Path, typer.Option(help="Where prepared structures are kept.")] = Path(
+        "structures"
+    ),
+) -> None:
+    """The gradient-equivalence certificate, on CPU ranks of this machine (no GPU is used).
+
+    Each case trains a small model for 20 steps; gradients and losses of every step are compared with those
+    of one float32 process. A case passes, is refused with the reason, or fails the command.
+
+    `python -m chemscale.certify --worlds 2 --models chemgpt --accumulate 4`
+    """
+    from chemscale.testing.equivalence import TOLERANCES, all_cases
+    from chemscale.testing.equivalence import certify as run
+
+    show_logs()
+    console = Console(stderr=True)
+    with one_paragraph():
+        cases = list(
+            all_cases(
+                models.split(","),
+                [int(world) for world in worlds.split(",")],
+                strategies.split(","),
+                precisions.split(","),
+                [int(k) for k in accumulate.split(",")],
+            )
+        )
+        verdicts = run(cases, [f"corpora={corpora}", f"structures={structures}"], console.print)
+    from chemscale.testing.certificate import lines, reasons, table_of
+
+    Console(width=None if console.is_terminal else 132).print(table_of(verdicts))
+    for reason in reasons(verdicts):
+        console.print(reason, highlight=False, markup=False)
+    for precision, (of_gradient, of_loss) in TOLERANCES.items():
+        console.print(
+            f"{precision}: gradients within {of_gradient:g} of one float32 process, losses {of_loss:g}."
+        )
+    if markdown is not None:
+        markdown.write_text("\n".join(lines(verdicts)) + "\n")
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

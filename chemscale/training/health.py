@@ -1,0 +1,97 @@
+"""What is done about a sick run, by rule: leave a step out, go back to an earlier checkpoint, or give up.
+
+- A step whose gradient is not finite is left out: weights and moments stay as they are.
+- After ``skips`` of them in a row, or when the logged loss lies ``spike`` robust standard deviations above
+  the median of the last ones, the run goes back to the newest checkpoint from before and passes over the
+  data in between (as Chowdhery et al. 2022 did for PaLM): the same data would do the same again.
+- This happens at most ``roll_backs`` times. Then a spike is only told, and steps that stay without a finite
+  gradient fail the run.
+
+A healthy run is never touched by any of it, so the rule is not part of a point's identity; what it did stands
+in the record.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+WINDOW = 20
+"""Logged losses that a new one is compared with."""
+LEAST_SPREAD = 0.02
+"""Of the median: the least standard deviation that is believed, for a loss that hardly moves."""
+TO_SIGMA = 1.4826
+"""Median absolute deviation to standard deviation of a normal distribution."""
+
+
+class DivergedError(RuntimeError):
+    """A run that does not recover."""
+
+
+class RolledBack(Exception):
+    """The run goes on from an earlier checkpoint; its newer ones are gone."""
+
+
+@dataclass(frozen=True)
+class HealthPolicy:
+    """The rule.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    skips: int = 20
+    spike: float | None = 20.0
+    roll_backs: int = 2
+
+    def __post_init__(self) -> None:
+        if self.skips < 1:
+            raise ValueError(f"trainer.health.skips={self.skips}: must be at least 1.")
+        if self.spike is not None and self.spike <= 0:
+            raise ValueError(f"trainer.health.spike={self.spike}: must be above 0, or null.")
+        if self.roll_backs < 0:
+            raise ValueError(f"trainer.health.roll_backs={self.roll_backs}: must not be negative.")
+
+
+class Health:
+    """Watches gradient norms and logged losses, which are the same on every rank."""
+
+    def __init__(self, policy: HealthPolicy):
+        self.policy = policy
+        self.in_a_row = 0
+        self.recent: deque[float] = deque(maxlen=WINDOW)
+
+    def left_out(self, norm: float | None) -> bool:
+        """Whether the step that had this gradient norm was left out."""
+        bad = norm is not None and not math.isfinite(norm)
+        self.in_a_row = self.in_a_row + 1 if bad else 0
+        return bad
+
+    def stuck(self) -> str:
+        """Why the run does not get on, or an empty text."""
+        if self.in_a_row < self.policy.skips:
+            return ""
+        return f"{self.in_a_row} steps in a row had no finite gradient"
+
+    def spiked(self, loss: float) -> str:
+        """Why a logged loss is out of line with those before it, or an empty text."""
+        if self.policy.spike is None or not math.isfinite(loss):
+            return ""
+        if len(self.recent) == WINDOW:
+            middle = statistics.median(self.recent)
+            spread = TO_SIGMA * statistics.median(abs(value - middle) for value in self.recent)
+            sigma = max(spread, LEAST_SPREAD * abs(middle))
+            if sigma > 0 and loss - middle > self.policy.spike * sigma:
+                return f"the loss rose from about {middle:.4g} to {loss:.4g}"
+        self.recent.append(loss)
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"in_a_row": self.in_a_row, "recent": list(self.recent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.in_a_row = state["in_a_row"]
+        self.recent = deque(state["recent"], maxlen=WINDOW)

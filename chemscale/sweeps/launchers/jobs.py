@@ -7,6 +7,8 @@ their signals would otherwise hide its verdict.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import logging
 import os
@@ -27,6 +29,8 @@ AGAIN = 75
 
 RUN_RANK = "chemscale.train.run_rank"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+BUSY = "PointBusyError"
+"""An earlier start has not let go of the point yet, on a node that SLURM took for dead."""
 LOST_PEER = (
     "connection closed by peer",
     "connection reset by peer",
@@ -54,6 +58,9 @@ def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], dir
     try:
         get_method(RUN_RANK)(config, overrides)
     except Exception as error:
+        if type(error).__name__ == BUSY:
+            log.error("%s", error)
+            leave(AGAIN)
         if lost_peer(error):
             why = f"another rank is gone ({str(error).strip().splitlines()[0]})"
             log.error("%s: start again", why)
@@ -61,6 +68,7 @@ def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], dir
             leave(AGAIN)
         write_verdict(error)
         raise
+    atexit.register(os._exit, 0)  # taking the libraries down takes seconds, and a thread of theirs may hang
 
 
 def end_sweep(root: str, argv: list[str]) -> None:
@@ -124,7 +132,8 @@ def write_verdict(error: BaseException) -> None:
     """Leave a note beside the logs that this point failed for good, and why."""
     environment = submitit.JobEnvironment()
     path = verdict_path(Path(os.environ["SUBMITIT_FOLDER"]), environment.job_id, environment.global_rank)
-    path.write_text(f"{type(error).__name__}: {error}\n")
+    with contextlib.suppress(OSError):  # a full disk: the exit status says it as well
+        path.write_text(f"{type(error).__name__}: {error}\n")
 
 
 def verdict_path(folder: Path, job: str, rank: int) -> Path:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 from rich.console import Console
 from rich.table import Table
 
-from chemscale.points.base import Point
+from chemscale.hardware import HardwareError, accelerator, training_rate
+from chemscale.memory import GIB, STAGES, Memory
+from chemscale.points.base import Point, has_gpu
+from chemscale.points.placement import Room, elsewhere, room_of
 from chemscale.records import RunRecord
+from chemscale.scaling import Cluster, collectives, step
 from chemscale.sweeps.points import PointPlan
 from chemscale.sweeps.sweeper import is_done
 from chemscale.training.progress import clock
+from chemscale.training.ranks import planned_world
+from chemscale.training.strategies import SHARDED_WEIGHTS
+
+UNKNOWN = math.nan
+"""Seconds of a point of which nothing says on what it will run."""
+
+
+class Placed(Protocol):
+    """What both kinds of points say of their place in memory."""
+
+    @property
+    def micro_batch(self) -> int: ...
+
+    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory: ...
 
 
 def estimate(point: Point) -> PointPlan:
-    """Count a point's parameters, data and FLOPs; time a trial step to estimate its hours on this machine."""
+    """Count a point's parameters, data and FLOPs; estimate its hours on the hardware that it will run on."""
     flops = point.amount("flops")
-    done = is_done(point.directory)
     return PointPlan(
         identity=point.identity,
         directory=point.directory,
@@ -27,10 +47,48 @@ def estimate(point: Point) -> PointPlan:
         parameters=point.parameter_counts()["matrices"],
         amount=point.amount(point.epoch.axis),
         flops=flops,
-        seconds=0.0 if done else flops / point.flops_per_second(),
+        seconds=0.0 if is_done(point.directory) else seconds_of(point, flops),
         memory_gib=point.memory_gib(),
         steps=point.steps,
     )
+
+
+def seconds_of(point: Point, flops: float) -> float:
+    """Seconds of all steps: from a trial step here, or for a job from the table of accelerators.
+
+    A login node says nothing of the nodes behind it: without ``launcher.gpu`` the time of a job is unknown.
+    """
+    world = planned_world(point.config)
+    if not elsewhere(point.config):
+        rate = point.flops_per_second()
+        return flops / (rate * (world if has_gpu(point.config) else spread(world, point.config)))
+    gpu = point.config["launcher"].get("gpu")
+    try:
+        rate_of_table = training_rate(gpu, precision=point.precision)
+        if rate_of_table is None:
+            return UNKNOWN
+        return flops / (rate_of_table.flops * world * efficiency(point, gpu, flops / point.steps))
+    except HardwareError:
+        return UNKNOWN
+
+
+def spread(world: int, config: dict[str, Any]) -> float:
+    """How many times faster CPU ranks are than the one whose step was tried: they share this machine."""
+    cores = len(os.sched_getaffinity(0))
+    threads = config["trainer"]["threads"] or int(os.environ.get("OMP_NUM_THREADS") or cores)
+    return max(1.0, min(world, cores / threads))
+
+
+def efficiency(point: Point, gpu: str, flops_per_step: float) -> float:
+    """Share of the time in which the GPUs of a point compute (``chemscale.scaling``)."""
+    known, world = accelerator(gpu), planned_world(point.config)
+    if world == 1 or not known.link or known.mfu is None:
+        return 1.0
+    numbers = float(point.parameter_counts()["all"])
+    units = int(point.config["model"]["layers"]) + 1
+    parts = collectives(point.strategy, numbers, units, accumulate=point.config["batch"]["accumulate"])
+    cluster = replace(Cluster.of(known, gpu), per_node=int(point.config["launcher"]["gpus_per_node"]))
+    return step(cluster, world, flops_per_step / world, known.mfu, parts).efficiency
 
 
 def share_trunks(points: Sequence[Point], plans: Sequence[PointPlan]) -> list[PointPlan]:
@@ -71,13 +129,79 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
             f"{point.amount('epochs'):.2f}",
             f"{plan.flops:.2e}",
             f"{plan.memory_gib:.2f} GiB",
-            "" if done else f"≈ {clock(plan.seconds)}",
+            "" if done else "unknown" if math.isnan(plan.seconds) else f"≈ {clock(plan.seconds)}",
             "done" if done else "to do",
         )
     console.print(table)
-    total = sum(plan.seconds for plan in plans)
-    if total:
-        console.print(f"About {clock(total)} of training on this machine.", highlight=False)
+    show_memory(console, points)
+    known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
+    where = "in jobs" if elsewhere(points[0].config) else "on this machine"
+    if known:
+        console.print(f"About {clock(known)} of training {where}.", highlight=False)
+    if any(math.isnan(plan.seconds) for plan in plans):
+        console.print(
+            "Times are unknown: this machine says nothing of the nodes. launcher.gpu=h100, a100, … plans "
+            "with its published rate, which is for reduced precision (precision=bf16-mixed).",
+            highlight=False,
+        )
+
+
+def show_memory(console: Console, points: Sequence[Point]) -> None:
+    """What fits where, for points that have several ranks or do not fit: parts for theirs, sums for every
+    stage."""
+    rooms = [room_of(point.config) for point in points]
+    shown = [
+        (point, room)
+        for point, room in zip(points, rooms, strict=True)
+        if planned_world(point.config) > 1
+        or (room is not None and not room.holds(cast(Placed, point).memory()))
+    ]
+    if not shown:
+        return
+    parts = ("weights", "gradients", "optimizer", "buffers", "activations")
+    cut = Table("point", "strategy", "ranks", "micro-batch", *parts, "peak", title="GiB of one rank")
+    sums = Table("point", "ranks", *STAGES, title="peak under each strategy, GiB")
+    for table, first in ((cut, 2), (sums, 1)):
+        for column in table.columns[first:]:
+            column.justify = "right"
+    for point, room in shown:
+        placed, world, config = cast(Placed, point), planned_world(point.config), point.config
+        memory = placed.memory()
+        recomputes = ", recomputed" if config["trainer"]["checkpoint_activations"] else ""
+        cut.add_row(
+            point.name,
+            point.strategy + (" + host" if memory.host else ""),
+            str(world),
+            f"{placed.micro_batch:,} × {config['batch']['accumulate']}{recomputes}",
+            *(f"{getattr(memory, part) / GIB:.2f}" for part in parts),
+            told(memory, room),
+        )
+        stages = [s for s in STAGES if not ("loss" in config and s in SHARDED_WEIGHTS)]
+        sums.add_row(
+            point.name,
+            str(world),
+            *(told(placed.memory(s), room) if s in stages else "not for forces" for s in STAGES),
+        )
+    console.print(cut)
+    if any(planned_world(point.config) > 1 for point, _ in shown):
+        console.print(sums)
+    for line in dict.fromkeys(room_text(room) for _, room in shown):
+        console.print(line, highlight=False)
+
+
+def told(memory: Memory, room: Room | None) -> str:
+    """A sum in GiB, with ! where it does not fit."""
+    return f"{memory.total / GIB:.2f}" + ("" if room is None or room.holds(memory) else " !")
+
+
+def room_text(room: Room | None) -> str:
+    """What a rank has, in words."""
+    if room is None:
+        return "Nothing says how much memory a rank will have: launcher.gpu=… (or launcher.memory_gib) does."
+    return (
+        f"A rank has {room.usable / GIB:.1f} GiB for tensors ({room.name}: {room.size / GIB:.1f} GiB); "
+        "! is more than that."
+    )
 
 
 COLUMNS = {

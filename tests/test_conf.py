@@ -31,7 +31,9 @@ def composed(*overrides: str) -> dict:
 def check_potential(config: dict) -> None:
     read_config(config["model"])
     section(EnergyForceLoss, config["loss"], "loss")
-    section(BatchBudget, config["batch"], "batch")
+    assert {"accumulate", "per_gpu"} <= set(config["batch"])
+    limits = {key: value for key, value in config["batch"].items() if key not in ("accumulate", "per_gpu")}
+    section(BatchBudget, limits, "batch")
     section(AdamW, config["optimizer"], "optimizer")
     schedule_section(config["schedule"])
     Budget.from_mapping(config["budget"])

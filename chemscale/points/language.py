@@ -115,6 +115,12 @@ class LanguagePoint(Point):
         sizes = _sizes(self.config, self.model, self.corpus)
         return _memory(self.config, sizes, strategy or self.strategy, world, cut)
 
+    @property
+    def micro_batch(self) -> int:
+        """Positions of a micro-batch on one rank."""
+        batch = self.config["batch"]
+        return int(batch["tokens"] // (planned_world(self.config) * batch["accumulate"]))
+
     def memory_gib(self) -> float:
         return self.memory().total / GIB
 

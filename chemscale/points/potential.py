@@ -142,6 +142,12 @@ class PotentialPoint(Point):
             overlap=has_gpu(self.config),
         )
 
+    @property
+    def micro_batch(self) -> int:
+        """Frames of a micro-batch on one rank, at most."""
+        parts = planned_world(self.config) * self.config["batch"]["accumulate"]
+        return -(-int(np.diff(self.data.plan.epoch(0)[1]).max()) // parts)
+
     def memory_gib(self) -> float:
         return self.memory().total / GIB
 

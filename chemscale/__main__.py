@@ -12,6 +12,8 @@ VERBS = {
     "fit": "a law and a report from runs or a CSV",
     "estimate": "which settings of a sweep are promising, from the first part of their training",
     "plan": "the next runs from a law (or a guess) and a budget",
+    "export": "the weights of any checkpoint as one folder",
+    "certify": "that every strategy trains as one float32 process does",
     "generate": "molecules from a trained model",
     "evaluate": "errors of a trained potential on held-out frames",
     "predict": "energies and forces of structures by a trained potential",

@@ -125,7 +125,7 @@ def shared_fields(
         "steps": steps,
         "epoch": epoch,
         "precision": precision_of(config),
-        "health": section(HealthPolicy, config["trainer"]["health"], "trainer"),
+        "health": section(HealthPolicy, config["trainer"].get("health", {}), "trainer"),
         "strategy": resolve(config, planned_world(config)),
         "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
         "pause_at": pause_of(config["pause"], steps),

@@ -111,6 +111,10 @@ class Checkpoints:
             log.warning("%s is damaged (%s): going back to the checkpoint before it.", path, problem)
         return None
 
+    def steps(self) -> list[int]:
+        """Of every checkpoint, whole or not, in order."""
+        return [self.step_of(path) for path in self._all()]
+
     def step_of(self, path: Path) -> int:
         match = _NAME.fullmatch(path.name)
         assert match is not None

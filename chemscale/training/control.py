@@ -80,10 +80,11 @@ class Control:
 
 
 class Watchdog:
-    """Ends the process when the next step boundary does not come in time, and names the ranks that are late.
+    """Ends the process when the next step boundary does not come in time, and names the ranks it waited for.
 
-    Every rank writes the step that it has reached into the rendezvous store; a rank that waits in vain
-    reads there who did not arrive. It leaves with ``TEMPORARY_FAILURE``, so that a launcher starts it again.
+    A thread of every rank writes how far its rank has come into the rendezvous store, again and again. A rank
+    that waits in vain reads there who is behind, and whose thread has fallen silent. It leaves with
+    ``TEMPORARY_FAILURE``, so that a launcher starts the run again.
 
     Args:
         limit: seconds that a step, a validation and a checkpoint together may take.
@@ -92,26 +93,34 @@ class Watchdog:
 
     def __init__(self, ranks: Ranks, limit: float, leave: Callable[[int], object] = os._exit):
         self.ranks, self.limit, self.leave = ranks, limit, leave
-        self._step, self._since = 0, time.monotonic()
+        self.step = self.ticks = self.beats = 0
+        self._since = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._store: dist.Store | None = None
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two signs of life."""
+        return min(2.0, self.limit / 8)
 
     def start(self, step: int) -> None:
         """Watch from now on; a single rank has nobody to wait for and is not watched."""
         if self.ranks.world == 1 or self._thread is not None:
             return
-        store = dist.distributed_c10d._get_default_store()
-        self._store = dist.PrefixStore("chemscale/steps", store)
+        self._store = dist.PrefixStore("chemscale/watchdog", dist.distributed_c10d._get_default_store())
         self.reached(step)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def reached(self, step: int) -> None:
-        """This rank stands at a step boundary."""
-        self._step, self._since = step, time.monotonic()
-        if self._store is not None:
-            self._store.set(str(self.ranks.rank), str(step))
+        """This rank has finished a step."""
+        self.step, self._since = step, time.monotonic()
+        self.tick()
+
+    def tick(self) -> None:
+        """This rank has come one stage further; all ranks go through the same stages."""
+        self.ticks += 1
 
     def stop(self) -> None:
         self._stop.set()
@@ -119,29 +128,59 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(min(1.0, self.limit / 4)):
-            if time.monotonic() - self._since > self.limit:
-                print(f"rank {self.ranks.rank}: {self.verdict()}", file=sys.stderr, flush=True)
+        assert self._store is not None
+        while not self._stop.wait(self.interval):
+            late = time.monotonic() - self._since > self.limit
+            try:
+                self._beat()
+                verdict = self.verdict() if late else ""
+            except RuntimeError:
+                verdict = "Rank 0, who keeps the store, does not answer." if late else ""
+            if late and not self._stop.is_set():
+                print(
+                    f"rank {self.ranks.rank}: no step finished for {self.limit:g} s (strategy.hang_minutes). "
+                    f"{verdict} Ended; the launcher starts the run again from its newest checkpoint.",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 self.leave(TEMPORARY_FAILURE)
                 return
 
+    def _beat(self) -> None:
+        assert self._store is not None
+        self.beats += 1
+        self._store.set(str(self.ranks.rank), f"{self.step} {self.ticks} {self.beats}")
+
+    def _beat_on(self, times: int) -> None:
+        for _ in range(times):
+            time.sleep(self.interval)
+            self._beat()
+
     def verdict(self) -> str:
         """Who is missing, as far as the store tells."""
-        assert self._store is not None
-        steps: dict[int, int] = {}
+        before = self._read()
+        self._beat_on(3)
+        states = self._read()
+        self._beat_on(3)  # the others look at us, too
+        most = max([self.ticks, *(ticks for _, ticks, _ in states.values())])
+        missing = []
         for rank in range(self.ranks.world):
-            try:
-                if self._store.check([str(rank)]):
-                    steps[rank] = int(self._store.get(str(rank)))
-            except RuntimeError:
-                return f"no step for {self.limit:g} s, and rank 0, who keeps the store, is gone."
-        late = [
-            rank for rank in range(self.ranks.world) if steps.get(rank, -1) < max(steps.values(), default=0)
-        ]
-        names = ", ".join(f"rank {rank} (step {steps.get(rank, 'none')})" for rank in late)
-        if not late:
-            names = "all ranks, in the same step: the network, or a step longer than strategy.hang_minutes"
-        return (
-            f"no step finished for {self.limit:g} s (strategy.hang_minutes). Missing: {names}. "
-            "Ended; the launcher starts the run again from its newest checkpoint."
-        )
+            if rank == self.ranks.rank:
+                continue
+            if rank not in states or states[rank] == before.get(rank):
+                missing.append(f"rank {rank} shows no sign of life")
+            elif states[rank][1] < most:
+                missing.append(f"rank {rank} is behind, in the step after {states[rank][0]}")
+        if self.ticks < most:
+            missing.append("this rank is behind")
+        return f"{'; '.join(missing)}." if missing else "All ranks wait at the same place: the network?"
+
+    def _read(self) -> dict[int, tuple[int, int, int]]:
+        """Step, stages and signs of life of every rank that has written them."""
+        assert self._store is not None
+        found = {}
+        for rank in range(self.ranks.world):
+            if self._store.check([str(rank)]):
+                step, ticks, beats = (int(part) for part in self._store.get(str(rank)).split())
+                found[rank] = (step, ticks, beats)
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import torch
@@ -41,7 +42,8 @@ def _of_fsdp(checkpoint: Path, like: nn.Module) -> dict[str, Tensor]:
     from torch.distributed import checkpoint as dcp
 
     state = {"state_dict": like.state_dict()}
-    dcp.load(state, checkpoint_id=str(checkpoint), no_dist=True)
+    with warnings.catch_warnings(action="ignore"):  # it remarks that there are no ranks
+        dcp.load(state, checkpoint_id=str(checkpoint), no_dist=True)
     return state["state_dict"]
 
 

@@ -160,7 +160,14 @@ class Keeper(pl.Callback):
         self.since_log.resume()
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
+        self.watchdog.tick()
         self.since_log.batch_arrived()
+
+    def on_before_backward(self, trainer, module, loss) -> None:
+        self.watchdog.tick()
+
+    def on_after_backward(self, trainer, module) -> None:
+        self.watchdog.tick()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx: int) -> None:
         self.since_log.batch_done()

@@ -49,7 +49,7 @@ class Ranks:
         """
         if before != self.world and not elastic:
             raise WorldError(
-                f"The checkpoint was written by {before} ranks, and there are {self.world} now. The run can go "
+                f"The checkpoint was written by {before} ranks, and there are {self.world} now. It can go "
                 "on, its losses then agree to rounding and not to the bit: set strategy.elastic=true, or use "
                 "as many ranks as before."
             )

@@ -1,0 +1,118 @@
+"""A sick run: steps without a finite gradient are left out, a spike sends it back, and then it goes on."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+
+from chemscale.configuration import read_point
+from chemscale.errors import CONFIG_DIRECTORY
+from chemscale.records import RunRecord, State
+from chemscale.train import fit, fit_through, open_record
+from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack
+
+STEPS = 40
+
+
+def point_in(folder, smiles_file, *more):
+    overrides = [
+        *("data=smiles", f"data.path={smiles_file}", "data.block=256", "data.validation_fraction=0.1"),
+        *("data.prepare_workers=1", "model.width=8", "model.layers=1", "model.heads=2", "batch.tokens=512"),
+        *(f"runs={folder}/runs", f"corpora={folder}/corpora", "logger=jsonl", "trainer.accelerator=cpu"),
+        *("budget.epochs=null", f"budget.steps={STEPS}", "trainer.log_every=1", "trainer.validate_every=20"),
+        *("trainer.checkpoint_steps=5", *more),
+    ]
+    with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):
+        return read_point(compose("train", overrides=overrides))
+
+
+class Poison(pl.Callback):
+    """Spoils the gradient of what is trained on certain batches of the data."""
+
+    def __init__(self, first_tokens: set, value: float = float("nan")):
+        self.first_tokens, self.value, self.hit = first_tokens, value, 0
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.now = tuple(batch.tokens[:64].tolist()) in self.first_tokens
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        if self.now:
+            self.hit += 1
+            next(module.parameters()).grad.fill_(self.value)
+
+
+class Weights(pl.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.seen.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
+
+
+def batches_of(point, steps):
+    """What the batches of these steps begin with."""
+    data = point.data.training_batches()
+    return {tuple(data[step].tokens[:64].tolist()) for step in steps}
+
+
+def losses(directory):
+    record = RunRecord.load(directory)
+    return {row["step"]: row for row in record.curve_rows(directory) if row["kind"] == "train"}
+
+
+def test_a_step_without_a_finite_gradient_leaves_the_weights_as_they_were(tmp_path, smiles_file):
+    point = point_in(tmp_path, smiles_file)
+    weights = Weights()
+    record = open_record(point, [])
+    fit(point, record, extra=[Poison(batches_of(point, {10, 20})), weights])
+    changed = [not torch.equal(a, b) for a, b in zip(weights.seen, weights.seen[1:], strict=False)]
+    assert [step for step, moved in enumerate(changed, 1) if not moved] == [10, 20]
+    assert record.state is State.DONE
+    assert RunRecord.load(point.directory).skipped_steps == 2
+    assert losses(point.directory)[11]["left_out"] == 1
+    assert all(torch.isfinite(w).all() for w in weights.seen)
+
+
+def test_a_run_that_stays_without_a_gradient_goes_back_and_passes_over_the_data(
+    tmp_path, smiles_file, monkeypatch
+):
+    point = point_in(tmp_path, smiles_file, "trainer.health.skips=4")
+    poison = Poison(batches_of(point, range(16, 22)))
+    record = open_record(point, [])
+    with pytest.raises(RolledBack, match="back to step 15, past the data"):
+        fit(point, record, extra=[poison])
+    assert poison.hit == 4
+    fit(point, record, extra=[poison])
+    # It read on with the data of step 20: two batches are still spoilt, and their steps left out.
+    assert record.state is State.DONE
+    assert record.roll_backs == [{"from": 20, "to": 15, "reason": "4 steps in a row had no finite gradient"}]
+
+
+def test_a_run_that_never_recovers_fails_and_says_why(tmp_path, smiles_file):
+    point = point_in(tmp_path, smiles_file, "trainer.health.skips=4", "trainer.health.roll_backs=1")
+    everything = Poison(batches_of(point, range(12, 200)))
+    record = open_record(point, [])
+    with pytest.raises(RolledBack):
+        fit(point, record, extra=[everything])
+    with pytest.raises(DivergedError, match="no finite gradient"):
+        fit(point, record, extra=[everything])
+
+
+def test_a_healthy_run_is_not_touched(tmp_path, smiles_file):
+    point = point_in(tmp_path, smiles_file)
+    record = open_record(point, [])
+    fit_through(point, record)
+    assert (record.skipped_steps, record.roll_backs) == (0, [])
+    assert "left_out" not in losses(point.directory)[STEPS]
+
+
+def test_a_spike_is_far_above_the_recent_losses_and_noise_is_not():
+    health = Health(HealthPolicy(spike=20))
+    quiet = [2.0 + 0.01 * (-1) ** n for n in range(30)]
+    assert not any(health.spiked(loss) for loss in quiet)
+    assert not health.spiked(2.4)
+    assert "rose from about 2" in health.spiked(9.0)
+    again = Health(HealthPolicy(spike=20))
+    again.load_state_dict(health.state_dict())
+    assert again.spiked(9.0)
+    assert not Health(HealthPolicy(spike=None)).spiked(1e9)

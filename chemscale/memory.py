@@ -125,9 +125,9 @@ def rank_memory(
     if strategy == "zero3":
         live = FLOAT * (min(weights.count, LIVE) + min(weights.count, BUCKET))
         return Memory(
-            part + average, gradients, owned, bucket + live, activations, gradients, stepping=part, host=host
+            part + average, gradients, owned, bucket + live, activations, gradients, part + bucket, host
         )
-    carried = 0.0
+    carried = FLOAT * BUCKET / w if weights.count > BUCKET else 0.0  # of the first bucket that is reduced
     if accumulate > 1:  # later micro-batches begin with what earlier ones left
         carried = n if strategy == "zero1" else gradients
     return Memory(n + average, gradients, owned, bucket, activations, carried, stepping=part, host=host)

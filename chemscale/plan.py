@@ -54,6 +54,9 @@ def plan(
     guess: Annotated[
         str | None, typer.Option("--law", help='A guess instead: "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".')
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of points: place this model of conf/model on --gpus of --gpu.")
+    ] = None,
     budget: Annotated[float | None, typer.Option(help="FLOPs for all new points together.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(help="The budget in GPU-hours; needs a rate.")] = None,
     euros: Annotated[
@@ -120,7 +123,15 @@ def plan(
       python -m chemscale.plan --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4" --gpu h100 --gpu-hours 100
 
       python -m chemscale.plan law.json --euros 200 --euros-per-gpu-hour 2.5 --gpu a100 --goal exponent
+
+      python -m chemscale.plan --model chemgpt_10b --gpu a100 --gpus 64 --set batch.tokens=524288
+
+    With --model it makes no points: it says what one model, planned on paper, takes of each GPU under every
+    strategy, which micro-batch fits, and how a step scales from 8 to 1,024 GPUs.
     """
+    if model is not None:
+        _place(model, setting or [], vocab, tokens_per_molecule, gpu, gpus, precision, mfu)
+        return
     from chemscale.laws.design import choose_points
 
     groups, values = split_settings(setting or [], CONFIG_DIRECTORY)
@@ -159,6 +170,30 @@ def plan(
         )
         typer.echo(f"Wrote {file}. Train it, then fit old and new runs together and plan again:")
         typer.echo(f"  python -m chemscale.train --config-dir {file.parent.parent} +sweep={name}")
+
+
+def _place(
+    name: str,
+    settings: Sequence[str],
+    vocab: int,
+    length: float,
+    gpu: str | None,
+    gpus: int,
+    precision: str | None,
+    mfu: float | None,
+) -> None:
+    """The plan of one model.
+
+    Raises:
+        PlanError: no --gpu.
+    """
+    from chemscale.model_plan import read_model, show_model_plan
+
+    if gpu is None:
+        raise PlanError("--model needs the GPUs that it is to fit: --gpu a100-40gb --gpus 8.")
+    precision = precision or "bf16-mixed"
+    placed = read_model(name, settings, vocab, length, precision)
+    show_model_plan(name, placed, gpu, gpus, precision=precision, mfu=mfu)
 
 
 # --- what is shown and written ---

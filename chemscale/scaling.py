@@ -50,13 +50,13 @@ class Collective:
         kind: ``all-reduce``, ``all-gather`` or ``reduce-scatter``.
         size: bytes of the whole tensor, over all calls.
         calls: collectives that it is moved in.
-        beside: whether it runs while the GPU computes.
+        window: share of a step's computing that it may run beside.
     """
 
     kind: str
     size: float
     calls: int
-    beside: bool = True
+    window: float = 1.0
 
 
 def collectives(
@@ -77,16 +77,17 @@ def collectives(
         ValueError: an unknown strategy.
     """
     gradients, weights = reduced * numbers, gathered * numbers
+    last = 2 / 3 / accumulate  # the backward pass of the last micro-batch
     buckets = math.ceil(numbers / BUCKET)
     if strategy == "single":
         return []
     if strategy == "ddp":
-        return [Collective("all-reduce", gradients, math.ceil(gradients / DDP_BUCKET))]
+        return [Collective("all-reduce", gradients, math.ceil(gradients / DDP_BUCKET), last)]
     if strategy in ("zero1", "zero2"):
-        times = accumulate if strategy == "zero2" else 1
+        times, window = (accumulate, 2 / 3) if strategy == "zero2" else (1, last)
         return [
-            Collective("reduce-scatter", times * gradients, times * buckets),
-            Collective("all-gather", weights, buckets, beside=False),
+            Collective("reduce-scatter", times * gradients, times * buckets, window),
+            Collective("all-gather", weights, buckets, window=0.0),
         ]
     if strategy in ("zero3", "fsdp2"):
         return [
@@ -150,7 +151,7 @@ class Step:
     """Seconds of an optimiser step.
 
     Args:
-        compute: without communication. beside: communication that may run beside it. after: that may not.
+        compute: without communication. beside: communication while the GPU computes. after: while it waits.
     """
 
     compute: float
@@ -159,8 +160,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        over = max(0.0, self.beside - self.compute)
-        return self.compute + BESIDE * (self.beside - over) + over + self.after
+        return self.compute + BESIDE * self.beside + self.after
 
     @property
     def efficiency(self) -> float:
@@ -170,10 +170,12 @@ class Step:
 
 def step(cluster: Cluster, world: int, flops: float, mfu: float, parts: list[Collective]) -> Step:
     """A step of `flops` on each GPU at an MFU that holds without communication."""
-    times = dict.fromkeys((True, False), 0.0)
+    compute = flops / (mfu * cluster.peak)
+    wanted: dict[float, float] = {}
     for part in parts:
-        times[part.beside] += cluster.seconds(part, world)
-    return Step(flops / (mfu * cluster.peak), times[True], times[False])
+        wanted[part.window] = wanted.get(part.window, 0.0) + cluster.seconds(part, world)
+    beside = sum(min(seconds, window * compute) for window, seconds in wanted.items())
+    return Step(compute, beside, sum(wanted.values()) - beside)
 
 
 # --- published figures -----------------------------------------------------------------------------------

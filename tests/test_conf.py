@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from chemscale.models.potentials import CONFIGS, build, parameter_counts, read_config
-from chemscale.points.base import schedule_section, section
+from chemscale.points.base import choose_budget, schedule_section, section
 from chemscale.structures.batches import BatchBudget
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW
@@ -54,6 +54,11 @@ def test_sweeps_compose_and_sweep_keys_that_exist(sweep):
 @pytest.mark.parametrize("recipe", names("recipe"))
 def test_recipes_compose(recipe):
     config = composed(f"+recipe={recipe}", "data.path=x.npz")
+    if config["model"]["family"] == "chemgpt":
+        Budget.from_mapping(choose_budget(config["budget"], [f"+recipe={recipe}"]))
+        section(AdamW, config["optimizer"], "optimizer")
+        schedule_section(config["schedule"])
+        return  # tests/test_placement.py places it
     check_potential(config)
     assert config["data"]["split"] == 1
 

@@ -14,6 +14,7 @@ import typer
 
 from chemscale.errors import CONFIG_DIRECTORY, run_verb
 from chemscale.hardware import Rate, accelerator, training_rate
+from chemscale.memory import GIB, STAGES
 from chemscale.plan_inputs import (
     GUESS,
     Source,
@@ -28,7 +29,6 @@ from chemscale.plan_inputs import (
     with_settings,
 )
 from chemscale.proposals import (
-    STAGES,
     Family,
     PlanError,
     candidates,
@@ -106,12 +106,12 @@ def plan(
     interval of the goal most: the loss at a target, the exponents, or how to share compute between N and D.
 
     For each point it prints size, tokens, FLOPs as counted (matrix products, attention, head), the loss to
-    expect with a 95 % interval for the run, memory of one GPU under DDP and ZeRO 1 to 3, time and cost. A run
+    expect with a 95 % interval for the run, memory of one GPU under each strategy, time and cost. A run
     outside its interval says that the form does not hold there. With --out the points become a sweep file;
     train it, fit all runs, and plan again.
 
-    Memory and time are estimates: activations as attention without a fused kernel keeps them; time at one
-    rate for all widths (small ones are slower than that) and no loss between GPUs. Tokens count as fresh.
+    Memory is that of tensors (chemscale.memory). Time is an estimate at one rate for all widths (small ones
+    are slower than that) and no loss between GPUs: --model tells that. Tokens count as fresh.
     Potentials are not planned yet: their laws are in frames and capacity.
 
     Examples:
@@ -260,13 +260,15 @@ def _show(
     from rich.console import Console
     from rich.table import Table
 
+    from chemscale.model_plan import usable
+
     shown = STAGES if gpus > 1 else STAGES[:1]
     columns = ["width × layers", "N", "tokens", "FLOP", "6ND", f"{unit} [95 % of runs]"]
     columns += [f"GiB {stage}" for stage in shown] + ["time"] * bool(rate) + ["€"] * bool(rate and price)
     table = Table(*columns)
     for column in table.columns:
         column.justify = "right"
-    room = accelerator(gpu).memory_gib if gpu else math.inf
+    room = usable(gpu) / GIB if gpu else math.inf
     rows = zip(widths, design.inputs, design.flops, *design.before.run_interval(design.inputs), strict=True)
     for width, (n, tokens), flops, loss, low, high in rows:
         memory = family.memory_gib(width, gpus)
@@ -286,10 +288,10 @@ def _show(
         )
     console = Console()
     (console if console.is_terminal else Console(width=180)).print(table)
-    if any(family.memory_gib(width, gpus)["DDP"] > room for width in widths):
+    if any(family.memory_gib(width, gpus)["ddp"] > room for width in widths):
         typer.echo(
-            f"! is more than the {room} GiB of {gpu}: take more GPUs, a higher ZeRO stage, or "
-            "--set batch.accumulate=2."
+            f"! is more than the {room:.1f} GiB that {gpu} has for tensors: take more GPUs, another "
+            "strategy, or --set batch.per_gpu=auto."
         )
 
 

@@ -195,9 +195,10 @@ def with_settings(family: Family, values: Any) -> Family:
         if value is not None:
             field = "batch_tokens" if key == "tokens" else key
             found[field] = int(positive(f"--set {group}.{key}", value))
-    precision = str(OmegaConf.select(values, "trainer.precision") or family.precision)
-    if precision not in ("32", "bf16-mixed", "16-mixed"):
-        raise PlanError(f"--precision {precision}: choose 32, bf16-mixed or 16-mixed.")
+    given = OmegaConf.select(values, "precision") or OmegaConf.select(values, "trainer.precision")
+    precision = str(given or family.precision)
+    if precision not in ("32", "tf32", "bf16-mixed", "16-mixed"):
+        raise PlanError(f"--precision {precision}: choose 32, tf32, bf16-mixed or 16-mixed.")
     return replace(family, precision=precision, **found)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.memory import GIB, STAGES, Transformer, Weights, rank_memory
+
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Widths of a plan as multiples of the number of heads."""
 FEWEST_STEPS = 100
 """A shorter run is mostly warm-up."""
 LEAST_SHARE = 1e-4
 """Of the budget, below which a point is not worth a start."""
-STAGES = ("DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3")
 
 
 class PlanError(ValueError):
@@ -64,25 +65,18 @@ class Family:
         return 6.0 * d * (n + self.vocab * width + 2 * self.layers * width * self.length)
 
     def memory_gib(self, width: int, gpus: int) -> dict[str, float]:
-        """Peak of one GPU under each strategy: states and activations, without what a library reserves.
-
-        16 bytes a parameter: weights 4, gradients 4, Adam's moments 8 in float32; in mixed precision 2, 2 and
-        12 (DeepSpeed's float32 copy of the weights is kept with the moments). DDP keeps all on each GPU, ZeRO
-        splits the moments (1), the gradients too (2), the weights too (3) (Rajbhandari et al. 2020, Fig. 1).
-        """
-        count, mixed = self.counts(width)["all"], self.precision != "32"
-        weights, gradients, moments = (2, 2, 12) if mixed else (4, 4, 8)
-        split = [
-            weights + gradients + moments,
-            weights + gradients + moments / gpus,
-            weights + (gradients + moments) / gpus,
-            (weights + gradients + moments) / gpus,
-        ]
+        """Peak of one GPU under each strategy, without what a library reserves (``chemscale.memory``)."""
+        count = self.counts(width)["all"]
+        shape = Transformer(width, self.layers, self.heads, self.vocab)
+        weights = Weights(count, shape.block, count - self.layers * shape.block)
+        half = self.precision in ("bf16-mixed", "16-mixed")
         tokens = self.batch_tokens / self.accumulate / gpus
-        longest = 4 * self.length
-        per_token = self.layers * (20 * width + 2 * self.heads * longest) + 3 * self.vocab
-        active = (2 if mixed else 4) * tokens * per_token
-        return {stage: (each * count + active) / 2**30 for stage, each in zip(STAGES, split, strict=True)}
+        active = shape.activation_bytes(tokens, half=half, recompute=False)
+        return {
+            stage: rank_memory(stage, weights, gpus, activations=active, accumulate=self.accumulate).total
+            / GIB
+            for stage in STAGES
+        }
 
     def like_runs(self, n: np.ndarray, d: np.ndarray, flops: np.ndarray) -> Family:
         """This family with the head and attention that counted FLOPs of runs imply.
@@ -230,7 +224,7 @@ def write_sweep(
             "model": {"layers": family.layers, "heads": family.heads},
             "batch": {"tokens": family.batch_tokens, "accumulate": family.accumulate},
             "budget": {"epochs": None, "tokens": None},
-            "trainer": {"precision": family.precision},
+            "precision": family.precision,
         }
     )
     body = {"defaults": defaults, **OmegaConf.to_container(OmegaConf.merge(planned, values))}  # type: ignore[dict-item]

@@ -130,7 +130,7 @@ def test_a_failed_point_is_failed_in_slurm_is_not_tried_again_and_starts_again_w
 
 
 def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp_path, smiles_file):
-    """One is told to save itself, one loses its batch script; a third job preempts nothing of the numbers."""
+    """One is told to save itself, one loses its batch script."""
     long = [
         "model.width=8,16",
         "budget.steps=600",
@@ -195,7 +195,7 @@ def test_a_cancelled_sweep_saves_itself_stays_cancelled_and_goes_on_when_submitt
 
 def test_what_slurm_cannot_give_is_refused_in_words_and_nothing_stays_queued(cluster, tmp_path, smiles_file):
     arguments = sweep(smiles_file, *SLURM, "model.width=8,16", "budget.steps=8")
-    many = launch(tmp_path, "submit", *arguments, "launcher.nodes=50", status=2)
+    many = launch(tmp_path, "submit", *arguments, "launcher.cpus_per_rank=64", status=2)
     assert "SLURM refused the job" in many
     gpus = [a for a in arguments if not a.startswith("trainer.accelerator")]
     told = launch(tmp_path, "submit", *gpus, status=2)

@@ -3,18 +3,17 @@
     python benchmarks/memory_per_rank.py [--ranks 2 4] [--strategies ddp zero1 …] [--width 1024] [--layers 6]
 
 Ranks are processes of this machine that take four optimiser steps of a ChemGPT on the starter molecules
-through the project's own strategies. Two things are measured on each and the fullest is told:
+through the project's own strategies. Two things are measured on each, and the fullest is told:
 
 - states: bytes of all live tensors, each storage once, when the optimizer has stepped: weights, gradients
-with
-  the flat buffers that a strategy keeps, optimizer;
-- peak: resident memory at most, from the second step on, less what was resident beside tensors before it.
-What
-  is freed is given back at once (glibc's thresholds are set low), so that it follows the tensors; it includes
-  activations, buckets and gathered weights.
+  with the flat buffers that a strategy keeps, optimizer;
+- peak: what was alive before the second step and the most that was allocated on top of it from there on, as
+  PyTorch's profiler counts it: activations, buckets, gathered weights. Under FSDP2 gloo's threads free what
+  they sent unseen by the profiler; there it is the peak of resident memory, less what was resident beside
+  tensors (glibc is told to give back at once what is freed).
 
-Give the model more than 50 million parameters, the size of ZeRO's buckets: of a bucket that is not filled
-only a part is resident. Four ranks of 76 million take 7 GB.
+Give the model more than 50 million parameters, the size of ZeRO's buckets, or these are all that is seen.
+Four ranks of 76 million take 7 GB.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import argparse
 import gc
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -99,10 +97,21 @@ def resident(key: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {key}")
 
 
+def most_allocated(recorded: Any) -> int:
+    """The highest sum of what was allocated and freed, in bytes, over a profile."""
+    now = most = 0
+    for event in recorded.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
 def run_rank(arguments: list[str]) -> None:
     """Train as one rank, and print what was alive."""
     import pytorch_lightning as pl
     import torch
+    from torch.profiler import ProfilerActivity, profile
 
     from chemscale.training.strategies import ZERO, build_strategy, resolve
 
@@ -113,7 +122,8 @@ def run_rank(arguments: list[str]) -> None:
     torch.manual_seed(0)
     base = live_bytes()
     module = point.build_module()
-    seen = {"states": 0, "beside": 0}
+    seen = {"states": 0, "beside": 0, "before": 0}
+    allocated = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
 
     class Probe(pl.Callback):
         """Looks when the optimizer has moved the weights, and before the second step."""
@@ -128,7 +138,10 @@ def run_rank(arguments: list[str]) -> None:
 
         def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, index: int) -> None:
             if index == accumulate:
-                seen["beside"] = resident("VmRSS") - (live_bytes() - base)
+                seen["before"] = live_bytes() - base
+                seen["beside"] = resident("VmRSS") - seen["before"]
+                if name != "fsdp2":
+                    allocated.__enter__()
                 Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
 
     precision = {} if name in ZERO else {"precision": {"32": "32-true"}.get(point.precision, point.precision)}
@@ -151,8 +164,11 @@ def run_rank(arguments: list[str]) -> None:
         **precision,
     )
     trainer.fit(module, datamodule=point.data)
-    found = {"states": seen["states"], "peak": resident("VmHWM") - seen["beside"]}
-    found["process"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resident("VmHWM") - seen["beside"]
+    if name != "fsdp2":
+        allocated.__exit__(None, None, None)
+        peak = seen["before"] + most_allocated(allocated)
+    found = {"states": seen["states"], "peak": peak}
     print("RANK " + json.dumps(found), flush=True)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/scaling_efficiency.py [--fit]
 
 Each block takes the MFU of its first row as given, removes the communication that the model sees in it, and
-predicts the other rows. ``--fit`` finds the one fitted constant anew from the blocks that are marked. Nothing is
-measured here.
+predicts the other rows. ``--fit`` finds the one fitted constant anew from the blocks that are marked. Nothing
+is measured here.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def main() -> None:
         )
     if options.fit:
         best, rms = fit()
-        print(
-            f"best share felt beside computing: {best:.2f} (root mean square {rms:.1%}); used: {scaling.BESIDE}"
-        )
+        print(f"best share felt: {best:.2f} (root mean square {rms:.1%}); used: {scaling.BESIDE}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ rounds, or the tree that NCCL prefers where it is faster.
 
 Communication that can run beside computing still costs ``BESIDE`` of its time: it takes memory bandwidth and
 multiprocessors, and ranks wait for each other. This is the one fitted number: 0.5, by least squares from the
-13 rows of llm-foundry's table that say how MPT 1.3B, 2.7B and 6.7B scale over 8 to 512 H100 (residual 2 % of
-the throughput; ``PUBLISHED``). What cannot run beside it, or takes longer than it, is added in full.
+14 rows of llm-foundry's table that say how MPT 1.3B, 2.7B and 6.7B scale over 16 to 512 H100 (root mean
+square of the error 2.3 %). What cannot run beside it, or takes longer than it, is added in full. 16 further
+rows, A100s and another program, are predicted to 3.6 %, the worst 7 % too high (``PUBLISHED``, and
+``benchmarks/scaling_efficiency.py``).
 
 Not modelled: kernels that lose efficiency as a GPU's share of the batch gets small, other jobs on the
 network, reading data, checkpoints. The model is an upper bound of the efficiency in that sense.

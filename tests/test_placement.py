@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 from hydra import compose, initialize_config_dir
 from typer.testing import CliRunner
 
@@ -160,3 +162,78 @@ def test_the_fastest_strategy_that_fits_is_proposed():
     assert fastest(small, cluster, 0.4, usable("h100"), 8)[0].strategy == "ddp"
     assert fastest(large, cluster, 0.4, usable("h100"), 64)[0].strategy in ("zero3", "fsdp2")
     assert fastest(large, cluster, 0.4, 1e9, 64) is None
+
+
+# --- the same step however it is cut ---
+
+
+def trained(point) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The loss of each step, and the weights after the last, in this process."""
+    torch.manual_seed(0)
+    module, losses = point.build_module(), []
+
+    class Losses(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.global_step > len(losses):
+                totals = torch.stack(module.step_sums).sum(0).tolist()
+                losses.append(module.training_metrics(totals)["loss"])
+                module.step_sums.clear()
+
+    pl.Trainer(
+        accelerator="cpu", max_steps=point.steps, max_epochs=-1, callbacks=[Losses()], gradient_clip_val=1.0,
+        accumulate_grad_batches=point.config["batch"]["accumulate"], logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    ).fit(module, datamodule=point.data)  # fmt: skip
+    return losses, {key: value.clone() for key, value in module.model.state_dict().items()}
+
+
+def assert_same(one, other, *, to_the_bit: bool) -> None:
+    if to_the_bit:
+        assert one[0] == other[0]
+        assert all(torch.equal(one[1][key], other[1][key]) for key in one[1])
+        return
+    assert one[0] == pytest.approx(other[0], rel=1e-4)
+    for key in one[1]:
+        torch.testing.assert_close(one[1][key], other[1][key], rtol=1e-3, atol=1e-4)
+
+
+def test_a_language_model_takes_the_same_steps_however_they_are_cut(read):
+    common = [
+        "model.width=16",
+        "model.layers=2",
+        "model.heads=4",
+        "trainer.accelerator=cpu",
+        "budget.steps=4",
+    ]
+    common += ["batch.tokens=2048", "data.molecules=300", "budget.steps=4"]
+    whole = trained(read(*common))
+    assert_same(whole, trained(read(*common, "batch.per_gpu=512")), to_the_bit=False)
+    assert_same(whole, trained(read(*common, "batch.per_gpu=auto")), to_the_bit=True)
+    assert_same(whole, trained(read(*common, "trainer.checkpoint_activations=true")), to_the_bit=True)
+
+
+def test_a_potential_takes_the_same_steps_however_they_are_cut(tmp_path, tmp_path_factory):
+    folders = tmp_path_factory.getbasetemp()
+
+    def point(*overrides: str):
+        arguments = [
+            "task=potential", "data.count=100", "model.width=8", "batch.frames=20", "budget.steps=9",
+            "trainer.accelerator=cpu", "logger=jsonl", "data.prepare_workers=1", f"runs={tmp_path / 'runs'}",
+            f"structures={folders / 'placed-structures'}", *overrides,
+        ]  # fmt: skip
+        with initialize_config_dir(str(CONF), version_base=None):
+            return read_point(compose("train", arguments), arguments)
+
+    one = point()
+    steps_an_epoch = len(one.data.plan.epoch(0)[1]) - 1
+    assert one.steps > steps_an_epoch  # a short last step of an epoch is among them
+    whole = trained(one)
+    cut = point("batch.per_gpu=3")
+    assert cut.config["batch"]["accumulate"] == 7
+    assert cut.identity == one.identity
+    assert cut.steps == one.steps
+    assert_same(whole, trained(cut), to_the_bit=False)
+    assert_same(whole, trained(point("batch.per_gpu=auto")), to_the_bit=True)
+    with pytest.raises(ConfigurationError, match=r"checkpoint_activations=true is for language models"):
+        point("trainer.checkpoint_activations=true")

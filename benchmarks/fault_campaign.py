@@ -190,9 +190,10 @@ def submit(folder: Path, runs: Path, name: str, points: dict, cluster: Cluster, 
         for label, (strategy, nodes, ranks, width, steps) in points.items()
     ]
     arguments = [
-        "+sweep=chemgpt_sizes",
-        "hydra.sweeper.axes={}",
+        "hydra/sweeper=chemscale",
+        "hydra.mode=MULTIRUN",
         f"hydra.sweeper.points=[{','.join(listed)}]",
+        "budget.epochs=null",
         "budget.tokens=null",
         *SETTINGS,
         f"sweep_name={name}",

@@ -38,10 +38,11 @@ class EstimatingSweeper(PointSweeper):
         share = float(self.rule["share"])
         if any(argument.lstrip("+").startswith("pause=") for point in overrides for argument in point):
             raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
-        log.info(
-            "This sweep decides from what its points reach which of them go on: the command waits for them, "
-            "whatever launcher.wait says."
-        )
+        launcher = self.composed.launcher
+        if launcher.name == "slurm" and not launcher.wait:
+            log.info(
+                "This sweep decides from what its points reach which go on: launcher.wait=true is forced."
+            )
         waiting = [n for n, plan in enumerate(plans) if not has_reached(plan, share)]
         self.launch(waiting, plans, overrides, [f"pause={share}"], wait=True)
         tried: set[int] = set()

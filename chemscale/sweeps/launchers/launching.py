@@ -46,7 +46,7 @@ def run_points(
     tell(submission, fresh)
     if not waits:
         return False
-    wait_for_end(submission.root)
+    wait_for_end(submission.root, [job.plan.identity for job in sweep])
     if finish is not None:
         show_end(load(submission.root))
         return False
@@ -81,7 +81,7 @@ class Known:
     def of(self, submission: Submission) -> dict[str, JobState]:
         """Of the newest job of every point, and of the newest finish job."""
         wanted = [submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs]
-        wanted += submission.finish_jobs[-1:]
+        wanted += submission.finish_jobs[-1:] if submission.finish is not None else []
         waiting = queue()
         for job in waiting:
             self._ended.pop(job, None)
@@ -89,8 +89,11 @@ class Known:
         return {job: waiting.get(job) or self._ended.get(job, JobState()) for job in wanted}
 
 
-def wait_for_end(root: Path) -> None:
+def wait_for_end(root: Path, only: Sequence[str] | None = None) -> None:
     """A live table until no point is in flight and the job that ends the sweep, if any, has ended.
+
+    Args:
+        only: identities of the points that are waited for; None for all.
 
     Raises:
         KeyboardInterrupt: a person no longer wants to watch; the jobs go on.
@@ -99,6 +102,7 @@ def wait_for_end(root: Path) -> None:
 
     def ready() -> bool:
         submission = load(root)
+        submission.sweep = [i for i in submission.sweep if only is None or i in only]
         states = known.of(submission)
         watch.show(rows(submission, states))
         return not any(state.in_flight for state in states.values())

@@ -22,7 +22,8 @@ from chemscale.sweeps.launchers.submission import Entry, Submission, ledger_lock
 log = logging.getLogger(__name__)
 
 FINISH_MINUTES = 60
-ALL_AT_ONCE = 1000
+LARGEST_ARRAY = 1000
+"""MaxArraySize, as SLURM comes."""
 
 
 def submit(
@@ -52,6 +53,8 @@ def submit(
         if old is not None:
             new.points, new.finish_jobs = old.points, old.finish_jobs
         new.sweep = [job.plan.identity for job in sweep]
+        if finish is None and old is not None:  # single points that share a directory
+            new.sweep = [*(i for i in old.sweep if i not in new.sweep), *new.sweep]
         entries = {job.plan.identity: new.put(job) for job in sweep}
         fresh = [job for job in missing if not in_flight(entries[job.plan.identity], waiting)]
         for job in fresh:
@@ -82,9 +85,11 @@ def queue_points(submission: Submission, fresh: Sequence[PointJob]) -> list[str]
         for level, same in _grouped(fresh, levels(fresh)).items():
             now = []
             for shaped in _grouped(same, [_key(job) for job in same]).values():
-                ids = _queue_array(submission, shaped, before if level else [])
-                now += sorted({job.split("_")[0] for job in ids})
-                queued += now[-1:]
+                for begin in range(0, len(shaped), LARGEST_ARRAY):
+                    part = shaped[begin : begin + LARGEST_ARRAY]
+                    ids = _queue_array(submission, part, before if level else [])
+                    now.append(ids[0].split("_")[0])
+                    queued.append(now[-1])
             before = now
     except BaseException:
         if queued:
@@ -119,7 +124,7 @@ def _queue_array(submission: Submission, points: Sequence[PointJob], after: Sequ
         "cpus_per_task": shape.cpus_per_rank,
         "time": shape.minutes,
         "signal_delay_s": shape.signal_seconds,
-        "array_parallelism": shape.parallel or ALL_AT_ONCE,
+        "array_parallelism": shape.parallel or LARGEST_ARRAY,
         "setup": point_lines(site, Path(submission.code), folder, limits),
         "srun_args": ["--kill-on-bad-exit=1", "--open-mode=append"],
     }

@@ -6,6 +6,7 @@ in its GPU work is missed by the others here.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -93,10 +94,10 @@ class Watchdog:
 
     def __init__(self, ranks: Ranks, limit: float, leave: Callable[[int], object] = os._exit):
         self.ranks, self.limit, self.leave = ranks, limit, leave
-        self.step = self.ticks = self.beats = 0
+        self.step = self.ticks = 0
         self._since = time.monotonic()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._store: dist.Store | None = None
 
     @property
@@ -106,12 +107,14 @@ class Watchdog:
 
     def start(self, step: int) -> None:
         """Watch from now on; a single rank has nobody to wait for and is not watched."""
-        if self.ranks.world == 1 or self._thread is not None:
+        if self.ranks.world == 1 or self._threads:
             return
         self._store = dist.PrefixStore("chemscale/watchdog", dist.distributed_c10d._get_default_store())
         self.reached(step)
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        self._thread.start()
+        for work in (self._show_life, self._watch):
+            thread = threading.Thread(target=work, name="watchdog", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def reached(self, step: int) -> None:
         """This rank has finished a step."""
@@ -124,44 +127,52 @@ class Watchdog:
 
     def stop(self) -> None:
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join(self.interval)
+
+    def _show_life(self) -> None:
+        assert self._store is not None
+        beats = 0
+        with contextlib.suppress(RuntimeError):  # the store is gone: the verdict says so
+            while not self._stop.wait(self.interval):
+                beats += 1
+                self._store.set(str(self.ranks.rank), f"{self.step} {self.ticks} {beats}")
 
     def _watch(self) -> None:
-        assert self._store is not None
         while not self._stop.wait(self.interval):
-            late = time.monotonic() - self._since > self.limit
-            try:
-                self._beat()
-                verdict = self.verdict() if late else ""
-            except RuntimeError:
-                verdict = "Rank 0, who keeps the store, does not answer." if late else ""
-            if late and not self._stop.is_set():
-                print(
-                    f"rank {self.ranks.rank}: no step finished for {self.limit:g} s (strategy.hang_minutes). "
-                    f"{verdict} Ended; the launcher starts the run again from its newest checkpoint.",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                self.leave(TEMPORARY_FAILURE)
+            if time.monotonic() - self._since <= self.limit:
+                continue
+            verdict = self._verdict_in_time()
+            if self._stop.is_set():
                 return
+            print(
+                f"rank {self.ranks.rank}: no step finished for {self.limit:g} s (strategy.hang_minutes). "
+                f"{verdict} Ended; the launcher starts the run again from its newest checkpoint.",
+                file=sys.stderr,
+                flush=True,
+            )
+            self.leave(TEMPORARY_FAILURE)
+            return
 
-    def _beat(self) -> None:
-        assert self._store is not None
-        self.beats += 1
-        self._store.set(str(self.ranks.rank), f"{self.step} {self.ticks} {self.beats}")
+    def _verdict_in_time(self) -> str:
+        """The verdict; reading a store behind a cut network never returns."""
+        found = ["Rank 0, who keeps the store, does not answer."]
 
-    def _beat_on(self, times: int) -> None:
-        for _ in range(times):
-            time.sleep(self.interval)
-            self._beat()
+        def ask() -> None:
+            with contextlib.suppress(RuntimeError):
+                found.append(self.verdict())
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(10 * self.interval)
+        return found[-1]
 
     def verdict(self) -> str:
         """Who is missing, as far as the store tells."""
         before = self._read()
-        self._beat_on(3)
+        time.sleep(3 * self.interval)
         states = self._read()
-        self._beat_on(3)  # the others look at us, too
+        time.sleep(3 * self.interval)  # the others look at us, too
         most = max([self.ticks, *(ticks for _, ticks, _ in states.values())])
         missing = []
         for rank in range(self.ranks.world):

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -28,7 +30,7 @@ for step in range(1, 4):
 """
 
 
-def start(rank: int, world: int, trouble: str) -> subprocess.Popen:
+def start(rank: int, world: int, trouble: str, host: Sequence[str] = (), **more: str) -> subprocess.Popen:
     told = {
         "SUBMITIT_EXECUTOR": "local",
         "SUBMITIT_LOCAL_JOB_ID": f"control-{os.getpid()}",
@@ -39,8 +41,8 @@ def start(rank: int, world: int, trouble: str) -> subprocess.Popen:
         "SUBMITIT_LOCAL_LOCALID": str(rank),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", RANK.replace("TROUBLE", trouble)],
-        env={**os.environ, **told},
+        [*host, sys.executable, "-c", RANK.replace("TROUBLE", trouble)],
+        env={**os.environ, **told, **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -63,3 +65,55 @@ def test_a_rank_that_hangs_ends_the_run_within_the_set_time_and_is_named(trouble
     assert said.splitlines() == [f"{step} [2.0, 1.0] True 0" for step in (1, 2)]
     assert "no step finished for 2 s" in told
     assert said_of_it in told
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[tuple[str, str]]:
+    """Two hosts with a cable between them: network namespaces of this machine."""
+    hosts = (f"chemscale-a-{os.getpid()}", f"chemscale-b-{os.getpid()}")
+    commands = [
+        *(f"ip netns add {host}" for host in hosts),
+        f"ip link add csa netns {hosts[0]} type veth peer name csb netns {hosts[1]}",
+        *(
+            f"ip -n {host} {what}"
+            for host, end, address in zip(hosts, ("csa", "csb"), ("10.77.0.1", "10.77.0.2"), strict=True)
+            for what in (f"addr add {address}/24 dev {end}", f"link set {end} up", "link set lo up")
+        ),
+    ]
+    try:
+        for command in commands:
+            try:
+                made = subprocess.run(command.split(), capture_output=True, text=True)
+            except FileNotFoundError:
+                pytest.skip("network namespaces need iproute2")
+            if made.returncode:
+                pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
+        yield hosts
+    finally:
+        for host in hosts:
+            subprocess.run(["ip", "netns", "delete", host], capture_output=True)
+
+
+@pytest.mark.slow
+def test_ranks_whose_network_is_cut_end_within_the_set_time(two_hosts):
+    rendezvous = {"MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29777"}
+    ranks = [
+        start(
+            rank,
+            2,
+            "time.sleep(60)",
+            ("ip", "netns", "exec", host),
+            **rendezvous,
+            GLOO_SOCKET_IFNAME=end,
+        )
+        for rank, (host, end) in enumerate(zip(two_hosts, ("csa", "csb"), strict=True))
+    ]
+    assert ranks[0].stdout.readline().startswith("1 [2.0, 1.0]")
+    assert ranks[0].stdout.readline().startswith("2 [2.0, 1.0]")
+    subprocess.run(["ip", "-n", two_hosts[0], "link", "set", "csa", "down"], check=True)
+    cut = time.monotonic()
+    told = [rank.communicate(timeout=60)[1] for rank in ranks]
+    assert time.monotonic() - cut < 20
+    assert [rank.returncode for rank in ranks] == [75, 75], told
+    assert "rank 1 shows no sign of life" in told[0]
+    assert "Rank 0, who keeps the store, does not answer" in told[1]

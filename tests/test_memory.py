@@ -1,5 +1,7 @@
 """The memory model: activations are what autograd keeps, states are shared as each strategy shares them."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,8 @@ def test_the_model_knows_the_buffers_that_the_strategies_are_given():
     from chemscale.training import zero
 
     assert memory.BUCKET == zero.BUCKET
+    settings = zero.ZeroStrategy(3, process_group_backend="gloo", timeout=timedelta(minutes=1)).config
+    assert settings["zero_optimization"]["stage3_max_live_parameters"] == memory.LIVE
 
 
 def test_the_peak_is_where_most_is_alive():

@@ -14,6 +14,10 @@ from chemscale.molecules.packing import BlockPlan
 from chemscale.positions import RemainingBatches
 
 
+LEAST_VALIDATION = 8192
+"""Positions of a held-out batch where training micro-batches are smaller."""
+
+
 class SubsetError(ValueError):
     """A subset or batch that the corpus cannot give."""
 
@@ -113,5 +117,8 @@ class MoleculeDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[PackedBatch]:
-        batches = ValidationBatches(self.validation, tokens=max(self.shape.tokens, 8192), **self._ids)
+        """Held-out batches of the size of a training micro-batch, which is what memory is planned for."""
+        world = 1 if self.trainer is None else self.trainer.world_size
+        tokens = max(self.shape.blocks(world) * self.shape.block, LEAST_VALIDATION)
+        batches = ValidationBatches(self.validation, tokens=tokens, **self._ids)
         return DataLoader(batches, batch_size=None)

@@ -13,7 +13,6 @@ from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
 from chemscale.positions import RemainingBatches
 
-
 LEAST_VALIDATION = 8192
 """Positions of a held-out batch where training micro-batches are smaller."""
 

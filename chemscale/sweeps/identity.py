@@ -28,6 +28,7 @@ WITHOUT_EFFECT = (
     "trainer.log_every",
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
+    "trainer.checkpoint_background",
     "trainer.threads",
     "trainer.accelerator",
     "data.workers",

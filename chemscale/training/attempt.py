@@ -74,6 +74,10 @@ class Attempt:
         point.data.passed = [(back["to"], back["from"] - back["to"]) for back in record.roll_backs]
         self.keeper.tracker = build_trackers(point, step, ranks)
         peak = peak_flops(device_name(device), point.precision)
+        background = point.config["trainer"].get("checkpoint_background")
+        self.keeper.in_background = point.strategy in ("single", "ddp") and (
+            device.type == "cuda" if background is None else bool(background)
+        )
         self.keeper.peak = None if peak is None else peak * ranks.world
         record.compute.device = device_name(device)
         return self
@@ -136,6 +140,7 @@ class Attempt:
         keeper, record, trainer = self.keeper, self.record, self.trainer
         keeper.watchdog.stop()
         keeper.progress.stop()
+        keeper.heard(wait=True)
         record.truth = keeper.truth() or record.truth
         ended = trainer.global_step >= self.point.steps or keeper.ended_early
         state = ended_state(ended, keeper.paused, keeper.interrupted)

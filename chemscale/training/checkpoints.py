@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
+
+import torch
+from torch.utils._pytree import tree_map_only
 
 from chemscale.training.control import Control
 from chemscale.training.ranks import Ranks
@@ -38,6 +42,8 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int | None = KEEP):
         self.directory, self.keep = Path(directory), keep
+        self._writer: ThreadPoolExecutor | None = None
+        self._pending: Future[Path] | None = None
 
     def path(self, step: int) -> Path:
         return self.directory / f"step-{step:09d}.ckpt"
@@ -74,19 +80,65 @@ class Checkpoints:
             raise CheckpointError(f"{target} could not be written ({what}).")
         return target
 
+    def save_in_background(self, trainer: Any, step: int, control: Control) -> None:
+        """Copy the state to host memory and go on; rank 0 writes the copy meanwhile. Not for sharded states.
+
+        What became of it is told by ``written``; only one is under way at a time.
+        """
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        if not control.ranks.is_first:
+            return
+        copy = tree_map_only(torch.Tensor, lambda t: t.detach().to("cpu", copy=True), checkpoint)
+        self._writer = self._writer or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending = self._writer.submit(self._write, copy, step)
+
+    def written(self, *, wait: bool = False) -> Path | None:
+        """The checkpoint that was written in the background since the last call, None if there is none yet.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        pending = self._pending
+        if pending is None or not (wait or pending.done()):
+            return None
+        self._pending = None
+        return pending.result()
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being written."""
+        return self._pending is not None
+
+    def _write(self, checkpoint: dict[str, Any], step: int) -> Path:
+        target = self.path(step)
+        partial = target.with_suffix(".part")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            _remove(partial)
+            torch.save(checkpoint, partial)
+            self._publish(partial, target)
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                _remove(partial)
+            raise CheckpointError(f"{target} could not be written ({error}).") from None
+        return target
+
     def _seal(self, trainer: Any, partial: Path, target: Path, control: Control) -> str:
         """Checksums, then the name under which it is found; what went wrong, or an empty text."""
         try:
             if partial.is_dir():
                 layout = {"strategy": trainer.strategy.name, "world": control.ranks.world}
                 (partial / LAYOUT).write_text(json.dumps(layout))
-            _write_checksums(partial, target)
-            _remove(target)
-            os.replace(partial, target)
-            self._rotate()
+            self._publish(partial, target)
         except OSError as error:
             return str(error)
         return ""
+
+    def _publish(self, partial: Path, target: Path) -> None:
+        _write_checksums(partial, target)
+        _remove(target)
+        os.replace(partial, target)
+        self._rotate()
 
     def drop_after(self, step: int) -> None:
         """Remove checkpoints of later steps: a run that rolls back must not find them again."""

@@ -8,7 +8,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 
 from chemscale.records import SEEN, Loss, RunRecord, State
 from chemscale.training.budget import Epoch
+from chemscale.training.cadence import Cadence
 from chemscale.training.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.control import Control, Watchdog
 from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack
@@ -25,22 +25,9 @@ from chemscale.training.signals import StopFlag
 from chemscale.training.throughput import Meter
 from chemscale.training.trackers import Tracker
 from chemscale.training.trunks import Trunk
+from chemscale.training.validation import validation_metrics
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """How often things happen, in optimiser steps; checkpoints also by the clock, whichever comes first."""
-
-    log_every: int = 10
-    validate_every: int = 100
-    checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
-
-    def pause_after(self, last_save_seconds: float) -> float:
-        """Seconds until the next checkpoint by the clock: saving takes a twentieth of the time at most."""
-        return max(self.checkpoint_seconds, 20 * last_save_seconds)
 
 
 class Keeper(pl.Callback):
@@ -58,6 +45,7 @@ class Keeper(pl.Callback):
         branched: whether this attempt begins from a trunk, so that what came before was not spent here.
         pause_at: step at which the run saves itself and ends, for a sweep to decide on.
         health: what is done about spikes and steps without a finite gradient.
+        in_background: whether checkpoints are written while training goes on.
         elastic: whether it may go on from another number of ranks.
     """
 
@@ -80,12 +68,14 @@ class Keeper(pl.Callback):
         branched: bool = False,
         pause_at: int | None = None,
         elastic: bool = False,
+        in_background: bool = False,
         health: HealthPolicy | None = None,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
         self.flag, self.progress, self.batch_flops = flag, progress, batch_flops
         self.control, self.watchdog = control, watchdog
+        self.in_background = in_background
         self.elastic, self.health = elastic, Health(health or HealthPolicy())
         self.first = control.ranks.is_first
         self.epoch, self.peak = epoch, peak
@@ -196,8 +186,10 @@ class Keeper(pl.Callback):
         if self.pause_at is not None and step >= self.pause_at and not last:
             trainer.should_stop = self.paused = True
         every = self.cadence.checkpoint_steps
-        if last or self.paused or stop or due or (every and step % every == 0):
-            self._save(trainer, step, must=last or self.paused)
+        ends = last or self.paused or stop
+        if ends or due or (every and step % every == 0):
+            self._save(trainer, step, must=last or self.paused, later=not ends)
+        self.heard()
         if self.trunk is not None and step == self.trunk.end:
             self.tracker.flush()
             self.trunk.keep(trainer, self.directory / self.record.curve, self.control)
@@ -224,6 +216,7 @@ class Keeper(pl.Callback):
         """
         if not trouble:
             return
+        self.heard(wait=True)
         target: Any = None
         if len(self.record.roll_backs) < self.health.policy.roll_backs:
             before = max(0, step - self.cadence.log_every - self.health.in_a_row)
@@ -311,22 +304,7 @@ class Keeper(pl.Callback):
         return {unit: getattr(self.record.data, unit) for unit in self.epoch.amounts}
 
     def _validate(self, trainer: pl.Trainer, module: Any, step: int) -> float:
-        """Ranks take turns at the batches. All run equally many: sharing weights, they need each other."""
-        world, rank = self.control.ranks.world, self.control.ranks.rank
-        batches = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
-        sums: dict[str, float] = {}
-        module.eval()
-        with torch.no_grad():
-            for index in range(rank, -(-len(batches) // world) * world, world):
-                batch = batches[index % len(batches)].to(module.device)
-                part: Any = trainer.strategy.validation_step(batch, index)
-                counts_once = 1.0 if index < len(batches) else 0.0
-                for key, value in part.items():
-                    sums[key] = sums.get(key, 0.0) + counts_once * float(value)
-        module.train()
-        keys = sorted(sums)
-        totals = dict(zip(keys, self.control.total([sums[key] for key in keys]), strict=True))
-        loss = Loss(step, module.validation_metrics(totals))
+        loss = Loss(step, validation_metrics(trainer, module, self.control))
         self.record.final = loss
         if self.record.best is None or loss.objective < self.record.best.objective:
             self.record.best = loss
@@ -335,21 +313,40 @@ class Keeper(pl.Callback):
         self.progress.validated(loss.headline)
         return loss.objective
 
-    def _save(self, trainer: pl.Trainer, step: int, *, must: bool) -> None:
-        """Save the run; one that cannot be saved now goes on, unless it `must` be saved, and says so."""
+    def _save(self, trainer: pl.Trainer, step: int, *, must: bool, later: bool) -> None:
+        """Save the run; one that cannot be saved now goes on, unless it `must` be saved, and says so.
+
+        Args:
+            later: whether the file may still be under way when training goes on.
+        """
         began = time.monotonic()
         try:
             self.tracker.flush()
-            path = self.checkpoints.save(trainer, step, self.control)
+            self.heard(wait=True)
+            if later and self.in_background:
+                self.checkpoints.save_in_background(trainer, step, self.control)
+            else:
+                self._saved(self.checkpoints.save(trainer, step, self.control))
         except CheckpointError as error:
             if must:
                 raise
             log.error("%s Training goes on from memory; the next checkpoint is tried again.", error)
-        else:
-            self.record.checkpoint = str(path.relative_to(self.directory))
-            self._keep_record()
         self._last_save = time.monotonic()
         self._save_seconds = self._last_save - began
+
+    def heard(self, *, wait: bool = False) -> None:
+        """Take note of a checkpoint that was written meanwhile, or could not be."""
+        try:
+            written = self.checkpoints.written(wait=wait)
+        except CheckpointError as error:
+            log.error("%s Training goes on from memory; the next checkpoint is tried again.", error)
+            return
+        if written is not None:
+            self._saved(written)
+
+    def _saved(self, path: Path) -> None:
+        self.record.checkpoint = str(path.relative_to(self.directory))
+        self._keep_record()
 
     def _keep_record(self) -> None:
         if not self.first:

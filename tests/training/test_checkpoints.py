@@ -1,8 +1,14 @@
 """The newest whole checkpoint is found, damaged ones are passed over loudly."""
 
+import resource
 from pathlib import Path
 
-from chemscale.training.checkpoints import Checkpoints
+import pytest
+import torch
+
+from chemscale.training.checkpoints import CheckpointError, Checkpoints
+from chemscale.training.control import Control
+from chemscale.training.ranks import Ranks
 from chemscale.training.trackers import JsonLines
 
 
@@ -59,3 +65,47 @@ def test_metrics_after_the_checkpoint_are_cut_off_on_resuming(tmp_path):
         '{"kind": "train", "step": 1}',
         '{"kind": "train", "step": 2}',
     ]
+
+
+class TensorTrainer(FakeTrainer):
+    """Trains on while its checkpoint is being written."""
+
+    weights = torch.zeros(1000)
+
+    def dump_checkpoint(self, weights_only: bool) -> dict:
+        return {"weights": self.weights}
+
+    def save_checkpoint(self, checkpoint: dict, path: Path) -> None:
+        torch.save(checkpoint, path)
+
+
+def test_one_written_in_the_background_holds_the_state_of_its_step(tmp_path):
+    trainer, checkpoints = TensorTrainer(), Checkpoints(tmp_path)
+    checkpoints.save_in_background(trainer, 10, Control(Ranks()))
+    trainer.weights += 1
+    path = checkpoints.written(wait=True)
+    assert checkpoints.newest() == path == checkpoints.path(10)
+    assert not torch.load(path)["weights"].any()
+    assert checkpoints.written(wait=True) is None
+
+
+def write(checkpoints: Checkpoints, step: int, background: bool) -> None:
+    if background:
+        checkpoints.save_in_background(TensorTrainer(), step, Control(Ranks()))
+        checkpoints.written(wait=True)
+    else:
+        checkpoints.save(TensorTrainer(), step)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_disk_that_takes_no_more_is_told_and_leaves_the_one_before(tmp_path, background):
+    checkpoints = saved(tmp_path, [10])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"step-000000020\.ckpt could not be written"):
+            write(checkpoints, 20, background)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.step_of(checkpoints.newest()) == 10
+    assert not list(tmp_path.glob("*.part"))

@@ -1,0 +1,33 @@
+"""Validation over the ranks of a point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from chemscale.training.control import Control
+
+
+def validation_metrics(trainer: pl.Trainer, module: Any, control: Control) -> dict[str, float]:
+    """Metrics over the whole held-out set; ranks take turns at its batches.
+
+    All ranks run equally many: where they share the weights they need each other for every batch. What a rank
+    runs beyond the end of the set does not count.
+    """
+    world, rank = control.ranks.world, control.ranks.rank
+    batches = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
+    sums: dict[str, float] = {}
+    module.eval()
+    with torch.no_grad():
+        for index in range(rank, -(-len(batches) // world) * world, world):
+            batch = batches[index % len(batches)].to(module.device)
+            part: Any = trainer.strategy.validation_step(batch, index)
+            counts = 1.0 if index < len(batches) else 0.0
+            for key, value in part.items():
+                sums[key] = sums.get(key, 0.0) + counts * float(value)
+    module.train()
+    keys = sorted(sums)
+    totals = control.total([sums[key] for key in keys])
+    return module.validation_metrics(dict(zip(keys, totals, strict=True)))

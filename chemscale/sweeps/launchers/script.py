@@ -20,7 +20,8 @@ chemscale_end() {
     echo "chemscale: job $job: failed for good, not queued again"
     code=1
   elif [ "$code" -eq 75 ] || [ "$code" -ge 128 ]; then
-    state=$(scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p')
+    # By array and element: the last element has the array's own number, which would show them all.
+    state=$(scontrol show job -o "$job" | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p')
     if [ "$state" != RUNNING ]; then
       echo "chemscale: job $job: ended with $code while $state, not queued again by chemscale"
     elif [ "$attempt" -ge "$limit" ]; then

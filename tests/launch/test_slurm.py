@@ -148,15 +148,15 @@ def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp
     jobs = {width: load(root).points[identity].jobs[-1] for width, identity in names.items()}
     for identity in names.values():
         wait_for_step(root / identity, 80)
-    slurm("scancel", "--signal=USR2", jobs[8])
-    os.kill(batch_script(cluster, jobs[16]), signal.SIGKILL)
+    slurm("scancel", "--signal=USR2", jobs[16])  # the last element has the array's own number
+    os.kill(batch_script(cluster, jobs[8]), signal.SIGKILL)
     assert wait_for_end(root) == "COMPLETED"
     found = records(root)
     assert {w: r.state for w, r in found.items()} == {8: State.DONE, 16: State.DONE}
     assert found[8].attempts == 2
     assert found[16].attempts == 2
-    assert len(load(root).points[names[8]].jobs) == 1, "the same job, queued again"
-    assert len(load(root).points[names[16]].jobs) == 2, "healed by the job that ends the sweep"
+    assert len(load(root).points[names[16]].jobs) == 1, "the same job, queued again"
+    assert len(load(root).points[names[8]].jobs) == 2, "healed by the job that ends the sweep"
     for width in (8, 16):
         assert rows(directory(root, width)) == rows(directory(whole, width))
 

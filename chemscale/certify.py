@@ -23,14 +23,17 @@ def certify(
         "ddp,zero1,zero2,zero3,fsdp2"
     ),
     accumulate: Annotated[str, typer.Option(help="Micro-batches of an optimiser step.")] = "1,4",
-    precisions: Annotated[str, typer.Option(help="Of 32, bf16-mixed.")] = "32,bf16-mixed",
+    precisions: Annotated[
+        str, typer.Option(help="Of 32, bf16-mixed; on GPUs also tf32, 16-mixed.")
+    ] = "32,bf16-mixed",
+    accelerator: Annotated[str, typer.Option(help="cpu, or cuda with a GPU for each rank.")] = "cpu",
     markdown: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
     corpora: Annotated[Path, typer.Option(help="Where prepared molecules are kept.")] = Path("corpora"),
     structures: Annotated[Path, typer.Option(help="Where prepared structures are kept.")] = Path(
         "structures"
     ),
 ) -> None:
-    """The gradient-equivalence certificate, on CPU ranks of this machine (no GPU is used).
+    """The gradient-equivalence certificate, on ranks of this machine.
 
     Each case trains a small model for 20 steps; gradients and losses of every step are compared with those
     of one float32 process. A case passes, is refused with the reason, or fails the command.
@@ -43,6 +46,7 @@ def certify(
     show_logs()
     console = Console(stderr=True)
     with one_paragraph():
+        shared = [f"corpora={corpora}", f"structures={structures}", f"trainer.accelerator={accelerator}"]
         cases = list(
             all_cases(
                 models.split(","),
@@ -52,13 +56,14 @@ def certify(
                 [int(k) for k in accumulate.split(",")],
             )
         )
-        verdicts = run(cases, [f"corpora={corpora}", f"structures={structures}"], console.print)
+        verdicts = run(cases, shared, console.print)
     from chemscale.testing.certificate import lines, reasons, table_of
 
     Console(width=None if console.is_terminal else 132).print(table_of(verdicts))
     for reason in reasons(verdicts):
         console.print(reason, highlight=False, markup=False)
-    for precision, (of_gradient, of_loss) in TOLERANCES.items():
+    for precision in precisions.split(","):
+        of_gradient, of_loss = TOLERANCES[precision]
         console.print(
             f"{precision}: gradients within {of_gradient:g} of one float32 process, losses {of_loss:g}."
         )

@@ -120,6 +120,17 @@ def test_every_strategy_trains_as_one_float32_process_or_says_why_not(tmp_path):
     assert not any(v.refused for v in verdicts if v.case.model == "chemgpt")
 
 
+@pytest.mark.gpu
+def test_the_certificate_holds_on_the_gpus_of_this_machine(tmp_path):
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        pytest.skip("no CUDA device")
+    cases = all_cases(["chemgpt", "painn"], sorted({1, gpus}), precisions=list(TOLERANCES), accumulations=[4])
+    where = [f"corpora={tmp_path}/corpora", f"structures={tmp_path}/structures", "trainer.accelerator=cuda"]
+    verdicts = certify(list(cases), where)
+    assert [v.case.key for v in verdicts if not v.passed] == []
+
+
 WRONG = """
 import sys
 from pytorch_lightning.plugins.precision import DeepSpeedPrecision

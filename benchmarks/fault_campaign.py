@@ -30,13 +30,18 @@ from chemscale.sweeps.launchers.submission import load
 
 NODES = 4
 POINTS = {
-    "single-a": ("single", 1, 1, 8, 2400),
-    "single-b": ("single", 1, 1, 12, 2400),
-    "ddp-nodes": ("ddp", 2, 1, 16, 600),
-    "ddp-node": ("ddp", 1, 2, 20, 600),
-    "zero2-nodes": ("zero2", 2, 1, 24, 600),
+    "single-a": ("single", 1, 1, 8, 1600),
+    "single-b": ("single", 1, 1, 12, 1600),
+    "ddp-nodes": ("ddp", 2, 1, 16, 480),
+    "ddp-node": ("ddp", 1, 2, 20, 480),
+    "zero2-nodes": ("zero2", 2, 1, 24, 280),
+    "clock-single": ("single", 1, 1, 28, 1600),
+    "clock-ddp": ("ddp", 2, 1, 32, 480),
 }
 """Name: strategy, nodes, ranks a node, width, steps."""
+
+MINUTES = {"clock-single": 1, "clock-ddp": 1}
+"""Time limits that these points reach again and again; the others have hours."""
 
 FAULTS = {
     "single-a": [
@@ -45,7 +50,6 @@ FAULTS = {
         "kill rank 0",
         "requeue",
         "truncated checkpoint",
-        "wall time",
         "kill script",
     ],
     "single-b": ["usr1", "kill rank 0", "preemption", "requeue", "term", "wall time unheeded"],
@@ -58,16 +62,15 @@ FAULTS = {
         "truncated checkpoint",
         "hang",
     ],
-    "ddp-node": ["usr1", "term", "kill rank 1", "requeue", "wall time", "usr2"],
+    "ddp-node": ["usr1", "term", "kill rank 1", "requeue", "usr2"],
     "zero2-nodes": ["usr2", "kill rank 0", "corrupted shard", "preemption", "kill rank 1", "kill script"],
 }
-DISK = {"disk-single": ("single", 1, 1, 8, 1200), "disk-zero2": ("zero2", 2, 1, 16, 300)}
+DISK = {"disk-single": ("single", 1, 1, 8, 800), "disk-zero2": ("zero2", 2, 1, 16, 120)}
 SETTINGS = [
     "launcher=slurm",
     "site=loopback",
     "launcher.signal_seconds=30",
     "launcher.max_attempts=40",
-    "launcher.minutes=120",
     "strategy.hang_minutes=1",
     "model.layers=2",
     "model.heads=4",
@@ -182,11 +185,20 @@ class Sweep:
         return not slurm("squeue", "-h", "-r").strip()
 
 
-def submit(folder: Path, runs: Path, name: str, points: dict, cluster: Cluster, corpora: Path) -> Sweep:
+def submit(
+    folder: Path,
+    runs: Path,
+    name: str,
+    points: dict,
+    cluster: Cluster,
+    corpora: Path,
+    minutes: dict[str, int] | None = None,
+) -> Sweep:
     """Queue a sweep of points; returns at once."""
+    limits = minutes or {}
     listed = [
         f"{{point_name:{label},strategy:{strategy},launcher.nodes:{nodes},launcher.gpus_per_node:{ranks},"
-        f"model.width:{width},budget.steps:{steps}}}"
+        f"model.width:{width},budget.steps:{steps},launcher.minutes:{limits.get(label, 120)}}}"
         for label, (strategy, nodes, ranks, width, steps) in points.items()
     ]
     arguments = [
@@ -217,15 +229,6 @@ class Injector:
 
     def __init__(self, sweep: Sweep):
         self.sweep = sweep
-        self.later: list[tuple[str, str]] = []
-
-    def relent(self) -> None:
-        """Give jobs that were stopped by their limit, and started again, their time back."""
-        for job, started in list(self.later):
-            known = fields(job)
-            if known["StartTime"] != started and known["JobState"] == "RUNNING":
-                slurm("scontrol", "update", f"JobId={job}", "TimeLimit=120")
-                self.later.remove((job, started))
 
     def inject(self, fault: str, name: str) -> str:
         """What was done, in a few words."""
@@ -245,7 +248,6 @@ class Injector:
             "node down": self.node_down,
             "truncated checkpoint": self.truncate,
             "corrupted shard": self.corrupt,
-            "wall time": self.wall_time,
             "wall time unheeded": self.wall_time_unheeded,
             "hang": self.hang,
         }[fault](name, job, known)
@@ -301,12 +303,6 @@ class Injector:
         slurm("scontrol", "release", job)
         return f"a bit pattern of {shard.name} turned"
 
-    def wall_time(self, name: str, job: str, known: dict[str, str]) -> str:
-        """The limit comes near: SLURM announces it 30 s before; the point saves itself and starts again."""
-        self._limit(job, known)
-        self.later.append((job, known["StartTime"]))
-        return "time limit, announced by USR2"
-
     def wall_time_unheeded(self, name: str, job: str, known: dict[str, str]) -> str:
         """The point is stopped in its tracks and cannot save itself before the limit."""
         os.kill(rank_process(known["JobId"], 0), signal.SIGSTOP)
@@ -354,7 +350,6 @@ def campaign(sweep: Sweep, points: dict, faults: dict[str, list[str]]) -> list[F
         if sweep.at_rest():
             left = [fault for queue in waiting.values() for fault in queue]
             raise RuntimeError(f"the sweep ended before {left} were injected")
-        injector.relent()
         for name, queue in waiting.items():
             if not queue or sweep.step(name) < queue[0].at or not trains(sweep, name, done):
                 continue
@@ -383,6 +378,17 @@ def trains(sweep: Sweep, name: str, done: list[Fault]) -> bool:
     if record is None or record.state is not State.RUNNING:
         return False
     return not mine or (record.attempts > mine[-1].attempt and sweep.step(name) > mine[-1].step)
+
+
+def clocks(sweep: Sweep) -> list[Fault]:
+    """The time limits that were reached, from what the batch scripts wrote."""
+    found = []
+    for name in MINUTES:
+        jobs = load(sweep.root).points[sweep.identities[name]].jobs
+        logs = [(load(sweep.root).folder / f"{job}_0_log.out").read_text(errors="replace") for job in jobs]
+        steps = [int(step) for log in logs for step in re.findall(r"stopped \(SIGUSR2 at step (\d+)", log)]
+        found += [Fault(0, name, "wall time", 0, step, "announced by USR2") for step in steps]
+    return found
 
 
 # --- the disk -----------------------------------------------------------------------------------------------
@@ -475,6 +481,7 @@ def main() -> None:
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True)
     corpora = (arguments.corpora or folder / "corpora").absolute()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is ended on the way out
     cluster = Cluster(folder / "cluster", nodes=NODES)
     up(cluster)
     os.environ["SLURM_CONF"] = str(cluster.conf)
@@ -484,8 +491,9 @@ def main() -> None:
         whole = submit(folder, folder / "whole", "sweep", both, cluster, corpora)
         wait_until("the undisturbed sweep has ended", whole.at_rest, 1800)
         print(f"undisturbed: {time.monotonic() - started:.0f} s", flush=True)
-        disturbed = submit(folder, folder / "disturbed", "sweep", POINTS, cluster, corpora)
-        faults = campaign(disturbed, POINTS, FAULTS)
+        disturbed = submit(folder, folder / "disturbed", "sweep", POINTS, cluster, corpora, MINUTES)
+        faults = campaign(disturbed, POINTS, FAULTS) + clocks(disturbed)
+        print(f"disturbed: {time.monotonic() - started:.0f} s since the beginning", flush=True)
         wrong, sweeps = compare(disturbed, whole, POINTS), [(disturbed, POINTS)]
         if not arguments.without_disk:
             on_disk, more = fill_disk(folder, cluster, corpora, DISK)

@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("chemscale", "torch", "pytorch-lightning", "numpy", "rdkit", "selfies", "hydra-core")
+PACKAGES = ("chemscale", "torch", "pytorch-lightning", "deepspeed", "numpy", "rdkit", "selfies", "hydra-core")
 
 
 def versions() -> dict[str, str]:

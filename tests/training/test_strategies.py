@@ -1,9 +1,11 @@
 """What a strategy refuses before any compute is spent, and what a rank is told of itself."""
 
 import pytest
+import torch
 
 from chemscale.training.ranks import PORTS, main_port
 from chemscale.training.strategies import StrategyError, check_deepspeed, resolve
+from chemscale.training.zero import ZeroPrecision
 
 
 def config(name="auto", offload="none", precision="32", potential=False):
@@ -54,3 +56,13 @@ def test_attempts_of_one_job_meet_at_ports_of_their_own(monkeypatch):
     second = main_port("17_3")
     assert first != second
     assert {first, second} <= set(PORTS)
+
+
+def test_zero_casts_neither_coordinates_nor_energies():
+    batch = {
+        "pos": torch.tensor([1.234, 4.567]),
+        "energy": torch.tensor([-13587.123456789], dtype=torch.float64),
+    }
+    seen = ZeroPrecision().convert_input(batch)
+    assert seen["pos"].dtype == torch.float32
+    assert seen["energy"].item() == -13587.123456789

@@ -26,15 +26,13 @@ app.add_typer(cluster_app, name="cluster")
 Runs = Annotated[Path, typer.Argument(help="Directory of a sweep, runs/NAME.")]
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def submit(context: typer.Context) -> None:
     """Queue a sweep or a point: the arguments of `train`, with launcher=slurm added.
 
     Plans first, then queues one job array per resource shape and a job that fits the law at the end, prints
     the job ids and returns; launcher.wait=true shows a live table instead. The same command again queues
-    only what is neither done nor in flight.
+    only what is neither done nor in flight. Keys: chemscale train --help, conf/launcher/slurm.yaml.
 
     Examples:
 

@@ -242,3 +242,13 @@ def test_partial_charges_add_up_and_far_apart_obey_coulomb():
     assert energy == pytest.approx(sum(COULOMB * q[i] * q[j] / r for i, j, r in d))
     step = smooth_step(torch.tensor([0.5, 1.0, 2.0, 3.0, 3.5], dtype=torch.float64), 1.0, 3.0)
     assert step.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])
+
+
+def test_the_trilinear_product_keeps_its_precision_under_autocast():
+    coupling, left, right = torch.randn(3, 4, 5), torch.randn(7, 4, 2), torch.randn(7, 5, 2)
+    exact = trilinear(coupling, left, right)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(trilinear(coupling, left, right), exact)
+        rounded = trilinear(coupling, left.bfloat16(), right)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=5e-2, atol=5e-2)

@@ -23,7 +23,9 @@ def trilinear(coupling: Tensor, left: Tensor, right: Tensor) -> Tensor:
     Returns:
         (M, K, U)
     """
-    return _Trilinear.apply(coupling, left, right)
+    # Under autocast layers before this one hand over bf16; products of geometry stay in their own precision.
+    with torch.autocast(left.device.type, enabled=False):
+        return _Trilinear.apply(coupling, left.to(coupling.dtype), right.to(coupling.dtype))
 
 
 class _Trilinear(torch.autograd.Function):

@@ -20,6 +20,7 @@ from chemscale.sweeps.launchers.settings import LaunchError, PointJob, Shape, Si
 from chemscale.sweeps.launchers.sites import own_folder, site_folders
 from chemscale.sweeps.launchers.snapshot import take_snapshot
 from chemscale.sweeps.launchers.submission import load
+from chemscale.sweeps.launchers.watch import Row, console, table
 from chemscale.sweeps.points import PointPlan
 from tests.launch.helpers import launch, records, rows, run, sweep
 
@@ -227,3 +228,12 @@ def process_of(name: str) -> int:
         if f"SUBMITIT_LOCAL_JOB_ID={name}\0".encode() in environment:
             return int(path.name)
     raise AssertionError(f"no process of {name}")
+
+
+def test_a_reason_with_brackets_in_it_is_shown_as_it_is(capsys):
+    reason = "failed: [/src/gloo/pair.cc:553] Connection closed by peer [127.0.0.1]:2"
+    row = Row("n", "id", reason, "", "", "1 of 3", "7_0", "FAILED", "node1", "")
+    shown = console()
+    shown.width = 240
+    shown.print(table([row]))
+    assert reason in capsys.readouterr().err

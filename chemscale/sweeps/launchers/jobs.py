@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -62,7 +63,8 @@ def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], dir
             log.error("%s", error)
             leave(AGAIN)
         if lost_peer(error):
-            why = f"another rank is gone ({str(error).strip().splitlines()[0]})"
+            said = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().splitlines()[0])  # less its source file
+            why = f"another rank is gone ({said})"
             log.error("%s: start again", why)
             note_lost_peer(Path(directory), why)
             leave(AGAIN)

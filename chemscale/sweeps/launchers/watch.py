@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from chemscale.records import RunRecord
@@ -87,7 +88,7 @@ def table(found: Sequence[Row]) -> Table:
     for column in (3, 9):
         shown.columns[column].justify = "right"
     for one in found:
-        shown.add_row(*one.cells())
+        shown.add_row(*(escape(cell) for cell in one.cells()))  # errors of libraries hold brackets
     return shown
 
 

@@ -198,8 +198,9 @@ def test_a_cancelled_sweep_saves_itself_stays_cancelled_and_goes_on_when_submitt
 
 def test_what_slurm_cannot_give_is_refused_in_words_and_nothing_stays_queued(cluster, tmp_path, smiles_file):
     arguments = sweep(smiles_file, *SLURM, "model.width=8,16", "budget.steps=8")
-    many = launch(tmp_path, "submit", *arguments, "launcher.cpus_per_rank=64", status=2)
+    many = launch(tmp_path, "submit", *arguments, "site.partition=nowhere", status=2)
     assert "SLURM refused the job" in many
+    assert "site=NAME" in many
     gpus = [a for a in arguments if not a.startswith("trainer.accelerator")]
     told = launch(tmp_path, "submit", *gpus, status=2)
     assert "trainer.accelerator=cpu" in told

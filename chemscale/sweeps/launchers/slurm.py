@@ -22,6 +22,7 @@ from chemscale.sweeps.launchers.submission import Entry, Submission, ledger_lock
 log = logging.getLogger(__name__)
 
 FINISH_MINUTES = 60
+NO_SUCH_NODES = ("node configuration is not available", "generic resource (gres)")
 LARGEST_ARRAY = 1000
 """MaxArraySize, as SLURM comes."""
 
@@ -203,7 +204,7 @@ def refused(error: Exception, shape: Shape | None) -> LaunchError:
     said = " ".join(line.strip() for line in str(error).splitlines() if "sbatch: error" in line)
     said = said or str(error).strip().splitlines()[-1]
     hint = "Check the site profile (site=NAME, launch/site/)."
-    if shape is not None and "node configuration is not available" in said and shape.with_gpus:
+    if shape is not None and shape.with_gpus and any(words in said for words in NO_SUCH_NODES):
         hint = (
             f"No node has {shape.gpus_per_node} GPUs, {shape.cpus_per_rank} cores a rank and this memory: "
             "check launcher.* and site.*; for nodes without GPUs set trainer.accelerator=cpu."

@@ -31,6 +31,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "limit_val_batches": 0,
+    "use_distributed_sampler": False,
+}
 
 
 def overrides(options: argparse.Namespace, strategy: str, ranks: int, folder: Path) -> list[str]:
@@ -154,14 +162,9 @@ def run_rank(arguments: list[str]) -> None:
         callbacks=[Probe()],
         gradient_clip_val=1.0,
         accumulate_grad_batches=accumulate,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
         default_root_dir=str(point.directory),
         **precision,
+        **QUIET,
     )
     trainer.fit(module, datamodule=point.data)
     peak = resident("VmHWM") - seen["beside"]

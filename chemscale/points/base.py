@@ -94,7 +94,7 @@ class Point(ABC):
 
     def amount(self, unit: str) -> float:
         """How much of a unit of data the whole run sees, about."""
-        return self.steps * self.config["batch"]["accumulate"] / self.epoch.cuts * self.epoch.in_units(unit)
+        return self.steps / self.epoch.cuts * self.epoch.in_units(unit)
 
     @property
     def model_folder(self) -> Path:

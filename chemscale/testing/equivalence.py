@@ -42,6 +42,7 @@ ON_CPU = ("32", "bf16-mixed")
 
 MODELS = {
     "chemgpt": ["batch.tokens=4096", "data.block=256", "data.molecules=4000", "data.validation_molecules=64"],
+    "chemgpt-recompute": [],
     "schnet": ["task=potential", "model=schnet"],
     "painn": ["task=potential", "model=painn"],
     "allegro": ["task=potential", "model=allegro", "model.tensors=4", "model.l_max=1"],
@@ -52,6 +53,8 @@ COMMON = [
     *("trainer.log_every=1", "trainer.validate_every=1000", "trainer.accelerator=cpu", "logger=jsonl"),
     *("schedule=constant", "schedule.warmup=5"),
 ]
+RECOMPUTE = "-recompute"
+"""Suffix of a model that recomputes its activations in backward; its reference does not."""
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 REFERENCE = ("single", "32", 1, 1)
 
@@ -71,7 +74,10 @@ class Case:
         return f"{self.model}-{self.strategy}-{self.precision}-k{self.accumulate}-w{self.world}"
 
     def overrides(self) -> list[str]:
-        own = MODELS[self.model] + (["model.heads=2"] if self.model == "chemgpt" else POTENTIAL)
+        own = MODELS[self.model.removesuffix(RECOMPUTE)]
+        own = own + (["model.heads=2"] if self.model.startswith("chemgpt") else POTENTIAL)
+        if self.model.endswith(RECOMPUTE):
+            own = [*own, "trainer.checkpoint_activations=true"]
         return [
             *own,
             *COMMON,
@@ -99,7 +105,7 @@ class Verdict:
 
 def reference(model: str) -> Case:
     strategy, precision, accumulate, world = REFERENCE
-    return Case(model, strategy, precision, accumulate, world)
+    return Case(model.removesuffix(RECOMPUTE), strategy, precision, accumulate, world)
 
 
 def all_cases(

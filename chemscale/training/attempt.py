@@ -66,6 +66,12 @@ class Attempt:
         if point.strategy != "single":
             join(device, timedelta(seconds=limit))
         control.open()
+        cuts = control.gather(point.config["batch"]["accumulate"])
+        if len(set(cuts)) > 1:
+            raise WorldError(
+                f"batch.per_gpu=auto cut the step differently on different GPUs ({cuts} micro-batches by "
+                "rank): set batch.per_gpu to a number."
+            )
         self.resume, self.keeper.branched = self._begin(checkpoints, control)
         step = checkpoints.step_of(self.resume) if self.resume else 0
         if self.resume and ranks.is_first:

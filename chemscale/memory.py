@@ -18,7 +18,7 @@ GIB = float(2**30)
 FLOAT = 4
 BUCKET = 50_000_000
 """Numbers that ZeRO reduces or gathers at once (``training.zero.BUCKET``)."""
-LIVE = 1_000_000_000
+LIVE = 200_000_000
 """Gathered weights that ZeRO-3 keeps at most."""
 USABLE = 0.9
 """Share of a GPU's memory that tensors may fill: the rest is lost between them."""

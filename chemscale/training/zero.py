@@ -27,6 +27,8 @@ from torch import Tensor
 
 BUCKET = 50_000_000
 """Numbers that are reduced or gathered at once: 200 MB of float32."""
+LIVE = 200_000_000
+"""Gathered weights that ZeRO-3 holds at once; DeepSpeed's own 1e9 would hold all of a ChemGPT-1B."""
 
 
 class ZeroPrecision(DeepSpeedPrecision):
@@ -92,7 +94,8 @@ class ZeroStrategy(DeepSpeedStrategy):
             zero |= {
                 "stage3_prefetch_bucket_size": BUCKET,
                 "stage3_param_persistence_threshold": 10_000,
-                "stage3_max_live_parameters": 1_000_000_000,
+                "stage3_max_live_parameters": LIVE,
+                "stage3_max_reuse_distance": LIVE,
             }
         super().__init__(
             config={

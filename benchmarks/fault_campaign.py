@@ -65,7 +65,7 @@ FAULTS = {
     "ddp-node": ["usr1", "term", "kill rank 1", "requeue", "usr2"],
     "zero2-nodes": ["usr2", "kill rank 0", "corrupted shard", "preemption", "kill rank 1", "kill script"],
 }
-DISK = {"disk-single": ("single", 1, 1, 8, 800), "disk-zero2": ("zero2", 2, 1, 16, 120)}
+DISK = {"disk-single": ("single", 1, 1, 8, 4000), "disk-zero2": ("zero2", 2, 1, 16, 120)}
 SETTINGS = [
     "launcher=slurm",
     "site=loopback",
@@ -410,6 +410,8 @@ def fill_disk(folder: Path, cluster: Cluster, corpora: Path, points: dict) -> tu
     wait_until("the sweep has ended on a full disk", sweep.at_rest)
     states = {name: (record.state.value if (record := sweep.record(name)) else "none") for name in points}
     filler.unlink()
+    if "done" in states.values():
+        raise RuntimeError(f"a point ended before the disk was full: {states}")
     command = [sys.executable, "-m", "chemscale.launch", "requeue-failed", str(sweep.root)]
     told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     print(told, flush=True)
@@ -476,7 +478,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="new, for the cluster and both sweeps")
     parser.add_argument("--corpora", type=Path, help="prepared corpora; default: in the folder")
-    parser.add_argument("--without-disk", action="store_true", help="leave out the file system that fills up")
+    parser.add_argument("--part", choices=["all", "faults", "disk"], default="all")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True)
@@ -487,15 +489,19 @@ def main() -> None:
     os.environ["SLURM_CONF"] = str(cluster.conf)
     started = time.monotonic()
     try:
-        both = POINTS if arguments.without_disk else POINTS | DISK
+        both = {"all": POINTS | DISK, "faults": POINTS, "disk": DISK}[arguments.part]
         whole = submit(folder, folder / "whole", "sweep", both, cluster, corpora)
         wait_until("the undisturbed sweep has ended", whole.at_rest, 1800)
         print(f"undisturbed: {time.monotonic() - started:.0f} s", flush=True)
-        disturbed = submit(folder, folder / "disturbed", "sweep", POINTS, cluster, corpora, MINUTES)
-        faults = campaign(disturbed, POINTS, FAULTS) + clocks(disturbed)
-        print(f"disturbed: {time.monotonic() - started:.0f} s since the beginning", flush=True)
-        wrong, sweeps = compare(disturbed, whole, POINTS), [(disturbed, POINTS)]
-        if not arguments.without_disk:
+        faults: list[Fault] = []
+        wrong: list[str] = []
+        sweeps: list[tuple[Sweep, dict]] = []
+        if arguments.part != "disk":
+            disturbed = submit(folder, folder / "disturbed", "sweep", POINTS, cluster, corpora, MINUTES)
+            faults = campaign(disturbed, POINTS, FAULTS) + clocks(disturbed)
+            print(f"disturbed: {time.monotonic() - started:.0f} s since the beginning", flush=True)
+            wrong, sweeps = compare(disturbed, whole, POINTS), [(disturbed, POINTS)]
+        if arguments.part != "faults":
             on_disk, more = fill_disk(folder, cluster, corpora, DISK)
             faults, wrong = faults + more, wrong + compare(on_disk, whole, DISK)
             sweeps.append((on_disk, DISK))

@@ -120,10 +120,11 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
     from chemscale.configuration import read_point
     from chemscale.training.locks import PointLock
-    from chemscale.training.ranks import this_rank
+    from chemscale.training.ranks import take_gpu, this_rank
     from chemscale.training.signals import Interrupted
 
     ranks = this_rank()
+    take_gpu(ranks, str(cfg.trainer.accelerator))
     point = read_point(cfg, command_line_overrides() or overrides)
     with PointLock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
@@ -133,7 +134,7 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
             finish_record(record, point, State.PREEMPTED, str(stop))
             log.info("%s stopped (%s) and saved. The same command continues it.", point.name, stop)
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Lightning makes the one of the other
             finish_record(record, point, State.PREEMPTED, "interrupted at once")
             raise
         except Exception as error:
@@ -238,8 +239,12 @@ def finish_record(record: RunRecord, point: Point, state: State, reason: str) ->
     from chemscale.training.ranks import this_rank
 
     record.state, record.reason, record.updated = state, reason, now()
-    if this_rank().is_first:
-        record.save(point.directory)
+    if not this_rank().is_first:
+        return
+    record.save(point.directory)
+    if state is State.DONE:  # what an earlier attempt failed of is history
+        for told in point.directory.glob("error*.txt"):
+            told.unlink()
 
 
 # --- the end of a sweep ---------------------------------------------------------------------------------

@@ -157,7 +157,10 @@ def trunk_of(
     # What is logged, and where it was computed, is part of a trunk: its rows are copied.
     free = [key for key in WITHOUT_EFFECT if key not in ("trainer.log_every", "trainer.accelerator")]
     shared = identity(config, data_hash, (*free, *OF_THE_HORIZON))
-    return Trunk(folder / "trunks" / shared, end)
+    # Equal to the bit only where the same ranks share the work in the same way.
+    world = planned_world(config)
+    how = "" if world == 1 else f"-{resolve(config, world)}-{world}"
+    return Trunk(folder / "trunks" / f"{shared}{how}", end)
 
 
 def pause_of(share: float | None, steps: int) -> int | None:

@@ -88,7 +88,7 @@ class LanguagePoint(Point):
     def build_module(self) -> LanguageModel:
         schedule = cast(Schedule, self.schedule)  # read() refuses the other kind
         model = ChemGPT(self.model)
-        model.recompute = self.config["trainer"]["checkpoint_activations"]
+        model.recompute = self.config["trainer"].get("checkpoint_activations", False)
         return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
@@ -111,7 +111,9 @@ class LanguagePoint(Point):
 
     def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
         """Bytes of one rank under this strategy on so many ranks; None: its own."""
-        cut = Cut(self.config["batch"]["accumulate"], self.config["trainer"]["checkpoint_activations"])
+        cut = Cut(
+            self.config["batch"]["accumulate"], self.config["trainer"].get("checkpoint_activations", False)
+        )
         sizes = _sizes(self.config, self.model, self.corpus)
         return _memory(self.config, sizes, strategy or self.strategy, world, cut)
 
@@ -224,7 +226,7 @@ def _cut_to_fit(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) ->
     """
     batch, block, world = config["batch"], config["data"]["block"], planned_world(config)
     per_gpu = read_per_gpu(batch.get("per_gpu"))
-    recompute = read_recompute(config["trainer"]["checkpoint_activations"])
+    recompute = read_recompute(config["trainer"].get("checkpoint_activations", False))
     blocks = BatchShape(batch["tokens"], block).blocks(world)
     cuts = [batch["accumulate"]]
     if per_gpu is not None:

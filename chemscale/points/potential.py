@@ -229,7 +229,7 @@ def _cut_to_fit(config: dict[str, Any], model: PotentialConfig, store: FrameStor
         ConfigurationError: recomputing is asked for, or no micro-batch fits.
     """
     batch, world = config["batch"], planned_world(config)
-    if read_recompute(config["trainer"]["checkpoint_activations"]) is True:
+    if read_recompute(config["trainer"].get("checkpoint_activations", False)) is True:
         raise ConfigurationError(
             "trainer.checkpoint_activations=true is for language models: forces are a derivative whose own "
             "derivative is taken, and every recomputed block would have to be computed three times over. Use "
@@ -352,21 +352,21 @@ def _check_precision(
     data: StructureDataModule,
 ) -> None:
     """Refuse a precision that changes the forces by more than ``force_error_limit`` of their RMS."""
-    if precision == "32":
+    device = device_of(config)
+    if precision == "32" or (
+        precision == "tf32" and device.type == "cpu"
+    ):  # the ranks have the GPU to try it
         return
     limit = float(config["force_error_limit"])
-    device = device_of(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         potential = build(model, known.elements, neighbours=known.neighbours).to(device)
     batch = read_batch(data.store, data.train, data.train_edges, np.arange(min(8, len(data.train))))
-    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
-    error = force_error(potential, batch.to(device), dtype)
+    error = force_error(potential, batch.to(device), precision)
     if not error <= limit:
         raise ConfigurationError(
-            f"trainer.precision={precision}: forces of {model.family} differ from float64 by {error:.2%} "
-            "of their "
-            f"RMS, more than force_error_limit={limit:g}. Use trainer.precision=32."
+            f"precision={precision}: forces of {model.family} differ from float64 by {error:.2%} of their "
+            f"RMS, more than force_error_limit={limit:g}. Use precision=32."
         )
 
 

@@ -162,7 +162,7 @@ class InteratomicPotential(Task):
     # --- optimiser ---
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer.build(self.model)
+        optimizer = self.optimizer.build(self.model, fused=self.trainer.precision != "16-mixed")
         if isinstance(self.schedule, Plateau):
             self.plateau = self.schedule.build(optimizer)
             if self._plateau_state is not None:

@@ -161,9 +161,10 @@ def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> Non
     from chemscale.configuration import read_point
     from chemscale.errors import CONFIG_DIRECTORY
     from chemscale.train import fit, open_record
-    from chemscale.training.ranks import this_rank
+    from chemscale.training.ranks import take_gpu, this_rank
 
     ranks = this_rank()
+    take_gpu(ranks, "cuda" if "trainer.accelerator=cuda" in shared else "cpu")
     for case in cases:
         overrides = [*case.overrides(), *shared, f"runs={folder}/runs", f"sweep_name={case.key}"]
         with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):

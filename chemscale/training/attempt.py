@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 
 from chemscale.records import RunRecord, State
 from chemscale.training.checkpoints import CheckpointError, Checkpoints, layout_of
-from chemscale.training.control import Control, Watchdog
+from chemscale.training.control import GRACE, Control, Watchdog
 from chemscale.training.elastic import make_universal
+from chemscale.training.health import passed_over
 from chemscale.training.keeper import Keeper
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.ranks import WorldError, join, this_rank
@@ -39,8 +40,15 @@ class Attempt:
         self.flag = StopFlag()
 
     def __enter__(self) -> Attempt:
-        point, record, ranks = self.point, self.record, self.ranks
         self.flag.__enter__()
+        try:
+            return self._open()
+        except BaseException:
+            self.flag.__exit__()
+            raise
+
+    def _open(self) -> Attempt:
+        point, record, ranks = self.point, self.record, self.ranks
         limit = 60 * float(point.config["strategy"]["hang_minutes"])
         control = Control(ranks, limit)
         checkpoints = Checkpoints(point.directory / "checkpoints")
@@ -64,7 +72,7 @@ class Attempt:
         self.trainer = build_trainer(point, self.keeper, ranks, self.extra)
         device = self.trainer.strategy.root_device
         if point.strategy != "single":
-            join(device, timedelta(seconds=limit))
+            join(device, timedelta(seconds=limit + GRACE))
         control.open()
         cuts = control.gather(point.config["batch"]["accumulate"])
         if len(set(cuts)) > 1:
@@ -77,7 +85,7 @@ class Attempt:
         if self.resume and ranks.is_first:
             how = "begins from a shorter run's" if self.keeper.branched else "continues at"
             log.info("%s %s step %d of %d.", point.name, how, step, point.steps)
-        point.data.passed = [(back["to"], back["from"] - back["to"]) for back in record.roll_backs]
+        point.data.passed = passed_over(record.roll_backs)
         self.keeper.tracker = build_trackers(point, step, ranks)
         peak = peak_flops(device_name(device), point.precision)
         background = point.config["trainer"].get("checkpoint_background")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.utils._pytree import tree_map_only
 
 from chemscale.training.control import Control
@@ -67,8 +68,8 @@ class Checkpoints:
         try:
             checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
             trainer.strategy.save_checkpoint(checkpoint, partial)
-        except (OSError, RuntimeError) as error:
-            failure = f"rank {control.ranks.rank}: {error}"
+        except (OSError, RuntimeError, CheckpointException) as error:
+            failure = f"rank {control.ranks.rank}: {_cause(error)}"
         failures: list[Any] = control.gather(failure)
         if not any(failures) and control.ranks.is_first:
             failures = [self._seal(trainer, partial, target, control)]
@@ -189,6 +190,12 @@ class Checkpoints:
         os.replace(path, doomed)
         path.with_suffix(".sha256").unlink(missing_ok=True)
         _remove(doomed)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong first: FSDP2 wraps the failure of each rank."""
+    failures = getattr(error, "failures", None)
+    return next(iter(failures.values()))[0] if failures else error
 
 
 def layout_of(path: Path) -> dict[str, Any] | None:

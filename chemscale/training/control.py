@@ -26,6 +26,10 @@ TEMPORARY_FAILURE = 75
 """Exit status (EX_TEMPFAIL of sysexits.h) of a run that should simply be started again."""
 
 
+GRACE = 60.0
+"""Seconds that a collective waits longer than the watchdog, for its verdict to come first."""
+
+
 class Control:
     """Sums over the ranks of a point. With one rank everything is what it is.
 
@@ -41,7 +45,7 @@ class Control:
     def open(self) -> None:
         """Make the group; every rank does so once the process group of the strategy exists."""
         if self.ranks.world > 1 and self._group is None:
-            self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.limit))
+            self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.limit + GRACE))
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Each value summed over ranks, in float64: whole numbers below 2⁵³ stay exact."""

@@ -6,6 +6,9 @@ from typing import Any
 
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+
+from chemscale.training.checkpoints import CheckpointError
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
@@ -17,6 +20,17 @@ class FullyShardedStrategy(ModelParallelStrategy):
         self._data_parallel_size = self.num_nodes * self.num_processes
         self._tensor_parallel_size = 1
         super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """As Lightning does.
+
+        Raises:
+            CheckpointError: and not PyTorch's own error, which is no ``Exception``.
+        """
+        try:
+            return super().load_checkpoint(checkpoint_path, weights_only)
+        except CheckpointException as error:
+            raise CheckpointError(f"{checkpoint_path} cannot be read: {error}") from None
 
     def shard(self, model: nn.Module) -> None:
         """Share the weights of a model among the ranks; called once, before its optimizer is made."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 
 from chemscale.training.checkpoints import CheckpointError, layout_of
 from chemscale.training.zero import prepare_cpu
@@ -22,7 +23,7 @@ def load_weights(module: nn.Module, checkpoint: Path) -> None:
     """
     try:
         module.load_state_dict(whole_weights(checkpoint, module))
-    except RuntimeError as error:
+    except (RuntimeError, CheckpointException) as error:
         raise CheckpointError(f"{checkpoint} does not fit this model: {error}") from None
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,20 @@ class HealthPolicy:
             raise ValueError(f"trainer.health.spike={self.spike}: must be above 0, or null.")
         if self.roll_backs < 0:
             raise ValueError(f"trainer.health.roll_backs={self.roll_backs}: must not be negative.")
+
+
+def passed_over(roll_backs: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+    """(step, how many) from where on so many steps' worth of the data are passed over.
+
+    Args:
+        roll_backs: of a record, in order. One that lands before an earlier one passes over what that one did.
+    """
+    passed: list[tuple[int, int]] = []
+    for back in roll_backs:
+        again = sum(count for begin, count in passed if begin >= back["to"])
+        passed = [(begin, count) for begin, count in passed if begin < back["to"]]
+        passed.append((back["to"], back["from"] - back["to"] + again))
+    return passed
 
 
 class Health:

@@ -14,7 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from chemscale.records import SEEN, Loss, RunRecord, State
+from chemscale.records import RECORD_NAME, SEEN, Loss, RunRecord, State
 from chemscale.training.budget import Epoch
 from chemscale.training.cadence import Cadence
 from chemscale.training.checkpoints import CheckpointError, Checkpoints
@@ -191,7 +191,6 @@ class Keeper(pl.Callback):
             self._save(trainer, step, must=last or self.paused, later=not ends)
         self.heard()
         if self.trunk is not None and step == self.trunk.end:
-            self.tracker.flush()
             self.trunk.keep(trainer, self.directory / self.record.curve, self.control)
         if stop:
             trainer.should_stop = self.interrupted = True
@@ -231,6 +230,7 @@ class Keeper(pl.Callback):
         if self.first:
             self.checkpoints.drop_after(target)
         self._keep_record()
+        self.control.any(False)  # nobody leaves before it is written down
         raise RolledBack(f"step {step}: {trouble}; back to step {target}, past the data in between")
 
     def _meet(self) -> tuple[bool, bool]:
@@ -321,8 +321,8 @@ class Keeper(pl.Callback):
         """
         began = time.monotonic()
         try:
-            self.tracker.flush()
             self.heard(wait=True)
+            self._flush()
             if later and self.in_background:
                 self.checkpoints.save_in_background(trainer, step, self.control)
             else:
@@ -333,6 +333,17 @@ class Keeper(pl.Callback):
             log.error("%s Training goes on from memory; the next checkpoint is tried again.", error)
         self._last_save = time.monotonic()
         self._save_seconds = self._last_save - began
+
+    def _flush(self) -> None:
+        """What was logged is on the disk, or no rank saves: a checkpoint never outruns the metrics."""
+        problem = ""
+        try:
+            self.tracker.flush()
+        except OSError as error:
+            problem = str(error)
+        problem = str(self.control.share(problem))
+        if problem:
+            raise CheckpointError(f"No checkpoint without the metrics before it ({problem}).")
 
     def heard(self, *, wait: bool = False) -> None:
         """Take note of a checkpoint that was written meanwhile, or could not be."""
@@ -354,7 +365,10 @@ class Keeper(pl.Callback):
         self.record.state = State.RUNNING
         self.record.updated = now()
         self.record.truth = self.truth()
-        self.record.save(self.directory)
+        try:
+            self.record.save(self.directory)
+        except OSError as error:
+            log.error("%s could not be written (%s).", self.directory / RECORD_NAME, error)
 
     def truth(self) -> dict[str, float]:
         """The truth line of this attempt so far; empty before the first log."""

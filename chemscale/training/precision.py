@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch_geometric.data import Data
@@ -10,15 +12,31 @@ from torch_geometric.data import Data
 from chemscale.models.potential import Potential
 
 
-def force_error(potential: Potential, batch: Data, dtype: torch.dtype) -> float:
-    """RMS difference of forces under autocast to `dtype` from those in float64, over the RMS of the latter.
+@contextlib.contextmanager
+def computing_in(precision: str, device: str) -> Iterator[None]:
+    """The forward pass as a run in this precision has it."""
+    if precision == "tf32":
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+        return
+    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    with torch.autocast(device, dtype=dtype):
+        yield
+
+
+def force_error(potential: Potential, batch: Data, precision: str) -> float:
+    """RMS difference of forces in a reduced precision from those in float64, over the RMS of the latter.
 
     Measured on a real batch with the potential's own weights, where it runs.
     """
     exact = copy.deepcopy(potential)
     exact.network.to(torch.float64)
     reference = exact(batch, create_graph=False).forces
-    with torch.autocast(batch.pos.device.type, dtype=dtype):
+    with computing_in(precision, batch.pos.device.type):
         reduced = potential(batch, create_graph=False).forces
     assert reference is not None
     assert reduced is not None

@@ -173,3 +173,9 @@ def join(device: torch.device, timeout: timedelta) -> None:
         timeout=timeout,
         device_id=device if cuda else None,
     )
+
+
+def take_gpu(ranks: Ranks, accelerator: str) -> None:
+    """Make this rank's GPU the current one, before anything is tried on "the" GPU."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)

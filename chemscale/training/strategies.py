@@ -15,6 +15,8 @@ import torch
 from packaging.version import Version
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
+from chemscale.training.control import GRACE
+
 STRATEGIES = ("auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2")
 SHARDED_WEIGHTS = ("zero3", "fsdp2")
 ZERO = ("zero1", "zero2", "zero3")
@@ -96,7 +98,7 @@ def build_strategy(name: str, config: dict[str, Any], device: torch.device) -> S
     Args:
         device: of this rank.
     """
-    timeout = timedelta(minutes=float(config["strategy"]["hang_minutes"]))
+    timeout = timedelta(minutes=float(config["strategy"]["hang_minutes"]), seconds=GRACE)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if name == "single":
         return SingleDeviceStrategy(device=device)

@@ -30,7 +30,8 @@ class JsonLines:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._cut(resume_step)
-        self._file = open(self.path, "a")  # noqa: SIM115 (open for the length of the run)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (open for the length of the run)
+        self._waiting: list[bytes] = []
 
     def _cut(self, step: int) -> None:
         if not self.path.exists():
@@ -48,11 +49,32 @@ class JsonLines:
         os.replace(partial, self.path)
 
     def log(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        self._waiting.append((json.dumps(row) + "\n").encode())
+        self._write()
+
+    def _write(self) -> str:
+        """Write what waits, whole lines only; why something still waits, or an empty text."""
+        while self._waiting:
+            size = os.fstat(self._file.fileno()).st_size
+            line, problem = self._waiting[0], ""
+            try:
+                if self._file.write(line) != len(line):
+                    problem = "no space left"
+            except OSError as error:
+                problem = str(error)
+            if problem:
+                self._file.truncate(size)
+                if len(self._waiting) == 1:
+                    log.error("%s takes no more (%s): rows wait in memory.", self.path, problem)
+                return problem
+            del self._waiting[0]
+        return ""
 
     def flush(self) -> None:
-        self._file.flush()
+        """Raises: OSError where rows still wait."""
+        problem = self._write()
+        if problem:
+            raise OSError(f"{self.path}: {len(self._waiting)} rows could not be written: {problem}")
         os.fsync(self._file.fileno())
 
     def finish(self, summary: dict[str, Any]) -> None:

@@ -56,11 +56,17 @@ class Trunk:
             shutil.copyfile(self._rows(self._checkpoints.step_of(found)), metrics)
         return found
 
+    def _copy_rows(self, metrics: Path) -> None:
+        rows = self._rows(self.end)
+        partial = rows.with_suffix(".rows")
+        shutil.copyfile(metrics, partial)
+        os.replace(partial, rows)
+
     def keep(self, trainer, metrics: Path, control: Control) -> None:
         """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
         first = control.ranks.is_first
         lock = PointLock(self.folder)
-        mine = False
+        mine, problem = False, ""
         if first and self.newest_step() != self.end:
             try:
                 lock.__enter__()
@@ -71,10 +77,13 @@ class Trunk:
             return
         try:
             if first:
-                rows = self._rows(self.end)
-                partial = rows.with_suffix(".rows")
-                shutil.copyfile(metrics, partial)
-                os.replace(partial, rows)
+                try:
+                    self._copy_rows(metrics)
+                except OSError as error:
+                    problem = str(error)
+            problem = str(control.share(problem))
+            if problem:
+                raise CheckpointError(f"{self.folder} takes no trunk ({problem}).")
             self._checkpoints.save(trainer, self.end, control)
         except CheckpointError as error:
             log.error("%s Longer points begin earlier.", error)

@@ -153,6 +153,37 @@ class ZeroStrategy(DeepSpeedStrategy):
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
         return {}
 
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        """DeepSpeed's parts. A rank that cannot write still goes through the barriers, then raises.
+
+        Raises:
+            OSError, RuntimeError: of this rank's own writing.
+        """
+        engine = self.deepspeed_engine
+        write = engine.checkpoint_engine.save
+        failures: list[Exception] = []
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return write(*args, **kwargs)
+            except (OSError, RuntimeError) as error:
+                failures.append(error)
+
+        left_out = ("state_dict", "optimizer_states")  # DeepSpeed saves them itself
+        engine.checkpoint_engine.save = guarded
+        engine._copy_recovery_script = lambda *_: None  # rank 0 alone writes it, ahead of a barrier
+        try:
+            engine.save_checkpoint(
+                str(filepath),
+                tag="checkpoint",
+                save_latest=False,
+                client_state={key: value for key, value in checkpoint.items() if key not in left_out},
+            )
+        finally:
+            engine.checkpoint_engine.save = write
+        if failures:
+            raise failures[0]
+
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Weights, optimizer and client state, from the layout of this number of ranks or the universal one.
 
@@ -170,12 +201,13 @@ class ZeroStrategy(DeepSpeedStrategy):
             raise ValueError(f"{path}: DeepSpeed found no checkpoint there.")
         if self.universal:
             # DeepSpeed 0.19 gives every group the settings of the first (weight decay for norms and biases)
-            # and one counter of steps to all parameters, which then counts each of them.
+            # and one counter of steps to all parameters, which then counts each of them, and leaves it on the
+            # CPU, where the fused step must not find it.
             for group, own in zip(inner.param_groups, settings, strict=True):
                 group.update(own)
-            for state in inner.state.values():
+            for parameter, state in inner.state.items():
                 if isinstance(state.get("step"), Tensor):
-                    state["step"] = state["step"].clone()
+                    state["step"] = state["step"].to(parameter.device, torch.float32, copy=True)
         return client
 
 

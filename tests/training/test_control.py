@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from chemscale.records import State, find_records
+
 RANK = """
 import os, signal, sys, time, torch.distributed as dist
 from datetime import timedelta
@@ -30,7 +32,15 @@ for step in range(1, 4):
 """
 
 
-def start(rank: int, world: int, trouble: str, host: Sequence[str] = (), **more: str) -> subprocess.Popen:
+def start(
+    rank: int,
+    world: int,
+    trouble: str,
+    host: Sequence[str] = (),
+    script: str = RANK,
+    arguments: Sequence[str] = (),
+    **more: str,
+) -> subprocess.Popen:
     told = {
         "SUBMITIT_EXECUTOR": "local",
         "SUBMITIT_LOCAL_JOB_ID": f"control-{os.getpid()}",
@@ -41,7 +51,7 @@ def start(rank: int, world: int, trouble: str, host: Sequence[str] = (), **more:
         "SUBMITIT_LOCAL_LOCALID": str(rank),
     }
     return subprocess.Popen(
-        [*host, sys.executable, "-c", RANK.replace("TROUBLE", trouble)],
+        [*host, sys.executable, "-c", script.replace("TROUBLE", trouble), *arguments],
         env={**os.environ, **told, **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,3 +127,51 @@ def test_ranks_whose_network_is_cut_end_within_the_set_time(two_hosts):
     assert [rank.returncode for rank in ranks] == [75, 75], told
     assert "rank 1 shows no sign of life" in told[0]
     assert "Rank 0, who keeps the store, does not answer" in told[1]
+
+
+LIMITED = """
+import os, resource, sys
+from chemscale.training.checkpoints import Checkpoints
+import chemscale.train as train
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from chemscale.errors import CONFIG_DIRECTORY
+if os.environ["SUBMITIT_LOCAL_GLOBALID"] == "1":
+    save = Checkpoints.save
+    def limited(self, trainer, step, control=None):
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096 if step == 5 else hard, hard))
+        return save(self, trainer, step, control)
+    Checkpoints.save = limited
+with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):
+    config = OmegaConf.to_container(compose("train", overrides=sys.argv[1:]), resolve=True)
+train.run_rank(config, sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["zero2", "fsdp2"])
+def test_one_rank_whose_disk_is_full_costs_a_checkpoint_and_not_the_run(tmp_path, smiles_file, strategy):
+    overrides = [
+        *("data=smiles", f"data.path={smiles_file}", "data.block=256", "data.validation_fraction=0.1"),
+        *("data.prepare_workers=1", "model.width=16", "model.layers=2", "model.heads=2", "batch.tokens=1024"),
+        *(f"runs={tmp_path}/runs", f"corpora={tmp_path}/corpora", "logger=jsonl", "trainer.accelerator=cpu"),
+        *(
+            "budget.steps=15",
+            "trainer.checkpoint_steps=5",
+            f"strategy={strategy}",
+            "launcher.gpus_per_node=2",
+        ),
+    ]
+    prepare = [sys.executable, "-m", "chemscale.prepare", *(o for o in overrides[:6] if o.startswith("data"))]
+    subprocess.run([*prepare, f"corpora={tmp_path}/corpora"], check=True, capture_output=True)
+    ranks = [start(rank, 2, "", script=LIMITED, arguments=overrides) for rank in range(2)]
+    told = [rank.communicate(timeout=200) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], told
+    assert "step-000000005.ckpt could not be written (rank " in told[0][1]
+    ((directory, record),) = find_records(tmp_path / "runs")
+    assert record.state is State.DONE
+    assert [p.name for p in sorted((directory / "checkpoints").glob("*.ckpt"))] == [
+        "step-000000010.ckpt",
+        "step-000000015.ckpt",
+    ]

@@ -9,7 +9,7 @@ from chemscale.configuration import read_point
 from chemscale.errors import CONFIG_DIRECTORY
 from chemscale.records import RunRecord, State
 from chemscale.train import fit, fit_through, open_record
-from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack
+from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, passed_over
 
 STEPS = 40
 
@@ -116,3 +116,11 @@ def test_a_spike_is_far_above_the_recent_losses_and_noise_is_not():
     again.load_state_dict(health.state_dict())
     assert again.spiked(9.0)
     assert not Health(HealthPolicy(spike=None)).spiked(1e9)
+
+
+def test_a_roll_back_before_an_earlier_one_passes_over_what_that_one_did():
+    backs = [{"from": 40, "to": 35}, {"from": 42, "to": 30}]
+    (only,) = passed_over(backs)
+    # Step 41 had read the data of step 46 before it went back to 30: all of that is passed over.
+    assert only == (30, 12 + 5)
+    assert passed_over([{"from": 40, "to": 35}, {"from": 60, "to": 50}]) == [(35, 5), (50, 10)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chemscale.hardware import HardwareError, accelerator, training_rate
@@ -237,6 +238,7 @@ def show_results(plans: Sequence[PointPlan], records: Sequence[RunRecord | None]
             f"{record.compute.flops:.2e}",
             *(f"{values[key]:.{digits}f}" if key in values else "" for key, (_, digits) in shown.items()),
             f"{record.truth.get(f'{rate}_per_second', float('nan')):,.0f}",
-            record.state.value + (f": {record.reason}" if record.reason else ""),
+            # What a library said of a failure may look like markup: [/path/to/its/source.cc]
+            escape(record.state.value + (f": {record.reason}" if record.reason else "")),
         )
     wide_console().print(table)

@@ -17,9 +17,11 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from lightning_fabric.utilities.seed import reset_seed
 from pytorch_lightning.plugins.precision import DeepSpeedPrecision
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
@@ -147,6 +149,12 @@ class ZeroStrategy(DeepSpeedStrategy):
             warnings.filterwarnings("ignore", message=".*handles gradient clipping internally.*")
             super().setup(trainer)
 
+    def _setup_model_and_optimizer(self, model: Any, optimizer: Any, lr_scheduler: Any = None) -> Any:
+        from deepspeed.runtime.engine import DeepSpeedEngine
+
+        with mock.patch.object(DeepSpeedEngine, "_broadcast_model", broadcast_weights):
+            return super()._setup_model_and_optimizer(model, optimizer, lr_scheduler)
+
     def lightning_module_state_dict(self) -> dict[str, Any]:
         return {}  # DeepSpeed saves weights and optimizer itself
 
@@ -209,6 +217,12 @@ class ZeroStrategy(DeepSpeedStrategy):
                 if isinstance(state.get("step"), Tensor):
                     state["step"] = state["step"].to(parameter.device, torch.float32, copy=True)
         return client
+
+
+def broadcast_weights(engine: Any) -> None:
+    """Give every rank the weights of rank 0; DeepSpeed's own way cannot send a single number (Allegro's)."""
+    for parameter in engine.module.parameters():
+        dist.broadcast(parameter.data, src=0, group=engine.seq_data_parallel_group)
 
 
 def prepare_cpu() -> None:

@@ -21,6 +21,7 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = ()) -> Point:
         ConfigurationError, or the ValueError of the room that refuses its part.
     """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    config.pop("site", None)  # of the launcher alone; records and W&B need not know a cluster's set-up
     config["trainer"]["precision"] = str(config["trainer"]["precision"])
     config["budget"] = choose_budget(config["budget"], overrides)
     family = config["model"].get("family")

@@ -58,6 +58,13 @@ ACCELERATORS: dict[str, Accelerator] = {
 }
 
 
+def accelerator_named(device: str) -> str | None:
+    """The key of the table for a device as its driver names it, None where it is not there."""
+    words = set(device.lower().replace("-", " ").split())
+    known = [key for key in ACCELERATORS if set(key.split("-")) <= words]
+    return max(known, key=len, default=None)
+
+
 @dataclass(frozen=True)
 class Rate:
     """FLOP/s of one GPU in training, and where the number comes from."""

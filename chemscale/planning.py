@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from chemscale.hardware import HardwareError, accelerator, training_rate
+from chemscale.hardware import HardwareError, accelerator, accelerator_named, training_rate
 from chemscale.memory import GIB, STAGES, Memory
 from chemscale.points.base import Point, has_gpu
 from chemscale.points.placement import Room, elsewhere, room_of
@@ -54,16 +55,25 @@ def estimate(point: Point) -> PointPlan:
     )
 
 
+def trained_by_others(config: dict[str, Any]) -> bool:
+    """Whether a point of this machine is trained by processes other than this one."""
+    return planned_world(config) > 1 or int(config["launcher"].get("parallel") or 1) > 1
+
+
 def seconds_of(point: Point, flops: float) -> float:
     """Seconds of all steps: from a trial step here, or for a job from the table of accelerators.
 
     A login node says nothing of the nodes behind it: without ``launcher.gpu`` the time of a job is unknown.
     """
     world = planned_world(point.config)
-    if not elsewhere(point.config):
+    gpu = point.config["launcher"].get("gpu")
+    here = not elsewhere(point.config)
+    if here and has_gpu(point.config) and trained_by_others(point.config):
+        # A trial step would keep a part of the GPU that its ranks have been promised.
+        gpu = accelerator_named(torch.cuda.get_device_name(0))
+    elif here:
         rate = point.flops_per_second()
         return flops / (rate * (world if has_gpu(point.config) else spread(world, point.config)))
-    gpu = point.config["launcher"].get("gpu")
     try:
         rate_of_table = training_rate(gpu, precision=point.precision)
         if rate_of_table is None:

@@ -182,6 +182,12 @@ def device_of(config: dict[str, Any]) -> torch.device:
     return torch.device("cuda" if on_gpu else "cpu")
 
 
+def free_gpu(device: torch.device) -> None:
+    """Give back what a trial step took, for the training that follows."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def choose_budget(budget: dict[str, float | None], overrides: Sequence[str]) -> dict[str, float | None]:
     """A unit named on the command line wins: the others are set aside."""
     named = [o.split("=", 1)[0].split(".", 1)[1] for o in overrides if o.lstrip("+").startswith("budget.")]
@@ -247,4 +253,4 @@ def has_gpu(config: dict[str, Any]) -> bool:
         return False
     if inside_job() or config["launcher"]["name"] == "local":
         return torch.cuda.is_available()
-    return accelerator == "cuda" or config["launcher"].get("gpu") is not None
+    return True  # a job asks for GPUs unless the CPU is asked for

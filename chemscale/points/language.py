@@ -17,7 +17,15 @@ from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.points.base import ConfigurationError, Point, device_of, has_gpu, section, shared_fields
+from chemscale.points.base import (
+    ConfigurationError,
+    Point,
+    device_of,
+    free_gpu,
+    has_gpu,
+    section,
+    shared_fields,
+)
 from chemscale.points.placement import (
     AUTO,
     Cut,
@@ -144,7 +152,10 @@ class LanguagePoint(Point):
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = min(seconds, time.perf_counter() - started)
-        return per_token * batch.tokens.numel() / seconds
+        count = batch.tokens.numel()
+        del module, batch
+        free_gpu(device)
+        return per_token * count / seconds
 
     def save_model(self, module: LanguageModel) -> None:
         """The weights as a Hugging Face folder with its tokenizer."""

@@ -51,15 +51,17 @@ def room_of(config: dict[str, Any]) -> Room | None:
     """
     launcher = config["launcher"]
     ranks = int(launcher["gpus_per_node"])
+    given = launcher.get("memory_gib")
+    if inside_job() and given is not None and not has_gpu(config):
+        return Room(float(given) * GIB / ranks, "launcher.memory_gib / ranks")
     if not elsewhere(config):
         if has_gpu(config):
-            device = torch.cuda.get_device_properties(0)
+            device = torch.cuda.get_device_properties(torch.cuda.current_device())
             return Room(float(device.total_memory), f"{device.name}")
-        return Room(
-            host_memory() / ranks, "this machine's memory" + (f" / {ranks} ranks" if ranks > 1 else "")
-        )
+        processes = ranks * int(launcher.get("parallel") or 1) if launcher["name"] == "local" else ranks
+        shared = f" / {processes} ranks" if processes > 1 else ""
+        return Room(host_memory() / processes, f"this machine's memory{shared}")
     if config["trainer"]["accelerator"] == "cpu":
-        given = launcher.get("memory_gib")
         return None if given is None else Room(float(given) * GIB / ranks, "launcher.memory_gib / ranks")
     gpu = launcher.get("gpu")
     return None if gpu is None else Room(accelerator(gpu).memory_gib * GIB, str(gpu))
@@ -69,8 +71,11 @@ def host_memory() -> float:
     """Bytes of this machine that its processes may use: physical memory, or less where a container says
     so."""
     physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = Path(name)
+    own = Path("/proc/self/cgroup")
+    lines = own.read_text().splitlines() if own.exists() else []
+    path = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    groups = [Path("/sys/fs/cgroup" + str(part)) / "memory.max" for part in (Path(path), *Path(path).parents)]
+    for limit in (*groups, Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         if limit.exists() and (text := limit.read_text().strip()).isdigit():
             physical = min(physical, float(text))
     return physical

@@ -16,7 +16,15 @@ import torch
 from chemscale.memory import GIB, Memory, Weights, rank_memory
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
-from chemscale.points.base import ConfigurationError, Point, device_of, has_gpu, section, shared_fields
+from chemscale.points.base import (
+    ConfigurationError,
+    Point,
+    device_of,
+    free_gpu,
+    has_gpu,
+    section,
+    shared_fields,
+)
 from chemscale.points.placement import (
     Cut,
     Room,
@@ -173,7 +181,10 @@ class PotentialPoint(Point):
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = min(seconds, time.perf_counter() - started)
-        return self.batch_flops(batch) / seconds
+        flops = self.batch_flops(batch)
+        del module, batch
+        free_gpu(device)
+        return flops / seconds
 
     def save_model(self, module: InteratomicPotential) -> None:
         """The averaged weights, with what a calculator has to know."""

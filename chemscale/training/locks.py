@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import IO
+
+log = logging.getLogger(__name__)
 
 
 class PointBusyError(ValueError):
@@ -25,13 +28,17 @@ class PointLock:
         self._file = open(self.path, "a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._file.seek(0)
             owner = self._file.read().strip() or "unknown"
             self._file.close()
             raise PointBusyError(
                 f"{self.path.parent} is being trained by another process ({owner}). Wait for it or stop it."
             ) from None
+        except OSError as error:  # Lustre without -o flock, NFS without its lock daemon
+            log.warning(
+                "%s cannot be locked (%s): see that no second process trains there.", self.path.parent, error
+            )
         self._file.truncate(0)
         self._file.write(f"pid {os.getpid()} on {os.uname().nodename}")
         self._file.flush()

@@ -70,11 +70,15 @@ def this_rank() -> Ranks:
     if not inside_job():
         return Ranks()
     job = submitit.JobEnvironment()
+    per_node = max(1, job.num_tasks // job.num_nodes)
+    if per_node > 1 and torch.cuda.is_available() and torch.cuda.device_count() == 1:
+        # Tasks that see one GPU each (gpus-per-task, gpu-bind): every rank is alone on a node of its own.
+        return Ranks(rank=job.global_rank, world=job.num_tasks, node=job.global_rank, nodes=job.num_tasks)
     return Ranks(
         rank=job.global_rank,
         world=job.num_tasks,
         local_rank=job.local_rank,
-        per_node=max(1, job.num_tasks // job.num_nodes),
+        per_node=per_node,
         node=job.node,
         nodes=job.num_nodes,
     )
@@ -100,7 +104,7 @@ class RankEnvironment(ClusterEnvironment):
 
     @property
     def main_address(self) -> str:
-        return main_address(self.job.hostnames if self.ranks.nodes > 1 else [])
+        return main_address(self.job.hostnames if self.job.num_nodes > 1 else [])
 
     @property
     def main_port(self) -> int:

@@ -48,6 +48,16 @@ LOST_PEER = (
 """What torch.distributed says when another rank is gone: that rank knows why, this one only starts again."""
 
 
+FOR_GOOD = (
+    "ncclinvalid",
+    "duplicate gpu",
+    "no socket interface",
+    "out of memory",
+    "unhandled cuda error",
+)
+"""What it says of faults that starting again does not cure."""
+
+
 def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], directory: str) -> None:
     """Train one point as one of its ranks.
 
@@ -115,6 +125,8 @@ def lost_peer(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
         text = str(seen).lower()
+        if any(words in text for words in FOR_GOOD):
+            return False
         named = type(seen).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
         if named or any(words in text for words in LOST_PEER):
             return True

@@ -16,10 +16,13 @@ from chemscale.errors import CONFIG_DIRECTORY
 from chemscale.records import State
 from chemscale.sweeps.launchers import in_process
 from chemscale.sweeps.launchers.jobs import lost_peer
+from chemscale.sweeps.launchers.local import read_gpus
 from chemscale.sweeps.launchers.settings import LaunchError, PointJob, Shape, Site, launcher_name, levels
 from chemscale.sweeps.launchers.sites import own_folder, site_folders
 from chemscale.sweeps.launchers.snapshot import take_snapshot
+from chemscale.sweeps.launchers.states import read_accounting
 from chemscale.sweeps.launchers.submission import load
+from chemscale.sweeps.launchers.surroundings import foreign
 from chemscale.sweeps.launchers.watch import Row, console, table
 from chemscale.sweeps.points import PointPlan
 from tests.launch.helpers import launch, records, rows, run, sweep
@@ -237,3 +240,39 @@ def test_a_reason_with_brackets_in_it_is_shown_as_it_is(capsys):
     shown.width = 240
     shown.print(table([row]))
     assert reason in capsys.readouterr().err
+
+
+def test_gpus_are_named_by_what_they_are_and_divided_ones_by_their_parts():
+    told = (
+        "GPU 0: NVIDIA H100 (UUID: GPU-aaa)\n"
+        "  MIG 3g.40gb     Device  0: (UUID: MIG-bbb)\n"
+        "  MIG 3g.40gb     Device  1: (UUID: MIG-ccc)\n"
+        "GPU 1: NVIDIA H100 (UUID: GPU-ddd)\n"
+    )
+    assert read_gpus(told) == ["MIG-bbb", "MIG-ccc", "GPU-ddd"]
+
+
+def test_elements_of_an_array_that_never_began_are_told_apart():
+    found = read_accounting("7_[1-3,6%2]|CANCELLED by 1000|0:0|None assigned\n7_0|COMPLETED|0:0|node1\n")
+    assert {job: state.state for job, state in found.items()} == {
+        **{f"7_{n}": "CANCELLED" for n in (1, 2, 3, 6)},
+        "7_0": "COMPLETED",
+    }
+
+
+def test_a_job_sees_nothing_of_the_allocation_it_was_submitted_from():
+    around = {
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SLURM_JOB_ID": "7",
+        "SLURM_CPU_BIND": "cores",
+        "SBATCH_ACCOUNT": "mine",
+        "SBATCH_PARTITION": "debug",
+        "MASTER_ADDR": "node1",
+        "HOME": "/home/me",
+    }
+    assert set(foreign(around, ["partition"])) == {
+        "SLURM_JOB_ID",
+        "SLURM_CPU_BIND",
+        "SBATCH_PARTITION",
+        "MASTER_ADDR",
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 from chemscale.records import State
 from chemscale.sweeps.launchers.local import log_of
 from chemscale.sweeps.launchers.settings import LaunchError
-from chemscale.sweeps.launchers.slurm import in_flight, queue_finish, queue_points
+from chemscale.sweeps.launchers.slurm import all_or_nothing, in_flight, queue_finish, queue_points
 from chemscale.sweeps.launchers.snapshot import take_snapshot
 from chemscale.sweeps.launchers.states import command, queue, require_slurm
 from chemscale.sweeps.launchers.submission import Submission, ledger_lock, load
@@ -27,7 +27,9 @@ def cancel(root: Path, points: Sequence[str]) -> str:
         LaunchError: nothing was launched here by SLURM, or a point is unknown.
     """
     with ledger_lock(root):
-        submission = by_slurm(root)
+        submission = load(root)
+        if not submission.has_slurm_jobs():
+            submission = by_slurm(root)
         waiting = queue()
         chosen = [identity_of(submission, point) for point in points] or list(submission.points)
         jobs = [job for identity in chosen for job in submission.points[identity].jobs if job in waiting]
@@ -66,11 +68,15 @@ def requeue_failed(root: Path) -> str:
         if not chosen:
             return "nothing to start again: every point is done, in flight or cancelled"
         submission.code = str(take_snapshot(root))
-        queue_points(submission, [submission.points[identity].job() for identity in chosen])
+        fresh = [submission.points[identity].job() for identity in chosen]
         ending = ""
-        if submission.finish is not None:
-            ending = f"\njob {queue_finish(submission)} fits the law"
-        submission.save()
+        try:
+            with all_or_nothing(submission, fresh):
+                queue_points(submission, fresh, waiting)
+                if submission.finish is not None:
+                    ending = f"\njob {queue_finish(submission)} fits the law"
+        finally:
+            submission.save()
     names = [f"{submission.points[i].plan['name']}: job {submission.points[i].jobs[-1]}" for i in chosen]
     return "\n".join(names) + ending
 

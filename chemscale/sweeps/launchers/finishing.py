@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from hydra.utils import get_method
 from omegaconf import OmegaConf
@@ -15,13 +17,18 @@ from chemscale.records import RunRecord, State
 from chemscale.sweeps.launchers.jobs import verdict
 from chemscale.sweeps.launchers.settings import LaunchError
 from chemscale.sweeps.launchers.slurm import in_flight, queue_finish, queue_points
-from chemscale.sweeps.launchers.states import JobState, queue, states
+from chemscale.sweeps.launchers.states import JobState, queue, require_slurm, states
 from chemscale.sweeps.launchers.submission import Submission, ledger_lock, load
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 OPEN = (State.PLANNED, State.RUNNING, State.PREEMPTED)
 """States of a record whose point is to go on."""
+
+PAUSES = (10, 30)
+"""Seconds between questions to a controller that does not answer."""
 
 
 def finish(root: Path) -> None:
@@ -35,13 +42,20 @@ def finish(root: Path) -> None:
     with ledger_lock(root):
         submission = load(root)
         try:
-            with outside_the_job():
-                goes_on = heal(submission)
-        except LaunchError as error:  # for instance in a container without SLURM's commands
-            log.warning("%s Points that vanished stay so: chemscale launch requeue-failed.", error)
+            goes_on = heal(submission) if _slurm_is_here() else False
+        except LaunchError as error:
             goes_on = False
-        settle(submission)
-        submission.save()
+            if not all_done(submission):
+                log.error(
+                    "%s Points may still be in flight: the law is not fitted to a part of the sweep. The "
+                    "same command again goes on (%s).",
+                    error,
+                    " ".join(submission.argv),
+                )
+                sys.exit(1)
+        finally:
+            settle(submission)
+            submission.save()
     if goes_on or submission.finish is None:
         return
     entries = [submission.points[identity] for identity in submission.sweep]
@@ -49,25 +63,61 @@ def finish(root: Path) -> None:
     get_method(submission.finish)(submission.plans(), configs)
 
 
+def _slurm_is_here() -> bool:
+    try:
+        require_slurm()
+    except LaunchError as error:  # for instance in a container without SLURM's commands
+        log.warning("%s Points that vanished stay so: chemscale launch requeue-failed.", error)
+        return False
+    return True
+
+
+def all_done(submission: Submission) -> bool:
+    """Whether no point of the sweep can be in flight, whatever SLURM says."""
+    found = [submission.record(identity) for identity in submission.sweep]
+    return all(record is not None and record.state is State.DONE for record in found)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """What a call gives, which a busy controller may refuse at first.
+
+    Raises:
+        LaunchError: it refused to the end.
+    """
+    for pause in PAUSES:
+        try:
+            return ask()
+        except LaunchError as error:
+            log.warning("%s Asked again in %d s.", error, pause)
+            time.sleep(pause)
+    return ask()
+
+
 def heal(submission: Submission) -> bool:
-    """Queue again what vanished; whether the end of the sweep was put off to a new job."""
-    waiting = queue()
+    """Queue again what vanished; whether the end of the sweep was put off to a new job.
+
+    Raises:
+        LaunchError: SLURM does not say what is in flight, or takes no job that would end the sweep later.
+    """
+    waiting = patiently(queue)
     entries = [submission.points[identity] for identity in submission.sweep]
     names = [entry.plan["name"] for entry in entries if in_flight(entry, waiting)]
-    lost = vanished(submission)
-    if lost:
-        queue_points(submission, [submission.points[identity].job() for identity in lost])
-        names += [submission.points[identity].plan["name"] for identity in lost]
+    lost = [submission.points[identity].job() for identity in patiently(lambda: vanished(submission))]
+    try:
+        if lost:
+            patiently(lambda: queue_points(submission, lost, waiting))
+            names += [job.plan.name for job in lost]
+    except LaunchError as error:
+        log.warning("%s Points that vanished stay so: chemscale launch requeue-failed.", error)
     if names:
-        log.info(
-            "Not at an end yet: %s. Job %s will fit the law.", ", ".join(names), queue_finish(submission)
-        )
+        job = patiently(lambda: queue_finish(submission))
+        log.info("Not at an end yet: %s. Job %s will fit the law.", ", ".join(names), job)
     return bool(names)
 
 
 def vanished(submission: Submission) -> list[str]:
     """Identities of points that ended without a verdict and may be started again."""
-    last = {i: submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs}
+    last = submission.newest_jobs()
     known = states(last.values())
     found = []
     for identity, job in last.items():
@@ -97,7 +147,7 @@ def told(state: JobState) -> str:
 
 def settle(submission: Submission) -> None:
     """Let no record say that its point runs when no job works on it."""
-    last = {i: submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs}
+    last = submission.newest_jobs()
     try:
         known = states(last.values())
     except LaunchError:
@@ -118,19 +168,3 @@ def settle(submission: Submission) -> None:
 def _save(record: RunRecord, directory: Path) -> None:
     with contextlib.suppress(OSError):  # a full disk: the record keeps what it said
         record.save(directory)
-
-
-@contextlib.contextmanager
-def outside_the_job() -> Iterator[None]:
-    """Without the variables of the running job, which sbatch and srun would hand on to a new one."""
-    own = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith(("SLURM_", "SRUN_", "SBATCH_", "SUBMITIT_")) and key != "SLURM_CONF"
-    }
-    for key in own:
-        del os.environ[key]
-    try:
-        yield
-    finally:
-        os.environ.update(own)

@@ -11,13 +11,12 @@ from chemscale.records import State
 from chemscale.sweeps.launchers.local import LocalRunner, log_of
 from chemscale.sweeps.launchers.settings import PointJob, launcher_name
 from chemscale.sweeps.launchers.slurm import submit
-from chemscale.sweeps.launchers.states import JobState, ended, queue
+from chemscale.sweeps.launchers.states import JobState, ended, is_local, queue
 from chemscale.sweeps.launchers.submission import Submission, load
 from chemscale.sweeps.launchers.watch import Watch, rows, until
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
 OF_SUBMITIT = ("submitit INFO", "Job completed successfully", "Exiting after successful completion")
 """Lines of a log that say nothing of the sweep."""
 
@@ -82,11 +81,16 @@ class Known:
         """Of the newest job of every point, and of the newest finish job."""
         wanted = [submission.points[i].jobs[-1] for i in submission.sweep if submission.points[i].jobs]
         wanted += submission.finish_jobs[-1:] if submission.finish is not None else []
+        wanted = [job for job in wanted if not is_local(job)]
+        if not wanted:
+            return {}
         waiting = queue()
         for job in waiting:
             self._ended.pop(job, None)
-        self._ended |= ended(job for job in wanted if job not in waiting and job not in self._ended)
-        return {job: waiting.get(job) or self._ended.get(job, JobState()) for job in wanted}
+        gone = ended(job for job in wanted if job not in waiting and job not in self._ended)
+        self._ended |= {job: state for job, state in gone.items() if state.state and not state.in_flight}
+        known = gone | self._ended | waiting
+        return {job: known.get(job, JobState()) for job in wanted}
 
 
 def wait_for_end(root: Path, only: Sequence[str] | None = None) -> None:
@@ -109,7 +113,7 @@ def wait_for_end(root: Path, only: Sequence[str] | None = None) -> None:
 
     try:
         with Watch() as watch:
-            until(ready, LOOK_SECONDS)
+            until(ready)
     except KeyboardInterrupt:
         log.info(
             "The jobs go on. Watch: chemscale launch status %s   Cancel: chemscale launch cancel …", root

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,8 @@ from submitit.core.utils import DelayedSubmission
 from chemscale.records import State
 from chemscale.sweeps.launchers import jobs as in_job
 from chemscale.sweeps.launchers.settings import LaunchError, PointJob, levels, whole
-from chemscale.sweeps.launchers.submission import Submission, ledger_lock, load_or_none
+from chemscale.sweeps.launchers.states import queue
+from chemscale.sweeps.launchers.submission import Submission, ledger_lock, load, load_or_none
 from chemscale.sweeps.launchers.watch import Watch, rows
 
 log = logging.getLogger(__name__)
@@ -122,8 +124,10 @@ class LocalRunner:
         with ledger_lock(root):
             old = load_or_none(root)
             self.ledger = Submission(root, "local", list(sys.argv), finish, "", os.getcwd())
-            self.ledger.points = old.points if old else {}
             self.ledger.sweep = [job.plan.identity for job in sweep]
+            if old is not None:
+                refuse_points_in_the_queue(old, jobs)
+                self.ledger.points, self.ledger.finish_jobs = old.points, old.finish_jobs
             for job in sweep:
                 entry, record = self.ledger.put(job), self.ledger.record(job.plan.identity)
                 entry.attempts_before, entry.launches = record.attempts if record else 0, 0
@@ -195,7 +199,7 @@ class LocalRunner:
         DelayedSubmission(
             in_job.run_point, job.config, list(job.overrides), list(sys.argv), str(job.plan.directory)
         ).dump(folder / f"{name}_submitted.pkl")
-        self.ledger.save()
+        self.note(job.plan.identity)
         command = [sys.executable, "-u", "-m", "submitit.core._submit", str(folder)]
         ranks: list[subprocess.Popen[bytes]] = []
         logs: list[IO[bytes]] = []
@@ -214,6 +218,13 @@ class LocalRunner:
             )
         return Attempt(job, slot, name, ranks, logs)
 
+    def note(self, identity: str) -> None:
+        """Write down a start of a point, and leave what other commands wrote meanwhile as it is."""
+        with ledger_lock(self.ledger.root):
+            disk = load(self.ledger.root)
+            disk.points[identity] = self.ledger.points[identity]
+            disk.save()
+
     def variables(self, name: str, rank: int, world: int, slot: int) -> dict[str, str]:
         """What tells a process which rank it is."""
         found = {
@@ -229,7 +240,7 @@ class LocalRunner:
             found["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
         if world * self.parallel > 1:
             # Ranks share the cores; threads that spin for each other on one core are many times slower.
-            share = max(1, (os.cpu_count() or 1) // (self.ranks_per_point * self.parallel))
+            share = max(1, len(os.sched_getaffinity(0)) // (self.ranks_per_point * self.parallel))
             found["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(share))
         return found
 
@@ -301,7 +312,37 @@ def visible_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
-    return [str(n) for n, line in enumerate(told.stdout.splitlines()) if line.startswith("GPU ")]
+    return read_gpus(told.stdout)
+
+
+def read_gpus(told: str) -> list[str]:
+    """Identifiers in ``nvidia-smi -L``: of every GPU, or of its MIG instances where it is divided."""
+    found: list[str] = []
+    for kind, identifier in re.findall(r"UUID: ((?:MIG|GPU))-([^)\s]+)", told):
+        if kind == "MIG" and found and found[-1].startswith("GPU-"):
+            found.pop()  # the line before is the GPU that it is a part of
+        found.append(f"{kind}-{identifier}")
+    return found
+
+
+def refuse_points_in_the_queue(old: Submission, jobs: Sequence[PointJob]) -> None:
+    """One point, one process: what SLURM works on is not started here as well.
+
+    Raises:
+        LaunchError: with the way out.
+    """
+    if not old.has_slurm_jobs() or shutil.which("squeue") is None:
+        return
+    try:
+        waiting = queue()
+    except LaunchError:
+        return  # no controller answers: its nodes do not work on anything either
+    known = [old.points[job.plan.identity] for job in jobs if job.plan.identity in old.points]
+    flying = [entry.plan["name"] for entry in known if any(job in waiting for job in entry.jobs)]
+    if flying:
+        raise LaunchError(
+            f"SLURM has jobs for {', '.join(flying)}: wait for them, or chemscale launch cancel {old.root}."
+        )
 
 
 def log_of(folder: Path, job: str, rank: int) -> Path:

@@ -27,8 +27,8 @@ chemscale_end() {
     elif [ "$attempt" -ge "$limit" ]; then
       echo "chemscale: job $job: ended with $code at start $attempt of $limit: given up"
     else
-      echo "chemscale: job $job: ended with $code at start $attempt of $limit: queued again"
-      scontrol requeue "$job"
+      told="chemscale: job $job: ended with $code at start $attempt of $limit:"
+      scontrol requeue "$job" && echo "$told queued again" || echo "$told SLURM refused to queue it again"
     fi
   fi
   exit "$code"
@@ -47,6 +47,8 @@ def environment_lines(site: Site, code: Path) -> list[str]:
         f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
         # Else the directory that the job starts in is searched first: a checkout hides the snapshot.
         "export PYTHONSAFEPATH=1",
+        # Where sbatch is told to export nothing, srun would give the ranks nothing of all this either.
+        "export SLURM_EXPORT_ENV=ALL",
         # Newer srun does not take it from sbatch by itself.
         "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}",
         "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}",

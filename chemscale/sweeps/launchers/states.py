@@ -6,12 +6,18 @@ import contextlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chemscale.sweeps.launchers.settings import LaunchError
 
 QUERY_SECONDS = 30
+OF_LOCAL = "local-"
+"""How names of starts on this machine begin, which SLURM does not know."""
+
+UNSPLIT = re.compile(r"(\d+)_\[([^]%]+)(?:%\d+)?\]")
+"""Elements of an array that never began are one row of sacct: ``123_[1-3,7%2]``."""
+
 ENDED = (
     "COMPLETED",
     "FAILED",
@@ -46,6 +52,11 @@ class JobState:
     def in_flight(self) -> bool:
         """Whether it waits, runs, or is being queued again."""
         return bool(self.state) and self.state not in ENDED
+
+
+def is_local(job: str) -> bool:
+    """Whether it names a start on this machine rather than a job of SLURM."""
+    return job.startswith(OF_LOCAL)
 
 
 def require_slurm() -> None:
@@ -93,13 +104,20 @@ def queue() -> dict[str, JobState]:
 
 
 def ended(jobs: Iterable[str]) -> dict[str, JobState]:
-    """What is known of jobs that left the queue: from accounting, else from the controller's memory."""
-    wanted = list(jobs)
+    """What is known of jobs that left the queue: from accounting, else from the controller's memory.
+
+    Accounting lags behind: one that it still takes for running is asked for at the controller, and is left
+    out where that has forgotten it.
+
+    Raises:
+        LaunchError: the controller does not answer.
+    """
+    wanted = [job for job in jobs if not is_local(job)]
     found: dict[str, JobState] = {}
     if not wanted:
         return found
     with contextlib.suppress(LaunchError):  # no accounting: the controller remembers for MinJobAge seconds
-        found = _accounted(wanted)
+        found = {job: state for job, state in _accounted(wanted).items() if state.state in ENDED}
     for job in wanted:
         if job not in found:
             known = _remembered(job)
@@ -111,17 +129,38 @@ def ended(jobs: Iterable[str]) -> dict[str, JobState]:
 def _accounted(jobs: Sequence[str]) -> dict[str, JobState]:
     roots = sorted({job.split("_")[0] for job in jobs})
     out = command("sacct", "-n", "-P", "-X", "-j", ",".join(roots), "-o", "JobID,State,ExitCode,NodeList")
-    found = {}
+    found = read_accounting(out)
+    return {job: found[job] for job in jobs if job in found}
+
+
+def read_accounting(out: str) -> dict[str, JobState]:
+    """Rows of ``sacct -n -P -o JobID,State,ExitCode,NodeList``, array elements one by one."""
+    found: dict[str, JobState] = {}
     for line in out.splitlines():
         job, state, code, node = line.split("|", 3)
-        found[job] = JobState(state.split()[0] if state else "", code, node)
-    return {job: found[job] for job in jobs if job in found}
+        known = JobState(state.split()[0] if state else "", code, node)
+        unsplit = UNSPLIT.fullmatch(job)
+        if unsplit is None:
+            found[job] = known
+            continue
+        for element in _elements(unsplit[2]):
+            found.setdefault(f"{unsplit[1]}_{element}", known)
+    return found
+
+
+def _elements(listed: str) -> Iterator[int]:
+    for part in listed.split(","):
+        bounds = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if bounds is not None:  # long lists end in an ellipsis
+            yield from range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1, int(bounds[3] or 1))
 
 
 def _remembered(job: str) -> JobState | None:
     try:
         line = command("scontrol", "show", "job", "-o", job)
-    except LaunchError:
+    except LaunchError as error:
+        if "Invalid job id" not in str(error):
+            raise
         return None
     fields = dict(re.findall(r"(\w+)=(\S*)", line.splitlines()[0] if line else ""))
     node = fields.get("NodeList", "")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,11 +14,15 @@ from typing import Any
 
 from chemscale.records import RECORD_NAME, RunRecord, write_json
 from chemscale.sweeps.launchers.settings import LaunchError, PointJob
+from chemscale.sweeps.launchers.states import is_local
 from chemscale.sweeps.points import PointPlan
 
 FOLDER = "jobs"
 NAME = "submission.json"
 SCHEMA = 1
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +34,8 @@ class Entry:
         attempts_before: starts that its record counted when it was launched; the limit counts from there.
         launches: how often it was given a job since then.
         cancelled: a person cancelled it; it is not healed.
+        argv: the command that launched it last.
+        cwd: the directory that its relative paths start from.
     """
 
     plan: dict[str, Any]
@@ -36,6 +45,8 @@ class Entry:
     attempts_before: int = 0
     launches: int = 0
     cancelled: bool = False
+    argv: list[str] = field(default_factory=list)
+    cwd: str = ""
 
     def job(self) -> PointJob:
         """Ready to be launched again."""
@@ -89,6 +100,16 @@ class Submission:
         directory = self.root / identity
         return RunRecord.load(directory) if (directory / RECORD_NAME).exists() else None
 
+    def newest_jobs(self) -> dict[str, str]:
+        """SLURM's newest job of every point of the sweep; none for one that this machine started later."""
+        last = {i: self.points[i].jobs[-1] for i in self.sweep if self.points[i].jobs}
+        return {identity: job for identity, job in last.items() if not is_local(job)}
+
+    def has_slurm_jobs(self) -> bool:
+        """Whether SLURM was ever given a job of it."""
+        jobs = [job for entry in self.points.values() for job in entry.jobs]
+        return bool(self.finish_jobs) or any(not is_local(job) for job in jobs)
+
     def plans(self) -> list[PointPlan]:
         """Of the sweep's points, in order."""
         return [self.points[identity].job().plan for identity in self.sweep]
@@ -101,6 +122,7 @@ class Submission:
         if known is not None:
             entry.attempts_before, entry.launches = known.attempts_before, known.launches
             entry.cancelled = known.cancelled
+        entry.argv, entry.cwd = list(self.argv), self.cwd
         self.points[job.plan.identity] = entry
         return entry
 
@@ -141,5 +163,19 @@ def ledger_lock(root: Path) -> Iterator[None]:
     folder = Path(root) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            _warn_of_no_locks(folder)
         yield
+
+
+@functools.cache
+def _warn_of_no_locks(folder: Path) -> None:
+    log.warning(
+        "%s: this file system has no locks (Lustre: mount with -o flock). Give one command of chemscale at a "
+        "time to this sweep.",
+        folder,
+    )

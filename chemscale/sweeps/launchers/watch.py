@@ -18,6 +18,8 @@ from chemscale.sweeps.launchers.submission import Entry, Submission
 
 COLUMNS = ("point", "identity", "state", "steps", "loss", "starts", "job", "SLURM", "node", "left")
 
+LOOK_SECONDS, SOON_SECONDS, SELDOM_SECONDS = 2.0, 60.0, 20.0
+
 
 @dataclass(frozen=True)
 class Row:
@@ -127,7 +129,8 @@ class Watch:
             self._told[one.identity] = now
 
 
-def until(ready: Callable[[], bool], seconds: float) -> None:
-    """Ask again and again."""
+def until(ready: Callable[[], bool]) -> None:
+    """Ask again and again, seldom after the first minute: others ask the same controller."""
+    begin = time.monotonic()
     while not ready():
-        time.sleep(seconds)
+        time.sleep(LOOK_SECONDS if time.monotonic() - begin < SOON_SECONDS else SELDOM_SECONDS)

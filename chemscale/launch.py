@@ -72,7 +72,9 @@ def status(
     known = Known().of(submission) if submission.launcher == "slurm" else {}
     screen = console()
     screen.print(table(rows(submission, known)))
-    for job in submission.finish_jobs[-1:] if submission.finish is not None else []:
+    for job in submission.finish_jobs[-1:]:
+        if job not in known:  # no law ends it, or the newest command was a local one
+            continue
         state = known[job]
         said = f"{state.state or 'unknown to SLURM'} {state.exit_code}".strip()
         screen.print(f"Law: job {job} {said}", highlight=False)

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -125,13 +125,17 @@ class LocalRunner:
             old = load_or_none(root)
             self.ledger = Submission(root, "local", list(sys.argv), finish, "", os.getcwd())
             self.ledger.sweep = [job.plan.identity for job in sweep]
+            others_fly = False
             if old is not None:
-                refuse_points_in_the_queue(old, jobs)
+                others_fly = refuse_points_in_the_queue(old, jobs)
                 self.ledger.points, self.ledger.finish_jobs = old.points, old.finish_jobs
             for job in sweep:
                 entry, record = self.ledger.put(job), self.ledger.record(job.plan.identity)
                 entry.attempts_before, entry.launches = record.attempts if record else 0, 0
-            self.ledger.save()
+            kept = self.ledger  # while SLURM works on other points, the ledger stays its own
+            if old is not None and others_fly:
+                kept = replace(old, points=self.ledger.points)
+            kept.save()
 
     def run(self) -> None:
         """Until every point has ended, or a person stops it.
@@ -222,7 +226,9 @@ class LocalRunner:
         """Write down a start of a point, and leave what other commands wrote meanwhile as it is."""
         with ledger_lock(self.ledger.root):
             disk = load(self.ledger.root)
-            disk.points[identity] = self.ledger.points[identity]
+            entry, known = self.ledger.points[identity], disk.points.get(identity)
+            entry.jobs[:0] = [job for job in known.jobs if job not in entry.jobs] if known else []
+            disk.points[identity] = entry
             disk.save()
 
     def variables(self, name: str, rank: int, world: int, slot: int) -> dict[str, str]:
@@ -325,24 +331,29 @@ def read_gpus(told: str) -> list[str]:
     return found
 
 
-def refuse_points_in_the_queue(old: Submission, jobs: Sequence[PointJob]) -> None:
+def refuse_points_in_the_queue(old: Submission, jobs: Sequence[PointJob]) -> bool:
     """One point, one process: what SLURM works on is not started here as well.
+
+    Returns:
+        Whether SLURM has jobs for other points of the ledger.
 
     Raises:
         LaunchError: with the way out.
     """
     if not old.has_slurm_jobs() or shutil.which("squeue") is None:
-        return
+        return False
     try:
         waiting = queue()
-    except LaunchError:
-        return  # no controller answers: its nodes do not work on anything either
-    known = [old.points[job.plan.identity] for job in jobs if job.plan.identity in old.points]
-    flying = [entry.plan["name"] for entry in known if any(job in waiting for job in entry.jobs)]
+    except LaunchError as error:
+        log.warning("%s Whether SLURM works on points of %s is not known.", error, old.root)
+        return False
+    found = {i for i, entry in old.points.items() if any(job in waiting for job in entry.jobs)}
+    flying = [job.plan.name for job in jobs if job.plan.identity in found]
     if flying:
         raise LaunchError(
             f"SLURM has jobs for {', '.join(flying)}: wait for them, or chemscale launch cancel {old.root}."
         )
+    return bool(found)
 
 
 def log_of(folder: Path, job: str, rank: int) -> Path:

@@ -162,7 +162,8 @@ class InteratomicPotential(Task):
     # --- optimiser ---
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer.build(self.model, fused=self.trainer.precision != "16-mixed")
+        scaled = self._trainer is not None and self.trainer.precision == "16-mixed"
+        optimizer = self.optimizer.build(self.model, fused=not scaled)
         if isinstance(self.schedule, Plateau):
             self.plateau = self.schedule.build(optimizer)
             if self._plateau_state is not None:

@@ -1,0 +1,47 @@
+"""Every strategy trains as one float32 process does, and the certificate would see it if one did not."""
+
+import pytest
+import torch
+
+from chemscale.testing.equivalence import MODELS, TOLERANCES, all_cases, certify
+
+
+@pytest.mark.slow
+def test_every_strategy_trains_as_one_float32_process_or_says_why_not(tmp_path):
+    cases = list(all_cases(list(MODELS), [2], accumulations=[4]))
+    verdicts = certify(cases, [f"corpora={tmp_path}/corpora", f"structures={tmp_path}/structures"])
+    assert [v.case.key for v in verdicts if not v.passed] == []
+    refused = {v.case.strategy for v in verdicts if v.refused and v.case.precision == "32"}
+    assert refused == {"zero3", "fsdp2"}
+    assert not any(v.refused for v in verdicts if v.case.model.startswith("chemgpt"))
+
+
+@pytest.mark.gpu
+def test_the_certificate_holds_on_the_gpus_of_this_machine(tmp_path):
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        pytest.skip("no CUDA device")
+    cases = all_cases(["chemgpt", "painn"], sorted({1, gpus}), precisions=list(TOLERANCES), accumulations=[4])
+    where = [f"corpora={tmp_path}/corpora", f"structures={tmp_path}/structures", "trainer.accelerator=cuda"]
+    verdicts = certify(list(cases), where)
+    assert [v.case.key for v in verdicts if not v.passed] == []
+
+
+WRONG = """
+import sys
+from pytorch_lightning.plugins.precision import DeepSpeedPrecision
+from chemscale.training.zero import ZeroPrecision
+ZeroPrecision.backward = DeepSpeedPrecision.backward
+"""
+
+
+@pytest.mark.slow
+def test_the_certificate_catches_a_loss_that_is_divided_twice(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(WRONG)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    cases = list(all_cases(["chemgpt"], [1], ["zero1"], ["32"], [4]))
+    verdicts = certify(cases, [f"corpora={tmp_path}/corpora"])
+    wrong = {v.case.strategy: v for v in verdicts}["zero1"]
+    assert not wrong.passed
+    assert wrong.gradient == pytest.approx(0.75, abs=0.05)

@@ -82,6 +82,8 @@ class Attempt:
             )
         self.resume, self.keeper.branched = self._begin(checkpoints, control)
         step = checkpoints.step_of(self.resume) if self.resume else 0
+        if self.resume and not self.keeper.branched:
+            record.checkpoint = str(self.resume.relative_to(point.directory))
         if self.resume and ranks.is_first:
             how = "begins from a shorter run's" if self.keeper.branched else "continues at"
             log.info("%s %s step %d of %d.", point.name, how, step, point.steps)

@@ -112,6 +112,8 @@ class Keeper(pl.Callback):
         self.control.ranks.same_world(state.get("world", 1), self.elastic)
         for key, value in state["data"].items():
             setattr(self.record.data, key, value)
+        seen = getattr(self.record.data, self.epoch.axis)
+        self.record.data.epochs = seen / self.epoch.amounts[self.epoch.axis]
         for key, value in state["compute"].items():
             setattr(self.record.compute, key, value)
         if self.branched:  # what the trunk cost was spent by another run

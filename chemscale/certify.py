@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from chemscale.errors import one_paragraph, show_logs
+from chemscale.errors import run_verb
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -43,20 +43,18 @@ def certify(
     from chemscale.testing.equivalence import TOLERANCES, all_cases
     from chemscale.testing.equivalence import certify as run
 
-    show_logs()
     console = Console(stderr=True)
-    with one_paragraph():
-        shared = [f"corpora={corpora}", f"structures={structures}", f"trainer.accelerator={accelerator}"]
-        cases = list(
-            all_cases(
-                models.split(","),
-                [int(world) for world in worlds.split(",")],
-                strategies.split(","),
-                precisions.split(","),
-                [int(k) for k in accumulate.split(",")],
-            )
+    shared = [f"corpora={corpora}", f"structures={structures}", f"trainer.accelerator={accelerator}"]
+    cases = list(
+        all_cases(
+            models.split(","),
+            numbers("--worlds", worlds),
+            strategies.split(","),
+            precisions.split(","),
+            numbers("--accumulate", accumulate),
         )
-        verdicts = run(cases, shared, console.print)
+    )
+    verdicts = run(cases, shared, console.print)
     from chemscale.testing.certificate import lines, reasons, table_of
 
     Console(width=None if console.is_terminal else 132).print(table_of(verdicts))
@@ -73,8 +71,20 @@ def certify(
         raise typer.Exit(1)
 
 
+def numbers(option: str, text: str) -> list[int]:
+    """Whole numbers between commas.
+
+    Raises:
+        ValueError: something else.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"{option} {text}: give whole numbers between commas, for example 1,2,4.")
+    return [int(part) for part in parts]
+
+
 def main() -> None:
-    app()
+    run_verb(app)
 
 
 if __name__ == "__main__":

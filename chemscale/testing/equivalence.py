@@ -115,7 +115,21 @@ def all_cases(
     precisions: Sequence[str] = ON_CPU,
     accumulations: Sequence[int] = (1, 4),
 ) -> Iterator[Case]:
-    """Every combination, one rank alone under ``single`` besides; the references are left out."""
+    """Every combination, one rank alone under ``single`` besides; the references are left out.
+
+    Raises:
+        ValueError: a name that is not known, or a number below 1.
+    """
+    for what, given, known in (
+        ("models", models, MODELS),
+        ("strategies", strategies, STRATEGIES),
+        ("precisions", precisions, TOLERANCES),
+    ):
+        wrong = [name for name in given if name not in known]
+        if wrong:
+            raise ValueError(f"--{what} {','.join(wrong)}: choose of {', '.join(known)}.")
+    if min(*worlds, *accumulations, 1) < 1:
+        raise ValueError("--worlds and --accumulate take whole numbers above 0.")
     for world in worlds:
         named = ("single", *(s for s in strategies if s != "ddp")) if world == 1 else strategies
         for model, strategy, precision, k in itertools.product(models, named, precisions, accumulations):

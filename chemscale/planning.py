@@ -20,10 +20,9 @@ from chemscale.points.base import Point, has_gpu
 from chemscale.points.placement import Room, elsewhere, room_of
 from chemscale.records import RunRecord
 from chemscale.scaling import Cluster, collectives, step
-from chemscale.sweeps.points import PointPlan
+from chemscale.sweeps.points import PointPlan, planned_world
 from chemscale.sweeps.sweeper import is_done
 from chemscale.training.progress import clock
-from chemscale.training.ranks import planned_world
 from chemscale.training.strategies import SHARDED_WEIGHTS
 
 UNKNOWN = math.nan

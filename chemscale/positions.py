@@ -8,16 +8,18 @@ from torch.utils.data import Sampler
 
 
 class RemainingBatches(Sampler[int]):
-    """Micro-batches done … total-1, under the length of the whole run.
+    """Micro-batches of the steps done … total-1, under the length of the whole run.
 
     Lightning counts on from the batches of earlier attempts and ends the epoch at the loader's length.
 
     Args:
-        passed: (micro-batch, how many) from where on so many of the data's own order are passed over.
+        done, total: optimiser steps. accumulate: micro-batches of each.
+        passed: (step, how many) from where on so many steps' worth of the data are passed over.
     """
 
-    def __init__(self, done: int, total: int, passed: Sequence[tuple[int, int]] = ()):
-        self.done, self.total, self.passed = done, total, tuple(passed)
+    def __init__(self, done: int, total: int, accumulate: int, passed: Sequence[tuple[int, int]] = ()):
+        self.done, self.total = accumulate * done, accumulate * total
+        self.passed = [(accumulate * begin, accumulate * count) for begin, count in passed]
 
     def __len__(self) -> int:
         return self.total

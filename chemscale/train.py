@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State
-from chemscale.sweeps.points import PointPlan
+from chemscale.sweeps.launchers import run_one
+from chemscale.sweeps.points import PointPlan, planned_world
 from chemscale.sweeps.sweeper import is_done
 
 if TYPE_CHECKING:
@@ -37,22 +38,11 @@ def hydra_main(cfg: DictConfig) -> None:
     if is_done(plan.directory):
         log.info("%s is done already: %s", plan.name, plan.directory / RECORD_NAME)
         return
-    if planned_world(cfg) > 1 or cfg.launcher.name != "local":
-        from chemscale.sweeps.launchers import run_one
-
-        run_one(plan, plain(cfg), overrides)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if config["launcher"]["name"] != "local" or planned_world(config) > 1:
+        run_one(plan, config, overrides)
         return
     train_point(cfg, overrides)
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """A configuration as plain dictionaries, its references resolved."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-
-
-def planned_world(cfg: DictConfig) -> int:
-    """Ranks that one point is trained on."""
-    return int(cfg.launcher.nodes) * int(cfg.launcher.gpus_per_node)
 
 
 def main() -> None:

@@ -101,14 +101,12 @@ class MoleculeDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PackedBatch]:
         trainer = self.trainer
         assert trainer is not None
-        done = trainer.global_step * self.shape.accumulate
-        total = int(trainer.max_steps) * self.shape.accumulate
         batches = self.training_batches(trainer.global_rank, trainer.world_size)
         return DataLoader(
             batches,
             batch_size=None,
             sampler=RemainingBatches(
-                done, total, [(self.shape.accumulate * b, self.shape.accumulate * n) for b, n in self.passed]
+                trainer.global_step, int(trainer.max_steps), self.shape.accumulate, self.passed
             ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",

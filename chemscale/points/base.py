@@ -13,12 +13,12 @@ import torch
 
 from chemscale.records import Loss, RunRecord
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
-from chemscale.sweeps.points import step_at
+from chemscale.sweeps.points import planned_world, step_at
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.cadence import Cadence
 from chemscale.training.health import HealthPolicy
-from chemscale.training.ranks import inside_job, planned_world
+from chemscale.training.ranks import inside_job
 from chemscale.training.strategies import resolve
 from chemscale.training.trunks import Trunk
 

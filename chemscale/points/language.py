@@ -38,10 +38,10 @@ from chemscale.points.placement import (
 )
 from chemscale.prepare import open_or_prepare
 from chemscale.records import Loss, RunRecord
+from chemscale.sweeps.points import planned_world
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
-from chemscale.training.ranks import planned_world
 from chemscale.training.strategies import resolve
 from chemscale.training.trainer import set_threads
 

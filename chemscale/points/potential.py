@@ -40,13 +40,13 @@ from chemscale.structures.batches import BatchBudget, read_batch
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
+from chemscale.sweeps.points import planned_world
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
 from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
 from chemscale.training.precision import force_error
-from chemscale.training.ranks import planned_world
 from chemscale.training.strategies import SHARDED_WEIGHTS, resolve
 from chemscale.training.trainer import set_threads
 

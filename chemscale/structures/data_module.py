@@ -74,13 +74,11 @@ class StructureDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Data]:
         trainer = self.trainer
         assert trainer is not None
-        done = trainer.global_step * self.accumulate
-        total = int(trainer.max_steps) * self.accumulate
         return DataLoader(
             self.training_batches(trainer.global_rank, trainer.world_size),
             batch_size=None,
             sampler=RemainingBatches(
-                done, total, [(self.accumulate * b, self.accumulate * n) for b, n in self.passed]
+                trainer.global_step, int(trainer.max_steps), self.accumulate, self.passed
             ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",

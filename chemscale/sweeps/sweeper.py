@@ -13,7 +13,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.records import RECORD_NAME, RunRecord, State
-from chemscale.sweeps.launchers.hydra_launcher import PointLauncher, plain
+from chemscale.sweeps.launchers.hydra_launcher import PointLauncher, compose_point, plain
 from chemscale.sweeps.launchers.settings import PointJob
 from chemscale.sweeps.points import PointPlan, SweepError, expand
 
@@ -104,11 +104,7 @@ class PointSweeper(Sweeper):
         return self.point_launcher.launch_points([jobs[n] for n in chosen], jobs, finish=finish, wait=wait)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.composed, list(overrides))
-        with_hydra = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(with_hydra, dict)
-        with_hydra.pop("hydra", None)
-        return OmegaConf.create(with_hydra)
+        return compose_point(self.context, self.composed, overrides)
 
 
 def check_distinct(plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:

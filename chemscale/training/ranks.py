@@ -84,12 +84,6 @@ def this_rank() -> Ranks:
     )
 
 
-def planned_world(config: dict[str, Any]) -> int:
-    """Ranks that a configuration asks its launcher for."""
-    launcher = config["launcher"]
-    return int(launcher["nodes"]) * int(launcher["gpus_per_node"])
-
-
 class RankEnvironment(ClusterEnvironment):
     """What Lightning asks of a cluster, read from submitit."""
 

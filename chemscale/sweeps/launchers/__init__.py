@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chemscale.sweeps.points import PointPlan
+from chemscale.sweeps.points import PointPlan, planned_world
 
 
 def run_one(plan: PointPlan, config: dict[str, Any], overrides: Sequence[str]) -> bool:
@@ -33,5 +33,5 @@ def run_one(plan: PointPlan, config: dict[str, Any], overrides: Sequence[str]) -
 def in_process(config: dict[str, Any]) -> bool:
     """Whether a point runs in the command's own process: one rank, one point at a time, on this machine."""
     launcher = config["launcher"]
-    ranks = int(launcher["nodes"]) * int(launcher["gpus_per_node"])
-    return launcher["name"] == "local" and ranks == 1 and int(launcher.get("parallel") or 1) == 1
+    alone = planned_world(config) == 1 and int(launcher.get("parallel") or 1) == 1
+    return launcher["name"] == "local" and alone

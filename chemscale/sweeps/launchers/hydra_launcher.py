@@ -33,11 +33,7 @@ class PointLauncher(Launcher):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of a point."""
-        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-        with_hydra = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(with_hydra, dict)
-        with_hydra.pop("hydra", None)
-        return OmegaConf.create(with_hydra)
+        return compose_point(self.context, self.config, overrides)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """What another sweeper than ours calls: points that nobody has planned."""
@@ -72,6 +68,15 @@ class PointLauncher(Launcher):
         from chemscale.sweeps.launchers.launching import run_points
 
         return run_points(missing, sweep, finish=finish, wait=wait)
+
+
+def compose_point(context: HydraContext, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A point's configuration without Hydra's own part."""
+    config = context.config_loader.load_sweep_config(composed, list(overrides))
+    with_hydra = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(with_hydra, dict)
+    with_hydra.pop("hydra", None)
+    return OmegaConf.create(with_hydra)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chemscale.sweeps.points import PointPlan
+from chemscale.sweeps.points import PointPlan, planned_world
 
 NAMES = ("local", "slurm")
 LEAST_SIGNAL_SECONDS = 10
@@ -34,7 +34,7 @@ class PointJob:
     @property
     def world(self) -> int:
         """Ranks."""
-        return int(self.config["launcher"]["nodes"]) * int(self.config["launcher"]["gpus_per_node"])
+        return planned_world(self.config)
 
     @property
     def root(self) -> Path:

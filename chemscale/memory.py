@@ -17,9 +17,9 @@ from dataclasses import dataclass
 GIB = float(2**30)
 FLOAT = 4
 BUCKET = 50_000_000
-"""Numbers that ZeRO reduces or gathers at once (``training.zero.BUCKET``)."""
+"""Numbers that ZeRO is told to reduce or gather at once: 200 MB of float32."""
 LIVE = 200_000_000
-"""Gathered weights that ZeRO-3 keeps at most."""
+"""Gathered weights that ZeRO-3 is told to keep at most; DeepSpeed's own 1e9 would be all of a ChemGPT-1B."""
 USABLE = 0.9
 """Share of a GPU's memory that tensors may fill: the rest is lost between them."""
 RESERVED = 1.0 * GIB

@@ -12,6 +12,7 @@ FLOORS = {
     "laws": 0,
     "records": 0,
     "positions": 0,
+    "memory": 0,
     "molecules": 1,
     "structures": 1,
     "training": 2,

@@ -27,10 +27,7 @@ from pytorch_lightning.plugins.precision import DeepSpeedPrecision
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 from torch import Tensor
 
-BUCKET = 50_000_000
-"""Numbers that are reduced or gathered at once: 200 MB of float32."""
-LIVE = 200_000_000
-"""Gathered weights that ZeRO-3 holds at once; DeepSpeed's own 1e9 would hold all of a ChemGPT-1B."""
+from chemscale.memory import BUCKET, LIVE
 
 
 class ZeroPrecision(DeepSpeedPrecision):

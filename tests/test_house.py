@@ -15,6 +15,7 @@ FLOORS = {
     "memory": 0,
     "molecules": 1,
     "structures": 1,
+    "dashboards": 1,
     "training": 2,
     "tasks": 2,
     "sweeps": 3,
@@ -34,6 +35,7 @@ LIBRARIES = {
     "models": {"pytorch_lightning", "hydra", "omegaconf", "rdkit", "selfies", "wandb"},
     "laws": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "records": {"torch", "pytorch_lightning", "hydra"},
+    "dashboards": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "positions": {"pytorch_lightning", "hydra"},
     "sweeps": {"torch", "pytorch_lightning"},
 }

@@ -1,0 +1,21 @@
+"""A live page of sweeps, or a prepared W&B workspace: ``python -m chemscale.dashboard local runs/``."""
+
+from __future__ import annotations
+
+import typer
+
+from chemscale.dashboards.local import local
+from chemscale.dashboards.wandb_workspace import wandb
+from chemscale.errors import run_verb
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.command()(local)
+app.command()(wandb)
+
+
+def main() -> None:
+    run_verb(app)
+
+
+if __name__ == "__main__":
+    main()

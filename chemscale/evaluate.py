@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chemscale.errors import run_verb
-from chemscale.records import RunRecord, write_json
+from chemscale.records import RunRecord, find_run, write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger("chemscale.evaluate")  # run with -m, __name__ is __main__
@@ -18,7 +18,7 @@ log = logging.getLogger("chemscale.evaluate")  # run with -m, __name__ is __main
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's directory.")],
+    run: Annotated[Path, typer.Argument(help="A run: its directory, or RUNS/SWEEP/NAME.")],
     part: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many frames.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 32,
@@ -27,8 +27,9 @@ def evaluate(
 
     Examples:
 
-      python -m chemscale.evaluate runs/rmd17_ethanol/0123456789ab --part test
+      python -m chemscale.evaluate runs/rmd17_ethanol/painn-w64-l3 --part test
     """
+    run = find_run(run)
     values = evaluate_run(run, part, frames, batch)
     for key, value in values.items():
         unit = "meV/Å" if key.startswith("forces") else "meV/atom" if key.endswith("per_atom") else "meV"

@@ -24,7 +24,7 @@ class ExportError(ValueError):
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Directory of a point, finished or not.")],
+    run: Annotated[Path, typer.Argument(help="A point, finished or not: its directory, or RUNS/SWEEP/NAME.")],
     to: Annotated[Path, typer.Option(help="Folder to write (not overwritten).")],
     step: Annotated[
         int | None, typer.Option(help="Of a checkpoint that is still there; else the newest whole one.")
@@ -37,16 +37,17 @@ def export(
 
     Examples:
 
-      python -m chemscale.export runs/chemgpt_sizes/0123456789ab --to model
+      python -m chemscale.export runs/chemgpt_sizes/chemgpt-w64-l8 --to model
 
-      python -m chemscale.export runs/single/0123456789ab --step 4000 --to model-4000
+      python -m chemscale.export runs/single/chemgpt-w64-l8 --step 4000 --to model-4000
     """
-    from chemscale.records import RunRecord
+    from chemscale.records import RunRecord, find_run
     from chemscale.training.checkpoints import Checkpoints
     from chemscale.training.gathering import load_weights
 
     if to.exists():
         raise ExportError(f"{to} exists: choose another --to or remove it.")
+    run = find_run(run)
     record = RunRecord.load(run)
     checkpoints = Checkpoints(run / "checkpoints")
     found = checkpoints.newest(at_most=step)

@@ -9,13 +9,17 @@ from typing import Annotated
 import typer
 
 from chemscale.errors import run_verb
+from chemscale.records import find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def generate(
-    run: Annotated[Path, typer.Argument(help="Directory of a finished point, or a saved model folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="A finished point (its directory, or RUNS/SWEEP/NAME), or a saved model folder."),
+    ],
     n: Annotated[int, typer.Option("--n", min=1, help="Molecules to draw.")] = 1000,
     out: Annotated[
         Path | None, typer.Option(help="CSV to write (not overwritten); else only counts.")
@@ -32,9 +36,9 @@ def generate(
 
     Examples:
 
-      python -m chemscale.generate runs/chemgpt_sizes/0123456789ab --n 1000 --out molecules.csv
+      python -m chemscale.generate runs/chemgpt_sizes/chemgpt-w64-l8 --n 1000 --out molecules.csv
 
-      python -m chemscale.generate runs/chemgpt_sizes/0123456789ab/model --temperature 0.8
+      python -m chemscale.generate runs/chemgpt_sizes/chemgpt-w64-l8/model --temperature 0.8
     """
     from chemscale.molecules.generation import Sample, write_csv
     from chemscale.molecules.sampling import Sampling, sample
@@ -71,6 +75,7 @@ def load(run: Path, device: str):
     from chemscale.molecules.published_tokenizers import ChemGPTTokenizer
     from chemscale.molecules.tokenizer import SelfiesTokenizer, TokenizerError
 
+    run = find_run(run)
     folder = run / "model" if (run / "model").is_dir() else run
     if (run / "record.json").exists() and folder == run:
         raise ValueError(

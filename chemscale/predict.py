@@ -21,7 +21,9 @@ log = logging.getLogger("chemscale.predict")  # run with -m, __name__ is __main_
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run's directory, or a model folder.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run (its directory, or RUNS/SWEEP/NAME), or a model folder.")
+    ],
     structures: Annotated[
         Path, typer.Argument(help="Any file that ASE reads: extxyz, xyz, cif, traj, db, …")
     ],
@@ -34,9 +36,9 @@ def predict(
 
     Examples:
 
-      python -m chemscale.predict runs/single/0123456789ab molecules.xyz --out predicted.xyz
+      python -m chemscale.predict runs/single/painn-w64-l3 molecules.xyz --out predicted.xyz
 
-      python -m chemscale.predict runs/single/0123456789ab test.extxyz --out predicted.extxyz --batch 8
+      python -m chemscale.predict runs/single/painn-w64-l3 test.extxyz --out predicted.extxyz --batch 8
     """
     import torch
     from ase.io import iread

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chemscale.records import Loss, Parameters, RecordError, RunRecord, State, find_records
+from chemscale.records import Loss, Parameters, RecordError, RunRecord, State, find_records, find_run
 
 
 def record(**changes) -> RunRecord:
@@ -40,3 +40,23 @@ def test_a_file_that_is_no_record_is_named(tmp_path, text):
 def test_numbers_that_json_does_not_have_become_null(tmp_path):
     record(truth={"mfu": float("nan")}).save(tmp_path)
     assert json.loads((tmp_path / "record.json").read_text())["truth"] == {"mfu": None}
+
+
+def test_a_run_is_found_by_the_name_of_its_point(tmp_path):
+    record(name="small").save(tmp_path / "aaa")
+    record(name="large").save(tmp_path / "bbb")
+    assert find_run(tmp_path / "large") == tmp_path / "bbb"
+    assert find_run(tmp_path / "aaa") == tmp_path / "aaa"
+
+
+def test_a_name_that_several_points_have_is_refused_with_what_distinguishes_them(tmp_path):
+    record(name="small", overrides=["seed=0"]).save(tmp_path / "aaa")
+    record(name="small", overrides=["seed=1"]).save(tmp_path / "bbb")
+    with pytest.raises(RecordError, match=r"aaa \(seed=0\).*bbb \(seed=1\)"):
+        find_run(tmp_path / "small")
+
+
+def test_a_name_that_no_point_has_is_answered_with_those_that_exist(tmp_path):
+    record(name="small").save(tmp_path / "aaa")
+    with pytest.raises(RecordError, match="has small"):
+        find_run(tmp_path / "smal")

@@ -13,18 +13,19 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
+from chemscale.records import find_run
 from chemscale.structures.graphs import Structure, collate
 
 
 class ChemscaleCalculator(Calculator):
     """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt order of ASE) and energies of atoms.
 
-        atoms.calc = ChemscaleCalculator("runs/single/0123456789ab")
+        atoms.calc = ChemscaleCalculator("runs/single/painn-w64-l3")
 
     Total charge and multiplicity are ``atoms.info["charge"]`` and ``["spin"]``; 0 and unknown if absent.
 
     Args:
-        model: a run's directory, its ``model`` folder, or a ``Potential``.
+        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision of the network; float64 for phonons and tight relaxations. As trained if None.
 
@@ -91,5 +92,6 @@ def structure_of(atoms: Atoms) -> Structure:
 
 
 def model_folder(path: Path) -> Path:
-    """The ``model`` folder of a run's directory, or the path itself."""
+    """The ``model`` folder of a run (its directory, or RUNS/SWEEP/NAME), or the path itself."""
+    path = find_run(path)
     return path / "model" if (path / "model" / "config.json").exists() else path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops")
+AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops", "joules")
 HEADLINE_UNITS = ("nats_per_token", "forces_mae", "energy_mae_per_atom")
 """What a law is fitted to where no unit is asked for: the first that the runs have."""
 QUIET = 5.0
@@ -89,7 +89,7 @@ def fit(
         Path | None, typer.Option(help="Where to write; RUNS/law, or CSV-law, if not given.")
     ] = None,
     axis: Annotated[
-        str | None, typer.Option(help="One axis: parameters, frames, tokens, unique_tokens or flops.")
+        str | None, typer.Option(help="One axis: parameters, frames, tokens, unique_tokens, flops or joules.")
     ] = None,
     unit: Annotated[
         str | None,
@@ -99,7 +99,7 @@ def fit(
     columns: Annotated[
         str | None,
         typer.Option(help="For a file: N=…,D=…,C=…,U=…,loss=…,seed=…,label=… (N parameters, D tokens, "
-                          "C FLOPs, U distinct tokens, a loss in any unit); keys in JSON have dots."),
+                          "C FLOPs, U distinct tokens, J joules, a loss of any unit); JSON keys have dots."),
     ] = None,
     flops_model: Annotated[
         str | None, typer.Option(help="6nd: C = 6ND where a file has no C, or D = C/6N where it has no D.")
@@ -371,7 +371,7 @@ def _axis_report(title: str, points: LawPoints, unit: str, origin: Origin, optio
     if axis not in known:
         raise PointsError(f"--axis {axis}: these points have {', '.join(sorted(known))}.")
     x, y = points.used(axis, unit)
-    other = "data" if axis == "parameters" else "model size" if axis != "flops" else ""
+    other = "data" if axis == "parameters" else "model size" if axis not in ("flops", "joules") else ""
     forms = None if "auto" in options.forms else options.forms
     law = fit_axis(x, y, axis=axis, other=other, forms=forms, bootstrap=options.bootstrap, seed=options.seed)
     report = Report(title, points, law, axis, unit, origin)

@@ -95,6 +95,8 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
         "unique_tokens": float(unique),
         "flops": float(record.compute.flops),
     }
+    if record.compute.joules and not record.compute.inherited_flops:
+        sizes["joules"] = record.compute.joules  # a trunk's energy stands in another run's record
     reason = "" if done else f"{record.state.value} {record.reason}".strip()
     return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
 
@@ -268,6 +270,7 @@ def _row(record: RunRecord, ladder: bool) -> dict[str, str]:
         "best": f"{record.best.objective:.4g}" if record.best else "",
         **{RATES[key]: f"{value:,.0f}" for key, value in rates.items()},
         "seconds": f"{compute.seconds:,.0f}",
+        **({} if compute.joules is None else {"joules": f"{compute.joules:,.0f}"}),
         "seed": str(record.seed),
         "state": f"{record.state.value} {record.reason}".strip(),
     }

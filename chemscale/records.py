@@ -8,6 +8,7 @@ records on machines that never train.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import os
@@ -125,6 +126,9 @@ class Compute:
     device_seconds: float = 0.0
     device: str = ""
     joules: float | None = None
+    """Energy of the devices over `seconds`; None where any part of it could not be read."""
+    joules_of: str = ""
+    """What was counted."""
 
 
 @dataclass
@@ -266,6 +270,11 @@ def _light(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}
+
+
+def now() -> str:
+    """This moment in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, content: Any) -> None:

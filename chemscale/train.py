@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
-from chemscale.records import RECORD_NAME, Parameters, RunRecord, State
+from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
 from chemscale.sweeps.launchers import run_one
 from chemscale.sweeps.points import PointPlan, planned_world
 from chemscale.sweeps.sweeper import is_done
@@ -156,7 +156,6 @@ def fit_through(point: Point, record: RunRecord) -> None:
 
 def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) -> RunRecord:
     """The record of an earlier attempt, or a new one; saved by the rank that keeps it."""
-    from chemscale.training.keeper import now
     from chemscale.training.versions import git_revision, versions
 
     earlier = RunRecord.load(point.directory) if (point.directory / RECORD_NAME).exists() else None
@@ -225,7 +224,6 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:
     """What became of the run, written by the rank that keeps the record."""
-    from chemscale.training.keeper import now
     from chemscale.training.ranks import this_rank
 
     record.state, record.reason, record.updated = state, reason, now()

@@ -1,1 +1,1 @@
-"""Live pictures of sweeps: a page of our own, and a prepared workspace of W&B. Reads records, never trains."""
+"""Live pictures of sweeps: a page of our own, and a prepared W&B workspace. Reads records, never trains."""

@@ -29,6 +29,7 @@ AXES = {
     "unique_tokens": "distinct training tokens U",
     "frames": "training frames D",
     "flops": "training compute C (FLOP)",
+    "joules": "energy of training (J)",
 }
 UNITS = {
     "nats_per_token": "validation loss (nats per token)",

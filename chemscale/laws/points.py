@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens"}
+ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens", "J": "joules"}
 """What a column of a table is, and the axis that it gives."""
 LEAST, MOST = 1e-30, 1e60
 """Sizes and losses outside these are mistakes, and their powers leave what a number holds."""
@@ -28,9 +28,9 @@ class PointsError(ValueError):
 class LawPoint:
     """One run as a law sees it.
 
-    ``sizes`` maps an axis (``parameters``, ``tokens``, ``unique_tokens``, ``frames``, ``flops``, or a
-    convention such as ``blocks``) to a number; ``losses`` a unit to a loss. ``used`` False shows a point and
-    keeps it out of the fit, ``reason`` says why.
+    ``sizes`` maps an axis (``parameters``, ``tokens``, ``unique_tokens``, ``frames``, ``flops``, ``joules``,
+    or a convention such as ``blocks``) to a number; ``losses`` a unit to a loss. ``used`` False shows a point
+    and keeps it out of the fit, ``reason`` says why.
     """
 
     label: str
@@ -117,7 +117,7 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
 
     Args:
         columns: role → column name. Roles are ``loss`` and one or more of ``N``, ``D``, ``C``, ``U``
-            (distinct tokens); ``seed`` and ``label`` where there are any.
+            (distinct tokens), ``J`` (joules); ``seed`` and ``label`` where there are any.
 
     Raises:
         PointsError: a column is missing or stands twice, a cell is not a positive number, or there is no row.

@@ -14,6 +14,7 @@ from chemscale.records import RunRecord, State
 from chemscale.training.checkpoints import CheckpointError, Checkpoints, layout_of
 from chemscale.training.control import GRACE, Control, Watchdog
 from chemscale.training.elastic import make_universal
+from chemscale.training.energy import energy_of
 from chemscale.training.health import passed_over
 from chemscale.training.keeper import Keeper
 from chemscale.training.progress import TrainingProgress
@@ -96,6 +97,8 @@ class Attempt:
         )
         self.keeper.peak = None if peak is None else peak * ranks.world
         record.compute.device = device_name(device)
+        alone = int(point.config["launcher"].get("parallel") or 1) == 1
+        self.keeper.energy = energy_of(device, local_rank=ranks.local_rank, alone=alone)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from chemscale.records import RECORD_NAME, SEEN, Loss, RunRecord, State
+from chemscale.records import RECORD_NAME, SEEN, Loss, RunRecord, State, now
 from chemscale.training.budget import Epoch
 from chemscale.training.cadence import Cadence
 from chemscale.training.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.control import Control, Watchdog
+from chemscale.training.energy import Energy
 from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.signals import StopFlag
@@ -46,6 +47,7 @@ class Keeper(pl.Callback):
         pause_at: step at which the run saves itself and ends, for a sweep to decide on.
         health: what is done about spikes and steps without a finite gradient.
         in_background: whether checkpoints are written while training goes on.
+        energy: of this rank's device.
         elastic: whether it may go on from another number of ranks.
     """
 
@@ -70,6 +72,7 @@ class Keeper(pl.Callback):
         elastic: bool = False,
         in_background: bool = False,
         health: HealthPolicy | None = None,
+        energy: Energy | None = None,
     ):
         self.record, self.directory = record, Path(directory)
         self.tracker, self.checkpoints, self.cadence = tracker, checkpoints, cadence
@@ -77,6 +80,7 @@ class Keeper(pl.Callback):
         self.control, self.watchdog = control, watchdog
         self.in_background = in_background
         self.elastic, self.health = elastic, Health(health or HealthPolicy())
+        self.energy = energy or Energy()
         self.first = control.ranks.is_first
         self.epoch, self.peak = epoch, peak
         self.trunk, self.branched, self.pause_at = trunk, branched, pause_at
@@ -97,10 +101,10 @@ class Keeper(pl.Callback):
             "data": {key: getattr(data, key) for key in ("steps", *SEEN)},
             "compute": {
                 key: getattr(compute, key)
-                for key in ("flops", "flops_6nd", "inherited_flops", "seconds", "device_seconds")
+                for key in ("flops", "flops_6nd", "inherited_flops", "seconds", "device_seconds", "joules")
             },
-            "best": _loss_state(self.record.best),
-            "final": _loss_state(self.record.final),
+            "best": self.record.best and asdict(self.record.best),
+            "final": self.record.final and asdict(self.record.final),
             "rng": torch.get_rng_state(),
             "health": self.health.state_dict(),
             "skipped_steps": self.record.skipped_steps,
@@ -119,6 +123,7 @@ class Keeper(pl.Callback):
         if self.branched:  # what the trunk cost was spent by another run
             self.record.compute.inherited_flops = self.record.compute.flops
             self.record.compute.seconds = self.record.compute.device_seconds = 0.0
+            self.record.compute.joules = None
         self.record.best = Loss(**state["best"]) if state["best"] else None
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
@@ -149,7 +154,11 @@ class Keeper(pl.Callback):
         self.progress.start(trainer.global_step)
         self._last_save = time.monotonic()
         self._keep_record()
+        self._go_on()
+
+    def _go_on(self) -> None:
         self.since_log.resume()
+        self.energy.resume()
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx: int) -> None:
         self.watchdog.tick()
@@ -173,6 +182,7 @@ class Keeper(pl.Callback):
         """All ranks stand between two optimiser steps, and do the same things in the same order."""
         step = trainer.global_step
         self.watchdog.reached(step)
+        self.energy.pause()
         self._look_after(trainer, module)
         stop, due = self._meet()
         self.record.data.steps = step
@@ -197,7 +207,7 @@ class Keeper(pl.Callback):
         if stop:
             trainer.should_stop = self.interrupted = True
         self.progress.update(step, self._last_rate)
-        self.since_log.resume()
+        self._go_on()
 
     def _look_after(self, trainer: pl.Trainer, module: Any) -> None:
         """A step that was left out for want of a finite gradient leaves no trace but a count."""
@@ -284,6 +294,7 @@ class Keeper(pl.Callback):
             **left_out,
         }
         self.tracker.log(row)
+        self.since_log.joules = self.energy.settle(self.record.compute, self.control.total)
         truth = self.since_log.truth(module.device, self.peak)
         axis = self.epoch.axis
         self.tracker.log({"kind": "truth", "step": step, axis: getattr(self.record.data, axis), **truth})
@@ -377,12 +388,3 @@ class Keeper(pl.Callback):
         if not self.whole.seconds or self._module is None:
             return {}
         return self.whole.truth(self._module.device, self.peak)
-
-
-def _loss_state(loss: Loss | None) -> dict[str, Any] | None:
-    return None if loss is None else {"step": loss.step, "values": dict(loss.values)}
-
-
-def now() -> str:
-    """This moment in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

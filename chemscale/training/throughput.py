@@ -64,6 +64,8 @@ class Meter:
     flops: float = 0.0
     seconds: float = 0.0
     waiting: float = 0.0
+    joules: float | None = 0.0
+    """Over all ranks; None where they are not known."""
     _mark: float | None = None
 
     def resume(self) -> None:
@@ -93,9 +95,10 @@ class Meter:
         self.amounts.update(other.amounts)
         for key in ("slots", "flops", "seconds", "waiting"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.joules = None if self.joules is None or other.joules is None else self.joules + other.joules
 
     def truth(self, device: torch.device, peak: float | None) -> dict[str, float]:
-        """Real units a second; padding and data wait in per cent; MFU if the peak is known."""
+        """Real units a second; padding and data wait in per cent; MFU and watts if they are known."""
         seconds = max(self.seconds, 1e-9)
         line = {f"{unit}_per_second": amount / seconds for unit, amount in self.amounts.items()}
         first = next(iter(self.amounts.values()), 0)
@@ -105,6 +108,8 @@ class Meter:
             "flops_per_second": self.flops / seconds,
             "peak_memory_gib": peak_memory_gib(device),
         }
+        if self.joules is not None:
+            line["watts"] = self.joules / seconds
         if peak is not None:
             line["mfu_percent"] = 100 * self.flops / seconds / peak
         return line
@@ -118,8 +123,9 @@ def truth_text(line: dict[str, float]) -> str:
         for key, value in line.items()
         if key.endswith("_per_second") and not key.startswith(("flops", "heavy_atoms"))
     ]
+    watts = f" · {line['watts']:,.0f} W" if "watts" in line else ""
     return (
         f"{' · '.join(rates)} · padding {line['padding_percent']:.1f} % · "
         f"data wait {line['data_wait_percent']:.1f} % · "
-        f"MFU {mfu} · peak memory {line['peak_memory_gib']:.2f} GiB"
+        f"MFU {mfu} · peak memory {line['peak_memory_gib']:.2f} GiB{watts}"
     )

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from chemscale.models.potentials import CONFIGS
+from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import ConfigurationError, Point, choose_budget
 
 
@@ -29,7 +29,7 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = ()) -> Point:
         from chemscale.points.language import LanguagePoint
 
         return LanguagePoint.read(config)
-    if family in CONFIGS:
+    if is_potential(family):
         from chemscale.points.potential import PotentialPoint
 
         return PotentialPoint.read(config)

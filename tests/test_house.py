@@ -13,6 +13,7 @@ FLOORS = {
     "records": 0,
     "positions": 0,
     "memory": 0,
+    "plugins": 0,
     "molecules": 1,
     "structures": 1,
     "dashboards": 1,

@@ -18,6 +18,7 @@ from chemscale.models.painn import PaiNNConfig
 from chemscale.models.potential import Potential
 from chemscale.models.schnet import SchNetConfig
 from chemscale.models.spookynet import SpookyNetConfig
+from chemscale.plugins import load_plugins
 
 CONFIGS: dict[str, type] = {
     config.family: config
@@ -44,6 +45,25 @@ class PotentialError(ValueError):
     """A potential that cannot be built or read; the message names the key or the file."""
 
 
+def register(config: type) -> type:
+    """Make an architecture of one's own known by the ``family`` of its configuration; a class decorator.
+
+    Raises:
+        PotentialError: another class has this name.
+    """
+    known = CONFIGS.setdefault(config.family, config)  # type: ignore[attr-defined]
+    if known is not config and (known.__module__, known.__name__) != (config.__module__, config.__name__):
+        raise PotentialError(f"family {known.family!r} is {known.__module__}'s already.")  # type: ignore[attr-defined]
+    return config
+
+
+def is_potential(family: str | None) -> bool:
+    """Whether a name is an architecture's: ours, or a plugin's (``chemscale.plugins``)."""
+    if family not in CONFIGS:
+        load_plugins()
+    return family in CONFIGS
+
+
 def read_config(values: dict[str, Any]) -> PotentialConfig:
     """A configuration from its mapping, ``family`` included.
 
@@ -52,8 +72,11 @@ def read_config(values: dict[str, Any]) -> PotentialConfig:
     """
     values = dict(values)
     family = values.pop("family", None)
-    if family not in CONFIGS:
-        raise PotentialError(f"model.family={family!r}: choose one of {', '.join(CONFIGS)}.")
+    if not is_potential(family):
+        raise PotentialError(
+            f"model.family={family!r}: choose one of {', '.join(CONFIGS)}. (An architecture of your own is "
+            "found where CHEMSCALE_PLUGINS names its module.)"
+        )
     known = [field.name for field in fields(CONFIGS[family])]
     unknown = sorted(set(values) - set(known))
     if unknown:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chemscale.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.base import existing
@@ -24,6 +25,17 @@ READERS: dict[str, Callable[..., Source]] = {
     "ase": AseFile,
 }
 """Format → reader."""
+
+
+def register(name: str, reader: Callable[..., Source]) -> None:
+    """Make a reader of one's own known as ``data.format=name``; it is called as `open_source` calls ours.
+
+    Raises:
+        SourceError: another reader has this name.
+    """
+    if READERS.setdefault(name, reader) is not reader:
+        raise SourceError(f"data.format={name}: there is a reader of this name already.")
+
 
 FIXED_LEVEL = ("ani1", "spice", "comp6")
 """Formats whose release settles the level of theory."""
@@ -56,6 +68,8 @@ def open_source(
     """
     path = existing(path)
     name = format or guess(path)
+    if name not in READERS:
+        load_plugins()
     if name not in READERS:
         raise SourceError(f"data.format={name!r}: choose one of {', '.join(READERS)}.")
     options: dict[str, Any] = {}

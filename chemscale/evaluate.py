@@ -46,7 +46,7 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
     """
     import numpy as np
 
-    from chemscale.models.potentials import is_potential, load_potential
+    from chemscale.models.potentials import load_potential
     from chemscale.prepare import open_or_prepare_structures
     from chemscale.structures.batches import BatchBudget, ValidationFrames
     from chemscale.structures.edges import EdgeCache
@@ -56,7 +56,7 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
     from chemscale.tasks.potential import InteratomicPotential
 
     record = RunRecord.load(run)
-    if not is_potential(record.family):
+    if record.family == "chemgpt":
         raise ValueError(f"{run} is a {record.family}: evaluate is for potentials so far.")
     if part not in PARTS:
         raise ValueError(f"--part {part}: choose one of {', '.join(PARTS)}.")

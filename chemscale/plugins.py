@@ -1,7 +1,7 @@
 """Models and readers that live outside this package: modules that register themselves when they are imported.
 
 An installed package names its module in the entry points of the group ``chemscale.plugins``. A single file is
-named, without its suffix, in the environment variable ``CHEMSCALE_PLUGINS`` (several with commas) and found in
+named, without its suffix, in the environment variable ``CHEMSCALE_PLUGINS`` (several with commas), and is in
 the working directory or on Python's path. Nothing is imported before a name is asked for that is not ours.
 """
 

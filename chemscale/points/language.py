@@ -80,7 +80,8 @@ class LanguagePoint(Point):
             )
         data = _data_module(corpus, shape, config)
         epoch = _epoch(data, model)
-        name = f"{config['model']['family']}-w{model.width}-l{model.layers}"
+        subset = f"-n{config['data']['molecules']}" if config["data"]["molecules"] else ""
+        name = f"{config['model']['family']}-w{model.width}-l{model.layers}{subset}"
         common = shared_fields(config, corpus.hash, name, epoch, shape.blocks(1) * shape.accumulate)
         if isinstance(common["schedule"], Plateau):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")

@@ -2,11 +2,11 @@
 
     python benchmarks/paper_cost.py [--euros-per-gpu-hour 2.5] [--frames-per-second 2000]
 
-FLOPs are counted as training counts them: ChemGPT by its formula, potentials by PyTorch's counter on a molecule
-of ANI-1x's mean size. Hours take each GPU at the share of its peak that llm-foundry published for small
-transformers (``chemscale/hardware.py`` has the sources); narrow models do not reach it, so that their hours are
-a floor. Potentials of this size wait for kernels to start, not for arithmetic: their hours follow from the rate
-of frames that you name. Nothing is trained here.
+FLOPs are counted as training counts them: ChemGPT by its formula, potentials by PyTorch's counter on a
+molecule of ANI-1x's mean size. Hours take each GPU at the share of its peak that llm-foundry published for
+small transformers (``chemscale/hardware.py`` has the sources); narrow models do not reach it, so that their
+hours are a floor. Potentials of this size wait for kernels to start, not for arithmetic: their hours follow
+from the rate of frames that you name. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -101,11 +101,12 @@ def main() -> None:
     print(
         row("family", "width", "FLOP a frame", "FLOP, all five sizes", f"GPU hours at {rate:,.0f} frames/s")
     )
-    print(row("---", *["---:"] * 4))
+    print(row("---", *["---:"] * 3))
     for family in ("schnet", "painn"):
         for width in POTENTIAL_WIDTHS:
             frame = potential_flops(family, width)
-            print(row(family, width, f"{frame:.1e}", f"{frame * seen:.1e}", number(seen / rate / 3600)))
+            print(row(family, width, f"{frame:.1e}", f"{frame * seen:.1e}"))
+    print(f"\n{seen:,} frames a row; at {rate:,.0f} frames/s that is {number(seen / rate / 3600)} GPU hours.")
     watts = accelerator("h100").watts
     print(f"\nAt its power limit of {watts} W an H100 hour is {watts * 3600 / 1e6:.2f} MJ.")
 

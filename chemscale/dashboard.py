@@ -13,6 +13,18 @@ app.command()(local)
 app.command()(wandb)
 
 
+@app.callback()
+def about() -> None:
+    """Watch sweeps: a live page on this machine, or a prepared W&B workspace.
+
+    Examples:
+
+      python -m chemscale.dashboard local runs/
+
+      python -m chemscale.dashboard local runs/ --out runs.html
+    """
+
+
 def main() -> None:
     run_verb(app)
 

@@ -1,0 +1,101 @@
+"""A sweep in numbers: how many points stand where, what was spent, and how long the rest will take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from chemscale.dashboards.local_points import SILENT, STATES, WAITING
+from chemscale.records import HEADLINES, State
+
+RUNNING = State.RUNNING.value
+TO_DO = (RUNNING, SILENT, State.PREEMPTED.value, State.PLANNED.value, WAITING)
+"""States in which a point still has steps to come."""
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the rows of one sweep: counts by state, losses that there are, compute, energy, time left.
+
+    ``joules`` is the sum over the points that measured them and ``joules_of`` how many these are; both are
+    absent where none did. ``share`` is of the planned FLOPs, absent where they are not known for every point.
+    """
+    counts = Counter(row["state"] for row in rows)
+    joules = [row["sizes"]["joules"] for row in rows if "joules" in row.get("sizes", {})]
+    left, why = time_left(rows)
+    units = {key for row in rows for key in row.get("losses", {})}
+    first = [key for key, _, _ in HEADLINES if key in units]
+    out = {
+        "counts": {state: counts[state] for state in STATES if counts[state]},
+        "total": len(rows),
+        "units": [*first, *sorted(units - set(first))],
+        "data_axis": "frames" if any("frames" in row.get("sizes", {}) for row in rows) else "tokens",
+        "flops": sum(row.get("spent", 0.0) for row in rows),
+        "inherited": sum(row.get("inherited", 0.0) for row in rows),
+        "device_seconds": sum(row.get("device_seconds", 0.0) for row in rows),
+        "joules": sum(joules) if joules else None,
+        "joules_of": len(joules) or None,
+        "share": share_done(rows),
+        "left": left,
+        "left_why": why,
+        "moved": max((row.get("moved", 0) for row in rows), default=0),
+        "started": max((row.get("started", "") for row in rows), default=""),
+    }
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def share_done(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Of the FLOPs that the points are planned to take, those that are done; failed points count as planned."""
+    done = planned = 0.0
+    for row in rows:
+        whole = _planned_flops(row)
+        if whole is None:
+            return None
+        planned += whole
+        done += min(whole, row.get("sizes", {}).get("flops", 0.0))
+    return done / planned if planned else None
+
+
+def _planned_flops(row: dict[str, Any]) -> float | None:
+    if "planned_flops" in row:
+        return row["planned_flops"]
+    flops, steps = row.get("sizes", {}).get("flops"), row.get("steps", 0)
+    if row["state"] == State.DONE.value:
+        return flops
+    return flops / steps * row["planned"] if flops and steps and row.get("planned") else None
+
+
+def time_left(rows: Sequence[dict[str, Any]]) -> tuple[float | None, str]:
+    """Seconds until the last point ends if as many run at once as do now, and what that rests on.
+
+    The points that wait are taken at the FLOP/s of those that run. None where nothing runs or a rate is not
+    known; the text then says why, and is empty where there is nothing left to do.
+    """
+    todo = [row for row in rows if row["state"] in TO_DO]
+    running = [row for row in todo if row["state"] == RUNNING]
+    if not todo:
+        return None, ""
+    if not running:
+        return None, "nothing is running"
+    lefts = [row.get("left") for row in running]
+    if None in lefts:
+        return None, f"{lefts.count(None)} running without a rate yet"
+    speeds = [
+        (_planned_flops(row) or 0.0) / row["planned"] * (row["planned"] - row["steps"]) / row["left"]
+        for row in running
+        if row["left"]
+    ]
+    speed = statistics.median(speeds) if speeds else 0.0
+    for row in todo:
+        if row in running:
+            continue
+        seconds = row.get("left")
+        if row["state"] == WAITING:
+            seconds = row["planned_flops"] / speed if speed else row["planned_seconds"]
+        if seconds is None:
+            return None, f"no rate is known for {row['name']}"
+        lefts.append(seconds)
+    known = [seconds for seconds in lefts if seconds is not None]
+    seconds = max(*known, sum(known) / len(running)) if len(known) > 1 else known[0]
+    return seconds, f"{len(running)} at once, training only"

@@ -22,10 +22,16 @@ VERBS = {
 
 
 def main() -> None:
-    """Hand the command line to a verb."""
+    """Hand the command line to a verb, or say the version and what a bug report needs."""
+    if sys.argv[1:2] in (["--version"], ["-V"], ["version"]):
+        from chemscale.about import show
+
+        show()
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print("usage: chemscale VERB …   (chemscale VERB --help explains each)\n")
         print("\n".join(f"  {verb:10s}{what}" for verb, what in VERBS.items()))
+        print("\n  --version the version, and all that a bug report needs")
         asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
         sys.exit(0 if asked else 2)
     verb = sys.argv.pop(1)

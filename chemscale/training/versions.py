@@ -7,7 +7,11 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("chemscale", "torch", "pytorch-lightning", "deepspeed", "numpy", "rdkit", "selfies", "hydra-core")
+PACKAGES = (
+    *("chemscale", "torch", "pytorch-lightning", "deepspeed", "numpy", "scipy", "hydra-core"),
+    *("rdkit", "selfies", "tokenizers"),
+    *("ase", "e3nn", "tblite", "torch-geometric", "vesin"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -98,9 +98,7 @@ def main() -> None:
 
     seen, rate = FRAME_EPOCHS * sum(FRAMES), options.frames_per_second
     print(f"\nPotentials, 3 layers, {FRAME_EPOCHS} epochs of 10² … 10⁶ frames of {ATOMS} atoms:\n")
-    print(
-        row("family", "width", "FLOP a frame", "FLOP, all five sizes", f"GPU hours at {rate:,.0f} frames/s")
-    )
+    print(row("family", "width", "FLOP a frame", "FLOP, all five sizes"))
     print(row("---", *["---:"] * 3))
     for family in ("schnet", "painn"):
         for width in POTENTIAL_WIDTHS:

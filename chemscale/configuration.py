@@ -7,21 +7,39 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.keys import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import ConfigurationError, Point, choose_budget
+from chemscale.training.trackers import check_trackers
 
 
-def read_point(cfg: DictConfig, overrides: Sequence[str] = ()) -> Point:
+def read_points(configs: Sequence[DictConfig], overrides: Sequence[str] = ()) -> list[Point]:
+    """The points of a sweep; nothing is prepared for the first before the keys of the last are checked.
+
+    Raises:
+        UnknownKeyError, or as ``read_point``.
+    """
+    for cfg in configs:
+        check_keys(cfg)
+    return [read_point(cfg, overrides) for cfg in configs]
+
+
+def read_point(cfg: DictConfig, overrides: Sequence[str] = (), *, recorded: bool = False) -> Point:
     """Check a configuration and build what it describes; prepares the data where they are missing.
 
     Args:
         overrides: the command line, whose budget unit wins over one from a file.
+        recorded: it stands in a record: what it was composed with may have had other keys.
 
     Raises:
+        UnknownKeyError: a key that nothing reads.
         ConfigurationError, or the ValueError of the room that refuses its part.
     """
+    if not recorded:
+        check_keys(cfg)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     config.pop("site", None)  # of the launcher alone; records and W&B need not know a cluster's set-up
+    check_trackers(config)
     config["trainer"]["precision"] = str(config["trainer"]["precision"])
     config["budget"] = choose_budget(config["budget"], overrides)
     family = config["model"].get("family")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,11 @@ def one_paragraph() -> Iterator[None]:
 
 def _text(error: BaseException) -> str:
     text = str(error).strip()
+    missing = re.match(r"Could not override '([\w.@]+)'", text)
+    if missing and not missing[1].startswith("hydra"):
+        from chemscale.keys import explain
+
+        return explain(missing[1])
     # Hydra wraps what a configuration or a job raised: the cause says it better.
     cause = error.__cause__
     if isinstance(error, HydraException) and cause is not None and str(cause) not in text:

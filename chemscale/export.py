@@ -79,7 +79,7 @@ def point_of(record: RunRecord) -> Point:
         "launcher": {"name": "local", "nodes": 1, "gpus_per_node": 1},
         "batch": {"per_gpu": None},
     }
-    return read_point(OmegaConf.merge(config, here))  # type: ignore[arg-type]
+    return read_point(OmegaConf.merge(config, here), recorded=True)  # type: ignore[arg-type]
 
 
 def main() -> None:

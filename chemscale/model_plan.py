@@ -12,6 +12,7 @@ from rich.table import Table
 
 from chemscale.errors import CONFIG_DIRECTORY
 from chemscale.hardware import HardwareError, accelerator, training_rate
+from chemscale.keys import check_keys
 from chemscale.memory import GIB, RESERVED, STAGES, USABLE, Memory, Transformer, Weights, rank_memory
 from chemscale.proposals import PlanError
 from chemscale.scaling import PER_NODE, Cluster, Step, collectives, step
@@ -79,6 +80,7 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
     except ConfigCompositionException as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise PlanError(f"--model {name}: {reason}. conf/model/ has the models.") from None
+    check_keys(composed)
     model: Any = OmegaConf.to_container(composed.model)
     if model.pop("family") != "chemgpt":
         raise PlanError(f"--model {name}: potentials fit one GPU, so that there is nothing to place.")

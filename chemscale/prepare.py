@@ -14,6 +14,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
+from chemscale.keys import check_keys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,7 @@ log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main_
 
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="prepare", version_base=None)
 def hydra_main(cfg: DictConfig) -> None:
+    check_keys(cfg, "prepare")
     data = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True, throw_on_missing=True))
     if data["source"] not in ("structures", "starter_structures"):
         show(open_or_prepare(data, Path(cfg.corpora)))

@@ -56,11 +56,11 @@ def main() -> None:
 
 def plan_points(configs: Sequence[DictConfig], overrides: Sequence[str] | None = None) -> list[PointPlan]:
     """Check every point, estimate what it costs on this machine, and show the table."""
-    from chemscale.configuration import read_point
+    from chemscale.configuration import read_points
     from chemscale.planning import estimate, share_trunks, show_plan
 
     named = list(overrides) if overrides is not None else command_line_overrides()
-    points = [read_point(config, named) for config in configs]
+    points = read_points(configs, named)
     plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
     return plans

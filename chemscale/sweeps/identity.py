@@ -18,6 +18,7 @@ WITHOUT_EFFECT = (
     "trunk",
     "pause",
     "logger",
+    "variables",  # what they are put into is hashed
     "precision",  # trainer.precision holds it
     "strategy",
     "launcher",

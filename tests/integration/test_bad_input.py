@@ -60,7 +60,7 @@ def test_what_a_language_model_cannot_use_is_named(read, corpora, smiles_file, o
     ("overrides", "message"),
     [
         (["model=painn"], "add task=potential"),
-        (["task=potential", "+model.heads=4"], "painn has no such key"),
+        (["task=potential", "+model.heads=4"], r"model\.heads: the chosen model has no such key"),
         (["task=potential", "batch.frames=null", "batch.atoms=5"], r"the largest structure has \d+ atoms"),
         (["task=potential", "data.frames=3"], r"Set data\.references=minimum_norm"),
         (["task=potential", "data.frames=1000"], r"has \d+ training frames"),

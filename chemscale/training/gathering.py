@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from chemscale.training.checkpoints import CheckpointError, layout_of
+from chemscale.training.pickles import check_pickles
 from chemscale.training.zero import prepare_cpu
 
 
@@ -32,10 +33,14 @@ def whole_weights(checkpoint: Path, like: nn.Module) -> dict[str, Tensor]:
 
     Args:
         like: a module with the names and shapes, filled where a format needs a place to read into.
+
+    Raises:
+        UntrustedCheckpoint: it would run code when it is unpickled.
     """
     layout = layout_of(checkpoint)
     if layout is None:
         return torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    check_pickles(checkpoint)
     return _of_fsdp(checkpoint, like) if layout["strategy"] == "fsdp2" else _of_zero(checkpoint, like)
 
 
@@ -53,7 +58,7 @@ def _of_zero(checkpoint: Path, like: nn.Module) -> dict[str, Tensor]:
     prepare_cpu()
     whole = checkpoint / "checkpoint" / "mp_rank_00_model_states.pt"
     if whole.exists():
-        return torch.load(whole, map_location="cpu", weights_only=False)["module"]
+        return torch.load(whole, map_location="cpu", weights_only=True)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -192,7 +192,7 @@ class ZeroStrategy(DeepSpeedStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Weights, optimizer and client state, from the layout of this number of ranks or the universal one.
 
-        DeepSpeed unpickles what it reads: these are the run's own files, guarded by their checksums.
+        DeepSpeed unpickles what it reads: ``pickles.check_pickles`` has seen it before (``Attempt``).
         """
         path = Path(checkpoint_path)
         engine = self.deepspeed_engine

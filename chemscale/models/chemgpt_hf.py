@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -194,6 +195,9 @@ def load_pretrained(folder: Path) -> ChemGPT:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise WeightsError(f"{folder}: no {name} there. Give the folder of a trained model.")
-    model = ChemGPT(config_from_hf(json.loads((folder / "config.json").read_text())))
-    load_hf_state_dict(model, load_file(folder / "model.safetensors"))
+    try:
+        model = ChemGPT(config_from_hf(json.loads((folder / "config.json").read_text())))
+        load_hf_state_dict(model, load_file(folder / "model.safetensors"))
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{folder}: damaged or not a model ({error}).") from None
     return model

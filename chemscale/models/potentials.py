@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -166,6 +167,8 @@ def load_potential(directory: Path, *, dtype: torch.dtype | None = None) -> Pote
         raise PotentialError(
             f"{error.filename or directory}: no potential there. Give a run's model folder."
         ) from None
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PotentialError(f"{directory}: damaged or not a potential ({error}).") from None
     if header.get("format") != FORMAT:
         raise PotentialError(
             f"{directory}/config.json: format {header.get('format')!r}, expected {FORMAT!r}."

@@ -44,7 +44,7 @@ class UntrustedCheckpoint(CheckpointError, ValueError):
 
 
 def check_pickles(checkpoint: Path) -> None:
-    """See that everything in a checkpoint that would be unpickled names data only. Cheap: weights are not read.
+    """See that everything in a checkpoint that would be unpickled names data only; weights are not read.
 
     Args:
         checkpoint: a folder of ``Checkpoints`` that ZeRO or FSDP2 wrote.

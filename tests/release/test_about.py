@@ -52,9 +52,7 @@ def test_every_dependency_that_moves_a_number_is_there(told):
 def test_nobody_and_no_machine_is_named(told):
     text = "\n".join(told)
     names = {"s3cr3t", "alice", "wonderland", str(Path.home()), str(ROOT), sys.prefix}
-    for name in names | (
-        {socket.gethostname(), getpass.getuser()} - {"root", "debian", "localhost"}
-    ):
+    for name in names | ({socket.gethostname(), getpass.getuser()} - {"root", "debian", "localhost"}):
         assert name not in text
 
 

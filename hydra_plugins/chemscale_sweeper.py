@@ -20,8 +20,14 @@ class ChemscaleEstimatingSweeper(EstimatingSweeper):
 @dataclass
 class ChemscaleSweeperConf:
     _target_: str = "hydra_plugins.chemscale_sweeper.ChemscaleSweeper"
-    axes: dict[str, Any] = field(default_factory=dict)
-    points: list[Any] = field(default_factory=list)
+    axes: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"meaning": "keys and the lists of their values; the sweep is their product"},
+    )
+    points: list[Any] = field(
+        default_factory=list,
+        metadata={"meaning": "values that go together, a mapping a point; each is combined with the axes"},
+    )
     plan: str = "chemscale.train.plan_points"
     finish: str = "chemscale.train.finish_sweep"
 
@@ -45,7 +51,16 @@ class ChemscaleEstimatingSweeperConf(ChemscaleSweeperConf):
             "controls": 2,
             "risk": 0.05,
             "estimator": "tse",
-        }
+        },
+        metadata={
+            "meaning": {
+                "share": "part of its budget that every point is trained before it is judged",
+                "keep": "most promising points that are finished in any case",
+                "controls": "others that are finished, spread over the ranking, to judge the estimate by",
+                "risk": "points whose chance to be the best is above this are finished too",
+                "estimator": "ranks the points: tse, tse-e, tse-ema, ema, validation, power, offset or bnsl",
+            }
+        },
     )
 
 

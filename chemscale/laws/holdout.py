@@ -48,7 +48,7 @@ class Extrapolation:
 
     @property
     def mean_error(self) -> float:
-        """Mean of |error|."""
+        """Mean of absolute error."""
         return float(np.mean([abs(run.error) for run in self.runs]))
 
     @property

@@ -61,7 +61,7 @@ def sensitivity(
     starts: int = STARTS,
     seed: int = 0,
 ) -> list[Row]:
-    """Refits at other δ, then at the fit's δ without its k worst runs by |residual|.
+    """Refits at other δ, then at the fit's δ without its k worst runs by absolute residual.
 
     Residuals are those of the fit to all runs, so that the choice does not chase itself. Leaving out what
     fits worst makes any law look better; the table shows by how much the numbers depend on it.

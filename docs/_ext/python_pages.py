@@ -1,0 +1,108 @@
+"""The reference of the Python packages, from docstrings: what other code imports, not every module."""
+
+from __future__ import annotations
+
+import importlib
+
+MODULES = {
+    "laws": (
+        "Scaling laws",
+        "Forms, fits, intervals, allocation. NumPy and SciPy only: usable alone, on anyone's runs.",
+        ["chemscale.laws"],
+    ),
+    "records": ("Records", "What a run says of itself.", ["chemscale.records"]),
+    "models": (
+        "Models",
+        "Plain modules, and the dataclasses that are their shapes.",
+        [
+            "chemscale.models.chemgpt",
+            "chemscale.models.potential",
+            "chemscale.models.potentials",
+            "chemscale.models.atom_graph",
+            "chemscale.models.schnet",
+            "chemscale.models.painn",
+            "chemscale.models.spookynet",
+            "chemscale.models.nequip",
+            "chemscale.models.allegro",
+            "chemscale.models.mace",
+            "chemscale.models.layers.radial",
+            "chemscale.models.layers.documents",
+        ],
+    ),
+    "molecules": (
+        "Molecules as text",
+        "Standardisation, corpus, tokenizer, generation.",
+        [
+            "chemscale.molecules.standardize",
+            "chemscale.molecules.corpus",
+            "chemscale.molecules.tokenizer",
+            "chemscale.molecules.sampling",
+        ],
+    ),
+    "structures": (
+        "Molecules in space",
+        "The ASE calculator, the store of frames, readers, units.",
+        [
+            "chemscale.structures.calculator",
+            "chemscale.structures.store",
+            "chemscale.structures.blocks",
+            "chemscale.structures.sources",
+            "chemscale.structures.sources.base",
+            "chemscale.structures.units",
+            "chemscale.structures.graphs",
+        ],
+    ),
+    "testing": (
+        "Suites for models of your own",
+        "Made for the tests of other packages.",
+        ["chemscale.testing.potential_suite", "chemscale.testing.checks"],
+    ),
+    "plugins": ("Plugins", "Models and readers that live outside this package.", ["chemscale.plugins"]),
+}
+
+RESULTS = {
+    "laws": [
+        "allocation.Optimum",
+        "broken.Extrapolation",
+        "design.Design",
+        "design.Goal",
+        "design.KnownLaw",
+        "envelope.Curve",
+        "holdout.Extrapolation",
+        "holdout.HeldOut",
+        "intervals.Scatter",
+        "intervals.SeedSpread",
+        "profiles.Profile",
+        "projection.CrossCheck",
+        "projection.Projection",
+        "regimes.Limited",
+        "regimes.Regime",
+        "regimes.Slice",
+        "resampling.Draws",
+        "sensitivity.Row",
+    ]
+}
+"""Classes that functions take or return, and that nobody needs to import."""
+
+
+def pages() -> dict[str, str]:
+    """File names below ``reference/`` and their texts."""
+    listed = "\n".join(f"python/{name}" for name in MODULES)
+    about = "\n".join(f"- {{doc}}`python/{name}`: {what}" for name, (_, what, _) in MODULES.items())
+    index = f"# Python\n\n{about}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
+    found = {"python.md": index}
+    for name, (title, what, modules) in MODULES.items():
+        parts = [f"# {title}\n", f"{what}\n"]
+        for module in modules:
+            parts.append(f"## `{module}`\n" if len(modules) > 1 else "")
+            parts.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{_options(module)}```\n")
+        if name in RESULTS:
+            listed = "\n".join(f".. autoclass:: chemscale.{name}.{c}\n   :members:\n" for c in RESULTS[name])
+            parts.append(f"## What they return\n\n```{{eval-rst}}\n{listed}```\n")
+        found[f"python/{name}.md"] = "\n".join(parts)
+    return found
+
+
+def _options(module: str) -> str:
+    """A package that names its interface in ``__all__`` is shown with what it takes from its modules."""
+    return "   :imported-members:\n" if hasattr(importlib.import_module(module), "__all__") else ""

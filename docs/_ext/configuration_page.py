@@ -32,7 +32,7 @@ Every key of `train` and `prepare`, made from the files in `conf/` and their com
 - **A key that nothing reads is an error**, on the command line, in a sweep file or in a site profile, and the
   message names the nearest keys that there are. Two places are open: `site.extra`, and `variables` for values
   of your own that `${variables.NAME}` puts into a sweep file.
-- **`???`** has no default and must be given. A type is `int`, `number`, `text`, `path`, `mapping`, or choices.
+- **`???`** has no default and must be given. Types: `int`, `number`, `text`, `path`, `mapping`, or choices.
 - **Options of your own** are files `group/NAME.yaml` in a folder that `--config-dir FOLDER` names; a line
   `defaults: [smiles]` at their head builds on one of ours.
 """

@@ -33,59 +33,57 @@ FLAGS = [
 ]  # fmt: skip
 
 
+TRUTH = {"padding_percent": 0.6, "data_wait_percent": 1.2, "mfu_percent": 31.0, "peak_memory_gib": 3.1}
+PAINT = "(() => {{ const began = performance.now(); {}(); return performance.now() - began }})()"
+
+
 def write_sweep(root: Path, points: int, rows: int = 200, name: str = "made_up", seed: int = 0) -> Path:
     """A sweep of language models of many sizes and seeds below `root`; returns its folder."""
     chance, folder = random.Random(seed), root / name
     for number in range(points):
         width = int(16 * 2 ** chance.uniform(0, 6))
-        state = STATES[number % len(STATES)]
-        write_point(folder, number, width, state, rows, chance)
+        write_point(folder, number, width, STATES[number % len(STATES)], rows, chance)
     return folder
 
 
 def write_point(
     folder: Path, number: int, width: int, state: State, rows: int, chance: random.Random
-) -> RunRecord:
+) -> None:
     """One record with its curve: L = 0.6 + 18·N^−0.34 + 90·D^−0.4 and noise."""
-    matrices, steps, per_step = 96 * width**2, 100 * rows // 2, 2048
+    matrices, per_step = 96 * width**2, 2048
     share = 1.0 if state is State.DONE else chance.uniform(0.1, 0.95)
-    last = max(1, int(share * rows / 2))
-    rate, lines, clean = 4e9 / matrices, [], math.nan
+    last, rate = max(1, int(share * rows / 2)), 4e9 / matrices
+    lines, values = [], {}
     for row in range(1, last + 1):
         tokens = 100 * row * per_step
         clean = 0.6 + 18 * matrices**-0.34 + 90 * tokens**-0.4
-        at = {"step": 100 * row, "tokens": tokens, "molecules": tokens // 47, "flops": 6.2 * matrices * tokens}
+        at = {"step": 100 * row, "tokens": tokens, "flops": 6.2 * matrices * tokens}
         spike = 1.5 if chance.random() < 0.002 else 1.0
-        loss = spike * clean * math.exp(chance.gauss(0, 0.01))
-        lines.append({"kind": "train", **at, "loss": loss, "lr": 4e-3, "gradient_norm": chance.uniform(0.3, 1)})
-        lines.append({
-            "kind": "truth", "step": 100 * row, "tokens": tokens, "tokens_per_second": rate * chance.uniform(0.95, 1),
-            "padding_percent": 0.6, "data_wait_percent": 1.2, "mfu_percent": 31.0, "peak_memory_gib": 3.1,
-        })  # fmt: skip
+        loss, norm = spike * clean * math.exp(chance.gauss(0, 0.01)), chance.uniform(0.3, 1)
+        lines.append({"kind": "train", **at, "loss": loss, "lr": 4e-3, "gradient_norm": norm})
+        now = {"tokens_per_second": rate * chance.uniform(0.95, 1), **TRUTH}
+        lines.append({"kind": "truth", "step": 100 * row, "tokens": tokens, **now})
         if row % 4 == 0 or row == rows // 2:
-            lines.append({"kind": "validation", **at, "nats_per_token": clean, "nats_per_molecule": 47 * clean})
+            values = {"nats_per_token": clean, "nats_per_molecule": 47 * clean}
+            lines.append({"kind": "validation", **at, **values})
     directory = folder / f"{number:012x}"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tokens = 100 * last * per_step
-    record = RunRecord(
+    tokens, flops = 100 * last * per_step, 6.2 * matrices * 100 * last * per_step
+    RunRecord(
         identity=f"{number:012x}", sweep=folder.name, family="chemgpt", name=f"chemgpt-w{width}-s{number}",
         config={"model": {"family": "chemgpt", "width": width, "layers": 8}, "seed": number}, versions={},
         git_revision="0" * 40, data_hash="made up", seed=number,
         parameters=Parameters(matrices + 90 * width, matrices + 2 * width, matrices + width, matrices),
         overrides=[f"model.width={width}", f"seed={number}"], state=state, attempts=1 + number % 2,
-        planned_steps=steps, reason="RuntimeError: out of memory" if state is State.FAILED else "",
+        planned_steps=100 * rows // 2, reason="RuntimeError: out of memory" if state is State.FAILED else "",
         data=DataSeen(100 * last, tokens, tokens // 47, tokens // 2, unique_tokens=10**9),
-        compute=Compute(6.2 * matrices * tokens, 6 * matrices * tokens, 0.0, tokens / rate, tokens / rate, "H100"),
-        final=Loss(100 * last, {"nats_per_token": clean, "nats_per_molecule": 47 * clean}),
-        truth={"tokens_per_second": rate, "mfu_percent": 31.0, "padding_percent": 0.6, "data_wait_percent": 1.2,
-               "peak_memory_gib": 3.1},
+        compute=Compute(flops, flops, 0.0, tokens / rate, tokens / rate, "H100"),
+        final=Loss(100 * last, values) if values else None, truth={"tokens_per_second": rate, **TRUTH},
         started="2026-01-01T00:00:00+00:00", updated="2026-01-01T01:00:00+00:00",
-    )  # fmt: skip
-    record.save(directory)
+    ).save(directory)  # fmt: skip
     if state is State.FAILED:
         (directory / "error.txt").write_text("RuntimeError: out of memory\n")
-    return record
 
 
 @contextlib.contextmanager
@@ -127,16 +125,16 @@ def measure(root: Path, folder: Path) -> None:
             version, more = found["version"], found["more"]
         print(f"all curves: {whole:.2f} s in {answers} answers, {total / 1e3:.0f} kB")
         running = next(key for key, row in state["rows"].items() if row["state"] == "running")
-        with open(root / running / "metrics.jsonl", "a") as file:
-            step = {"kind": "train", "step": 10**5, "tokens": 10**9, "flops": 1e18, "loss": 1.0}
-            file.write(json.dumps(step) + "\n")
+        with open(root / running / "metrics.jsonl", "r+") as file:
+            line = next(row for row in reversed(file.readlines()) if '"train"' in row)
+            file.write(json.dumps(json.loads(line) | {"loss": 1.0}) + "\n")
         time.sleep(2)
         seconds, size, later = fetch(f"{url}api/state?boot={state['boot']}&since={version}")
         print(f"after one line: {len(later['rows'])} row, {1e3 * seconds:.0f} ms, {size / 1e3:.1f} kB")
 
 
 def until(page, expression: str, seconds: float = 60) -> None:
-    """Wait for an expression; the page's security policy forbids the driver's own way, which evaluates text."""
+    """Wait for an expression; the driver's own way evaluates text, which the page's policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         if time.monotonic() > end:
@@ -160,9 +158,9 @@ def browse(url: str, points: int) -> None:
         rows = time.monotonic() - began
         until(page, f"curves.byPoint.size === {points} && !curves.more")
         whole = time.monotonic() - began
-        draw = page.evaluate("(() => { const t = performance.now(); showCurves(); return performance.now() - t })()")
-        table = page.evaluate("(() => { const t = performance.now(); showTable(); return performance.now() - t })()")
-        print(f"browser: rows {rows:.2f} s, all curves {whole:.2f} s; one drawing {draw:.0f} ms, table {table:.0f} ms")
+        draw, table = (page.evaluate(PAINT.format(name)) for name in ("showCurves", "showTable"))
+        print(f"browser: rows {rows:.2f} s, all curves {whole:.2f} s")
+        print(f"one drawing of the curves {draw:.0f} ms, of the table {table:.0f} ms")
         print(f"console errors: {wrong or 'none'}")
         browser.close()
 

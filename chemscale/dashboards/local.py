@@ -31,7 +31,7 @@ def local(
 ) -> None:
     """Watch sweeps in a browser: states, time left, learning curves, the law so far.
 
-    Reads record.json, metrics.jsonl and the laws beside them, writes nothing there, asks nothing of the network.
+    Reads records, metrics and the laws beside them, writes nothing there, and asks nothing of the network.
 
     Examples:
 
@@ -86,12 +86,11 @@ def _say(server: Server, runs: Path, host: str) -> None:
         typer.echo(f"  ssh -N -L {server.port}:{shown}:{server.port} {_user()}@{socket.gethostname()}")
     else:
         name = socket.gethostname() if host in ("0.0.0.0", "::") else shown
-        typer.echo(f"{runs}: http://{name}:{server.port}/")
-        typer.secho(
-            f"--host {host}: everyone who can reach this machine can read these runs; there is no password.",
-            fg="yellow",
-            err=True,
+        warning = (
+            f"--host {host}: everyone who can reach this machine can read these runs, without a password."
         )
+        typer.secho(warning, fg="yellow", err=True)
+        typer.echo(f"{runs}: http://{name}:{server.port}/")
     typer.echo("Ctrl-C ends it.")
 
 

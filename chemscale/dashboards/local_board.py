@@ -41,7 +41,7 @@ class Versions:
                 self.parts[key], self.changed[key] = part, self._clock()
 
     def since(self, version: int) -> dict[str, Any]:
-        """Parts that changed after a version; a page that asks for the first time is not told of what is gone."""
+        """Parts that changed after a version; who asks for the first time is not told of what is gone."""
         return {
             key: part
             for key, part in self.parts.items()

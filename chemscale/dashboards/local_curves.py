@@ -14,8 +14,10 @@ MOST_ROWS = 200
 """Rows of one kind that are kept of a run after thinning; up to twice as many before."""
 AXES = ("step", "seen", "flops", "seconds")
 """What a curve can be drawn against; a row begins with these four numbers."""
-NO_METRIC = {"kind", "step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops"}
+SEEN = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops")
+NO_METRIC = {"kind", *SEEN}
 CHUNK = 1 << 20
+LARGEST = 10**300
 
 
 def thinned(rows: Sequence[array[float]], most: int, watched: int = len(AXES)) -> list[array[float]]:
@@ -50,13 +52,13 @@ class Series:
     """Rows of one kind (train, validation, truth): the four axes, then the metrics of its first row."""
 
     def __init__(self, row: dict[str, Any]):
-        self.metrics = [k for k, v in row.items() if k not in NO_METRIC and (v is None or _is_number(v))]
+        self.metrics = [k for k, v in row.items() if k not in NO_METRIC and (v is None or is_number(v))]
         self.rows: list[array[float]] = []
 
     def add(self, axes: Sequence[float], row: dict[str, Any]) -> None:
         if not self.metrics:
             return
-        self.rows.append(array("d", [*axes, *(_number(row.get(key)) for key in self.metrics)]))
+        self.rows.append(array("d", [*axes, *[_number(row.get(key)) for key in self.metrics]]))
         if len(self.rows) >= 2 * MOST_ROWS:
             self.rows = thinned(self.rows, MOST_ROWS)
 
@@ -90,8 +92,7 @@ class Curve:
     def _forget(self) -> None:
         self.series: dict[str, Series] = {}
         self.broken_lines = 0
-        self.newest: dict[str, float] = {}
-        """Step and amounts seen in the newest row."""
+        self._newest: dict[str, dict[str, Any]] = {}
         self._offset, self._inode, self._size = 0, -1, -1
         self._clock = self._clocked = 0.0
         self._waiting: dict[str, Any] | None = None
@@ -134,9 +135,10 @@ class Curve:
     def _line(self, line: bytes) -> None:
         try:
             row = json.loads(line)
-            if not (isinstance(row, dict) and isinstance(row["kind"], str) and _is_number(row["step"]) and row["step"] >= 0):
-                raise ValueError
-        except (ValueError, KeyError):
+            good = isinstance(row["kind"], str) and is_number(row["step"]) and row["step"] >= 0
+        except (ValueError, KeyError, TypeError, RecursionError):
+            good = False
+        if not good:
             self.broken_lines += bool(line.strip())
             return
         if self._waiting is not None:
@@ -165,9 +167,17 @@ class Curve:
         if row["kind"] not in self.series:
             self.series[row["kind"]] = Series(row)
         self.series[row["kind"]].add(axes, row)
-        self.newest |= {k: float(row[k]) for k in NO_METRIC if k != "kind" and _is_number(row.get(k))}
+        self._newest[row["kind"]] = row
 
     # --- what a table shows of it ---
+
+    @property
+    def newest(self) -> dict[str, float]:
+        """Step and amounts seen, of the newest rows."""
+        out: dict[str, float] = {}
+        for row in sorted(self._newest.values(), key=lambda row: row["step"]):
+            out |= {key: float(row[key]) for key in SEEN if is_number(row.get(key))}
+        return out
 
     def last(self, kind: str, metric: str) -> float | None:
         """The newest value of a metric, None where there is none."""
@@ -175,8 +185,9 @@ class Curve:
 
     def steps_per_second(self) -> float | None:
         """Of the newest truth line: its rate over the units of a step; validation is not in it."""
+        newest = self.newest
         for unit in ("tokens", "frames"):
-            rate, seen, step = self.last("truth", f"{unit}_per_second"), self.newest.get(unit), self.newest.get("step")
+            rate, seen, step = self.last("truth", f"{unit}_per_second"), newest.get(unit), newest.get("step")
             if rate and seen and step:
                 return rate * step / seen
         return None
@@ -191,12 +202,16 @@ def _unit(row: dict[str, Any]) -> str:
     return "tokens" if "tokens" in row else "frames"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    return not math.isnan(_number(value))
 
 
 def _number(value: Any) -> float:
-    return float(value) if _is_number(value) else math.nan
+    """NaN for what is no finite number, true and false among it."""
+    if type(value) is float:
+        return value if math.isfinite(value) else math.nan
+    return float(value) if type(value) is int and abs(value) < LARGEST else math.nan
 
 
 def _short(value: float) -> float | None:

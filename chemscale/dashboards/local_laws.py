@@ -1,4 +1,4 @@
-"""Laws that fits left below the runs, as lines with their bands. Nothing is fitted that was not fitted before.
+"""Laws that fits left below the runs, as lines with their bands. Where there is no law, there is no line.
 
 ``law.json`` holds a law and the points that it was fitted to. Of a joint law it holds the covariance too; the
 band of a law of one axis is found again by the same bootstrap of the same points, and left out where that
@@ -12,6 +12,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from chemscale.dashboards.local_points import Stamp
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from chemscale.laws.surfaces import Surface
 
 PLACES = 60
 """Points of a line."""
@@ -62,7 +65,10 @@ def read_law(path: Path) -> dict[str, Any]:
         out["lines"] = list({"axis": _axis, "surface": _surface, "ladder": _ladder}[out["kind"]](law, path))
         out["forms"] = [*_words(law)]
     except Exception as error:  # another version's file, half a file: the page goes on
-        return {"problem": f"{path}: not a law that can be drawn ({type(error).__name__}: {error}).", "lines": []}
+        return {
+            "problem": f"{path}: not a law that can be drawn ({type(error).__name__}: {error}).",
+            "lines": [],
+        }
     return out
 
 
@@ -72,10 +78,10 @@ def _words(law: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     for name, fit in law.get("rungs", {"": law}).items():
         if fit.get("parameters"):
-            values = [
-                f"{SYMBOLS.get(key, key)} = {span_text(math.inf if value is None else value, fit['intervals'][key], '.3g')}"
-                for key, value in fit["parameters"].items()
-            ]
+            values = []
+            for key, value in fit["parameters"].items():
+                known = math.inf if value is None else value
+                values.append(f"{SYMBOLS.get(key, key)} = {span_text(known, fit['intervals'][key], '.3g')}")
             yield {"of": name, "formula": fit["formula"], "values": values}
 
 
@@ -87,7 +93,9 @@ def _axis(law: dict[str, Any], path: Path) -> Iterator[Line]:
     outside = (law.get("regime") or {}).get("outside") or []
     inside = any(fit["parameters"] == law["parameters"] for fit in law.get("inside_regime", []))
     if inside:
-        points = [p for p in points if not any(math.isclose(p[law["axis"]], x, rel_tol=1e-9) for x in outside)]
+        points = [
+            p for p in points if not any(math.isclose(p[law["axis"]], x, rel_tol=1e-9) for x in outside)
+        ]
     if law.get("parameters"):
         yield _line(law, law["axis"], law["unit"], points, "law inside its regime" if inside else "law")
 
@@ -158,13 +166,17 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
             fixed = np.full(PLACES, level.value)
             n, d = (grid, fixed) if axis == size else (fixed, grid)
             z = np.log(np.stack([n, d, d][: len(surface.columns)], axis=1))
-            value, error = known.spread(lambda phi, z=z: surface.log_loss(phi, z)[0])
+            value, error = known.spread(partial(_log_loss, surface, z))
             reach = known.reach * error
             yield {
                 "axis": axis, "label": f"{name} = {short(level.value)}", "x": _list(grid),
                 "y": _list(np.exp(value)), "low": _list(np.exp(value - reach)),
                 "high": _list(np.exp(value + reach)),
             }  # fmt: skip
+
+
+def _log_loss(surface: Surface, z: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    return surface.log_loss(phi, z)[0]
 
 
 def _list(values: np.ndarray) -> list[float | None]:

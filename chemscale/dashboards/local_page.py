@@ -83,7 +83,9 @@ def snapshot(board: Board, out: Path) -> dict[str, Any]:
         if about["total"] > ALL_METRICS_UP_TO:
             headlines = [key for key, _, _ in HEADLINES]
             keep = {"validation": [*headlines, "objective"], "train": ["loss"]}
-            everything = {kind: [m for m in names if m in keep.get(kind, [])] for kind, names in everything.items()}
+            everything = {
+                kind: [m for m in names if m in keep.get(kind, [])] for kind, names in everything.items()
+            }
         metrics = [f"{kind}/{name}" for kind, names in everything.items() for name in names]
         curves[sweep] = {**board.curves(sweep, metrics), "metrics": everything}
     return {"state": state, "curves": curves}

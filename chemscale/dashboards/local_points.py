@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chemscale.dashboards.local_curves import Curve
+from chemscale.dashboards.local_curves import Curve, is_number
 from chemscale.records import RECORD_NAME, RunRecord, State
 
 SILENT_S = 600.0
@@ -20,6 +20,11 @@ STATES = (
 )  # fmt: skip
 """States of the page: those of records, and four that only a reader can tell."""
 RATES = ("tokens", "atoms", "frames")
+
+NUMBERS = {
+    "seed", "seen", "epochs", "steps", "planned", "best", "attempts", "skipped", "rate", "mfu", "padding",
+    "data_wait", "memory", "left", "spent", "inherited", "device_seconds",
+}  # fmt: skip
 
 Stamp = tuple[float, int, int]
 
@@ -80,7 +85,10 @@ class Point:
             try:
                 return self._row(self.record, time.time() if now is None else now)
             except Exception as error:
-                self.record, self.problem = None, f"its values make no sense ({type(error).__name__}: {error})"
+                self.record, self.problem = (
+                    None,
+                    f"its values make no sense ({type(error).__name__}: {error})",
+                )
         return {
             "name": self.directory.name, "state": BROKEN, "reason": self.problem, "moved": round(self.moved),
             "directory": str(self.directory), "file": str(self.directory / RECORD_NAME),
@@ -102,13 +110,13 @@ class Point:
             state = SILENT
         rate, unit = self._rate(record)
         row = {
-            "name": record.name,
-            "identity": record.identity,
-            "family": record.family,
+            "name": str(record.name),
+            "identity": str(record.identity),
+            "family": str(record.family),
             "seed": record.seed,
             "state": state,
-            "reason": record.reason,
-            "sizes": {k: float(v) for k, v in sizes.items() if v is not None and float(v) > 0},
+            "reason": str(record.reason),
+            "sizes": {k: float(v) for k, v in sizes.items() if v is not None and 0 < float(v) < math.inf},
             "seen": max(data.tokens or data.frames, newest.get("tokens", newest.get("frames", 0))),
             "seen_of": "tokens" if data.tokens or "tokens" in newest or not data.unique_frames else "frames",
             "epochs": data.epochs,
@@ -128,17 +136,21 @@ class Point:
             "left": self._seconds_left(record, steps),
             "spent": float(sizes["flops"] or 0) - compute.inherited_flops,
             "inherited": compute.inherited_flops,
-            "device": compute.device,
+            "device": str(compute.device),
             "device_seconds": compute.device_seconds,
-            "started": record.started,
+            "started": str(record.started),
             "moved": round(self.moved),
             "directory": str(self.directory),
             "error": self._error(record),
             "overrides": " ".join(map(str, record.overrides)),
-            "revision": (record.git_revision or "")[:12],
+            "revision": str(record.git_revision or "")[:12],
             "broken_lines": curve.broken_lines,
         }
-        return {key: value for key, value in row.items() if value not in (None, "", [], {})}
+        shown = {key: value for key, value in row.items() if value not in (None, "", [], {})}
+        for key in NUMBERS & set(shown):
+            if not is_number(shown[key]):
+                raise ValueError(f"{key} is {shown[key]!r}")
+        return shown
 
     def _losses(self, record: RunRecord) -> dict[str, float]:
         """The newest validation: of the record, or of the curve where that is ahead."""
@@ -166,11 +178,11 @@ class Point:
         """Training time to the planned end at the newest rate; None where no rate is known."""
         if record.state in (State.DONE, State.FAILED, State.STOPPED, State.PAUSED):
             return None
-        left = record.planned_steps - steps
+        left = max(0, record.planned_steps - steps)
         rate = self.curve.steps_per_second() if record.state is State.RUNNING else None
         if not rate and record.compute.seconds > 0 and record.data.steps > 0:
             rate = record.data.steps / record.compute.seconds
-        return left / rate if rate and record.planned_steps > 0 and left >= 0 else None
+        return left / rate if rate and record.planned_steps > 0 else None
 
     def _error(self, record: RunRecord) -> str | None:
         if record.state is not State.FAILED:
@@ -189,10 +201,11 @@ def waiting_rows(entries: dict[str, Any], identities: list[str]) -> dict[str, di
         try:
             entry = entries[identity]
             plan, cancelled = entry["plan"], bool(entry.get("cancelled"))
+            jobs = ", ".join(map(str, entry["jobs"]))
             rows[str(identity)] = {
                 "name": str(plan["name"]), "identity": str(identity),
                 "state": CANCELLED if cancelled else WAITING,
-                "reason": "cancelled by a person" if cancelled else f"job {', '.join(map(str, entry['jobs']))}",
+                "reason": "cancelled by a person" if cancelled else f"job {jobs}",
                 "sizes": {"parameters": float(plan["parameters"])}, "planned": int(plan["steps"]), "steps": 0,
                 "planned_flops": float(plan["flops"]), "planned_seconds": float(plan["seconds"]),
                 "directory": str(plan["directory"]),

@@ -23,7 +23,9 @@ MOST_METRICS = 4
 WAIT_S = 2.0
 """Longest time that an answer waits for a slow file system before it gives what was known before."""
 GZIP_ABOVE = 2000
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+)
 
 
 class ServerError(ValueError):

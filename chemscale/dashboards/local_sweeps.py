@@ -46,7 +46,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def share_done(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Of the FLOPs that the points are planned to take, those that are done; failed points count as planned."""
+    """Of the FLOPs that the points are planned to take, those that are done; failed ones are planned too."""
     done = planned = 0.0
     for row in rows:
         whole = _planned_flops(row)
@@ -69,8 +69,8 @@ def _planned_flops(row: dict[str, Any]) -> float | None:
 def time_left(rows: Sequence[dict[str, Any]]) -> tuple[float | None, str]:
     """Seconds until the last point ends if as many run at once as do now, and what that rests on.
 
-    The points that wait are taken at the FLOP/s of those that run. None where nothing runs or a rate is not
-    known; the text then says why, and is empty where there is nothing left to do.
+    A point without a rate of its own is taken at the FLOP/s of those that run. None where nothing runs or
+    something is not known; the text then says why, and is empty where there is nothing left to do.
     """
     todo = [row for row in rows if row["state"] in TO_DO]
     running = [row for row in todo if row["state"] == RUNNING]
@@ -78,24 +78,21 @@ def time_left(rows: Sequence[dict[str, Any]]) -> tuple[float | None, str]:
         return None, ""
     if not running:
         return None, "nothing is running"
-    lefts = [row.get("left") for row in running]
-    if None in lefts:
-        return None, f"{lefts.count(None)} running without a rate yet"
-    speeds = [
-        (_planned_flops(row) or 0.0) / row["planned"] * (row["planned"] - row["steps"]) / row["left"]
-        for row in running
-        if row["left"]
-    ]
-    speed = statistics.median(speeds) if speeds else 0.0
+    speeds = [ahead / row["left"] for row in running if row.get("left") and (ahead := _flops_left(row))]
+    speed = statistics.median(speeds) if speeds else None
+    lefts = []
     for row in todo:
-        if row in running:
-            continue
-        seconds = row.get("left")
-        if row["state"] == WAITING:
-            seconds = row["planned_flops"] / speed if speed else row["planned_seconds"]
+        seconds, ahead = row.get("left"), _flops_left(row)
+        if seconds is None and speed and ahead is not None:
+            seconds = ahead / speed
         if seconds is None:
-            return None, f"no rate is known for {row['name']}"
+            seconds = row.get("planned_seconds")
+        if seconds is None:
+            return None, f"no rate is known yet for {row['name']}"
         lefts.append(seconds)
-    known = [seconds for seconds in lefts if seconds is not None]
-    seconds = max(*known, sum(known) / len(running)) if len(known) > 1 else known[0]
-    return seconds, f"{len(running)} at once, training only"
+    return max(max(lefts), sum(lefts) / len(running)), f"{len(running)} at once, training only"
+
+
+def _flops_left(row: dict[str, Any]) -> float | None:
+    whole = _planned_flops(row)
+    return None if whole is None else max(0.0, whole - row.get("sizes", {}).get("flops", 0.0))

@@ -359,7 +359,7 @@ function showLaw() {
   lawPlot.set({ lines, bands, x: { label: AXES[axis] || axis || "", log: true, format }, y: { label: unit ? validation(unit) : "", log: true, format: digits },
     empty: "no point has been validated yet" });
   lawPlot.pick(chosen.pick || null);
-  find("law-note").replaceChildren(...lawWords(law, drawn, rows, unit, sweep));
+  find("law-note").replaceChildren(...lawWords(law, drawn, rows, unit));
 }
 
 // Axes along which points differ come first; the law's own before all.
@@ -375,10 +375,10 @@ function lawAxes(rows, law) {
   return there.sort((a, b) => (b === own) - (a === own) || late(a) + varies(a) - late(b) - varies(b) || order.indexOf(a) - order.indexOf(b));
 }
 
-function lawWords(law, drawn, rows, unit, sweep) {
+function lawWords(law, drawn, rows, unit) {
   const folder = chosen.sweep === "." ? known.root : `${known.root}/${chosen.sweep}`.replace("//", "/");
   const marks = "Dots are done, rings on their way, crosses failed.";
-  if (!law) return [element("p", { className: "soft", textContent: `No law is fitted yet: points only. ${marks} python -m chemscale.fit ${folder}` })];
+  if (!law) return [element("p", { className: "soft", textContent: `No law is fitted yet: points only. ${marks} ` }, element("code", { textContent: `python -m chemscale.fit ${folder}` }))];
   if (law.reading) return [element("p", { className: "soft", textContent: "The law is being read …" })];
   if (law.problem) return [element("p", { className: "note", textContent: law.problem })];
   const box = element("div", { className: "law" });

@@ -34,9 +34,9 @@ function short(value) {
 // Places of ticks between two ends, at most about `most`.
 function ticks(low, high, log, most) {
   const out = [];
-  if (log && high / low > 3) {
+  if (log && high / low > 8) {
     const decades = Math.log10(high / low);
-    const factors = decades < 1.5 ? [1, 2, 3, 5] : decades < 3 ? [1, 3] : [1];
+    const factors = decades < 1.5 ? [1, 1.5, 2, 3, 5, 7] : decades < 3 ? [1, 3] : [1];
     for (let k = Math.floor(Math.log10(low)); k <= Math.ceil(Math.log10(high)); k++) {
       for (const factor of factors) out.push(factor * 10 ** k);
     }

@@ -81,7 +81,7 @@ function palette() {
 
 // A colour of a share between 0 and 1; the end that would vanish in the paper is left out.
 function shade(share) {
-  const [from, to] = dark() ? [0.3, 1] : [0, 0.82];
+  const [from, to] = dark() ? [0.42, 1] : [0, 0.82];
   const at = (from + (to - from) * Math.min(1, Math.max(0, share))) * (CIVIDIS.length - 1);
   const low = Math.min(Math.floor(at), CIVIDIS.length - 2), part = at - low;
   const channel = (hex, n) => parseInt(hex.slice(1 + 2 * n, 3 + 2 * n), 16);
@@ -114,7 +114,7 @@ function stateCell(cell, row) {
 }
 
 function reasonCell(cell, row) {
-  const where = row.error || row.file;
+  const where = (row.error || row.file || "").replace(`${known.root}/`, "");
   cell.className = "left reason";
   cell.replaceChildren(row.reason || "", ...(where ? [element("br"), element("code", { textContent: where })] : []));
 }

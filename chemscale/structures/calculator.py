@@ -18,7 +18,7 @@ from chemscale.structures.graphs import Structure, collate
 
 
 class ChemscaleCalculator(Calculator):
-    """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt order of ASE) and energies of atoms.
+    """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt order of ASE) and energies of atoms::
 
         atoms.calc = ChemscaleCalculator("runs/single/painn-w64-l3")
 

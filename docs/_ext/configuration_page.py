@@ -77,10 +77,15 @@ def _table(o: Option, told: set[str]) -> str:
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 
 
+def anchor(name: str) -> str:
+    """What links to a key lead to."""
+    return f"key-{name}".replace(".", "-").replace("_", "-")
+
+
 def _row(key: Key, told: set[str]) -> str:
     name = f"`{key.name}`"
     if key.name not in told:  # what links to a key leads to where it is first told
-        name = f"[{name}]{{#{key.name}}}"
+        name = f"[{name}]{{#{anchor(key.name)}}}"
         told.add(key.name)
     meaning = key.meaning.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("$", "\\$")
     kind = " \\| ".join(f"`{word}`" for word in key.kind.split(" | ")) if key.kind else ""
@@ -118,5 +123,5 @@ def _sweeps() -> str:
             rows = [(f"{field.name}.{key}", default[key], meaning) for key, meaning in told.items()]
         for name, value, meaning in rows if told else []:
             key = f"hydra.sweeper.{name}"
-            lines.append(f"| [`{key}`]{{#{key}}} | {of} | `{value}` | {meaning} |")
+            lines.append(f"| [`{key}`]{{#{anchor(key)}}} | {of} | `{value}` | {meaning} |")
     return "\n".join([*lines, ""])

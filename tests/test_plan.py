@@ -305,7 +305,7 @@ def test_a_law_without_a_floor_says_so(tmp_path):
 def test_plan_train_fit_and_plan_again(tmp_path):
     """A guess, then runs; their law; new points from it; both sweeps fitted together; and the next plan."""
     settings = [
-        "batch.tokens=256", "data.block=256", "data=starter", "logger=jsonl",
+        "batch.tokens=256", "data.block=256", "data=starter", "data.count=4000", "logger=jsonl",
         "data.validation_fraction=0.1", "data.prepare_workers=1",
         "trainer.accelerator=cpu", "trainer.threads=1",
     ]  # fmt: skip
@@ -317,13 +317,13 @@ def test_plan_train_fit_and_plan_again(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    first = ["--goal", "exponent", "--points", 12, "--budget", "4e11", "--out", "plans", "--name", "first"]
+    first = ["--goal", "exponent", "--points", 12, "--budget", "1e11", "--out", "plans", "--name", "first"]
     call("plan", "--law", "E=0.5,A=20,B=600,alpha=0.35,beta=0.4", *common, *first)
     call("train", "--config-dir", "plans", "+sweep=first")
     done = [r for _, r in find_records(tmp_path / "runs") if r.state is State.DONE]
     assert len(done) >= 7
     call("fit", "runs", "--form", "additive", "--out", "law", "--bootstrap", 100)
-    again = ["--points", 3, "--budget", "1e11", "--out", "plans", "--name", "second"]
+    again = ["--points", 3, "--budget", "3e10", "--out", "plans", "--name", "second"]
     output = call("plan", "law", *common, *again)
     assert "from the runs' FLOPs" in output
     call("train", "--config-dir", "plans", "+sweep=second")
@@ -331,4 +331,4 @@ def test_plan_train_fit_and_plan_again(tmp_path):
     assert len(more) > len(done)
     call("fit", "runs", "--form", "additive", "--out", "law2", "--bootstrap", 100)
     assert json.loads((tmp_path / "law2" / "law.json").read_text())["form"] == "additive"
-    assert "narrower" in call("plan", "law2", *common, "--points", 3, "--budget", "1e12")
+    assert "narrower" in call("plan", "law2", *common, "--points", 3, "--budget", "3e11")

@@ -1,0 +1,142 @@
+"""Every command of the documents runs, or says what it would need."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, with_words
+from tests.docs.count import counts
+from tests.docs.inputs import make_inputs
+from tests.docs.preloaded import Preloaded
+
+SECONDS = 240
+COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))
+"""Every command in a process of its own from the start, as a reader's are; ten seconds a command more."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """What a reader's folder is: empty but for data of their own."""
+    made = tmp_path_factory.mktemp("reader")
+    make_inputs(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Of the shell: the stand-ins first, one thread, and no settings of the machine's user."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CHEMSCALE_", "SLURM_"))}
+    home = tmp_path_factory.mktemp("home")
+    base = {
+        **kept, "HOME": str(home), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "NO_COLOR": "1",
+        "MPLCONFIGDIR": str(home), "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    if COLD:
+        yield {**base, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"}
+        return
+    server = Preloaded(tmp_path_factory.mktemp("preloaded"))
+    yield server.environment(base)
+    server.close()
+
+
+def execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Run a block; what it said is in the failure."""
+    if block.marker == "file":
+        path = folder / block.said
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
+        return
+    if block.language == "python":
+        path = folder / ".block.py"
+        path.write_text(block.text)
+        command = ["python", str(path)]
+    else:
+        command = ["bash", "-e", "-o", "pipefail", "-c", block.script()]
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode(errors="replace")[-4000:]
+        pytest.fail(f"{block}: longer than {SECONDS} s\n{block.script()}\n{said}", pytrace=False)
+    print(f"{block}: {time.monotonic() - started:.1f} s")
+    if done.returncode:
+        pytest.fail(
+            f"{block}: status {done.returncode}\n{block.script()}\n{done.stdout[-4000:]}", pytrace=False
+        )
+
+
+RUN = [block for block in all_blocks() if block.is_executed or block.marker == "file"]
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_a_block_of_commands_runs(block, folder, environment):
+    execute(block, folder, environment)
+
+
+def test_every_block_of_commands_is_executed_or_says_what_it_needs():
+    for block in all_blocks():
+        assert block.marker in ("", "needs", "ci", "file")
+        if block.marker:
+            assert block.said, f"{block}: an empty {block.marker}"
+    assert sum(done for done, _ in counts().values()) == sum(len(b.lines()) for b in RUN if b.is_executed)
+
+
+DOCUMENT = """\
+<!-- ci: budget.tokens=2e4 --bootstrap 100 -->
+```bash
+python -m chemscale.train \\
+    +sweep=mine   # a comment
+python -m chemscale.fit runs/mine
+```
+
+- In a list:
+
+  <!-- needs: a GPU -->
+  ```bash
+  nvidia-smi
+  ```
+
+<!-- file: a.py -->
+```python
+x = 1
+```
+
+```text
+no command
+```
+"""
+
+
+def test_blocks_are_found_with_their_markers():
+    shell, gpu, file, text = blocks_of("a.md", DOCUMENT)
+    assert shell.lines() == [
+        "python -m chemscale.train +sweep=mine   # a comment",
+        "python -m chemscale.fit runs/mine",
+    ]
+    assert shell.script().splitlines() == [
+        "python -m chemscale.train +sweep=mine budget.tokens=2e4   # a comment",
+        "python -m chemscale.fit runs/mine --bootstrap 100",
+    ]
+    assert (gpu.is_command, gpu.is_executed, gpu.said) == (True, False, "a GPU")
+    assert (file.is_command, file.said, file.text) == (False, "a.py", "x = 1\n")
+    assert not text.is_command
+
+
+def test_words_are_not_added_where_it_is_open_where_they_belong():
+    with pytest.raises(ValueError, match="one command a line"):
+        with_words("python -m chemscale.train a=1 | tail", "b=2")
+    assert with_words("ls | tail", "b=2") == "ls | tail"
+
+
+def test_a_failing_command_fails_its_block(folder, environment):
+    block = Block("a.md", 1, "bash", "python -m chemscale.train +nonsense=1\ntouch after\n", "", "")
+    with pytest.raises(pytest.fail.Exception, match=r"status 2[\s\S]*nonsense: nothing reads"):
+        execute(block, folder, environment)
+    assert not (folder / "after").exists()

@@ -12,14 +12,13 @@ import pytest
 from chemscale.dashboards.local_board import Board
 from chemscale.dashboards.local_curves import MOST_ROWS, Curve
 from chemscale.dashboards.local_points import SILENT_S
-from chemscale.fit import fit_runs
 from chemscale.laws.joint_analysis import analyse
 from chemscale.laws.points import LawPoint, LawPoints
 from chemscale.laws.report import Origin
 from chemscale.laws.surface_report import SurfaceReport
 from chemscale.records import RunRecord, State, write_json
 
-from .local_runs import PER_STEP, grow, rows_at, write_run
+from .local_runs import PER_STEP, grow, rows_at, write_law, write_run
 
 
 def look(board: Board, since: int = 0) -> dict:
@@ -203,7 +202,7 @@ def test_a_law_is_drawn_as_it_was_fitted_with_its_band_and_only_then(tmp_path):
     sizes(tmp_path / "sizes")
     board = Board(tmp_path)
     assert not look(board)["laws"]
-    fitted = fit_runs(tmp_path / "sizes", bootstrap=200).law
+    fitted = write_law(tmp_path / "sizes")
     assert look(board)["laws"]["sizes"][0]["reading"]
     board.settle()
     (law,) = board.state()["laws"]["sizes"]
@@ -259,7 +258,7 @@ def test_one_sweep_or_one_run_may_be_given_as_well(tmp_path):
 
 def test_reading_changes_nothing_below_the_runs(tmp_path):
     sizes(tmp_path / "sizes")
-    fit_runs(tmp_path / "sizes", bootstrap=100)
+    write_law(tmp_path / "sizes")
 
     def everything():
         paths = sorted(tmp_path.rglob("*"))

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chemscale.fit import fit_runs
 from chemscale.records import State
 
-from .local_runs import grow, served, write_run
+from .local_runs import grow, served, write_law, write_run
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def runs(tmp_path_factory):
     for width in (16, 24, 32):
         write_run(root / "sizes", f"w{width}", matrices=96 * width**2, loss=4 * width**-0.2)
     write_run(root / "sizes", "going", State.RUNNING, steps=50)
-    fit_runs(root / "sizes", bootstrap=100)
+    write_law(root / "sizes")
     return root
 
 

@@ -18,6 +18,7 @@ class Table {
   // rows: [[id, row], …] that the filter lets through; all: every row, which decides about columns.
   update(rows, all) {
     const columns = this.columns(all);
+    const { scrollLeft, scrollTop } = this.box;
     const keys = columns.map((column) => `${column.key} ${column.title}`).join("|");
     if (keys !== this.keys) {
       this.keys = keys;
@@ -35,6 +36,7 @@ class Table {
       if (tr === at) at = at.nextSibling; else this.body.insertBefore(tr, at);
     }
     for (const line of this.shown.values()) line.kept = false;
+    Object.assign(this.box, { scrollLeft, scrollTop });
   }
 
   // What needs a person comes first.

@@ -1,4 +1,4 @@
-"""The wheel and the sdist: complete, clean, the same; and everything runs from the wheel in another folder."""
+"""The wheel and the sdist: complete, clean, the same; and everything runs from the wheel in any folder."""
 
 import hashlib
 import json

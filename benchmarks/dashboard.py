@@ -165,12 +165,31 @@ def browse(url: str, points: int) -> None:
         browser.close()
 
 
+def picture(runs: Path, png: Path, width: int = 1400, scheme: str = "light") -> None:
+    """A picture of the dashboard of `runs` as it stands now, for documents."""
+    from playwright.sync_api import sync_playwright
+
+    from chemscale.dashboards.local_page import write_page
+
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.goto(write_page(runs, Path(scratch) / "page.html").as_uri())
+        until(page, "document.querySelectorAll('tbody tr').length > 0 && curves.byPoint.size > 0")
+        page.screenshot(path=png, full_page=True)
+        browser.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", nargs=2, type=Path, metavar=("RUNS", "PNG"), help="only take a picture")
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=200, help="training and truth lines of a curve")
     parser.add_argument("--keep", type=Path, help="write the runs here and leave them")
     options = parser.parse_args()
+    if options.picture:
+        picture(*options.picture)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
         folder = write_sweep(root, options.points, options.rows)

@@ -254,7 +254,7 @@ def test_a_thousand_points_are_shown_within_seconds(tmp_path: Path, serve, open_
     page = open_page(url)
     until(page, "document.querySelectorAll('tbody tr').length === 1000")
     until(page, "curves.byPoint.size === 1000 && !curves.more")
-    assert time.monotonic() - began < 20  # some 3 s on a free core
+    assert time.monotonic() - began < 30  # some 3 s on a free core
     assert page.evaluate("plot.lines.length") > 1000
     assert drawn(page, "#curves") > 10_000
     sizes = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.transferSize)")

@@ -108,7 +108,7 @@ class Board:
         laws, reports = self._find_laws(found, set(by_sweep))
         whole = self.root.resolve().name
         sweeps = {
-            sweep: {"name": whole if sweep == "." else sweep, **summary(members)}
+            sweep: {"name": whole if sweep == "." else sweep, **summary(members, sweep in found.submissions)}
             for sweep, members in by_sweep.items()
         }
         with self._publishing:

@@ -17,6 +17,7 @@ AXES = ("step", "seen", "flops", "seconds")
 SEEN = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops")
 NO_METRIC = {"kind", *SEEN}
 CHUNK = 1 << 20
+RECENT = 8
 LARGEST = 10**300
 
 
@@ -184,7 +185,10 @@ class Curve:
         return self.series[kind].last(metric) if kind in self.series else None
 
     def steps_per_second(self) -> float | None:
-        """Of the newest truth line: its rate over the units of a step; validation is not in it."""
+        """Over the newest truth lines, at most ``RECENT``; validation and checkpoints are not in it."""
+        rows = self.series["truth"].rows[-RECENT:] if "truth" in self.series else []
+        if len(rows) > 1 and rows[-1][3] > rows[0][3]:
+            return (rows[-1][0] - rows[0][0]) / (rows[-1][3] - rows[0][3])
         newest = self.newest
         for unit in ("tokens", "frames"):
             rate, seen, step = self.last("truth", f"{unit}_per_second"), newest.get(unit), newest.get("step")

@@ -15,11 +15,14 @@ TO_DO = (RUNNING, SILENT, State.PREEMPTED.value, State.PLANNED.value, WAITING)
 """States in which a point still has steps to come."""
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: Sequence[dict[str, Any]], whole: bool = True) -> dict[str, Any]:
     """Of the rows of one sweep: counts by state, losses that there are, compute, energy, time left.
 
     ``joules`` is the sum over the points that measured them and ``joules_of`` how many these are; both are
     absent where none did. ``share`` is of the planned FLOPs, absent where they are not known for every point.
+
+    Args:
+        whole: whether these are all points of the sweep, as its launcher listed them.
     """
     counts = Counter(row["state"] for row in rows)
     joules = [row["sizes"]["joules"] for row in rows if "joules" in row.get("sizes", {})]
@@ -29,6 +32,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     out = {
         "counts": {state: counts[state] for state in STATES if counts[state]},
         "total": len(rows),
+        "whole": whole,
         "units": [*first, *sorted(units - set(first))],
         "data_axis": "frames" if any("frames" in row.get("sizes", {}) for row in rows) else "tokens",
         "flops": sum(row.get("spent", 0.0) for row in rows),

@@ -115,6 +115,7 @@ def test_points_that_slurm_has_not_started_wait_and_count_in_the_time_left(tmp_p
     (jobs / "submission.json").write_text(json.dumps({"points": entries, "sweep": list(entries)}))
     state = look(Board(tmp_path))
     about = state["sweeps"]["sweep"]
+    assert about["whole"]
     assert about["counts"] == {"running": 1, "waiting": 1, "cancelled": 1}
     assert "17_1" in rows_by_name(state)["later"]["reason"]
     # 50 steps of the running one and 100 of the waiting one, one at a time.
@@ -125,6 +126,7 @@ def test_time_left_is_unknown_where_nothing_runs_and_absent_where_all_is_done(tm
     write_run(tmp_path / "cut", "a", State.PREEMPTED, steps=50)
     write_run(tmp_path / "done", "a")
     sweeps = look(Board(tmp_path))["sweeps"]
+    assert not sweeps["cut"]["whole"]
     assert sweeps["cut"]["left_why"] == "nothing is running"
     assert "left" not in sweeps["cut"]
     assert sweeps["done"]["left_why"] == ""

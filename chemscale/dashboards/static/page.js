@@ -161,8 +161,10 @@ function sweepCard(key, sweep) {
     deviceTime(sweep.device_seconds),
     ...(sweep.joules === undefined ? [] : [`${energy(sweep.joules)}${sweep.joules_of < sweep.total ? ` (${sweep.joules_of} of ${sweep.total} points)` : ""}`]),
   ];
-  const left = sweep.left !== undefined ? `about ${duration(sweep.left)} left (${sweep.left_why})` : sweep.left_why ? `time left unknown: ${sweep.left_why}` : "";
-  const share = sweep.share !== undefined && sweep.share < 1 ? ` · ${Math.floor(100 * sweep.share)} % of the planned FLOPs` : "";
+  // Without a launcher's list nobody knows what is still to come.
+  const begun = sweep.whole ? "" : " of what has begun";
+  const left = sweep.left !== undefined ? `about ${duration(sweep.left)} left${begun} (${sweep.left_why})` : sweep.left_why ? `time left unknown: ${sweep.left_why}` : "";
+  const share = sweep.share !== undefined && sweep.share < 1 ? ` · ${Math.floor(100 * sweep.share)} % of the planned FLOPs${begun}` : "";
   const card = element("button", { type: "button", className: "sweep" },
     element("b", { textContent: sweep.name }),
     element("span", { className: "left", textContent: `${counts.map(([state, number]) => `${number} ${state}`).join(", ")}${share}` }),

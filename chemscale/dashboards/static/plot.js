@@ -223,7 +223,7 @@ class Plot {
     const g = this.over.getContext("2d"), { left, top } = this.frame;
     g.clearRect(0, 0, this.over.width, this.over.height);
     g.save(); this.clip(g);
-    for (const line of this.lines) if (line.id !== undefined && line.id === this.picked) this.line(g, { ...line, dash: line.dash }, 3.2, 1);
+    for (const line of this.lines) if (line.id !== undefined && line.id === this.picked) this.line(g, line, line.main === false ? 1.8 : 3.2, 1);
     const hovered = this.at && this.at.line;
     if (hovered && hovered.id !== this.picked) this.line(g, hovered, 2.4, 1);
     if (this.at) { g.strokeStyle = getComputedStyle(this.box).color; g.lineWidth = 1.5; this.mark(g, this.at.px, this.at.py, "ring", 4); }

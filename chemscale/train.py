@@ -241,6 +241,7 @@ def finish_record(record: RunRecord, point: Point, state: State, reason: str) ->
 def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> list[float | None]:
     """The table of all points, the law, the report; leaves with status 1 if a point failed."""
     from chemscale.fit import Options, fit_runs
+    from chemscale.law_tracking import log_law
     from chemscale.planning import show_results
 
     records = [
@@ -259,6 +260,8 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         for line in outcome.lines:
             log.info("%s", line)
         log.info("Report: %s (%.0f s)", outcome.report, time.monotonic() - started)
+        tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
+        log_law(tracked, root.name, outcome.report, outcome.law, log.info)
     failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.state is not State.DONE]
     if failed:
         log.error("%d of %d points did not end well: %s", len(failed), len(plans), ", ".join(failed))

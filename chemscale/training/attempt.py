@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from chemscale.training.elastic import make_universal
 from chemscale.training.energy import energy_of
 from chemscale.training.health import passed_over
 from chemscale.training.keeper import Keeper
+from chemscale.training.pickles import check_pickles
 from chemscale.training.progress import TrainingProgress
 from chemscale.training.ranks import WorldError, join, this_rank
 from chemscale.training.signals import StopFlag
@@ -25,6 +27,12 @@ from chemscale.training.throughput import device_name, peak_flops
 from chemscale.training.trainer import build_trackers, build_trainer
 
 log = logging.getLogger(__name__)
+
+OF_THE_RECORD = (
+    "identity", "sweep", "family", "name", "seed", "data_hash", "git_revision", "versions", "planned_steps",
+    "attempts", "skipped_steps",
+)  # fmt: skip
+"""What trackers are told of a record beside its numbers."""
 
 
 class Attempt:
@@ -89,7 +97,7 @@ class Attempt:
             how = "begins from a shorter run's" if self.keeper.branched else "continues at"
             log.info("%s %s step %d of %d.", point.name, how, step, point.steps)
         point.data.passed = passed_over(record.roll_backs)
-        self.keeper.tracker = build_trackers(point, step, ranks)
+        self.keeper.tracker = build_trackers(point, step, ranks, record.roll_backs)
         peak = peak_flops(device_name(device), point.precision)
         background = point.config["trainer"].get("checkpoint_background")
         self.keeper.in_background = point.strategy in ("single", "ddp") and (
@@ -146,7 +154,10 @@ class Attempt:
                 f"{path} was written under strategy={wrote}, and this is strategy={strategy}: continue with "
                 "the former. (python -m chemscale.export makes a model of either.)"
             )
-        if layout is None or layout["world"] == world:
+        if layout is None:
+            return
+        check_pickles(path)
+        if layout["world"] == world:
             return
         self.ranks.same_world(layout["world"], self.point.config["strategy"]["elastic"])
         if strategy in ZERO:
@@ -180,13 +191,19 @@ class Attempt:
 
 
 def summary_of(record: RunRecord, state: State) -> dict[str, Any]:
-    """What W&B shows of a run in a table: an export of it holds all that a law needs."""
+    """The record as a table of runs shows it: an export of it holds all that a law needs."""
+    failure = sys.exception()
     return {
         "state": state.value,
+        "reason": f"{type(failure).__name__}: {failure}" if failure else record.reason,
+        **{key: getattr(record, key) for key in OF_THE_RECORD},
+        "roll_backs": len(record.roll_backs),
         "parameters": vars(record.parameters),
         "data": vars(record.data),
-        "flops": record.compute.flops,
-        **(record.final.values if record.final else {}),
+        "compute": vars(record.compute),
+        "final": {"step": record.final.step, **record.final.values} if record.final else None,
+        "best": {"step": record.best.step, **record.best.values} if record.best else None,
+        "truth": record.truth,
     }
 
 

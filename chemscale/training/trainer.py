@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 
+from chemscale.training.budget import Epoch
 from chemscale.training.keeper import Keeper
 from chemscale.training.ranks import Ranks, environment
 from chemscale.training.strategies import ZERO, build_strategy, resolve
-from chemscale.training.trackers import JsonLines, Silent, Tracker, Trackers, Wandb
+from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class RunSettings(Protocol):
     def steps(self) -> int: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def epoch(self) -> Epoch: ...
 
 
 def set_threads(threads: int | None) -> None:
@@ -123,29 +126,23 @@ def has_fast_bf16() -> bool:
         return False
 
 
-def build_trackers(point: RunSettings, resume_step: int, ranks: Ranks) -> Tracker:
-    """JSON lines always; W&B as configured. A W&B that cannot start is reported and left out.
+def build_trackers(point: RunSettings, resume_step: int, ranks: Ranks, roll_backs: Sequence[dict]) -> Tracker:
+    """What the configuration names, on rank 0; the other ranks do not track.
 
-    Rank 0 tracks, the others do not.
+    Args:
+        roll_backs: of the record.
     """
     if not ranks.is_first:
         return Silent()
-    settings = point.config["logger"]
-    primary = JsonLines(point.directory / "metrics.jsonl", resume_step)
-    secondary: list[Any] = []
-    if settings["wandb"] != "disabled":
-        try:
-            secondary.append(
-                Wandb(
-                    point.directory,
-                    project=settings["project"],
-                    group=point.config["sweep_name"],
-                    name=point.name,
-                    identity=point.identity,
-                    mode=settings["wandb"],
-                    config=point.config,
-                )
-            )
-        except Exception as error:
-            log.warning("W&B could not start (%s): metrics go to %s only.", error, primary.path)
-    return Trackers(primary, secondary)
+    return open_trackers(
+        RunInfo(
+            directory=point.directory,
+            sweep=point.config["sweep_name"],
+            name=point.name,
+            identity=point.identity,
+            axis=point.epoch.axis,
+            config=point.config,
+            resume_step=resume_step,
+            passed=sum(back["from"] - back["to"] for back in roll_backs),
+        )
+    )

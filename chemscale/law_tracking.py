@@ -1,0 +1,46 @@
+"""The law of a sweep to the loggers of its points; what fails here is told and spoils no fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from chemscale.training.trackers import SweepLaw, TrackerError, chosen
+
+log = logging.getLogger(__name__)
+
+
+def log_law(
+    config: Mapping[str, Any], sweep: str, report: Path, law: Mapping[str, Any], say: Callable[[str], object]
+) -> None:
+    """Show a fitted law wherever its points were tracked.
+
+    Args:
+        config: of one of the points; its ``logger`` counts.
+        report: the page; figures and ``law.json`` lie beside it.
+    """
+    try:
+        trackers = chosen(config)
+    except TrackerError as error:
+        log.warning("The law is not logged: %s", error)
+        return
+    found = SweepLaw(sweep, report.parent, law, figures_of(report.parent, law.get("axis")))
+    for kind, settings in trackers:
+        try:
+            line = kind.log_law(found, settings)
+        except Exception as error:
+            log.warning("%s could not show the law (%s): it is in %s.", kind.__name__, error, report.parent)
+            continue
+        if line:
+            say(line)
+
+
+def figures_of(folder: Path, axis: str | None = None) -> list[Path]:
+    """The figures of a law, the law's own first: loss against its axis, or what shows a whole ladder."""
+    first = (f"loss_vs_{axis}", "ladder", "loss_vs_flops", "loss_vs_parameters")
+    return sorted(
+        folder.glob("*.png"),
+        key=lambda path: (first.index(path.stem) if path.stem in first else len(first), path.name),
+    )

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from chemscale.errors import CONFIG_DIRECTORY, one_paragraph, show_logs
 from chemscale.keys import check_keys
+from chemscale.preparing import one_maker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,15 +62,17 @@ def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
         ValueError: a file or a policy is refused; the message says which and why.
     """
     from chemscale.molecules.building import build_corpus, corpus_key
+    from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.starter import write_starter
     from chemscale.molecules.tokenizer import SelfiesTokenizer
 
     corpora.mkdir(parents=True, exist_ok=True)
     if data["source"] == "starter":
         files = [corpora / f"starter-{data['count']}.smi"]
-        if not files[0].exists():
-            log.info("Making the starter molecules (%s) …", files[0])
-            write_starter(files[0], data["count"], workers=data["prepare_workers"])
+        with one_maker(files[0], corpora) as missing:
+            if missing:
+                log.info("Making the starter molecules (%s) …", files[0])
+                write_starter(files[0], data["count"], workers=data["prepare_workers"])
     else:
         files = input_files(str(data["path"]))
     options = {
@@ -80,7 +83,8 @@ def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
     }
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
-    corpus = build_corpus(files, target, **options, workers=data["prepare_workers"])
+    with one_maker(target / MANIFEST, corpora):
+        corpus = build_corpus(files, target, **options, workers=data["prepare_workers"])
     if data["verify"]:
         corpus.verify()
     return corpus
@@ -102,7 +106,9 @@ def open_or_prepare_structures(data: dict[str, Any], root: Path) -> FrameStore:
         data["split_by"], data["validation_fraction"], data["test_fraction"], data["split_seed"]
     )
     key = store_key(files, {**reading, "split_policy": vars(policy)})
-    store = build_store(source, root / f"{files[0].name.split('.')[0]}-{key}", policy, name=files[0].name)
+    target = root / f"{files[0].name.split('.')[0]}-{key}"
+    with one_maker(target / "manifest.json", root):
+        store = build_store(source, target, policy, name=files[0].name)
     if data["verify"]:
         store.verify()
     return store
@@ -120,9 +126,10 @@ def structure_source(data: dict[str, Any], root: Path) -> tuple[list[Path], dict
     root.mkdir(parents=True, exist_ok=True)
     if data["source"] == "starter_structures":
         files = [root / f"starter-{data['count']}.npz"]
-        if not files[0].exists():
-            log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
-            write_starter(files[0], data["count"], workers=data["prepare_workers"])
+        with one_maker(files[0], root) as missing:
+            if missing:
+                log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
+                write_starter(files[0], data["count"], workers=data["prepare_workers"])
     elif data["source"] == "structures":
         files = input_files(str(data["path"]))
     else:

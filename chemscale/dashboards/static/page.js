@@ -158,7 +158,7 @@ function sweepCard(key, sweep) {
   }));
   const facts = [
     `${powerOfTen(sweep.flops)} FLOP${sweep.inherited ? ` (and ${powerOfTen(sweep.inherited)} of shorter runs)` : ""}`,
-    deviceTime(sweep.device_seconds),
+    ...(sweep.device_seconds ? [deviceTime(sweep.device_seconds)] : []),
     ...(sweep.joules === undefined ? [] : [`${energy(sweep.joules)}${sweep.joules_of < sweep.total ? ` (${sweep.joules_of} of ${sweep.total} points)` : ""}`]),
   ];
   // Without a launcher's list nobody knows what is still to come.
@@ -346,7 +346,7 @@ function showLaw() {
   const drawn = law && law.unit === unit ? law.lines.filter((line) => line.axis === axis) : [];
   const lines = [], bands = [];
   drawn.forEach((line, n) => {
-    const color = drawn.length > 1 ? shade(n / (drawn.length - 1)) : palette()[0];
+    const color = lineColour(n, drawn.length);
     if (line.low) bands.push({ x: line.x, low: line.low, high: line.high, color });
     lines.push({ name: line.label, x: line.x, y: line.y, color, width: 1.8 });
   });
@@ -362,6 +362,10 @@ function showLaw() {
     empty: "no point has been validated yet" });
   lawPlot.pick(chosen.pick || null);
   find("law-note").replaceChildren(...lawWords(law, drawn, rows, unit));
+}
+
+function lineColour(n, count) {
+  return count > 1 ? shade(n / (count - 1)) : palette()[0];
 }
 
 // Axes along which points differ come first; the law's own before all.
@@ -395,8 +399,8 @@ function lawWords(law, drawn, rows, unit) {
   const said = [marks];
   if (drawn.length) said.push(drawn.every((line) => line.low) ? "Bands are 95 % intervals of the law." : "");
   else if ((law.forms || []).length) said.push(law.unit === unit ? "The law is one of another axis: no line here." : `The law is one of ${unitName(law.unit)}: no line here.`);
-  if (drawn.length > 1) said.push(`Lines: ${drawn.map((line) => line.label).join(", ")}.`);
-  return [box, element("p", { className: "soft", textContent: said.filter(Boolean).join(" ") })];
+  const which = drawn.length > 1 ? [legend({ legend: drawn.map((line, n) => [lineColour(n, drawn.length), line.label]) }, "")] : [];
+  return [...which, box, element("p", { className: "soft", textContent: said.filter(Boolean).join(" ") })];
 }
 
 // --- controls ---

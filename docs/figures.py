@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,6 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 TRAIN = [sys.executable, "-m", "chemscale.train"]
-CHROMIUM = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,13 @@ def draw(picture: Picture, runs: Path) -> Path:
     """One picture into ``docs/``.
 
     Raises:
-        FileNotFoundError: the report has no such figure, or there is no browser.
+        FileNotFoundError: the report has no such figure.
     """
     with tempfile.TemporaryDirectory() as folder:
         if picture.figure:
             found = draw_law(runs / picture.sweep, Path(folder), picture.figure)
         else:
-            found = photograph(runs, Path(folder), picture.width)
+            found = photograph(runs, Path(folder))
         shrink(found, DOCS / picture.name, picture.width)
     return DOCS / picture.name
 
@@ -98,19 +93,11 @@ def draw_law(sweep: Path, folder: Path, figure: str) -> Path:
     return folder / figure
 
 
-def photograph(runs: Path, folder: Path, width: int) -> Path:
-    """The page of the local dashboard in a real browser."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        raise FileNotFoundError("The picture of the dashboard needs chromium.")
-    page, found = folder / "page.html", folder / "page.png"
-    dashboard = [sys.executable, "-m", "chemscale.dashboard", "local", str(runs), "--out", str(page)]
-    subprocess.run(dashboard, check=True)
-    shot = [
-        *CHROMIUM, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{width}",
-        "--virtual-time-budget=5000", f"--screenshot={found}", page.as_uri(),
-    ]  # fmt: skip
-    subprocess.run([browser, *shot], check=True, capture_output=True)
+def photograph(runs: Path, folder: Path) -> Path:
+    """The page of the local dashboard in a real browser (needs playwright and chromium)."""
+    script, found = DOCS.parent / "benchmarks" / "dashboard.py", folder / "page.png"
+    (folder / "runs").symlink_to(runs.resolve())  # the page says where it looked
+    subprocess.run([sys.executable, str(script), "--picture", "runs", str(found)], check=True, cwd=folder)
     return found
 
 

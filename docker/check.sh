@@ -80,7 +80,7 @@ mv "$build/opt/chemscale" "$final/opt/chemscale"
 
 said "compilers in the image" "$(inside "$final" sh -c 'command -v cc gcc g++ nvcc ld || echo none' | tr '\n' ' ')"
 said "base" "$(du -smx "$work/base" | cut -f1) MB"
-said "what runtime adds" "$(($(du -smx --exclude=opt "$final" | cut -f1) - $(du -smx "$work/base" | cut -f1))) MB"
+said "what runtime adds" "$(($(du -smx --exclude={opt,wheels,certificates} "$final" | cut -f1) - $(du -smx "$work/base" | cut -f1))) MB"
 said "packages in /opt/chemscale" "$(du -smx "$final/opt/chemscale" | cut -f1) MB"
 
 # As the image's user, in a folder of its own.

@@ -22,6 +22,7 @@ uv_version=0.13.9
 packages() { # of Debian, and no list of them left behind
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+  apt-get clean
   rm -rf /var/lib/apt/lists/*
 }
 

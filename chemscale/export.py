@@ -32,8 +32,8 @@ def export(
 ) -> None:
     """Write the weights of a checkpoint as a model: a Hugging Face folder, or a potential's safetensors.
 
-    Works for checkpoints of every strategy, ranks and all, in one process without a GPU. Checkpoints of ZeRO
-    are read by DeepSpeed, which unpickles them: export your own only.
+    Works for checkpoints of every strategy, ranks and all, in one process without a GPU. A checkpoint
+    that would run code is refused.
 
     Examples:
 

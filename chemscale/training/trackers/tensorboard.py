@@ -52,5 +52,5 @@ class TensorBoard(Tracker):
         settings = {**self._config, **{f"parameters.{k}": v for k, v in summary["parameters"].items()}}
         metrics = dict.fromkeys((key for key in HEADLINES if key in self._seen), 0.0)
         for part in hparams(settings, metrics):  # SummaryWriter.add_hparams would open a run of its own
-            self._writer._get_file_writer().add_summary(part)  # type: ignore[union-attr]
+            self._writer._get_file_writer().add_summary(part)
         self._writer.close()

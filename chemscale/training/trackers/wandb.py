@@ -1,8 +1,8 @@
 """Weights & Biases: a run of W&B is a point, its group the sweep, its id the point's identity.
 
-Offline needs no account. An interrupted point goes on as the same run: online W&B resumes it; offline a second
-directory has the same id, and ``wandb sync`` sends both in order of time. For that, W&B's step is the optimiser
-step, counted on over roll-backs, and never what W&B would count itself: an offline run that goes on counts from 0.
+Offline needs no account. An interrupted point goes on as the same run: online W&B resumes it; offline a
+second directory has the same id, and ``wandb sync`` sends both in order of time. For that, W&B's step is the
+optimiser step, counted on over roll-backs: left to itself, an offline run that goes on counts from 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = ("train", "validation", "truth")
 START_SECONDS = 60.0
 """A service that does not answer for so long: the run is kept offline instead."""
 FINISH_SECONDS = 30.0
-"""At most so long a point waits at its end for what is not sent yet; it stays on the disk for ``wandb sync``."""
+"""So long a point waits at its end for what is not sent yet; the rest stays on disk for ``wandb sync``."""
 FORBIDDEN = "/\\#?%:"
 """Characters that the name of a project must not have."""
 SECRET = re.compile(
@@ -67,8 +67,8 @@ class Wandb(Tracker):
             )
         if mode == "online" and not has_account():
             raise TrackerError(
-                "logger.wandb.mode=online: there is no W&B account on this machine. `wandb login` once, or set "
-                "WANDB_API_KEY; or leave it offline and `wandb sync` the runs later."
+                "logger.wandb.mode=online: there is no W&B account on this machine. `wandb login` once, or "
+                "set WANDB_API_KEY; or leave it offline and `wandb sync` the runs later."
             )
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -107,12 +107,12 @@ def start(mode: str, directory: Path, finish_seconds: float, **run: Any) -> Any:
     known = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
     settings = wandb.Settings(**known)  # type: ignore[arg-type]
 
-    def begin(how: str) -> Any:
+    def begin(how: Any) -> Any:
         token = os.environ.pop("SLURM_JWT", None)  # a secret, and W&B keeps every variable of SLURM
         try:
             return wandb.init(
                 dir=str(directory), mode=how, resume="allow", reinit="create_new", settings=settings, **run
-            )  # type: ignore[call-overload]
+            )
         finally:
             if token is not None:
                 os.environ["SLURM_JWT"] = token

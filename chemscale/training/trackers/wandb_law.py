@@ -1,4 +1,4 @@
-"""The law of a sweep in W&B: a run in the sweep's group with figures, report, numbers, and an artifact of all."""
+"""The law of a sweep in W&B: a run in the sweep's group with figures, report, numbers and an artifact."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def log_law(
 
 
 def numbers(law: Mapping[str, Any]) -> dict[str, Any]:
-    """What of ``law.json`` a table of W&B shows, by dotted keys; ends of intervals have ``low`` and ``high``."""
+    """What of ``law.json`` a table shows, by dotted keys; intervals end in ``low`` and ``high``."""
     tree = {key: value for key, value in law.items() if key not in NOT_NUMBERS}
     return {f"law.{key}": value for key, value in flat(_ends(tree)).items()}
 
@@ -95,7 +95,7 @@ def _table(path: Path) -> Any:
 
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
-    return wandb.Table(columns=header, data=[[_number(cell) for cell in row] for row in rows])
+    return wandb.Table(columns=list(header), data=[[_number(cell) for cell in row] for row in rows])
 
 
 def _number(cell: str) -> Any:

@@ -103,6 +103,12 @@ def test_structures(tmp_path, mark, form, name):
         list(open_source(tmp_path / name).blocks())
 
 
+def test_ase_s_old_trajectories(tmp_path, mark):
+    (tmp_path / "f.traj").write_bytes(b"PickleTrajectory" + forms(mark)["pickle"])
+    with pytest.raises(ValueError, match=r"f\.traj"):
+        list(open_source(tmp_path / "f.traj").blocks())
+
+
 def test_arrays_of_structures(tmp_path, mark):
     program = np.array([Program(mark)], dtype=object)
     good = {

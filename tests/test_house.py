@@ -87,5 +87,5 @@ def test_hydra_plugins_stay_a_namespace_package():
 
 def test_nothing_committed_names_a_registry():
     for name in ("pyproject.toml", "constraints.txt"):
-        assert "://" not in (ROOT / name).read_text().replace("https://github.com", "")
+        assert "://" not in (ROOT / name).read_text().replace("https://doi.org", "")
     assert "uv.lock" in (ROOT / ".gitignore").read_text()

@@ -90,6 +90,7 @@ class Keeper(pl.Callback):
         self.ended_early = self.paused = self.interrupted = False
         self._held: Counter[str] = Counter()
         self._left_out = 0
+        self._steps = self._clipped = 0
         self._module: Any = None
         self._unlogged: list[list[float]] = []
 
@@ -110,6 +111,7 @@ class Keeper(pl.Callback):
             "skipped_steps": self.record.skipped_steps,
             "world": self.control.ranks.world,
             "unlogged": self._unlogged_rows() if self._module else [],
+            "clipped": [self._clipped, self._steps],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -128,6 +130,7 @@ class Keeper(pl.Callback):
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
         self._unlogged = state["unlogged"]
+        self._clipped, self._steps = state.get("clipped", (0, 0))
         if "health" in state:
             self.health.load_state_dict(state["health"])
             self.record.skipped_steps = state["skipped_steps"]
@@ -211,8 +214,11 @@ class Keeper(pl.Callback):
 
     def _look_after(self, trainer: pl.Trainer, module: Any) -> None:
         """A step that was left out for want of a finite gradient leaves no trace but a count."""
-        if not self.health.left_out(None if module.gradient_norm is None else float(module.gradient_norm)):
+        norm, limit = module.gradient_norm, trainer.gradient_clip_val
+        self._steps += 1
+        if not self.health.left_out(None if norm is None else float(norm)):
             module.stepped()
+            self._clipped += norm is not None and limit is not None and float(norm) > limit
             return
         self.record.skipped_steps += 1
         self._left_out += 1
@@ -291,8 +297,10 @@ class Keeper(pl.Callback):
             **metrics,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": float(norm) if norm is not None and math.isfinite(norm) else None,
+            "clipped_percent": 100 * self._clipped / max(1, self._steps),
             **left_out,
         }
+        self._steps = self._clipped = 0
         self.tracker.log(row)
         self.since_log.joules = self.energy.settle(self.record.compute, self.control.total)
         truth = self.since_log.truth(module.device, self.peak)

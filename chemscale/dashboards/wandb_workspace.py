@@ -71,7 +71,7 @@ def _build(entity: str, project: str, sweep: str | None, task: str) -> Workspace
         if (error.name or "").split(".")[0] != "wandb_workspaces":
             raise
         raise WorkspaceError(
-            "The package wandb-workspaces is not installed: pip install 'chemscale[wandb]'."
+            "The package wandb-workspaces is not installed: pip install 'chemscale[wandb-workspaces]'."
         ) from None
 
 

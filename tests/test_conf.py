@@ -78,3 +78,16 @@ def test_published_shapes_have_about_the_published_number_of_parameters(model, m
     config = composed("task=potential", f"model={model}")["model"]
     counts = parameter_counts(build(read_config(config), (1, 6, 8)))
     assert counts["non_embedding"] == pytest.approx(1e6 * millions, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("override", "keys"),
+    [
+        ("logger=none", set()),
+        ("logger=jsonl", set()),
+        ("logger=trackio", {"trackio"}),
+        ("logger=[wandb,tensorboard]", {"wandb", "tensorboard"}),
+    ],
+)
+def test_one_logger_or_several_are_chosen(override, keys):
+    assert set(composed(override).get("logger") or {}) == keys

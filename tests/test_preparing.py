@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PREPARE = [sys.executable, "-m", "chemscale.prepare", "data.prepare_workers=1"]
 
 
@@ -29,14 +27,6 @@ def test_a_corpus_that_many_want_at_once_is_made_once_and_whole(tmp_path):
     (manifest,) = tmp_path.glob("corpora/*/manifest.json")
     assert json.loads(manifest.read_text())["counts"]["kept"] == 400
     assert all("400 rows: " in text for text in said)
-
-
-@pytest.mark.slow
-def test_so_are_structures(tmp_path):
-    said = together(tmp_path, 3, "data=starter_structures", "data.count=60", "data.validation_fraction=0.2")
-    assert sum("Making the starter structures" in text for text in said) == 1
-    (manifest,) = tmp_path.glob("structures/*/manifest.json")
-    assert json.loads(manifest.read_text())["counts"]["frames"] == 60
 
 
 def test_finished_data_are_read_where_nothing_can_be_written(tmp_path):

@@ -193,6 +193,9 @@ def test_laws_that_do_not_serve_are_refused_in_words(tmp_path):
     assert "no runs" in refused(law, *SMALL)
     law = write_law(tmp_path / "c.json", family, axes={"N": "parameters", "D": "frames"})
     assert "parameters and frames" in refused(law, *SMALL)
+    unknown = dict.fromkeys(("E", "B", "alpha", "beta"), 1.0) | {"A": None}
+    law = write_law(tmp_path / "e.json", family, parameters=unknown)
+    assert "do not determine A" in refused(law, *SMALL)
     (tmp_path / "d.json").write_text("[")
     assert "not a law.json" in refused(tmp_path / "d.json", *SMALL)
 

@@ -21,6 +21,8 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+PLANNED_NAME = "planned.json"
+"""In a sweep's folder: its points as the newest command planned them, for whoever watches."""
 
 
 class RecordError(ValueError):

@@ -11,8 +11,9 @@ from typing import Any
 
 from chemscale.dashboards.local_laws import LawReader
 from chemscale.dashboards.local_points import STATES, Point, stamp, waiting_rows
-from chemscale.dashboards.local_scan import SUBMISSION, Found, read_submission, scan, sweep_of
+from chemscale.dashboards.local_scan import SUBMISSION, Found, read_plan, read_submission, scan, sweep_of
 from chemscale.dashboards.local_sweeps import summary
+from chemscale.records import PLANNED_NAME
 
 FRESH_S = 1.0
 """A state this young is given as it is: many pages cost no more than one."""
@@ -100,15 +101,22 @@ class Board:
             if point.look(seen) and point.curve_loaded:
                 self._curves[key] = self._next()
             rows[key] = {"sweep": sweep_of(key), **point.row(now)}
-        for sweep, seen in found.submissions.items():
-            rows |= {key: row for key, row in self._waiting(sweep, seen).items() if key not in rows}
+        for sweep, seen in (found.plans | found.submissions).items():
+            rows |= {
+                key: row
+                for key, row in self._waiting(sweep, seen, launched=sweep in found.submissions).items()
+                if key not in rows
+            }
         by_sweep: dict[str, list[dict[str, Any]]] = {}
         for row in rows.values():
             by_sweep.setdefault(row["sweep"], []).append(row)
         laws, reports = self._find_laws(found, set(by_sweep))
         whole = self.root.resolve().name
         sweeps = {
-            sweep: {"name": whole if sweep == "." else sweep, **summary(members, sweep in found.submissions)}
+            sweep: {
+                "name": whole if sweep == "." else sweep,
+                **summary(members, sweep in found.submissions or sweep in found.plans),
+            }
             for sweep, members in by_sweep.items()
         }
         with self._publishing:
@@ -119,10 +127,11 @@ class Board:
             if found.problems != self.problems:
                 self.problems, _ = found.problems, self._next()
 
-    def _waiting(self, sweep: str, seen: Any) -> dict[str, dict[str, Any]]:
+    def _waiting(self, sweep: str, seen: Any, *, launched: bool) -> dict[str, dict[str, Any]]:
         known = self._submissions.get(sweep)
         if known is None or known[0] != seen:
-            entries, identities = read_submission(self.root / sweep / SUBMISSION)
+            read, name = (read_submission, SUBMISSION) if launched else (read_plan, PLANNED_NAME)
+            entries, identities = read(self.root / sweep / name)
             rows = waiting_rows(entries, identities)
             prefix = "" if sweep == "." else f"{sweep}/"
             known = (seen, {f"{prefix}{i}": {"sweep": sweep, **row} for i, row in rows.items()})

@@ -192,7 +192,7 @@ class Point:
 
 
 def waiting_rows(entries: dict[str, Any], identities: list[str]) -> dict[str, dict[str, Any]]:
-    """Rows of the points of ``submission.json`` that have no record yet, by identity.
+    """Rows of the points of a submission or a plan that have no record yet, by identity.
 
     Entries that make no sense are passed over.
     """
@@ -205,7 +205,7 @@ def waiting_rows(entries: dict[str, Any], identities: list[str]) -> dict[str, di
             rows[str(identity)] = {
                 "name": str(plan["name"]), "identity": str(identity),
                 "state": CANCELLED if cancelled else WAITING,
-                "reason": "cancelled by a person" if cancelled else f"job {jobs}",
+                "reason": "cancelled by a person" if cancelled else f"job {jobs}" if jobs else "planned",
                 "sizes": {"parameters": float(plan["parameters"])}, "planned": int(plan["steps"]), "steps": 0,
                 "planned_flops": float(plan["flops"]), "planned_seconds": float(plan["seconds"]),
                 "directory": str(plan["directory"]),

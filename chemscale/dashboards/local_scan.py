@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.dashboards.local_points import Stamp, stamp
-from chemscale.records import RECORD_NAME
+from chemscale.records import PLANNED_NAME, RECORD_NAME
 
 DEEPEST = 4
 """Levels below the folder at which a point may lie; runs/SWEEP/POINT has two."""
@@ -27,6 +27,8 @@ class Found:
     """``law.json`` → its stamp."""
     submissions: dict[str, Stamp] = field(default_factory=dict)
     """Directory of a sweep → stamp of its ``jobs/submission.json``."""
+    plans: dict[str, Stamp] = field(default_factory=dict)
+    """Directory of a sweep → stamp of its ``planned.json``."""
     problems: list[str] = field(default_factory=list)
     """Folders that could not be looked into."""
 
@@ -60,6 +62,8 @@ def _look(folder: Path, name: str, depth: int, found: Found) -> None:
         inside.remove("jobs")
         if (submission := stamp(folder / SUBMISSION)) is not None:
             found.submissions[name] = submission
+    if (plan := stamp(folder / PLANNED_NAME)) is not None:
+        found.plans[name] = plan
     if depth < DEEPEST:
         for each in inside:
             _look(folder / each, each if name == "." else f"{name}/{each}", depth + 1, found)
@@ -76,6 +80,15 @@ def sweep_of(path: str) -> str:
     """The sweep of a point's directory or of a law's folder: the folder that it lies in."""
     parent, _, _ = path.rpartition("/")
     return parent or "."
+
+
+def read_plan(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The same of ``planned.json``, whose points have no jobs."""
+    try:
+        plans = {str(plan["identity"]): plan for plan in json.loads(path.read_text())["points"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
+    return {identity: {"plan": plan, "jobs": []} for identity, plan in plans.items()}, list(plans)
 
 
 def read_submission(path: Path) -> tuple[dict[str, Any], list[str]]:

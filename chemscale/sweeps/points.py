@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from chemscale.records import PLANNED_NAME, write_json
 
 
 class SweepError(ValueError):
@@ -34,6 +36,16 @@ class PointPlan:
     """Optimiser steps of the whole run."""
     order: int = 0
     """Points of a lower number run first: what they leave, later ones begin from."""
+
+
+def keep_plan(plans: Sequence[PointPlan]) -> None:
+    """Write the list of a sweep's points into its folder: a point leaves a record only when it begins."""
+    folders: dict[Path, list[PointPlan]] = {}
+    for plan in plans:
+        folders.setdefault(plan.directory.parent, []).append(plan)
+    for folder, members in folders.items():
+        points = [asdict(plan) | {"directory": str(plan.directory)} for plan in members]
+        write_json(folder / PLANNED_NAME, {"schema_version": 1, "points": points})
 
 
 def planned_world(config: Mapping[str, Any]) -> int:

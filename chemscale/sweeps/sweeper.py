@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.records import RECORD_NAME, RunRecord, State
 from chemscale.sweeps.launchers.hydra_launcher import PointLauncher, compose_point, plain
 from chemscale.sweeps.launchers.settings import PointJob
-from chemscale.sweeps.points import PointPlan, SweepError, expand
+from chemscale.sweeps.points import PointPlan, SweepError, expand, keep_plan
 
 
 class PointSweeper(Sweeper):
@@ -46,6 +46,7 @@ class PointSweeper(Sweeper):
         configs = [self._compose(point) for point in overrides]
         plans = self.make_plans(configs)
         check_distinct(plans, overrides)
+        keep_plan(plans)
         if not self.run_points(plans, overrides):
             return None  # a job of its own ends the sweep
         return self.end(plans, configs)

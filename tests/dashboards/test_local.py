@@ -17,6 +17,7 @@ from chemscale.laws.points import LawPoint, LawPoints
 from chemscale.laws.report import Origin
 from chemscale.laws.surface_report import SurfaceReport
 from chemscale.records import RunRecord, State, write_json
+from chemscale.sweeps.points import PointPlan, keep_plan
 
 from .local_runs import PER_STEP, grow, rows_at, write_law, write_run
 
@@ -120,6 +121,22 @@ def test_points_that_slurm_has_not_started_wait_and_count_in_the_time_left(tmp_p
     assert "17_1" in rows_by_name(state)["later"]["reason"]
     # 50 steps of the running one and 100 of the waiting one, one at a time.
     assert about["left"] == pytest.approx(150 * PER_STEP / 5000)
+
+
+def test_points_of_a_sweep_in_one_process_wait_by_the_plan_that_it_left(tmp_path):
+    run = write_run(tmp_path / "sweep", "run", State.RUNNING, steps=50)
+    plans = [
+        PointPlan(
+            name, tmp_path / "sweep" / name, name, 10_000, 1e5, 6e4 * 100 * PER_STEP, 1.0, 1.0, steps=100
+        )
+        for name in (run.name, "later")
+    ]
+    keep_plan(plans)
+    state = look(Board(tmp_path))
+    assert state["sweeps"]["sweep"]["whole"]
+    assert state["sweeps"]["sweep"]["counts"] == {"running": 1, "waiting": 1}
+    assert rows_by_name(state)["later"]["reason"] == "planned"
+    assert state["sweeps"]["sweep"]["left"] == pytest.approx(150 * PER_STEP / 5000)
 
 
 def test_time_left_is_unknown_where_nothing_runs_and_absent_where_all_is_done(tmp_path):

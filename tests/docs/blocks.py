@@ -3,6 +3,7 @@
 - ``<!-- needs: WHAT -->``: not executed; what it would need.
 - ``<!-- ci: WORDS -->``: executed with WORDS added: those of the form key=value to ``train``, ``prepare`` and
   ``launch submit``, other ones to every other verb. Between bars stand words for each command in turn.
+- ``<!-- slurm: WORDS -->``: the same, where CI has a real SLURM (``pytest -m slurm``).
 - ``<!-- file: NAME -->``: a file that the reader is told to write; written.
 - none: executed word for word.
 """
@@ -28,7 +29,7 @@ FIRST = (
 """Read in this order, then all others by name."""
 MADE = ("docs/reference", "docs/project", "docs/_build")
 COMMANDS = ("bash", "python")
-MARKER = re.compile(r"<!--\s*(needs|ci|file):\s*(.*?)\s*-->\s*$", re.DOTALL)
+MARKER = re.compile(r"<!--\s*(needs|ci|slurm|file):\s*(.*?)\s*-->\s*$", re.DOTALL)
 VERB = re.compile(r"(?:python -m chemscale\.|\bchemscale )([a-z]+)(?: (submit)\b)?")
 TAKES_KEYS = ("train", "prepare")
 
@@ -39,7 +40,7 @@ class Block:
 
     Args:
         path: of the document, from the root. line: of its first fence, from 1.
-        marker: needs, ci, file or empty. said: what the marker says.
+        marker: needs, ci, slurm, file or empty. said: what the marker says.
     """
 
     path: str
@@ -72,7 +73,7 @@ class Block:
         if self.language != "bash":
             return self.text
         lines = self.lines()
-        words = self.said.split("|") if self.marker == "ci" else [""]
+        words = self.said.split("|") if self.marker in ("ci", "slurm") else [""]
         if len(words) == 1:
             words *= len(lines)
         return "".join(f"{with_words(line, more)}\n" for line, more in zip(lines, words, strict=True))

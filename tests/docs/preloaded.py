@@ -1,9 +1,9 @@
 """Start-up shared by the commands of the documents: a process that has imported chemscale and forks.
 
 ``python -m chemscale.VERB`` spends about ten seconds on importing torch and Lightning. Here one process
-imports both, once. A stand-in for ``python`` and ``chemscale``, first in PATH, hands it arguments, environment,
-working directory and open files, and ends with the status of the forked process, which runs the verb's own
-``main``, or a file of Python. Anything else goes to the real interpreter.
+imports both, once. A stand-in for ``python`` and ``chemscale``, first in PATH, hands it arguments, working
+directory, environment and open files, and ends with the status of the forked process, which runs ``main`` of
+the verb, or a file of Python. Anything else goes to the real interpreter.
 """
 
 from __future__ import annotations

@@ -1,19 +1,16 @@
 """Every command of the documents runs, or says what it would need."""
 
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, with_words
+from tests.docs.blocks import Block, all_blocks, blocks_of, with_words
 from tests.docs.count import counts
 from tests.docs.inputs import make_inputs
 from tests.docs.preloaded import Preloaded
+from tests.docs.running import execute, plain_environment
 
-SECONDS = 240
 COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))
 """Every command in a process of its own from the start, as a reader's are; ten seconds a command more."""
 
@@ -28,62 +25,29 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """Of the shell: the stand-ins first, one thread, and no settings of the machine's user."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CHEMSCALE_", "SLURM_"))}
-    home = tmp_path_factory.mktemp("home")
-    base = {
-        **kept, "HOME": str(home), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "NO_COLOR": "1",
-        "MPLCONFIGDIR": str(home), "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+    """Of the shell, with the stand-ins of the preloaded process first in PATH."""
+    base = plain_environment(tmp_path_factory.mktemp("home"))
     if COLD:
-        yield {**base, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"}
+        yield base
         return
     server = Preloaded(tmp_path_factory.mktemp("preloaded"))
     yield server.environment(base)
     server.close()
 
 
-def execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    """Run a block; what it said is in the failure."""
-    if block.marker == "file":
-        path = folder / block.said
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text)
-        return
-    if block.language == "python":
-        path = folder / ".block.py"
-        path.write_text(block.text)
-        command = ["python", str(path)]
-    else:
-        command = ["bash", "-e", "-o", "pipefail", "-c", block.script()]
-    started = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as late:
-        said = (late.stdout or b"").decode(errors="replace")[-4000:]
-        pytest.fail(f"{block}: longer than {SECONDS} s\n{block.script()}\n{said}", pytrace=False)
-    print(f"{block}: {time.monotonic() - started:.1f} s")
-    if done.returncode:
-        pytest.fail(
-            f"{block}: status {done.returncode}\n{block.script()}\n{done.stdout[-4000:]}", pytrace=False
-        )
-
-
 RUN = [block for block in all_blocks() if block.is_executed or block.marker == "file"]
+HERE = [block for block in RUN if block.marker != "slurm"]
 
 
-@pytest.mark.parametrize("block", RUN, ids=str)
+@pytest.mark.parametrize("block", HERE, ids=str)
 def test_a_block_of_commands_runs(block, folder, environment):
     execute(block, folder, environment)
 
 
 def test_every_block_of_commands_is_executed_or_says_what_it_needs():
     for block in all_blocks():
-        assert block.marker in ("", "needs", "ci", "file")
-        if block.marker:
+        assert block.marker in ("", "needs", "ci", "slurm", "file")
+        if block.marker in ("needs", "ci", "file"):
             assert block.said, f"{block}: an empty {block.marker}"
     assert sum(done for done, _ in counts().values()) == sum(len(b.lines()) for b in RUN if b.is_executed)
 

@@ -75,25 +75,29 @@ class Block:
         lines = self.lines()
         words = self.said.split("|") if self.marker in ("ci", "slurm") else [""]
         if len(words) == 1:
-            words *= len(lines)
+            words = [fitting(line, words[0]) for line in lines]
         return "".join(f"{with_words(line, more)}\n" for line, more in zip(lines, words, strict=True))
 
 
+def fitting(line: str, words: str) -> str:
+    """Of words for all commands of a block those that this one takes."""
+    found = VERB.search(line)
+    takes_keys = found is not None and (found[1] in TAKES_KEYS or found[2] == "submit")
+    return " ".join(word for word in words.split() if bool(re.match(r"[\w.+@]+=", word)) == takes_keys)
+
+
 def with_words(line: str, words: str) -> str:
-    """A command with the words that make it small.
+    """A command with the words that make it small, before its comment.
 
     Raises:
         ValueError: several commands in one line, which would leave it open where the words belong.
     """
-    found = VERB.search(line)
-    if not words or not found:
+    if not words.split() or not VERB.search(line):
         return line
     command, comment = re.fullmatch(r"(.*?)(\s+#.*)?", line).groups(default="")  # type: ignore[union-attr]
     if re.search(r"[|;&>]", command):
         raise ValueError(f"{line}: one command a line where words are added")
-    takes_keys = found[1] in TAKES_KEYS or found[2] == "submit"
-    added = [word for word in words.split() if bool(re.match(r"[\w.+@]+=", word)) == takes_keys]
-    return " ".join([command, *added]) + comment
+    return " ".join([command, *words.split()]) + comment
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, Block
 
-SECONDS = 240
+SECONDS = 600
 
 
 def plain_environment(home: Path) -> dict[str, str]:

@@ -88,6 +88,8 @@ def test_blocks_are_found_with_their_markers():
         "python -m chemscale.train +sweep=mine budget.tokens=2e4   # a comment",
         "python -m chemscale.fit runs/mine --bootstrap 100",
     ]
+    apart = Block("a.md", 1, "bash", "chemscale plan a\nchemscale plan b\n", "ci", "--set seed=1 |")
+    assert apart.script() == "chemscale plan a --set seed=1\nchemscale plan b\n"
     assert (gpu.is_command, gpu.is_executed, gpu.said) == (True, False, "a GPU")
     assert (file.is_command, file.said, file.text) == (False, "a.py", "x = 1\n")
     assert not text.is_command

@@ -75,8 +75,8 @@ def read_law(path: Path | None) -> Source:
     open_ones = [key for key in GUESS if found["parameters"].get(key) is None]
     if open_ones:
         raise PlanError(
-            f"{path}: its runs do not determine {', '.join(open_ones)}: train more sizes and horizons, farther "
-            'apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
+            f"{path}: its runs do not determine {', '.join(open_ones)}: train more sizes and horizons, "
+            'farther apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
         )
     theta = [float(found["parameters"][key]) for key in GUESS]
     inputs = np.array([[p[axis] for axis in axes] for p in runs])

@@ -8,15 +8,19 @@ classes below. Checkpoints of one file need none of this: they are loaded with `
 
 from __future__ import annotations
 
+import enum
 import io
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from chemscale.training.checkpoints import CheckpointError
@@ -80,7 +84,7 @@ def _small_values(table: Path) -> Iterator[io.BytesIO]:
         with open(table, "rb") as file:
             content: Any = _Table(file).load()
         for index, stored in content.storage_data.items():
-            if type(content.state_dict_metadata[index.fqn]).__name__ != "BytesStorageMetadata":
+            if not isinstance(content.state_dict_metadata[index.fqn], BytesStorageMetadata):
                 continue  # tensors are loaded with weights_only=True
             if getattr(stored, "transform_descriptors", None):
                 raise _refused(table, "transforms what it stores")
@@ -94,18 +98,38 @@ def _small_values(table: Path) -> Iterator[io.BytesIO]:
 
 
 class _Table(pickle.Unpickler):
-    """Descriptions of tensors: shapes, types and places."""
+    """Descriptions of tensors: shapes, types and places.
+
+    A pickle may also set attributes of what it names, and a class changed so would mislead the checks and
+    what loads after them: it is given classes that cannot be changed, and functions of its own.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if module == DESCRIPTIONS and "." not in name:
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == DESCRIPTIONS:
-                return found
+                return _caller(found) if issubclass(found, enum.Enum) else _unchangeable(found)  # type: ignore[arg-type]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         if (module, name) in OF_A_TABLE:
-            return super().find_class(module, name)
+            found = super().find_class(module, name)
+            return _unchangeable(found) if found is _StorageInfo else _caller(found)
         raise pickle.UnpicklingError(f"it would run {module}.{name}")
+
+
+class _Unchangeable(type):
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise pickle.UnpicklingError(f"it would change {cls.__name__}.{name}")
+
+
+@cache
+def _unchangeable(described: type) -> type:
+    return _Unchangeable(described.__name__, (described,), {})
+
+
+@cache
+def _caller(of: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: of(*arguments)
 
 
 def _may_hold_a_pickle(path: Path) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from chemscale.laws.points import csv_rows
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
@@ -264,6 +265,19 @@ def test_a_table_of_a_checkpoint_that_reaches_for_more(tmp_path, mark):
         (folder / ".metadata").write_bytes(call)
         with pytest.raises(UntrustedCheckpoint, match="would run"):
             check_pickles(folder)
+
+
+def test_a_table_of_a_checkpoint_that_changes_a_class(tmp_path, mark):
+    """Renamed, the class of pickled values would be passed over by the check, and not by PyTorch."""
+    folder = fsdp_checkpoint(tmp_path / "c", mark, value=Program(mark))
+    change = b"ctorch.distributed.checkpoint.metadata\nBytesStorageMetadata\n" + pickle.NONE
+    change += b"}X\x08\x00\x00\x00__name__X\x05\x00\x00\x00Others" + pickle.TUPLE2 + pickle.BUILD + pickle.POP
+    table = (folder / ".metadata").read_bytes()
+    assert table[:3] == b"\x80\x04\x95"  # protocol, and a frame that the change comes before
+    (folder / ".metadata").write_bytes(table[:2] + change + table[2:])
+    with pytest.raises(UntrustedCheckpoint, match=r"would change BytesStorageMetadata\.__name__"):
+        whole_weights(folder, torch.nn.Linear(2, 2))
+    assert BytesStorageMetadata.__name__ == "BytesStorageMetadata"
 
 
 def test_one_s_own_checkpoint_can_be_loaded_as_it_is(tmp_path, monkeypatch):

@@ -39,7 +39,8 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = (), *, recorded: bool
         check_keys(cfg)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     config.pop("site", None)  # of the launcher alone; records and W&B need not know a cluster's set-up
-    check_trackers(config)
+    if not recorded:  # what it was tracked by may be absent from this machine
+        check_trackers(config)
     config["trainer"]["precision"] = str(config["trainer"]["precision"])
     config["budget"] = choose_budget(config["budget"], overrides)
     family = config["model"].get("family")

@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from chemscale.configuration import read_points
+from chemscale.configuration import read_point, read_points
 from chemscale.errors import CONFIG_DIRECTORY
 from chemscale.keys import (
     KINDS,
@@ -25,8 +25,10 @@ from chemscale.keys import (
     split_comment,
 )
 from chemscale.models.potentials import CONFIGS, register
+from chemscale.points.base import ConfigurationError
 from chemscale.sweeps.identity import identity
 from chemscale.sweeps.launchers.settings import Site
+from chemscale.training.trackers import TrackerError
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = [("", "train"), ("", "prepare")] + [
@@ -201,6 +203,14 @@ def test_no_point_of_a_sweep_is_prepared_before_all_keys_are_checked(tmp_path):
     with pytest.raises(UnknownKeyError, match=r"trainer\.foo"):
         read_points(configs)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_record_is_read_where_what_tracked_it_is_absent():
+    config = composed("model.family=none", "+logger={mine: {_target_: not_installed.Tracker}}")
+    with pytest.raises(TrackerError, match="not_installed"):
+        read_point(config)
+    with pytest.raises(ConfigurationError, match=r"model\.family"):  # what is looked at next
+        read_point(config, recorded=True)
 
 
 def test_keys_are_read_with_comments_over_two_lines_and_bases(tmp_path):

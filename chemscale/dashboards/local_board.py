@@ -150,7 +150,8 @@ class Board:
             file = self.root / path
             law = {"folder": sweep_of(path), **self._law_reader.law(file, seen)}
             report = file.with_name("report.html")
-            if stamp(report) is not None:
+            # Elsewhere is not the page's to show: whoever may write here could link to any file of its owner.
+            if stamp(report) is not None and report.resolve().parent == file.parent.resolve():
                 law["report"] = f"{sweep_of(path)}/report.html"
                 reports[law["report"]] = report
             by_sweep.setdefault(sweep, []).append(law)

@@ -82,7 +82,7 @@ def _words(law: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for key, value in fit["parameters"].items():
                 known = math.inf if value is None else value
                 values.append(f"{SYMBOLS.get(key, key)} = {span_text(known, fit['intervals'][key], '.3g')}")
-            yield {"of": name, "formula": fit["formula"], "values": values}
+            yield {"of": name, "formula": str(fit["formula"]), "values": values}
 
 
 # --- one axis ---

@@ -103,7 +103,8 @@ def write_page(root: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        # Names of files need not be UTF-8; their odd bytes become what JSON reads as them.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         os.chmod(partial, 0o644)
         os.replace(partial, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ Stamp = tuple[float, int, int]
 
 
 def stamp(path: Path) -> Stamp | None:
-    """What changes when a file does: time, size, inode; None where it cannot be seen."""
+    """What changes when a file does: time, size, inode; None where it cannot be seen, or has no end."""
     try:
         status = os.stat(path)
     except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):  # to read a pipe would stop the page
         return None
     return status.st_mtime, status.st_size, status.st_ino
 
@@ -202,14 +205,20 @@ def waiting_rows(entries: dict[str, Any], identities: list[str]) -> dict[str, di
             entry = entries[identity]
             plan, cancelled = entry["plan"], bool(entry.get("cancelled"))
             jobs = ", ".join(map(str, entry["jobs"]))
+            known = {
+                key: float(plan[of])
+                for key, of in (("planned_flops", "flops"), ("planned_seconds", "seconds"))
+                if is_number(plan[of])
+            }
+            size = plan["parameters"]
             rows[str(identity)] = {
                 "name": str(plan["name"]), "identity": str(identity),
                 "state": CANCELLED if cancelled else WAITING,
                 "reason": "cancelled by a person" if cancelled else f"job {jobs}" if jobs else "planned",
-                "sizes": {"parameters": float(plan["parameters"])}, "planned": int(plan["steps"]), "steps": 0,
-                "planned_flops": float(plan["flops"]), "planned_seconds": float(plan["seconds"]),
+                "sizes": {"parameters": float(size)} if is_number(size) else {},
+                "planned": int(plan["steps"]), "steps": 0, **known,
                 "directory": str(plan["directory"]),
             }  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
     return rows

@@ -71,7 +71,11 @@ def _look(folder: Path, name: str, depth: int, found: Found) -> None:
 
 def _enters(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.name[0] != "." and entry.name not in NO_POINTS and entry.is_dir()
+        if entry.name[0] == "." or entry.name in NO_POINTS or not entry.is_dir():
+            return False
+        # A link to a folder above would show every point again on each level.
+        path = Path(entry.path)
+        return not (entry.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()))
     except OSError:
         return False
 
@@ -86,7 +90,7 @@ def read_plan(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The same of ``planned.json``, whose points have no jobs."""
     try:
         plans = {str(plan["identity"]): plan for plan in json.loads(path.read_text())["points"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}, []
     return {identity: {"plan": plan, "jobs": []} for identity, plan in plans.items()}, list(plans)
 
@@ -96,7 +100,7 @@ def read_submission(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         content = json.loads(path.read_text())
         entries, sweep = content["points"], content["sweep"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}, []
     good = isinstance(entries, dict) and isinstance(sweep, list)
     return (entries, [str(identity) for identity in sweep]) if good else ({}, [])

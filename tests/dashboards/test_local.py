@@ -11,6 +11,7 @@ import pytest
 
 from chemscale.dashboards.local_board import Board
 from chemscale.dashboards.local_curves import MOST_ROWS, Curve
+from chemscale.dashboards.local_page import write_page
 from chemscale.dashboards.local_points import SILENT_S
 from chemscale.laws.joint_analysis import analyse
 from chemscale.laws.points import LawPoint, LawPoints
@@ -137,6 +138,30 @@ def test_points_of_a_sweep_in_one_process_wait_by_the_plan_that_it_left(tmp_path
     assert state["sweeps"]["sweep"]["counts"] == {"running": 1, "waiting": 1}
     assert rows_by_name(state)["later"]["reason"] == "planned"
     assert state["sweeps"]["sweep"]["left"] == pytest.approx(150 * PER_STEP / 5000)
+
+
+def test_a_plan_whose_time_is_unknown_or_that_is_no_plan_stops_nothing(tmp_path):
+    """Nothing has run on this device yet: the planned seconds are not a number, null in the file."""
+    sweep = tmp_path / "sweep"
+    keep_plan([PointPlan("new", sweep / "new", "new", 10_000, 1e5, 1e12, math.nan, 1.0, steps=100)])
+    (row,) = look(Board(tmp_path))["rows"].values()
+    assert row["state"] == "waiting"
+    assert "planned_seconds" not in row
+    plan = json.loads((sweep / "planned.json").read_text())["points"][0]
+    for odd in ({"flops": math.inf}, {"steps": math.inf}, {"parameters": 10**400}, {"name": "\ud800"}):
+        (sweep / "planned.json").write_text(json.dumps({"points": [plan | odd]}))
+        json.dumps(look(Board(tmp_path)), allow_nan=False)
+        write_page(tmp_path, tmp_path / "page.html")
+    (sweep / "planned.json").write_text("[" * 100_000)
+    assert look(Board(tmp_path))["rows"] == {}
+
+
+def test_a_link_to_a_folder_above_shows_nothing_twice_and_a_pipe_stops_nothing(tmp_path):
+    write_run(tmp_path / "sweep", "run")
+    (tmp_path / "sweep" / "up").symlink_to("..")
+    (tmp_path / "sweep" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "sweep" / "pipe" / "record.json")
+    assert list(look(Board(tmp_path))["sweeps"]) == ["sweep"]
 
 
 def test_time_left_is_unknown_where_nothing_runs_and_absent_where_all_is_done(tmp_path):

@@ -115,6 +115,18 @@ def test_a_report_is_given_out_without_leave_to_run_anything(address):
     assert "sandbox" in headers["Content-Security-Policy"]
 
 
+def test_a_report_that_is_a_link_to_another_file_is_not_given_out(tmp_path):
+    write_run(tmp_path / "runs" / "sizes", "w16")
+    write_law(tmp_path / "runs" / "sizes")
+    (tmp_path / "private").write_text("not for others")
+    report = tmp_path / "runs" / "sizes" / "law" / "report.html"
+    report.unlink()
+    report.symlink_to(tmp_path / "private")
+    with served(tmp_path / "runs") as (url, _):
+        ask(url, "/api/state")
+        assert ask(url, "/report/sizes/law/report.html")[0] == 404
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_nothing_can_be_sent_to_it(address, method):
     assert ask(address, "/api/state", method)[0] == 501

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from chemscale.dashboards.local_board import Board
 from chemscale.records import HEADLINES
@@ -76,7 +77,8 @@ def snapshot(board: Board, out: Path) -> dict[str, Any]:
     for laws in state["laws"].values():
         for law in laws:
             if "report" in law:
-                law["report"] = os.path.relpath(board.reports[law["report"]], out.resolve().parent)
+                path = os.path.relpath(board.reports[law["report"]], out.resolve().parent)
+                law["report"] = quote(os.fsencode(path))  # a name may hold # or ?
     curves = {}
     for sweep, about in state["sweeps"].items():
         everything = board.curves(sweep, [], seconds=float("inf"))["metrics"]

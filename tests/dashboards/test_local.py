@@ -11,7 +11,7 @@ import pytest
 
 from chemscale.dashboards.local_board import Board
 from chemscale.dashboards.local_curves import MOST_ROWS, Curve
-from chemscale.dashboards.local_page import write_page
+from chemscale.dashboards.local_page import snapshot, write_page
 from chemscale.dashboards.local_points import SILENT_S
 from chemscale.laws.joint_analysis import analyse
 from chemscale.laws.points import LawPoint, LawPoints
@@ -257,6 +257,14 @@ def test_a_law_is_drawn_as_it_was_fitted_with_its_band_and_only_then(tmp_path):
     np.testing.assert_allclose(line["y"], expected, rtol=1e-3)
     assert all(low < y < high for low, y, high in zip(line["low"], line["y"], line["high"], strict=True))
     assert law["report"] in board.reports
+
+
+def test_a_page_from_the_disk_finds_reports_below_any_name(tmp_path):
+    sweep = tmp_path / "runs" / "a#b?: 50 %"
+    write_run(sweep, "run")
+    write_law(sweep)
+    (law,) = snapshot(Board(tmp_path / "runs"), tmp_path / "page.html")["state"]["laws"][sweep.name]
+    assert law["report"] == "runs/a%23b%3F%3A%2050%20%25/law/report.html"
 
 
 def test_a_joint_law_is_drawn_against_size_and_against_data(tmp_path):

@@ -137,7 +137,7 @@ def read_option(path: Path, group: str) -> Option:
     """Read one file of a group, and the options of that group that it is built on."""
     text = path.read_text()
     lines = text.splitlines()
-    root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     own: list[Key] = []
     bases: tuple[str, ...] = ()
     for key, value in root.value if root else ():

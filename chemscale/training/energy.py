@@ -102,17 +102,20 @@ class PackageCounter:
             p for package in packages for p in sorted(package.glob("intel-rapl:*")) if _zone(p) == "dram"
         ]
         self._zones = packages + memory
-        self._spans = [float((zone / "max_energy_range_uj").read_text()) / 1e6 for zone in self._zones]
+        self._spans = self._read("max_energy_range_uj")
         self.joules()
 
     def joules(self) -> list[float]:
-        try:
-            return [float((zone / "energy_uj").read_text()) / 1e6 for zone in self._zones]
-        except ValueError as error:
-            raise OSError(f"{RAPL}: {error}") from error
+        return self._read("energy_uj")
 
     def span(self, part: int) -> float | None:
         return self._spans[part]
+
+    def _read(self, file: str) -> list[float]:
+        try:
+            return [float((zone / file).read_text()) / 1e6 for zone in self._zones]
+        except ValueError as error:
+            raise OSError(f"{self._zones[0].parent}: {error}") from error
 
 
 def _zone(path: Path) -> str:

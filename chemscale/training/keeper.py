@@ -302,17 +302,18 @@ class Keeper(pl.Callback):
         }
         self._steps = self._clipped = 0
         self.tracker.log(row)
-        self.since_log.joules = self.energy.settle(self.record.compute, self.control.total)
+        self._settle()
         truth = self.since_log.truth(module.device, self.peak)
         axis = self.epoch.axis
         self.tracker.log({"kind": "truth", "step": step, axis: getattr(self.record.data, axis), **truth})
         self._last_rate = truth[f"{self.progress.unit}_per_second"]
-        self.record.compute.seconds += self.since_log.seconds
-        self.record.compute.device_seconds += self.since_log.seconds * trainer.world_size
         self.whole.add(self.since_log)
         self.since_log = Meter()
         self.progress.trained(metrics["loss"])
         return metrics["loss"]
+
+    def _settle(self) -> None:
+        self.since_log.settle(self.record.compute, self.energy, self.control.total, self.control.ranks.world)
 
     def _unlogged_rows(self) -> list[list[float]]:
         """What every micro-batch since the last log summed, over ranks; from here on rank 0 holds it."""
@@ -341,6 +342,7 @@ class Keeper(pl.Callback):
             later: whether the file may still be under way when training goes on.
         """
         began = time.monotonic()
+        self._settle()
         try:
             self.heard(wait=True)
             self._flush()

@@ -6,10 +6,13 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+
+from chemscale.records import Compute
+from chemscale.training.energy import Energy
 
 # Dense bf16 peaks without sparsity, FLOP/s, from the makers' data sheets. First match wins; a device that
 # is not here has no known peak, and its MFU is not guessed.
@@ -67,6 +70,7 @@ class Meter:
     joules: float | None = 0.0
     """Over all ranks; None where they are not known."""
     _mark: float | None = None
+    _settled: float = 0.0
 
     def resume(self) -> None:
         """Training goes on now: time since the last mark was not training."""
@@ -90,6 +94,24 @@ class Meter:
         self.amounts.update(amounts)
         self.slots += slots
         self.flops += flops
+
+    def settle(
+        self,
+        compute: Compute,
+        energy: Energy,
+        total: Callable[[Sequence[float]], Sequence[float]],
+        world: int,
+    ) -> None:
+        """Time and energy since the last time go into a record: a checkpoint between two logs keeps them.
+
+        Args:
+            total: sums over ranks. world: their number.
+        """
+        joules = energy.settle(compute, total)
+        self.joules = None if joules is None or self.joules is None else self.joules + joules
+        seconds, self._settled = self.seconds - self._settled, self.seconds
+        compute.seconds += seconds
+        compute.device_seconds += seconds * world
 
     def add(self, other: Meter) -> None:
         self.amounts.update(other.amounts)

@@ -13,6 +13,7 @@ import torch
 from chemscale.fitting_runs import point_of
 from chemscale.records import Compute, State, find_records
 from chemscale.training.energy import Energy, PackageCounter, energy_of
+from chemscale.training.throughput import Meter
 
 SPAN = 1000.0
 
@@ -104,6 +105,24 @@ def test_a_run_that_lacks_the_energy_of_any_part_has_none(powercap):
     put(powercap / "intel-rapl:1", 5.0)
     assert Energy(PackageCounter(powercap)).settle(compute, one_rank) == 0.0
     assert compute.joules is None
+
+
+def test_a_checkpoint_between_two_logs_holds_the_energy_and_the_time_until_then(powercap):
+    energy, compute, meter = Energy(PackageCounter(powercap)), Compute(), Meter()
+    for joules, seconds in (
+        (1, 2.0),
+        (4, 1.0),
+        (0, 0.0),
+    ):  # a checkpoint, a log, a checkpoint at the same step
+        energy.resume()
+        spend(powercap, joules)
+        energy.pause()
+        meter.seconds += seconds
+        meter.settle(compute, energy, one_rank, 1)
+        assert compute.seconds == meter.seconds
+        assert compute.joules == pytest.approx(meter.joules)
+    assert compute.joules == pytest.approx(15)
+    assert compute.device_seconds == 3.0
 
 
 def test_the_energy_of_a_rank_that_cannot_read_it_makes_the_sum_unknown():

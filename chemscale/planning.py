@@ -22,6 +22,7 @@ from chemscale.records import RunRecord
 from chemscale.scaling import Cluster, collectives, step
 from chemscale.sweeps.points import PointPlan, planned_world
 from chemscale.sweeps.sweeper import is_done
+from chemscale.tasks.optimisation import Schedule
 from chemscale.training.progress import clock
 from chemscale.training.strategies import SHARDED_WEIGHTS
 
@@ -120,6 +121,18 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(stderr=True, width=132)
 
 
+def show_warmups(console: Console, points: Sequence[Point]) -> None:
+    """Which runs end before their rate has reached its peak."""
+    for point in points:
+        schedule = point.schedule
+        if isinstance(schedule, Schedule) and schedule.warmup_steps(point.steps) >= point.steps:
+            console.print(
+                f"{point.name}: all {point.steps} steps are warm-up ({schedule.warmup_steps(point.steps)}): "
+                "the rate never reaches its peak. schedule.warmup=0.05 is a share of the steps.",
+                highlight=False,
+            )
+
+
 def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     """One line a point: size, data, compute, and what it will take here."""
     console = wide_console()
@@ -143,6 +156,7 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
             "done" if done else "to do",
         )
     console.print(table)
+    show_warmups(console, points)
     show_memory(console, points)
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
     where = "in jobs" if elsewhere(points[0].config) else "on this machine"

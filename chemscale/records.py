@@ -249,6 +249,8 @@ def find_run(path: Path) -> Path:
         RecordError: several points have the name; the message tells what distinguishes them.
     """
     path = Path(path)
+    if path.name == "model" and not path.parent.exists():
+        return find_run(path.parent) / "model"
     if path.exists() or not path.parent.is_dir():
         return path
     named = [(p.parent, _light(p)) for p in sorted(path.parent.glob(f"*/{RECORD_NAME}"))]

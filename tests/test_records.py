@@ -47,6 +47,7 @@ def test_a_run_is_found_by_the_name_of_its_point(tmp_path):
     record(name="large").save(tmp_path / "bbb")
     assert find_run(tmp_path / "large") == tmp_path / "bbb"
     assert find_run(tmp_path / "aaa") == tmp_path / "aaa"
+    assert find_run(tmp_path / "large" / "model") == tmp_path / "bbb" / "model"
 
 
 def test_a_name_that_several_points_have_is_refused_with_what_distinguishes_them(tmp_path):

@@ -101,12 +101,11 @@ class Board:
             if point.look(seen) and point.curve_loaded:
                 self._curves[key] = self._next()
             rows[key] = {"sweep": sweep_of(key), **point.row(now)}
-        for sweep, seen in (found.plans | found.submissions).items():
-            rows |= {
-                key: row
-                for key, row in self._waiting(sweep, seen, launched=sweep in found.submissions).items()
-                if key not in rows
-            }
+        for sweep in sorted(found.plans.keys() | found.submissions.keys()):
+            plan, jobs = found.plans.get(sweep), found.submissions.get(sweep)
+            launched = plan is None or (jobs is not None and jobs[0] >= plan[0])  # the newer command counts
+            waiting = self._waiting(sweep, jobs if launched else plan, launched=launched)
+            rows |= {key: row for key, row in waiting.items() if key not in rows}
         by_sweep: dict[str, list[dict[str, Any]]] = {}
         for row in rows.values():
             by_sweep.setdefault(row["sweep"], []).append(row)

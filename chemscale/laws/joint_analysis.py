@@ -131,8 +131,13 @@ def has_joint(points: LawPoints, unit: str, data_axis: str) -> bool:
 def joint_forms(points: LawPoints, unit: str, data_axis: str) -> list[str]:
     """Joint forms that suit the points: the law first, then one for comparison."""
     again = data_axis == "tokens" and points.repeats()
-    lacking = any("unique_tokens" not in p.sizes for p in points.fitted(unit))
-    return ["repeats", "additive", "kaplan"] if again and not lacking else ["additive", "kaplan"]
+    chosen = points.fitted(unit)
+    if not again or any("unique_tokens" not in p.sizes for p in chosen):
+        return ["additive", "kaplan"]
+    # Where all runs repeat equally often, nothing tells what a repeat is worth.
+    epochs = [p.sizes["tokens"] / p.sizes["unique_tokens"] for p in chosen]
+    alike = max(epochs) <= 1.02 * min(epochs)
+    return ["additive", "kaplan"] if alike else ["repeats", "additive", "kaplan"]
 
 
 def analyse(

@@ -92,9 +92,13 @@ class Schedule:
             )
         return total - cooldown
 
+    def warmup_steps(self, total: int) -> int:
+        """Optimiser steps of the warm-up in a run of `total`."""
+        return _steps(self.warmup, total)
+
     def factor(self, total: int) -> Callable[[int], float]:
         """The multiplier of the peak rate at each of `total` optimiser steps."""
-        warmup = _steps(self.warmup, total)
+        warmup = self.warmup_steps(total)
         cooldown = _steps(self.cooldown, total)
 
         def at(step: int) -> float:

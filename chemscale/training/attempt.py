@@ -16,7 +16,7 @@ from chemscale.training.checkpoints import CheckpointError, Checkpoints, layout_
 from chemscale.training.control import GRACE, Control, Watchdog
 from chemscale.training.elastic import make_universal
 from chemscale.training.energy import energy_of
-from chemscale.training.health import passed_over
+from chemscale.training.health import RolledBack, passed_over
 from chemscale.training.keeper import Keeper
 from chemscale.training.pickles import check_pickles
 from chemscale.training.progress import TrainingProgress
@@ -105,7 +105,8 @@ class Attempt:
         )
         self.keeper.peak = None if peak is None else peak * ranks.world
         record.compute.device = device_name(device)
-        alone = int(point.config["launcher"].get("parallel") or 1) == 1
+        launcher = point.config["launcher"]  # a node of a cluster may be shared with anyone
+        alone = launcher["name"] == "local" and int(launcher.get("parallel") or 1) == 1
         self.keeper.energy = energy_of(device, local_rank=ranks.local_rank, alone=alone)
         return self
 
@@ -175,7 +176,8 @@ class Attempt:
         ended = trainer.global_step >= self.point.steps or keeper.ended_early
         state = ended_state(ended, keeper.paused, keeper.interrupted)
         if keeper.tracker is not None:
-            keeper.tracker.finish(summary_of(record, state))
+            goes_on = isinstance(sys.exception(), RolledBack)  # not failed: the next attempt follows at once
+            keeper.tracker.finish(summary_of(record, State.PREEMPTED if goes_on else state))
         return state
 
     def save_model(self, module: Any) -> None:

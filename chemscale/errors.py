@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIRECTORY = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
@@ -38,7 +39,7 @@ def one_paragraph() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException) as error:
+    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException, YAMLError) as error:
         print(f"\n{_text(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
         sys.exit(2)
 

@@ -67,7 +67,8 @@ def runs(tmp_path):
     """Two sweeps in several states; names and reasons try to be scripts."""
     root = tmp_path / "runs"
     for width in (16, 24, 32, 48):
-        write_run(root / "sizes", f"w{width}", matrices=96 * width**2, loss=4 * width**-0.2)
+        size = {"matrices": 96 * width**2, "overrides": [f"model.width={width}"]}
+        write_run(root / "sizes", f"w{width}", loss=4 * width**-0.2, **size)
     write_run(root / "sizes", "going", State.RUNNING, matrices=200, steps=50)
     failed = write_run(root / "sizes", EVIL, State.FAILED, matrices=300, steps=20, reason=EVIL)
     (failed / "error.txt").write_text("Traceback")
@@ -122,7 +123,7 @@ def test_a_change_arrives_by_itself_and_what_a_person_chose_stays(runs, serve, o
     choose_sizes(page)
     page.click("thead th[data-key='N'] button")
     page.click("thead th[data-key='N'] button")
-    page.fill("#find", "w")
+    page.fill("#find", "model.width")
     page.click("tr:has-text('w32') button")
     until(page, "curves.byPoint.size === 7")
     page.evaluate("document.querySelector('#table').scrollLeft = 40")

@@ -229,15 +229,3 @@ def test_files_are_predicted_in_batches_and_nothing_is_overwritten(trained, stru
     again = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "out.extxyz exists" in again.stderr
-
-
-def test_the_documented_example_runs(trained, tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "potentials.md").read_text()
-    code = next(part for part in text.split("```python\n")[1:] if "ChemscaleCalculator" in part).split("```")[
-        0
-    ]
-    script = tmp_path / "example.py"
-    script.write_text(f"RUN = {str(trained)!r}\n{code}")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    assert "relaxed: -" in done.stdout
-    assert "after 50 fs" in done.stdout

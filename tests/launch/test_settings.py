@@ -82,7 +82,8 @@ def test_a_site_profile_is_found_among_ours_and_in_the_users_own_folder(tmp_path
     assert (mine.partition, mine.extra, mine.modules) == ("gpu", {"exclusive": True}, ())
 
 
-def test_every_profile_of_ours_has_the_keys_that_a_profile_has():
+def test_every_profile_of_ours_has_the_keys_that_a_profile_has(monkeypatch):
+    monkeypatch.setenv("CHEMSCALE_IMAGE", "/images/chemscale.sif")
     known = set(yaml.safe_load((own_folder() / "site" / "none.yaml").read_text()))
     for path in (own_folder() / "site").glob("*.yaml"):
         assert set(yaml.safe_load(path.read_text())) - {"defaults"} <= known

@@ -21,7 +21,7 @@ def read_points(configs: Sequence[DictConfig], overrides: Sequence[str] = ()) ->
     """
     for cfg in configs:
         check_keys(cfg)
-    return [read_point(cfg, overrides) for cfg in configs]
+    return [_build(cfg, overrides) for cfg in configs]
 
 
 def read_point(cfg: DictConfig, overrides: Sequence[str] = (), *, recorded: bool = False) -> Point:
@@ -37,6 +37,11 @@ def read_point(cfg: DictConfig, overrides: Sequence[str] = (), *, recorded: bool
     """
     if not recorded:
         check_keys(cfg)
+    return _build(cfg, overrides, recorded=recorded)
+
+
+def _build(cfg: DictConfig, overrides: Sequence[str], *, recorded: bool = False) -> Point:
+    """The point of a configuration whose keys are known."""
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     config.pop("site", None)  # of the launcher alone; records and W&B need not know a cluster's set-up
     if not recorded:  # what it was tracked by may be absent from this machine

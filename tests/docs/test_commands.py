@@ -1,26 +1,16 @@
 """Every command of the documents runs, or says what it would need."""
 
 import os
-from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import Block, all_blocks, blocks_of, with_words
 from tests.docs.count import counts
-from tests.docs.inputs import make_inputs
 from tests.docs.preloaded import Preloaded
 from tests.docs.running import execute, plain_environment
 
 COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))
 """Every command in a process of its own from the start, as a reader's are; ten seconds a command more."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """What a reader's folder is: empty but for data of their own."""
-    made = tmp_path_factory.mktemp("reader")
-    make_inputs(made)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """Commands of the documents that need SLURM, on a real one of this machine."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 from chemscale.sweeps.launchers.cluster import down, up
 from chemscale.sweeps.launchers.cluster_conf import Cluster
 from tests.docs.blocks import all_blocks
-from tests.docs.inputs import make_inputs
 from tests.docs.running import execute, plain_environment
 
 pytestmark = pytest.mark.slurm
@@ -19,13 +17,6 @@ partition: main
 setup: [export OMP_NUM_THREADS=1]
 """
 """The reader's cluster."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("reader")
-    make_inputs(made)
-    return made
 
 
 @pytest.fixture(scope="module")

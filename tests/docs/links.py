@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
@@ -28,6 +28,14 @@ class Links:
     dead: list[str] = field(default_factory=list)
     external: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
+
+    def sort(self, where: str, target: str) -> SplitResult | None:
+        """Count a link; its parts where it leads to a file of ours, None where it leads outside."""
+        if "://" in target or target.startswith("mailto:"):
+            self.add_external(where, target)
+            return None
+        self.internal += 1
+        return urlsplit(target)
 
     def add_external(self, where: str, address: str) -> None:
         """An address of another host."""
@@ -49,11 +57,9 @@ def links_of_html(folder: Path) -> Links:
                 target = str(element.get(attribute) or "")
                 if not target or target.startswith(("data:", "javascript:")):
                     continue
-                if "://" in target or target.startswith("mailto:"):
-                    found.add_external(where, target)
+                parts = found.sort(where, target)
+                if parts is None:
                     continue
-                found.internal += 1
-                parts = urlsplit(target)
                 there = (page.parent / unquote(parts.path)).resolve() if parts.path else page
                 there = there / "index.html" if there.is_dir() else there
                 anchor = unquote(parts.fragment)
@@ -77,11 +83,9 @@ def links_of_markdown() -> Links:
     for name in documents():
         path = ROOT / name
         for target in targets(path.read_text()):
-            if "://" in target or target.startswith("mailto:"):
-                found.add_external(name, target)
+            parts = found.sort(name, target)
+            if parts is None:
                 continue
-            found.internal += 1
-            parts = urlsplit(target)
             there = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if there.is_relative_to(ROOT / "docs" / "reference"):  # made when the documentation is built
                 continue

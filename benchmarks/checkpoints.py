@@ -19,9 +19,9 @@ import torch
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.tasks.optimisation import AdamW
-from chemscale.training.checkpoints import Checkpoints
-from chemscale.training.control import Control
-from chemscale.training.ranks import Ranks
+from chemscale.training.checkpointing.checkpoints import Checkpoints
+from chemscale.training.distributed.control import Control
+from chemscale.training.distributed.ranks import Ranks
 
 
 def trainer_of(width: int) -> tuple[SimpleNamespace, int]:

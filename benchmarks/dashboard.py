@@ -169,7 +169,7 @@ def picture(runs: Path, png: Path, width: int = 1400, scheme: str = "light") -> 
     """A picture of the dashboard of `runs` as it stands now, for documents."""
     from playwright.sync_api import sync_playwright
 
-    from chemscale.dashboards.local_page import write_page
+    from chemscale.dashboards.local.page import write_page
 
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

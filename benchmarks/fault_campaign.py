@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chemscale.launchers.ledger import load
+from chemscale.launchers.testbed.cluster import down, up
+from chemscale.launchers.testbed.config import Cluster
 from chemscale.records import RunRecord, State, find_records
-from chemscale.sweeps.launchers.cluster import down, up
-from chemscale.sweeps.launchers.cluster_conf import Cluster
-from chemscale.sweeps.launchers.submission import load
 
 NODES = 4
 POINTS = {

@@ -20,9 +20,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from chemscale.sweeps.launchers.cluster import down, up
-from chemscale.sweeps.launchers.cluster_conf import Cluster
-from chemscale.sweeps.launchers.submission import load
+from chemscale.launchers.ledger import load
+from chemscale.launchers.testbed.cluster import down, up
+from chemscale.launchers.testbed.config import Cluster
 
 WIDTHS = [8, 12, 16, 20, 24, 28, 32]
 SETTINGS = [

@@ -28,9 +28,9 @@ import numpy as np
 from scipy import optimize
 
 from chemscale.laws import Additive, fit_surface
-from chemscale.laws.descent import DELTA, huber
-from chemscale.laws.joint import NEAR
-from chemscale.laws.projection import project
+from chemscale.laws.checks.projection import project
+from chemscale.laws.joint.fit import NEAR
+from chemscale.laws.joint.huber import DELTA, huber
 
 T = TypeVar("T")
 RIVAL = """

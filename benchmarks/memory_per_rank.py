@@ -69,7 +69,7 @@ def read(arguments: list[str]) -> Any:
     """The point of a list of overrides."""
     from hydra import compose, initialize_config_dir
 
-    from chemscale.configuration import read_point
+    from chemscale.points.build import read_point
 
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return read_point(compose("train", arguments), arguments)
@@ -121,7 +121,7 @@ def run_rank(arguments: list[str]) -> None:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from chemscale.training.strategies import ZERO, build_strategy, resolve
+    from chemscale.training.distributed.strategies import ZERO, build_strategy, resolve
 
     torch.set_num_threads(1)
     point = read(arguments)

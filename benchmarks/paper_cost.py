@@ -15,11 +15,11 @@ import argparse
 
 import numpy as np
 
-from chemscale.hardware import accelerator, training_rate
+from chemscale.hardware.accelerators import accelerator, training_rate
 from chemscale.models.chemgpt import ChemGPTConfig
 from chemscale.models.potentials import build, read_config
 from chemscale.structures.graphs import Structure, collate
-from chemscale.training.flops import count_potential_flops
+from chemscale.training.metrics.flops import count_potential_flops
 
 WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 VOCABULARY, SYMBOLS = 384, 33

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import selfies
 
-from chemscale.molecules.building import build_corpus
+from chemscale.molecules.preparation.build import build_corpus
 
 
 def bare(lines: list[str]) -> float:

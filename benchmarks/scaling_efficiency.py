@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from chemscale import scaling
-from chemscale.hardware import accelerator
-from chemscale.scaling import PUBLISHED, Cluster, Published
+from chemscale.hardware import communication as scaling
+from chemscale.hardware.accelerators import accelerator
+from chemscale.hardware.communication import PUBLISHED, Cluster, Published
 
 
 def errors(table: Published) -> list[float]:

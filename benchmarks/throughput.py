@@ -25,9 +25,9 @@ from transformers import GPTNeoForCausalLM
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import save_pretrained
 from chemscale.molecules.batches import TrainingBatches
-from chemscale.molecules.building import build_corpus
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
+from chemscale.molecules.preparation.build import build_corpus
 from chemscale.tasks.optimisation import AdamW
 
 Step = Callable[[], int]

@@ -24,7 +24,7 @@ VERBS = {
 def main() -> None:
     """Hand the command line to a verb, or say the version and what a bug report needs."""
     if sys.argv[1:2] in (["--version"], ["-V"], ["version"]):
-        from chemscale.about import show
+        from chemscale.cli.version import show
 
         show()
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from chemscale.dashboards.local import local
-from chemscale.dashboards.wandb_workspace import wandb
-from chemscale.errors import run_verb
+from chemscale.cli.app import run_verb
+from chemscale.dashboards.local.dashboard import local
+from chemscale.dashboards.wandb.workspace import wandb
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(local)

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from chemscale.errors import run_verb
-from chemscale.records import RunRecord, find_run, write_json
+from chemscale.cli.app import run_verb
+from chemscale.common.files import write_json
+from chemscale.records import RunRecord, find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger("chemscale.evaluate")  # run with -m, __name__ is __main__
@@ -47,7 +48,7 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
     import numpy as np
 
     from chemscale.models.potentials import load_potential
-    from chemscale.prepare import open_or_prepare_structures
+    from chemscale.points.data import open_or_prepare_structures
     from chemscale.structures.batches import BatchBudget, ValidationFrames
     from chemscale.structures.edges import EdgeCache
     from chemscale.structures.store import PARTS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chemscale.errors import run_verb
+from chemscale.cli.app import run_verb
 
 if TYPE_CHECKING:
     from chemscale.points.base import Point
@@ -42,8 +42,8 @@ def export(
       python -m chemscale.export runs/single/chemgpt-w64-l8 --step 4000 --to model-4000
     """
     from chemscale.records import RunRecord, find_run
-    from chemscale.training.checkpoints import Checkpoints
-    from chemscale.training.gathering import load_weights
+    from chemscale.training.checkpointing.checkpoints import Checkpoints
+    from chemscale.training.checkpointing.gathering import load_weights
 
     if to.exists():
         raise ExportError(f"{to} exists: choose another --to or remove it.")
@@ -69,7 +69,7 @@ def point_of(record: RunRecord) -> Point:
     """The point of a record as one process on a CPU sees it; its prepared data must be there."""
     from omegaconf import OmegaConf
 
-    from chemscale.configuration import read_point
+    from chemscale.points.build import read_point
 
     config = OmegaConf.create(record.config)
     here = {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chemscale.errors import run_verb
+from chemscale.cli.app import run_verb
 from chemscale.records import find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -72,8 +72,8 @@ def load(run: Path, device: str):
     import torch
 
     from chemscale.models.chemgpt_hf import load_pretrained
-    from chemscale.molecules.published_tokenizers import ChemGPTTokenizer
-    from chemscale.molecules.tokenizer import SelfiesTokenizer, TokenizerError
+    from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
+    from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer, TokenizerError
 
     run = find_run(run)
     folder = run / "model" if (run / "model").is_dir() else run

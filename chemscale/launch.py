@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from chemscale.errors import run_verb
+from chemscale.cli.app import run_verb
 
 app = typer.Typer(
     add_completion=False,
@@ -62,9 +62,9 @@ def status(
 
       chemscale launch status runs/chemgpt_sizes --follow
     """
-    from chemscale.sweeps.launchers.launching import Known, wait_for_end
-    from chemscale.sweeps.launchers.submission import load
-    from chemscale.sweeps.launchers.watch import console, rows, table
+    from chemscale.launchers.ledger import load
+    from chemscale.launchers.run import Known, wait_for_end
+    from chemscale.launchers.status import console, rows, table
 
     if follow:
         wait_for_end(runs)
@@ -96,7 +96,7 @@ def cancel(
 
       chemscale launch cancel runs/chemgpt_sizes chemgpt-w64
     """
-    from chemscale.sweeps.launchers.control import cancel as cancel_points
+    from chemscale.launchers.commands import cancel as cancel_points
 
     typer.echo(cancel_points(runs, points or []))
 
@@ -116,7 +116,7 @@ def logs(
 
       chemscale launch logs runs/chemgpt_sizes law
     """
-    from chemscale.sweeps.launchers.control import log_path
+    from chemscale.launchers.commands import log_path
 
     path = log_path(runs, point, rank)
     typer.echo(f"{path}:")
@@ -139,7 +139,7 @@ def requeue_failed(runs: Runs) -> None:
 
       chemscale launch requeue-failed runs/chemgpt_sizes
     """
-    from chemscale.sweeps.launchers.control import requeue_failed as requeue
+    from chemscale.launchers.commands import requeue_failed as requeue
 
     typer.echo(requeue(runs))
 
@@ -165,7 +165,7 @@ def cluster_up(
 
       chemscale launch submit +sweep=chemgpt_sizes site=loopback trainer.accelerator=cpu launcher.nodes=2
     """
-    from chemscale.sweeps.launchers.cluster import Cluster, up
+    from chemscale.launchers.testbed.cluster import Cluster, up
 
     where = folder.absolute()
     told = up(
@@ -181,7 +181,7 @@ def cluster_down(
     folder: Annotated[Path, typer.Argument(help="As given to `cluster up`.")],
 ) -> None:
     """Cancel its jobs and end its daemons, and nothing else."""
-    from chemscale.sweeps.launchers.cluster import down
+    from chemscale.launchers.testbed.cluster import down
 
     typer.echo("ended: " + (", ".join(down(folder)) or "nothing ran"))
 

@@ -8,17 +8,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from chemscale.errors import CONFIG_DIRECTORY, run_verb
-from chemscale.hardware import Rate, accelerator, training_rate
-from chemscale.memory import GIB, STAGES
-from chemscale.plan_inputs import (
-    GUESS,
-    Source,
-    guess_text,
+from chemscale.cli.app import run_verb
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.hardware.accelerators import training_rate
+from chemscale.planning.candidates import Family, PlanError, candidates
+from chemscale.planning.inputs import (
     guessed,
     like_runs,
     read_budget,
@@ -28,22 +26,10 @@ from chemscale.plan_inputs import (
     read_ratio,
     with_settings,
 )
-from chemscale.proposals import (
-    Family,
-    PlanError,
-    candidates,
-    split_settings,
-    sweep_path,
-    write_sweep,
-)
-
-if TYPE_CHECKING:
-    from chemscale.laws.design import Design, KnownLaw
+from chemscale.planning.report import gain_lines, head_lines, point_overrides, show_design
+from chemscale.planning.sweep_file import split_settings, sweep_path, write_sweep
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-NO_FLOOR = 1e-6
-"""Share of the lowest loss below which a fitted E is no more than the end of a descent to 0."""
 
 
 @app.command()
@@ -110,7 +96,7 @@ def plan(
     outside its interval says that the form does not hold there. With --out the points become a sweep file;
     train it, fit all runs, and plan again.
 
-    Memory is that of tensors (chemscale.memory). Time is an estimate at one rate for all widths (small ones
+    Memory is that of tensors (chemscale.hardware). Time is an estimate at one rate for all widths (small ones
     are slower than that) and no loss between GPUs: --model tells that. Tokens count as fresh.
     Potentials are not planned yet: their laws are in frames and capacity.
 
@@ -132,7 +118,7 @@ def plan(
     if model is not None:
         _place(model, setting or [], vocab, tokens_per_molecule, gpu, gpus, precision, mfu)
         return
-    from chemscale.laws.design import choose_points
+    from chemscale.laws.allocation.design import choose_points
 
     groups, values = split_settings(setting or [], CONFIG_DIRECTORY)
     file, name = sweep_path(out, name) if out else (None, name)  # refuse before anything is computed
@@ -151,19 +137,19 @@ def plan(
     wanted = read_goal(goal, target, known, family, spend)
     design = choose_points(known, allowed.inputs, allowed.flops, wanted, budget=spend, points=points)
     widths = [int(allowed.width[number]) for number in design.chosen]
-    for line in _head(source, known, family, budget_text, rate, spend):
+    for line in head_lines(source, known, family, budget_text, rate, spend):
         typer.echo(line)
-    _show(design, widths, family, gpus, rate, euros_per_gpu_hour, source.unit, gpu)
-    for line in _gain(design, rate, gpus, euros_per_gpu_hour, gpu):
+    show_design(design, widths, family, gpus, rate, euros_per_gpu_hour, source.unit, gpu)
+    for line in gain_lines(design, rate, gpus, euros_per_gpu_hour, gpu):
         typer.echo(line)
     if file:
         command = "python -m chemscale.plan " + shlex.join(sys.argv[1:])
-        comment = [f"Proposed by: {command}", *_gain(design, rate, gpus, euros_per_gpu_hour, gpu)]
+        comment = [f"Proposed by: {command}", *gain_lines(design, rate, gpus, euros_per_gpu_hour, gpu)]
         write_sweep(
             file,
             name,
             family,
-            _points(design, widths, source.runs),
+            point_overrides(design, widths, source.runs),
             groups=groups,
             values=values,
             comment=comment,
@@ -187,7 +173,7 @@ def _place(
     Raises:
         PlanError: no --gpu.
     """
-    from chemscale.model_plan import read_model, show_model_plan
+    from chemscale.planning.single_model import read_model, show_model_plan
 
     if gpu is None:
         raise PlanError("--model needs the GPUs that it is to fit: --gpu a100-40gb --gpus 8.")
@@ -197,145 +183,6 @@ def _place(
 
 
 # --- what is shown and written ---
-
-
-def _head(
-    source: Source, known: KnownLaw, family: Family, budget: str, rate: Rate | None, spend: float
-) -> list[str]:
-    import numpy as np
-
-    from chemscale.laws.allocation import optimum_target
-    from chemscale.laws.compute import SIX_ND
-    from chemscale.laws.surfaces import Additive
-
-    places = [Additive.coordinates.index(key) for key in GUESS]
-    signed = np.array([key in Additive.exponents for key in GUESS])
-    ends = [end[places] for end in known.interval(lambda phi: phi)]
-    low, high = (np.where(signed, end, np.exp(np.where(signed, 0, end))) for end in ends)
-    values = [
-        f"{key} = {value:.4g} [{a:.3g}, {b:.3g}]"
-        for key, value, a, b in zip(GUESS, source.theta, low, high, strict=True)
-    ]
-    floorless = bool(source.runs) and source.theta[0] < NO_FLOOR * min(
-        run[source.unit] for run in source.runs
-    )
-    if floorless:
-        values[0] = "E = 0 [0, unknown]"
-    law = ", ".join(values)
-    runs = f"{len(source.runs)} runs" if source.runs else guess_text()
-    lines = [f"Law ({source.where}, {runs}): {law}; noise {known.noise:.2g}.", budget]
-    if floorless:
-        lines.append(
-            "These runs show no floor E: the plan takes it for 0, and intervals far beyond the runs do not "
-            "hold what a floor would add."
-        )
-    if rate:
-        lines.append(f"Rate: {rate.flops:.3g} FLOP/s a GPU: {rate.why}.")
-    shape = "from the runs' FLOPs" if family.measured else "as given"
-    lines.append(
-        f"FLOPs counted with {family.vocab} symbols and {family.length:.3g} tokens a molecule ({shape}); "
-        f"N is parameters ({family.convention})."
-    )
-    for words, flops in (("counted", family.flops_of), ("6ND", SIX_ND)):
-        target = optimum_target(known.surface, flops, spend)
-        best, (down, up) = np.exp(target(known.phi[None])[0]), np.exp(known.interval(target))
-        if np.isfinite(best).all():
-            spans = [f"{b:.3g} [{a:.3g}, {c:.3g}]" for b, a, c in zip(best, down, up, strict=True)]
-            lines.append(
-                f"One run with all of it ({words}): N* = {spans[0]}, D* = {spans[1]}, loss {spans[2]}."
-            )
-    return lines
-
-
-def _show(
-    design: Design,
-    widths: Sequence[int],
-    family: Family,
-    gpus: int,
-    rate: Rate | None,
-    price: float | None,
-    unit: str,
-    gpu: str | None,
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from chemscale.model_plan import usable
-
-    shown = STAGES if gpus > 1 else STAGES[:1]
-    columns = ["width × layers", "N", "tokens", "FLOP", "6ND", f"{unit} [95 % of runs]"]
-    columns += [f"GiB {stage}" for stage in shown] + ["time"] * bool(rate) + ["€"] * bool(rate and price)
-    table = Table(*columns)
-    for column in table.columns:
-        column.justify = "right"
-    room = usable(gpu) / GIB if gpu else math.inf
-    rows = zip(widths, design.inputs, design.flops, *design.before.run_interval(design.inputs), strict=True)
-    for width, (n, tokens), flops, loss, low, high in rows:
-        memory = family.memory_gib(width, gpus)
-        cells = [f"{memory[stage]:.2f}" + (" !" if memory[stage] > room else "") for stage in shown]
-        if rate:
-            seconds = flops / rate.flops / gpus
-            cells.append(_clock(seconds))
-            cells += [f"{seconds / 3600 * gpus * price:,.2f}"] if price else []
-        table.add_row(
-            f"{width} × {family.layers}",
-            f"{n:.4g}" if n >= 1e7 else f"{n:,.0f}",
-            f"{tokens:.3e}",
-            f"{flops:.2e}",
-            f"{6 * n * tokens:.1e}",
-            f"{loss:.4g} [{low:.4g}, {high:.4g}]",
-            *cells,
-        )
-    console = Console()
-    (console if console.is_terminal else Console(width=180)).print(table)
-    if any(family.memory_gib(width, gpus)["ddp"] > room for width in widths):
-        typer.echo(
-            f"! is more than the {room:.1f} GiB that {gpu} has for tensors: take more GPUs, another "
-            "strategy, or --set batch.per_gpu=auto."
-        )
-
-
-def _gain(design: Design, rate: Rate | None, gpus: int, price: float | None, gpu: str | None) -> list[str]:
-    spent = float(design.flops.sum())
-    lines = []
-    if rate:
-        hours = spent / rate.flops / 3600
-        cost = f", {hours * price:,.2f} €" if price else ""
-        energy = f", at most {hours * accelerator(gpu).watts / 1000:.3g} kWh" if gpu else ""
-        lines.append(
-            f"{len(design.chosen)} points: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
-            f"({_clock(hours * 3600 / gpus)} on {gpus} GPU{'s' if gpus > 1 else ''}){cost}{energy}."
-        )
-    else:
-        lines.append(f"{len(design.chosen)} points: {spent:.3g} FLOP.")
-    for label, value, before, after in design.intervals():
-        narrower = 1 - (after[1] - after[0]) / (before[1] - before[0])
-        lines.append(
-            f"{label}: {value:.4g}, now [{before[0]:.4g}, {before[1]:.4g}], after these points about "
-            f"[{after[0]:.4g}, {after[1]:.4g}] ({narrower:.0%} narrower)."
-        )
-    return lines
-
-
-def _points(design: Design, widths: Sequence[int], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Overrides of each point; one that was run before, here or in the law's runs, gets another seed."""
-    taken: dict[tuple[int, int], int] = {}
-    out = []
-    for width, (n, tokens) in zip(widths, design.inputs, strict=True):
-        key = (width, round(tokens))
-        same = [r for r in runs if r["parameters"] == n and abs(r["tokens"] / tokens - 1) < 0.02]
-        seed = taken.get(key, max((int(r.get("seed", 0)) + 1 for r in same), default=0))
-        taken[key] = seed + 1
-        out.append({"model.width": width, "budget.tokens": round(tokens), "seed": seed})
-    return out
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chemscale.errors import run_verb
+from chemscale.cli.app import run_verb
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -84,7 +84,7 @@ def draw(picture: Picture, runs: Path) -> Path:
 
 def draw_law(sweep: Path, folder: Path, figure: str) -> Path:
     """The figure of a law that is fitted to the runs of a sweep once more."""
-    from chemscale.fit import fit_runs
+    from chemscale.analysis.fit import fit_runs
 
     fit_runs(sweep, out=folder)
     if not (folder / figure).exists():

@@ -6,8 +6,9 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from chemscale.sweeps.launchers.hydra_launcher import PointLauncher
-from chemscale.sweeps.launchers.sites import site_folders
+from chemscale.common.paths import site_folders
+from chemscale.launchers import hooks
+from chemscale.launchers.hydra_launcher import PointLauncher
 
 
 class ChemscaleLauncher(PointLauncher):
@@ -17,7 +18,7 @@ class ChemscaleLauncher(PointLauncher):
 @dataclass
 class ChemscaleLauncherConf:
     _target_: str = "hydra_plugins.chemscale_launcher.ChemscaleLauncher"
-    plan: str = "chemscale.train.plan_points"
+    plan: str = hooks.PLAN_POINTS
 
 
 ConfigStore.instance().store(

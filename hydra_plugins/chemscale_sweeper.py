@@ -5,7 +5,8 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from chemscale.sweeps.estimating import EstimatingSweeper
+from chemscale.launchers import hooks
+from chemscale.sweeps.early_stopping_sweeper import EstimatingSweeper
 from chemscale.sweeps.sweeper import PointSweeper
 
 
@@ -28,8 +29,8 @@ class ChemscaleSweeperConf:
         default_factory=list,
         metadata={"meaning": "values that go together, a mapping a point; each is combined with the axes"},
     )
-    plan: str = "chemscale.train.plan_points"
-    finish: str = "chemscale.train.finish_sweep"
+    plan: str = hooks.PLAN_POINTS
+    finish: str = hooks.FINISH_SWEEP
 
 
 ConfigStore.instance().store(
@@ -40,10 +41,10 @@ ConfigStore.instance().store(
 @dataclass
 class ChemscaleEstimatingSweeperConf(ChemscaleSweeperConf):
     _target_: str = "hydra_plugins.chemscale_sweeper.ChemscaleEstimatingSweeper"
-    plan: str = "chemscale.estimate.plan_settings"
-    choose: str = "chemscale.estimate.choose"
-    finish: str = "chemscale.estimate.finish"
-    # Of chemscale.laws.stopping.Rule.
+    plan: str = hooks.PLAN_SETTINGS
+    choose: str = hooks.CHOOSE_SETTINGS
+    finish: str = hooks.FINISH_SETTINGS
+    # Of chemscale.laws.early_stopping.rule.Rule.
     rule: dict[str, Any] = field(
         default_factory=lambda: {
             "share": 0.2,

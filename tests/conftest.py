@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chemscale.molecules.building import build_corpus
 from chemscale.molecules.corpus import Corpus
-from chemscale.molecules.starter import starter_smiles
+from chemscale.molecules.preparation.build import build_corpus
+from chemscale.molecules.starter.recombine import starter_smiles
 
 torch.set_num_threads(1)
 

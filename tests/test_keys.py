@@ -10,9 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from chemscale.configuration import read_point, read_points
-from chemscale.errors import CONFIG_DIRECTORY
-from chemscale.keys import (
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.config.keys import (
     KINDS,
     NOT_ROOTS,
     Key,
@@ -24,10 +23,11 @@ from chemscale.keys import (
     read_option,
     split_comment,
 )
+from chemscale.launchers.settings import Site
 from chemscale.models.potentials import CONFIGS, register
 from chemscale.points.base import ConfigurationError
+from chemscale.points.build import read_point, read_points
 from chemscale.sweeps.identity import identity
-from chemscale.sweeps.launchers.settings import Site
 from chemscale.training.trackers import TrackerError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from chemscale import memory
-from chemscale.memory import GIB, Memory, Transformer, Weights, rank_memory
+from chemscale.hardware import memory
+from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.documents import Documents
 from chemscale.points.language import layout
-from chemscale.training.flops import saved_bytes
+from chemscale.training.metrics.flops import saved_bytes
 
 
 def nll(model: ChemGPT, lengths: np.ndarray, half: bool) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_what_a_strategy_shares_is_divided_by_the_ranks_and_the_rest_is_not():
 
 
 def test_the_model_knows_the_buffers_that_the_strategies_are_given():
-    from chemscale.training import zero
+    from chemscale.training.distributed import zero
 
     assert memory.BUCKET == zero.BUCKET
     settings = zero.ZeroStrategy(3, process_group_backend="gloo", timeout=timedelta(minutes=1)).config

@@ -8,14 +8,15 @@ import torch
 from hydra import compose, initialize_config_dir
 from typer.testing import CliRunner
 
-from chemscale.configuration import read_point
-from chemscale.hardware import HardwareError
-from chemscale.memory import GIB
-from chemscale.model_plan import fastest, place, read_model, usable
+from chemscale.hardware.accelerators import HardwareError
+from chemscale.hardware.memory import GIB
 from chemscale.plan import app
-from chemscale.planning import estimate, show_plan
+from chemscale.planning.single_model import fastest, place, read_model, usable
 from chemscale.points.base import ConfigurationError
+from chemscale.points.build import read_point
+from chemscale.points.cost import estimate
 from chemscale.points.placement import room_of
+from chemscale.points.tables import show_plan
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 NODE = ["launcher=slurm", "launcher.gpus_per_node=8", "trainer.accelerator=cuda"]
@@ -153,8 +154,8 @@ def test_the_verb_prints_both_tables():
 
 
 def test_the_fastest_strategy_that_fits_is_proposed():
-    from chemscale.hardware import accelerator
-    from chemscale.scaling import Cluster
+    from chemscale.hardware.accelerators import accelerator
+    from chemscale.hardware.communication import Cluster
 
     cluster = Cluster.of(accelerator("h100"), "h100")
     small = read_model("chemgpt_19m", ["batch.tokens=524288"], 100, 32.0, "bf16-mixed")

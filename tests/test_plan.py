@@ -12,15 +12,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from chemscale.hardware import ACCELERATORS, HardwareError, training_rate
+from chemscale.hardware.accelerators import ACCELERATORS, HardwareError, training_rate
 from chemscale.laws import Additive
 from chemscale.models.chemgpt import ChemGPTConfig
 from chemscale.plan import app
-from chemscale.plan_inputs import read_budget, read_law
-from chemscale.proposals import Family, PlanError, candidates, sweep_path
+from chemscale.planning.candidates import Family, PlanError, candidates
+from chemscale.planning.inputs import read_budget, read_law
+from chemscale.planning.sweep_file import sweep_path
 from chemscale.records import State, find_records
-from chemscale.sweeps.points import expand
-from chemscale.training.throughput import peak_flops
+from chemscale.sweeps.expansion import expand
+from chemscale.training.metrics.throughput import peak_flops
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GUESS = ["--law", "E=0.9,A=20,B=300,alpha=0.35,beta=0.4"]

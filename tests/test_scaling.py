@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chemscale.hardware import HardwareError, accelerator
-from chemscale.scaling import PUBLISHED, Cluster, Collective, collectives, step
+from chemscale.hardware.accelerators import HardwareError, accelerator
+from chemscale.hardware.communication import PUBLISHED, Cluster, Collective, collectives, step
 
 H100 = Cluster.of(accelerator("h100"), "h100")
 

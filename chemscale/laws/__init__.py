@@ -9,25 +9,25 @@ settings: ``tse``, ``to_finish``. A point estimate never stands without its inte
 points are refused in words.
 """
 
-from chemscale.laws.allocation import Allocation, allocate_surface
-from chemscale.laws.broken import extrapolate_curve
-from chemscale.laws.curves import TrainingCurve
-from chemscale.laws.design import choose_points
-from chemscale.laws.envelope import allocate_envelope
-from chemscale.laws.fitting import Fit, fit_form, fit_forms, fit_power_law, supported
-from chemscale.laws.forms import FORMS, FitError, Form, OffsetPowerLaw, PowerLaw
-from chemscale.laws.holdout import extrapolation
-from chemscale.laws.isoflop import allocate_isoflop
-from chemscale.laws.joint import SurfaceFit, fit_surface
-from chemscale.laws.points import LawPoint, LawPoints, PointsError, read_csv
-from chemscale.laws.profiles import profile
-from chemscale.laws.projection import cross_check, project
-from chemscale.laws.regimes import limited_by_other, straight_regime
-from chemscale.laws.repeats import Repeats
-from chemscale.laws.sensitivity import sensitivity
-from chemscale.laws.stopping import Rule, to_finish
-from chemscale.laws.surfaces import Additive, Kaplan, Surface, Tied
-from chemscale.laws.tpe import ESTIMATORS, tse, tse_e, tse_ema
+from chemscale.laws.allocation.design import choose_points
+from chemscale.laws.allocation.envelope import allocate_envelope
+from chemscale.laws.allocation.isoflop import allocate_isoflop
+from chemscale.laws.allocation.optimum import Allocation, allocate_surface
+from chemscale.laws.axis.broken import extrapolate_curve
+from chemscale.laws.axis.fit import Fit, fit_form, fit_forms, fit_power_law, supported
+from chemscale.laws.axis.forms import FORMS, FitError, Form, OffsetPowerLaw, PowerLaw
+from chemscale.laws.axis.regimes import limited_by_other, straight_regime
+from chemscale.laws.checks.holdout import extrapolation
+from chemscale.laws.checks.profiles import profile
+from chemscale.laws.checks.projection import cross_check, project
+from chemscale.laws.checks.sensitivity import sensitivity
+from chemscale.laws.data.curves import TrainingCurve
+from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, read_csv
+from chemscale.laws.early_stopping.estimators import ESTIMATORS, tse, tse_e, tse_ema
+from chemscale.laws.early_stopping.rule import Rule, to_finish
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.repeats import Repeats
+from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
 
 __all__ = [
     "ESTIMATORS",

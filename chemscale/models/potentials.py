@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from chemscale.common.plugins import load_plugins
 from chemscale.models.allegro import AllegroConfig
 from chemscale.models.mace import MACEConfig
 from chemscale.models.nequip import NequIPConfig
@@ -19,7 +20,6 @@ from chemscale.models.painn import PaiNNConfig
 from chemscale.models.potential import Potential
 from chemscale.models.schnet import SchNetConfig
 from chemscale.models.spookynet import SpookyNetConfig
-from chemscale.plugins import load_plugins
 
 CONFIGS: dict[str, type] = {
     config.family: config
@@ -59,7 +59,7 @@ def register(config: type) -> type:
 
 
 def is_potential(family: str | None) -> bool:
-    """Whether a name is an architecture's: ours, or a plugin's (``chemscale.plugins``)."""
+    """Whether a name is an architecture's: ours, or a plugin's (``chemscale.common.plugins``)."""
     if family not in CONFIGS:
         load_plugins()
     return family in CONFIGS

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.molecules.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

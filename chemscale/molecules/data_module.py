@@ -8,10 +8,10 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from chemscale.common.samplers import RemainingBatches
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
-from chemscale.positions import RemainingBatches
 
 LEAST_VALIDATION = 8192
 """Positions of a held-out batch where training micro-batches are smaller."""

@@ -12,15 +12,15 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.records import Loss, RunRecord
+from chemscale.sweeps.expansion import planned_world, step_at
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
-from chemscale.sweeps.points import planned_world, step_at
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.cadence import Cadence
+from chemscale.training.checkpointing.trunks import Trunk
+from chemscale.training.distributed.ranks import inside_job
+from chemscale.training.distributed.strategies import resolve
 from chemscale.training.health import HealthPolicy
-from chemscale.training.ranks import inside_job
-from chemscale.training.strategies import resolve
-from chemscale.training.trunks import Trunk
 
 PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from chemscale.memory import GIB, Memory, Transformer, Weights, rank_memory
+from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
@@ -26,6 +26,7 @@ from chemscale.points.base import (
     section,
     shared_fields,
 )
+from chemscale.points.data import open_or_prepare
 from chemscale.points.placement import (
     AUTO,
     Cut,
@@ -36,13 +37,12 @@ from chemscale.points.placement import (
     room_of,
     what_fits,
 )
-from chemscale.prepare import open_or_prepare
 from chemscale.records import Loss, RunRecord
-from chemscale.sweeps.points import planned_world
+from chemscale.sweeps.expansion import planned_world
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
-from chemscale.training.strategies import resolve
+from chemscale.training.distributed.strategies import resolve
 from chemscale.training.trainer import set_threads
 
 PROBE_FLOPS = 3e11

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from chemscale.hardware import accelerator
-from chemscale.memory import GIB, RESERVED, STAGES, USABLE, Memory
+from chemscale.hardware.accelerators import accelerator
+from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory
 from chemscale.points.base import ConfigurationError, has_gpu
-from chemscale.training.ranks import inside_job
+from chemscale.training.distributed.ranks import inside_job
 
 AUTO = "auto"
 LARGEST_WORLD = 1024
@@ -173,3 +173,12 @@ def what_fits(memory: Callable[[str, int], Memory | None], world: int, room: Roo
     if not found:
         return f"No strategy on up to {LARGEST_WORLD} ranks would fit: take a GPU with more memory."
     return "What would fit: " + "; ".join(found) + "."
+
+
+class Placed(Protocol):
+    """What both kinds of points say of their place in memory."""
+
+    @property
+    def micro_batch(self) -> int: ...
+
+    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory: ...

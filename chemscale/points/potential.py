@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from chemscale.memory import GIB, Memory, Weights, rank_memory
+from chemscale.hardware.memory import GIB, Memory, Weights, rank_memory
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
 from chemscale.points.base import (
@@ -25,6 +25,7 @@ from chemscale.points.base import (
     section,
     shared_fields,
 )
+from chemscale.points.data import open_or_prepare_structures
 from chemscale.points.placement import (
     Cut,
     Room,
@@ -34,20 +35,20 @@ from chemscale.points.placement import (
     room_of,
     what_fits,
 )
-from chemscale.prepare import lint_store, open_or_prepare_structures
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import BatchBudget, read_batch
 from chemscale.structures.data_module import StructureDataModule
+from chemscale.structures.lint.run import lint_store
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
-from chemscale.sweeps.points import planned_world
+from chemscale.sweeps.expansion import planned_world
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
-from chemscale.training.flops import PotentialFlops, count_potential_flops, saved_bytes
-from chemscale.training.precision import force_error
-from chemscale.training.strategies import SHARDED_WEIGHTS, resolve
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, resolve
+from chemscale.training.metrics.flops import PotentialFlops, count_potential_flops, saved_bytes
+from chemscale.training.metrics.precision import force_error
 from chemscale.training.trainer import set_threads
 
 

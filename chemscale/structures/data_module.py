@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from chemscale.positions import RemainingBatches
+from chemscale.common.samplers import RemainingBatches
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
 from chemscale.structures.edges import EdgeCache
 from chemscale.structures.store import FrameStore

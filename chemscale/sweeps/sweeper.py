@@ -9,13 +9,13 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from chemscale.records import RECORD_NAME, RunRecord, State
-from chemscale.sweeps.launchers.hydra_launcher import PointLauncher, compose_point, plain
-from chemscale.sweeps.launchers.settings import PointJob
-from chemscale.sweeps.points import PointPlan, SweepError, expand, keep_plan
+from chemscale.launchers import hooks
+from chemscale.launchers.hydra_launcher import PointLauncher, compose_point, plain
+from chemscale.launchers.settings import PointJob
+from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State, keep_plan
+from chemscale.sweeps.expansion import SweepError, expand
 
 
 class PointSweeper(Sweeper):
@@ -53,11 +53,11 @@ class PointSweeper(Sweeper):
 
     def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
         """Check and show what the points will cost."""
-        return get_method(self.plan)(configs)
+        return hooks.resolve(self.plan)(configs)
 
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         """What becomes of the sweep when its last point has ended."""
-        return get_method(self.finish)(plans, configs)
+        return hooks.resolve(self.finish)(plans, configs)
 
     def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> bool:
         """Run what is missing; a subclass may decide while it goes.

@@ -172,10 +172,10 @@ def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> Non
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from chemscale.configuration import read_point
-    from chemscale.errors import CONFIG_DIRECTORY
-    from chemscale.train import fit, open_record
-    from chemscale.training.ranks import take_gpu, this_rank
+    from chemscale.common.paths import CONFIG_DIRECTORY
+    from chemscale.points.build import read_point
+    from chemscale.points.run import fit, open_record
+    from chemscale.training.distributed.ranks import take_gpu, this_rank
 
     ranks = this_rank()
     take_gpu(ranks, "cuda" if "trainer.accelerator=cuda" in shared else "cpu")

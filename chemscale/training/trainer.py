@@ -13,9 +13,9 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.training.budget import Epoch
-from chemscale.training.keeper import Keeper
-from chemscale.training.ranks import Ranks, environment
-from chemscale.training.strategies import ZERO, build_strategy, resolve
+from chemscale.training.distributed.ranks import Ranks, environment
+from chemscale.training.distributed.strategies import ZERO, build_strategy, resolve
+from chemscale.training.step_boundary import Keeper
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from chemscale.training.control import Control
+from chemscale.training.distributed.control import Control
 
 
 def validation_metrics(trainer: pl.Trainer, module: Any, control: Control) -> dict[str, float]:

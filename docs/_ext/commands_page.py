@@ -10,7 +10,7 @@ import yaml
 from typer.cli import get_docs_for_click
 
 from chemscale.__main__ import VERBS
-from chemscale.errors import CONFIG_DIRECTORY
+from chemscale.common.paths import CONFIG_DIRECTORY
 
 HEAD = """\
 # Commands

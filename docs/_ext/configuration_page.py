@@ -1,10 +1,10 @@
-"""The reference of the configuration, made from the YAML files and their comments (``chemscale.keys``)."""
+"""The reference of the configuration, made from the YAML files (``chemscale.config.keys``)."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
 
-from chemscale.keys import Key, Option, groups, option
+from chemscale.config.keys import Key, Option, groups, option
 
 GROUPS = {
     "task": "What kind of model is trained: its batch, its budget and its loss.",
@@ -95,7 +95,7 @@ def _row(key: Key, told: set[str]) -> str:
 def _defaults() -> str:
     import yaml
 
-    from chemscale.errors import CONFIG_DIRECTORY
+    from chemscale.common.paths import CONFIG_DIRECTORY
 
     listed = yaml.safe_load((CONFIG_DIRECTORY / "train.yaml").read_text())["defaults"]
     pairs = [(k, v) for item in listed if isinstance(item, dict) for k, v in item.items() if " " not in k]

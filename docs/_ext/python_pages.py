@@ -33,9 +33,9 @@ MODULES = {
         "Molecules as text",
         "Standardisation, corpus, tokenizer, generation.",
         [
-            "chemscale.molecules.standardize",
+            "chemscale.molecules.preparation.standardize",
             "chemscale.molecules.corpus",
-            "chemscale.molecules.tokenizer",
+            "chemscale.molecules.tokenizers.tokenizer",
             "chemscale.molecules.sampling",
         ],
     ),
@@ -57,7 +57,11 @@ MODULES = {
         "Made for the tests of other packages.",
         ["chemscale.testing.potential_suite", "chemscale.testing.checks"],
     ),
-    "plugins": ("Plugins", "Models and readers that live outside this package.", ["chemscale.plugins"]),
+    "plugins": (
+        "Plugins",
+        "Models and readers that live outside this package.",
+        ["chemscale.common.plugins"],
+    ),
 }
 
 RESULTS = {

@@ -9,20 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chemscale.fitting_runs import point_of
-from chemscale.laws.axis_law import fit_axis
-from chemscale.laws.points import LawPoints
-from chemscale.laws.report import Origin, Report
-from chemscale.records import (
-    Compute,
-    DataSeen,
-    Loss,
-    Parameters,
-    RunRecord,
-    State,
-    find_records,
-    write_json,
-)
+from chemscale.analysis.records_to_points import point_of
+from chemscale.common.files import write_json
+from chemscale.laws.axis.law import fit_axis
+from chemscale.laws.data.points import LawPoints
+from chemscale.laws.reports.axis_report import Origin, Report
+from chemscale.records import Compute, DataSeen, Loss, Parameters, RunRecord, State, find_records
 
 PER_STEP = 1000
 

@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from chemscale.dashboards.local_board import Board
-from chemscale.dashboards.local_curves import MOST_ROWS, Curve
-from chemscale.dashboards.local_page import snapshot, write_page
-from chemscale.dashboards.local_points import SILENT_S
-from chemscale.laws.joint_analysis import analyse
-from chemscale.laws.points import LawPoint, LawPoints
-from chemscale.laws.report import Origin
-from chemscale.laws.surface_report import SurfaceReport
-from chemscale.records import RunRecord, State, write_json
-from chemscale.sweeps.points import PointPlan, keep_plan
+from chemscale.common.files import write_json
+from chemscale.dashboards.local.board import Board
+from chemscale.dashboards.local.curves import MOST_ROWS, Curve
+from chemscale.dashboards.local.page import snapshot, write_page
+from chemscale.dashboards.local.points import SILENT_S
+from chemscale.laws.data.points import LawPoint, LawPoints
+from chemscale.laws.reports.axis_report import Origin
+from chemscale.laws.reports.joint_analysis import analyse
+from chemscale.laws.reports.joint_report import SurfaceReport
+from chemscale.records import PointPlan, RunRecord, State, keep_plan
 
 from .local_runs import PER_STEP, grow, rows_at, write_law, write_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.dashboard import FLAGS, until, write_sweep
-from chemscale.dashboards.local_page import write_page
+from chemscale.dashboards.local.page import write_page
 from chemscale.records import RunRecord, State
 
 from .local_runs import grow, served, write_law, write_run

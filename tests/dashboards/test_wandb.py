@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chemscale.dashboards.wandb_view import LAW_FIGURE, LAW_TABLE, TASKS, workspace
+from chemscale.dashboards.wandb.view import LAW_FIGURE, LAW_TABLE, TASKS, workspace
 from chemscale.records import find_records
 from tests.dashboards.wandb_files import offline_runs
 from tests.dashboards.wandb_service import serve

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from chemscale.molecules.starter import starter_smiles
+from chemscale.molecules.starter.recombine import starter_smiles
 from chemscale.structures.starter import StarterFrames, write_starter
 
 MOLECULES = 600

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from chemscale.sweeps.launchers.cluster import down, up
-from chemscale.sweeps.launchers.cluster_conf import Cluster
+from chemscale.launchers.testbed.cluster import down, up
+from chemscale.launchers.testbed.config import Cluster
 from tests.docs.blocks import all_blocks
 from tests.docs.running import execute, plain_environment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from chemscale.configuration import read_point
+from chemscale.points.build import read_point
 from chemscale.structures.starter import write_starter
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

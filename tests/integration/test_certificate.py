@@ -30,7 +30,7 @@ def test_the_certificate_holds_on_the_gpus_of_this_machine(tmp_path):
 WRONG = """
 import sys
 from pytorch_lightning.plugins.precision import DeepSpeedPrecision
-from chemscale.training.zero import ZeroPrecision
+from chemscale.training.distributed.zero import ZeroPrecision
 ZeroPrecision.backward = DeepSpeedPrecision.backward
 """
 

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from chemscale.launchers.ledger import load
 from chemscale.records import RunRecord, find_records
-from chemscale.sweeps.launchers.submission import load
 
 SMALL = [
     "+sweep=chemgpt_sizes",

@@ -12,19 +12,17 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from chemscale.errors import CONFIG_DIRECTORY
-from chemscale.records import State
-from chemscale.sweeps.launchers import in_process
-from chemscale.sweeps.launchers.jobs import lost_peer
-from chemscale.sweeps.launchers.local import read_gpus
-from chemscale.sweeps.launchers.settings import LaunchError, PointJob, Shape, Site, launcher_name, levels
-from chemscale.sweeps.launchers.sites import own_folder, site_folders
-from chemscale.sweeps.launchers.snapshot import take_snapshot
-from chemscale.sweeps.launchers.states import read_accounting
-from chemscale.sweeps.launchers.submission import load
-from chemscale.sweeps.launchers.surroundings import foreign
-from chemscale.sweeps.launchers.watch import Row, console, table
-from chemscale.sweeps.points import PointPlan
+from chemscale.common.paths import CONFIG_DIRECTORY, own_folder, site_folders
+from chemscale.launchers import in_process
+from chemscale.launchers.ledger import load
+from chemscale.launchers.local import read_gpus
+from chemscale.launchers.settings import LaunchError, PointJob, Shape, Site, launcher_name, levels
+from chemscale.launchers.slurm.environment import foreign
+from chemscale.launchers.slurm.queue import read_accounting
+from chemscale.launchers.snapshot import take_snapshot
+from chemscale.launchers.status import Row, console, table
+from chemscale.launchers.worker import lost_peer
+from chemscale.records import PointPlan, State
 from tests.launch.helpers import launch, records, rows, run, sweep
 
 

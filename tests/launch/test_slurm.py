@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from chemscale.launchers.ledger import load
+from chemscale.launchers.testbed.cluster import down, running, up
+from chemscale.launchers.testbed.config import Cluster
 from chemscale.records import State
-from chemscale.sweeps.launchers.cluster import down, running, up
-from chemscale.sweeps.launchers.cluster_conf import Cluster
-from chemscale.sweeps.launchers.submission import load
 from tests.launch.helpers import (
     SLURM,
     directory,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chemscale.sweeps.launchers.local import LocalRunner
-from chemscale.sweeps.launchers.settings import LaunchError, Site
-from chemscale.sweeps.launchers.slurm import all_or_nothing, options, without_devices
-from chemscale.sweeps.launchers.submission import Submission, load
+from chemscale.launchers.ledger import Submission, load
+from chemscale.launchers.local import LocalRunner
+from chemscale.launchers.settings import LaunchError, Site
+from chemscale.launchers.slurm.submit import all_or_nothing, options, without_devices
 from tests.launch.helpers import launch
 from tests.launch.test_settings import job
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from chemscale.laws import Additive, FitError, Kaplan, fit_surface
-from chemscale.laws.allocation import allocate_surface, side_by_side
-from chemscale.laws.compute import SIX_ND, PowerCompute, data_for, fit_compute
-from chemscale.laws.envelope import Curve, allocate_envelope
-from chemscale.laws.isoflop import (
+from chemscale.laws.allocation.compute import SIX_ND, PowerCompute, data_for, fit_compute
+from chemscale.laws.allocation.envelope import Curve, allocate_envelope
+from chemscale.laws.allocation.isoflop import (
     allocate_isoflop,
     bias_of_isoflop,
     group_budgets,
     isoflop_minima,
     weighted_line,
 )
+from chemscale.laws.allocation.optimum import allocate_surface, side_by_side
 
 SURFACE = Additive()
 TRUTH = np.array([1.69, 406.4, 410.7, 0.34, 0.28])

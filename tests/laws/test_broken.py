@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from chemscale.laws.broken import extrapolate_curve, solve
-from chemscale.laws.fitting import FEWEST, FitError, fit_form, fit_forms, supported
-from chemscale.laws.forms import FORMS
+from chemscale.laws.axis.broken import extrapolate_curve, solve
+from chemscale.laws.axis.fit import FEWEST, FitError, fit_form, fit_forms, supported
+from chemscale.laws.axis.forms import FORMS
 
 ONCE = {
     "steeper": [0.5, 30, 0.1, 0.3, 1e5, 0.5],

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws import Additive, FitError, fit_surface
-from chemscale.laws.descent import descend
-from chemscale.laws.design import (
+from chemscale.laws.allocation.design import (
     KnownLaw,
     allocation_exponent,
     choose_points,
@@ -15,6 +14,7 @@ from chemscale.laws.design import (
     loss_at,
     loss_of_budget,
 )
+from chemscale.laws.joint.huber import descend
 
 SURFACE = Additive()
 TRUTH = np.array([0.9, 60.0, 300.0, 0.34, 0.4])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chemscale.fit import app, fit_runs
-from chemscale.laws.points import PointsError, read_csv
+from chemscale.analysis.fit import fit_runs
+from chemscale.fit import app
+from chemscale.laws.data.points import PointsError, read_csv
 from chemscale.records import Loss, Parameters, RunRecord, State
 from tests.conftest import real_data
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
-from chemscale.laws.descent import descend, huber
-from chemscale.laws.design import KnownLaw
-from chemscale.laws.holdout import extrapolation
-from chemscale.laws.joint import fit_surface
-from chemscale.laws.sensitivity import sensitivity
-from chemscale.laws.surfaces import Additive, Kaplan, Tied
+from chemscale.laws.allocation.design import KnownLaw
+from chemscale.laws.checks.holdout import extrapolation
+from chemscale.laws.checks.sensitivity import sensitivity
+from chemscale.laws.joint.fit import fit_surface
+from chemscale.laws.joint.huber import descend, huber
+from chemscale.laws.joint.surfaces import Additive, Kaplan, Tied
 
 TRUTH = {
     "additive": [1.69, 406.4, 410.7, 0.34, 0.28],
@@ -344,7 +344,7 @@ def test_a_last_descent_that_did_not_converge_is_told(monkeypatch):
     def stopped(surface, phi, z, y, delta, fixed):
         return phi, 1.0, "NOT CONVERGED: stopped"
 
-    monkeypatch.setattr("chemscale.laws.joint.polish", stopped)
+    monkeypatch.setattr("chemscale.laws.joint.fit.polish", stopped)
     fit = fit_surface(Additive(), *sweep(), starts=Additive().starts()[::100], bootstrap=20)
     assert not fit.converged
     assert any("did not converge (NOT CONVERGED: stopped)" in note for note in fit.notes)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from chemscale.fit import fit_runs
-from chemscale.laws.points import PointsError
+from chemscale.analysis.fit import fit_runs
+from chemscale.laws.data.points import PointsError
 from chemscale.records import Loss, Parameters, RunRecord, State
 
 EXPONENTS = {"schnet": 0.15, "painn": 0.3}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chemscale.fit import fit_csv
+from chemscale.analysis.fit import fit_csv
 
 
 @pytest.mark.slow

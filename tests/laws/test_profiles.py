@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
-from chemscale.laws.joint import fit_surface
-from chemscale.laws.likelihood import greatest_likelihood, log_likelihood
-from chemscale.laws.profiles import noise_scale, profile
-from chemscale.laws.surfaces import Additive, Kaplan
+from chemscale.laws.checks.likelihood import greatest_likelihood, log_likelihood
+from chemscale.laws.checks.profiles import noise_scale, profile
+from chemscale.laws.joint.fit import fit_surface
+from chemscale.laws.joint.surfaces import Additive, Kaplan
 from tests.laws.test_joint import TRUTH, grid, sweep
 
 STARTS = Additive().starts()[::40]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
-from chemscale.laws.joint import fit_surface
-from chemscale.laws.projection import CrossCheck, Projection, cross_check, project
-from chemscale.laws.surfaces import Additive, Kaplan, Tied
+from chemscale.laws.checks.projection import CrossCheck, Projection, cross_check, project
+from chemscale.laws.joint.fit import fit_surface
+from chemscale.laws.joint.surfaces import Additive, Kaplan, Tied
 from tests.laws.test_joint import TRUTH, grid, sweep
 
 
@@ -42,7 +42,7 @@ def test_it_agrees_with_the_descent_on_noisy_runs(surface, delta):
 
 
 def test_the_gradient_is_the_envelopes():
-    from chemscale.laws.projection import _Problem
+    from chemscale.laws.checks.projection import _Problem
 
     inputs, loss = sweep()
     for delta, logs in ((1e-3, True), (np.inf, True), (np.inf, False)):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chemscale.laws.fitting import FitError, fit_power_law
-from chemscale.laws.points import LawPoint, LawPoints, PointsError
-from chemscale.laws.regimes import limited_by_other, straight_regime
+from chemscale.laws.axis.fit import FitError, fit_power_law
+from chemscale.laws.axis.regimes import limited_by_other, straight_regime
+from chemscale.laws.data.points import LawPoint, LawPoints, PointsError
 
 E, A, ALPHA, B, BETA = 0.2, 60.0, 0.34, 300.0, 0.36
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
-from chemscale.laws.joint import fit_surface
-from chemscale.laws.profiles import profile
-from chemscale.laws.repeats import Repeats
-from chemscale.laws.surfaces import Additive
+from chemscale.laws.checks.profiles import profile
+from chemscale.laws.joint.fit import fit_surface
+from chemscale.laws.joint.repeats import Repeats
+from chemscale.laws.joint.surfaces import Additive
 
 SURFACE = Repeats()
 TRUTH = np.array([1.69, 406.4, 410.7, 0.34, 0.28, 15.0, 5.0])

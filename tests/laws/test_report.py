@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chemscale.fit import fit_csv, fit_runs
-from chemscale.laws.check_figures import profile_figure
-from chemscale.laws.joint_analysis import configurations
-from chemscale.laws.plotting import close
-from chemscale.laws.points import LawPoint, PointsError
-from chemscale.laws.profiles import Profile
-from chemscale.laws.repeats import Repeats
-from chemscale.laws.report import finite, formula_html, span_text, write_law
-from chemscale.laws.surfaces import Additive
+from chemscale.analysis.fit import fit_csv, fit_runs
+from chemscale.laws.checks.profiles import Profile
+from chemscale.laws.data.points import LawPoint, PointsError
+from chemscale.laws.joint.repeats import Repeats
+from chemscale.laws.joint.surfaces import Additive
+from chemscale.laws.reports.axis_report import finite, formula_html, span_text, write_law
+from chemscale.laws.reports.check_figures import profile_figure
+from chemscale.laws.reports.joint_analysis import configurations
+from chemscale.laws.reports.plotting import close
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State
 
 TRUTH = {"E": 1.2, "A": 30.0, "B": 200.0, "alpha": 0.4, "beta": 0.38}
@@ -342,7 +342,7 @@ def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no page")
 
-    monkeypatch.setattr("chemscale.laws.report.render", fail)
+    monkeypatch.setattr("chemscale.laws.reports.axis_report.render", fail)
     write_run(tmp_path / "runs", 128, 1_000_000, 1.7)
     for out in (law, tmp_path / "new"):
         with pytest.raises(RuntimeError, match="no page"):

@@ -6,11 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chemscale.laws.calibration import Calibration, assess, rank_interval
-from chemscale.laws.curves import CurveError, TrainingCurve
-from chemscale.laws.stopping import Rule, replay, standing, successive_halving, to_finish
-from chemscale.laws.tpe import ESTIMATORS, epoch_means, recursive_ema, tse, tse_e, tse_ema
-from chemscale.laws.tpe_report import TpeReport
+from chemscale.laws.data.curves import CurveError, TrainingCurve
+from chemscale.laws.early_stopping.calibration import Calibration, assess, rank_interval
+from chemscale.laws.early_stopping.estimators import (
+    ESTIMATORS,
+    epoch_means,
+    recursive_ema,
+    tse,
+    tse_e,
+    tse_ema,
+)
+from chemscale.laws.early_stopping.rule import Rule, replay, standing, successive_halving, to_finish
+from chemscale.laws.reports.early_stopping_report import TpeReport
 from tests.conftest import real_data
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pytest
 
+from chemscale.common.plugins import PluginError, load_plugins
 from chemscale.models.potentials import CONFIGS, PotentialError, is_potential, read_config, register
-from chemscale.plugins import PluginError, load_plugins
 from chemscale.structures.sources import READERS, SourceError, open_source
 
 PLUGIN = """

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chemscale.molecules import building, stages
-from chemscale.molecules.building import build_corpus, corpus_key
 from chemscale.molecules.corpus import Corpus, CorpusError
-from chemscale.molecules.standardize import Policy, standardize
-from chemscale.molecules.tokenizer import SelfiesTokenizer
+from chemscale.molecules.preparation import build as building
+from chemscale.molecules.preparation import stages
+from chemscale.molecules.preparation.build import build_corpus, corpus_key
+from chemscale.molecules.preparation.standardize import Policy, standardize
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from tests.conftest import real_data
 
 
@@ -170,7 +171,7 @@ def test_too_few_molecules_are_refused_with_the_reasons(tmp_path):
 
 def test_a_killed_build_is_taken_up_and_gives_the_same_bytes(smiles_file, tmp_path, monkeypatch):
     code = (
-        "import sys, time; from pathlib import Path; from chemscale.molecules import building, stages\n"
+        "import sys, time; from pathlib import Path; from chemscale.molecules.preparation import build as building, stages\n"
         "building.CHUNK_ROWS = 50\n"
         "slow = building.standardize_chunk\n"
         "def crawl(chunk): time.sleep(0.3); return slow(chunk)\n"

@@ -18,16 +18,16 @@ import selfies
 from rdkit import Chem, rdBase
 from tokenizers import Tokenizer
 
-from chemscale.molecules import published_tokenizers as module
-from chemscale.molecules.notation import (
+from chemscale.molecules.tokenizers import published as module
+from chemscale.molecules.tokenizers.notation import (
     NotationError,
     TokenizerError,
     UnknownSymbolError,
     to_version_1,
     to_version_2,
 )
-from chemscale.molecules.published_tokenizers import ChemGPTTokenizer, RoundTripError
-from chemscale.molecules.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.published import ChemGPTTokenizer, RoundTripError
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PUBLISHED = {

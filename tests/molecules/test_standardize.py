@@ -2,7 +2,14 @@
 
 import pytest
 
-from chemscale.molecules.standardize import Policy, PolicyError, Reason, Rejected, encode, standardize
+from chemscale.molecules.preparation.standardize import (
+    Policy,
+    PolicyError,
+    Reason,
+    Rejected,
+    encode,
+    standardize,
+)
 
 
 def canonical(text, **policy):

@@ -5,8 +5,8 @@ import collections
 import pytest
 from rdkit import Chem
 
-from chemscale.molecules.drugs import drugs
-from chemscale.molecules.starter import StarterError, cut_drugs, starter_smiles, write_starter
+from chemscale.molecules.starter.drugs import drugs
+from chemscale.molecules.starter.recombine import StarterError, cut_drugs, starter_smiles, write_starter
 
 
 def test_every_medicine_is_readable():
@@ -37,7 +37,7 @@ def test_a_smaller_count_is_a_prefix(smiles):
 def test_the_file_is_the_reference_and_a_difference_is_said(tmp_path, caplog, monkeypatch):
     write_starter(tmp_path / "a.smi", 1000, workers=1)
     assert not caplog.records
-    monkeypatch.setattr("chemscale.molecules.starter.KNOWN_HASHES", {1000: "0" * 64})
+    monkeypatch.setattr("chemscale.molecules.starter.recombine.KNOWN_HASHES", {1000: "0" * 64})
     write_starter(tmp_path / "b.smi", 1000, workers=1)
     assert "differ from the reference" in caplog.text
 

@@ -11,9 +11,9 @@ import selfies
 from rdkit import Chem
 from tokenizers import Tokenizer
 
-from chemscale.molecules import tokenizer as module
-from chemscale.molecules.notation import to_version_1, to_version_2
-from chemscale.molecules.tokenizer import (
+from chemscale.molecules.tokenizers import tokenizer as module
+from chemscale.molecules.tokenizers.notation import to_version_1, to_version_2
+from chemscale.molecules.tokenizers.tokenizer import (
     NotationError,
     Representation,
     SelfiesTokenizer,

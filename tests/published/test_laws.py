@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from chemscale.laws.descent import huber
-from chemscale.laws.joint import SurfaceFit, fit_surface
-from chemscale.laws.likelihood import greatest_likelihood, log_likelihood
-from chemscale.laws.profiles import profile
-from chemscale.laws.projection import cross_check, project
-from chemscale.laws.repeats import Repeats
-from chemscale.laws.sensitivity import sensitivity
-from chemscale.laws.surfaces import Additive, Tied
+from chemscale.laws.checks.likelihood import greatest_likelihood, log_likelihood
+from chemscale.laws.checks.profiles import profile
+from chemscale.laws.checks.projection import cross_check, project
+from chemscale.laws.checks.sensitivity import sensitivity
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.huber import huber
+from chemscale.laws.joint.repeats import Repeats
+from chemscale.laws.joint.surfaces import Additive, Tied
 from tests.conftest import real_data
 
 pytestmark = pytest.mark.published

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from chemscale.laws.isoflop import weighted_line
+from chemscale.laws.allocation.isoflop import weighted_line
 from tests.conftest import real_data
 
 STEPS = {

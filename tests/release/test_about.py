@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chemscale import __version__
-from chemscale.about import PACKAGES, without_folders
+from chemscale.cli.version import PACKAGES, without_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chemscale.about import lines
-from chemscale.sweeps.launchers.script import END, environment_lines
-from chemscale.sweeps.launchers.settings import Site
+from chemscale.cli.version import lines
+from chemscale.launchers.settings import Site
+from chemscale.launchers.slurm.script import END, environment_lines
 
 SECRETS = (
     "WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",

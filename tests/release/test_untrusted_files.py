@@ -17,21 +17,21 @@ import torch
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
-from chemscale.laws.points import csv_rows
+from chemscale.launchers.ledger import load as load_submission
+from chemscale.laws.data.points import csv_rows
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import load_pretrained, save_pretrained
 from chemscale.models.potentials import load_potential
 from chemscale.molecules.corpus import Corpus
-from chemscale.molecules.published_tokenizers import ChemGPTTokenizer
-from chemscale.molecules.sources import Source as MoleculeSource
-from chemscale.molecules.tokenizer import SelfiesTokenizer
+from chemscale.molecules.preparation.sources import Source as MoleculeSource
+from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from chemscale.records import RunRecord, State, find_records
 from chemscale.structures.sources import open_source
 from chemscale.structures.store import FrameStore
-from chemscale.sweeps.launchers.submission import load as load_submission
-from chemscale.training.checkpoints import LAYOUT, _write_checksums
-from chemscale.training.gathering import whole_weights
-from chemscale.training.pickles import TRUST, UntrustedCheckpoint, check_pickles
+from chemscale.training.checkpointing.checkpoints import LAYOUT, _write_checksums
+from chemscale.training.checkpointing.gathering import whole_weights
+from chemscale.training.checkpointing.safe_pickle import TRUST, UntrustedCheckpoint, check_pickles
 from tests.integration.test_train import finish, start
 
 

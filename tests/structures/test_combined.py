@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chemscale.prepare import lint_source
 from chemscale.structures.building import SplitPolicy, build_store
-from chemscale.structures.combined import open_sources
+from chemscale.structures.lint.run import lint_source
+from chemscale.structures.sources.combined import open_sources
 from chemscale.structures.units import UnitError
 from tests.structures.toys import toy_blocks
 

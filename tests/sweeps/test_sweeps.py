@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from chemscale.records import PointPlan
+from chemscale.sweeps.expansion import SweepError, expand
 from chemscale.sweeps.identity import identity
-from chemscale.sweeps.points import PointPlan, SweepError, expand
 from chemscale.sweeps.sweeper import check_distinct
 
 CONFIG = {

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chemscale.training.checkpoints import CheckpointError, Checkpoints
-from chemscale.training.control import Control
-from chemscale.training.ranks import Ranks
+from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
+from chemscale.training.distributed.control import Control
+from chemscale.training.distributed.ranks import Ranks
 from chemscale.training.trackers import JsonLines
 
 

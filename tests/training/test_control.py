@@ -14,8 +14,8 @@ RANK = """
 import os, signal, sys, time, torch.distributed as dist
 from datetime import timedelta
 import torch
-from chemscale.training.control import Control, Watchdog
-from chemscale.training.ranks import join, this_rank
+from chemscale.training.distributed.control import Control, Watchdog
+from chemscale.training.distributed.ranks import join, this_rank
 
 ranks = this_rank()
 join(torch.device("cpu"), timedelta(seconds=60))
@@ -131,11 +131,11 @@ def test_ranks_whose_network_is_cut_end_within_the_set_time(two_hosts):
 
 LIMITED = """
 import os, resource, sys
-from chemscale.training.checkpoints import Checkpoints
+from chemscale.training.checkpointing.checkpoints import Checkpoints
 import chemscale.train as train
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from chemscale.errors import CONFIG_DIRECTORY
+from chemscale.cli.app import CONFIG_DIRECTORY
 if os.environ["SUBMITIT_LOCAL_GLOBALID"] == "1":
     save = Checkpoints.save
     def limited(self, trainer, step, control=None):

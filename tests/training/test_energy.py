@@ -10,10 +10,10 @@ import time
 import pytest
 import torch
 
-from chemscale.fitting_runs import point_of
+from chemscale.analysis.records_to_points import point_of
 from chemscale.records import Compute, State, find_records
-from chemscale.training.energy import Energy, PackageCounter, energy_of
-from chemscale.training.throughput import Meter
+from chemscale.training.metrics.energy import Energy, PackageCounter, energy_of
+from chemscale.training.metrics.throughput import Meter
 
 SPAN = 1000.0
 
@@ -132,7 +132,7 @@ def test_the_energy_of_a_rank_that_cannot_read_it_makes_the_sum_unknown():
 
 
 def test_points_that_share_the_cpus_have_no_energy_of_their_own(powercap, monkeypatch):
-    monkeypatch.setattr("chemscale.training.energy.RAPL", powercap)
+    monkeypatch.setattr("chemscale.training.metrics.energy.RAPL", powercap)
     assert energy_of(torch.device("cpu"), local_rank=0, alone=True).name
     assert not energy_of(torch.device("cpu"), local_rank=0, alone=False).name
 

@@ -6,7 +6,7 @@ import torch
 from chemscale.models.potentials import CONFIGS, build
 from chemscale.structures.graphs import collate
 from chemscale.testing.checks import molecule
-from chemscale.training.flops import PHASES, count_potential_flops, phase_flops, saved_bytes
+from chemscale.training.metrics.flops import PHASES, count_potential_flops, phase_flops, saved_bytes
 
 SMALL = {
     "schnet": {"width": 8, "layers": 2},

@@ -5,10 +5,10 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 
-from chemscale.configuration import read_point
-from chemscale.errors import CONFIG_DIRECTORY
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.points.build import read_point
+from chemscale.points.run import fit, fit_through, open_record
 from chemscale.records import RunRecord, State
-from chemscale.train import fit, fit_through, open_record
 from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, passed_over
 
 STEPS = 40

@@ -6,7 +6,7 @@ from chemscale.models.painn import PaiNNConfig
 from chemscale.models.potentials import build
 from chemscale.structures.graphs import collate
 from chemscale.testing.checks import molecule
-from chemscale.training.precision import force_error
+from chemscale.training.metrics.precision import force_error
 
 
 def test_bfloat16_changes_forces_by_tenths_of_per_cents_or_more():

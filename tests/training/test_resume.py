@@ -1,7 +1,7 @@
 """A run that is killed between its last checkpoint and its last word says the same of itself afterwards."""
 
+from chemscale.points.run import fit, open_record
 from chemscale.records import RunRecord, State
-from chemscale.train import fit, open_record
 from tests.training.test_health import point_in
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from chemscale.training.ranks import PORTS, main_port
-from chemscale.training.strategies import StrategyError, check_deepspeed, resolve
-from chemscale.training.zero import ZeroPrecision
+from chemscale.training.distributed.ranks import PORTS, main_port
+from chemscale.training.distributed.strategies import StrategyError, check_deepspeed, resolve
+from chemscale.training.distributed.zero import ZeroPrecision
 
 
 def config(name="auto", offload="none", precision="32", potential=False):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chemscale.plugins import load_plugins
+from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.base import existing

@@ -1,0 +1,1 @@
+"""From records to laws and reports, and the end of a sweep."""

@@ -1,0 +1,245 @@
+"""Training performance estimation (TPE, Frey et al. 2023) over run records, and what its sweeps decide."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chemscale.records import HEADLINES, RECORD_NAME, RunRecord, State
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from chemscale.laws.data.curves import TrainingCurve
+    from chemscale.laws.early_stopping.rule import Rule
+    from chemscale.laws.reports.early_stopping_report import TpeReport
+    from chemscale.records import PointPlan
+
+log = logging.getLogger(__name__)
+
+
+FEWEST = 4
+"""Runs below which there is nothing to estimate from."""
+
+
+def report_of(
+    found: Sequence[tuple[Path, RunRecord]], rule: Rule, *, title: str, unit: str | None, command: str
+) -> tuple[TpeReport, list[tuple[Path, RunRecord]]]:
+    """The report of runs that differ in settings, and the runs that it is of, in its order.
+
+    Raises:
+        ValueError: too few runs, runs of different tasks or budgets, or none that reaches the share.
+    """
+    from chemscale.laws.reports.early_stopping_report import TpeReport
+
+    if not found:
+        raise ValueError(f"{title}: no run record below it. Give the directory of a sweep.")
+    one_task([{**record.config, "data_hash": record.data_hash} for _, record in found])
+    one_budget([_work(record) for _, record in found])
+    unit = unit or headline(record for _, record in found)
+    curves = [curve_of(d, r, unit) for d, r in found]
+    used = [n for n, curve in enumerate(curves) if curve.reaches(rule.share)]
+    short = [curve.label for n, curve in enumerate(curves) if n not in used]
+    if len(used) < FEWEST:
+        raise ValueError(
+            f"{title}: {len(used)} runs reach {rule.share:.0%} of their budget, at least {FEWEST} are needed"
+            + (f" (short of it: {', '.join(short)})." if short else ".")
+        )
+    for label in short:
+        log.warning("%s is left out: it has not reached %s of its budget.", label, f"{rule.share:.0%}")
+    states = [found[n][1].state.value for n in used]
+    report = TpeReport(title, [curves[n] for n in used], rule, unit, states, command)
+    return report, [found[n] for n in used]
+
+
+TASK = ("model", "loss", "data_hash")
+"""What runs must have in common for their losses to rank them."""
+
+
+def one_task(configs: Sequence[dict[str, Any]]) -> None:
+    """Larger models start behind, and other data or loss weights have other losses.
+
+    Raises:
+        ValueError: the runs differ in more than settings.
+    """
+    for part in TASK:
+        first = configs[0].get(part)
+        for config in configs:
+            if config.get(part) != first:
+                raise ValueError(
+                    f"An estimate compares settings of one model on one task: these runs differ in {part} "
+                    f"({_difference(first, config.get(part))}). Fit a law to sizes: python -m chemscale.fit."
+                )
+
+
+def _difference(one: Any, other: Any) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        return ", ".join(f"{key}: {one.get(key)} and {other.get(key)}" for key in keys)
+    return f"{one} and {other}"
+
+
+def one_budget(work: Sequence[float]) -> None:
+    """Longer runs end lower.
+
+    Args:
+        work: FLOPs of each whole run, 0 where not known.
+
+    Raises:
+        ValueError: they differ by more than a fifth.
+    """
+    known = [amount for amount in work if amount > 0]
+    if known and max(known) > 1.2 * min(known):
+        raise ValueError(
+            f"An estimate compares runs of one budget: these cost {min(known):.2e} to {max(known):.2e} FLOPs."
+        )
+
+
+def _work(record: RunRecord) -> float:
+    return record.compute.flops / max(1, record.data.steps) * record.planned_steps
+
+
+def headline(records: Any) -> str:
+    """The first unit of loss that the runs have."""
+    reached = {
+        key for record in records for loss in (record.best, record.final) if loss for key in loss.values
+    }
+    return next((key for key, _, _ in HEADLINES if key in reached), HEADLINES[0][0])
+
+
+def curve_of(directory: Path, record: RunRecord, unit: str) -> TrainingCurve:
+    """The training log of a record, along its steps: equal steps are equal data within a run."""
+    import numpy as np
+
+    from chemscale.laws.data.curves import TrainingCurve
+
+    rows = record.curve_rows(directory)
+    train = [row for row in rows if row.get("kind") == "train"]
+    validated = [row for row in rows if row.get("kind") == "validation" and unit in row]
+    final = None
+    if record.state is State.DONE and record.final is not None:
+        if unit not in record.final.values:
+            raise ValueError(f"--unit {unit}: {record.name} has {', '.join(record.final.values)}.")
+        final = _number(record.final.values[unit])
+        final = final if math.isfinite(final) else math.inf
+    warmup = float(record.config.get("schedule", {}).get("warmup") or 0.0)
+    return TrainingCurve(
+        label=record.name,
+        seen=np.array([float(row["step"]) for row in train]),
+        loss=np.array([_number(row["loss"]) for row in train]),
+        planned=float(record.planned_steps),
+        validated=np.array([float(row["step"]) for row in validated]),
+        validation=np.array([_number(row[unit]) for row in validated]),
+        final=final,
+        flops=_work(record),
+        spent=record.compute.flops,
+        warmup=warmup * record.planned_steps if warmup < 1 else warmup,
+    )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[PointPlan]:
+    """The plan of every setting, refused before anything is spent if an estimate could not compare them.
+
+    Raises:
+        ValueError: a rule that makes no sense, too few settings, settings of different tasks or budgets, or a
+            log too coarse to see the first part of a run.
+    """
+    from omegaconf import OmegaConf
+
+    from chemscale.points.cost import plan_points
+
+    rule = rule_of(settings)
+    if len(configs) < FEWEST:
+        raise ValueError(f"An estimate needs at least {FEWEST} settings, this sweep has {len(configs)}.")
+    plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
+    one_task(plain)
+    plans = plan_points(configs)
+    one_budget([plan.flops for plan in plans])
+    for plan, config in zip(plans, plain, strict=True):
+        if config["trainer"]["log_every"] > rule.share * plan.steps:
+            raise ValueError(
+                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: "
+                f"nothing is logged in its first {rule.share:.0%}. Lower trainer.log_every."
+            )
+    return plans
+
+
+def rule_of(settings: dict[str, Any]) -> Rule:
+    """The rule of a sweep's configuration.
+
+    Raises:
+        ValueError: a key that it does not have, or a number outside its range.
+    """
+    from chemscale.laws.early_stopping.rule import Rule
+
+    try:
+        return Rule(**settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"hydra.sweeper.rule: {error}") from None
+
+
+def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
+    """Numbers of the points to finish next; empty when the rule is content."""
+    from chemscale.laws.early_stopping.rule import to_finish
+
+    rule, found = rule_of(settings), _records(plans)
+    unit = headline(record for _, record in found.values())
+    curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if r.state is not State.FAILED}
+    numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
+    chosen = [numbers[k] for k in to_finish([curves[n] for n in numbers], rule)]
+    for n in chosen:
+        log.info("%s goes on: %s", plans[n].name, rule.by.title)
+    return chosen
+
+
+def finish(plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[Any]:
+    """Mark the runs that were not finished, show the table and the estimate, and write its report."""
+    from chemscale.points.tables import show_results
+
+    rule, found = rule_of(settings), _records(plans)
+    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
+    failed = [record.name for _, record in found.values() if record.state is State.FAILED]
+    if failed:
+        log.error("%d of %d settings failed: %s", len(failed), len(plans), ", ".join(failed))
+    usable = [pair for pair in found.values() if pair[1].state is not State.FAILED]
+    report, used = report_of(usable, rule, title=root.name, unit=None, command=command)
+    _mark_stopped(report, used)
+    show_results(plans, [found[n][1] if n in found else None for n in range(len(plans))])
+    page = report.write(root / "estimate")
+    for line in report.lines():
+        log.info("%s", line)
+    log.info("Report: %s", page)
+    if failed:
+        sys.exit(1)
+    return [record.final.objective if record.final else None for _, record in found.values()]
+
+
+def _records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
+    return {
+        n: (plan.directory, RunRecord.load(plan.directory))
+        for n, plan in enumerate(plans)
+        if (plan.directory / RECORD_NAME).exists()
+    }
+
+
+def _mark_stopped(report: TpeReport, used: Sequence[tuple[Path, RunRecord]]) -> None:
+    for n, (directory, record) in enumerate(used):
+        if record.state in (State.PAUSED, State.STOPPED):
+            row = report.row(n)
+            record.state = State.STOPPED
+            record.reason = f"at {report.rule.share:.0%}: rank {row['rank']} of {len(used)}"
+            if "predicted" in row:
+                low, high = row["interval"]
+                record.reason += f", predicted {row['predicted']:.4g} [{low:.4g}, {high:.4g}]"
+            record.save(directory)
+    report.states = [record.state.value for _, record in used]

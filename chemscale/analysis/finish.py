@@ -1,0 +1,47 @@
+"""The end of a sweep: the table of its points, the law, the report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
+
+log = logging.getLogger(__name__)
+
+
+def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> list[float | None]:
+    """The table of all points, the law, the report; leaves with status 1 if a point failed."""
+    from chemscale.analysis.fit import Options, fit_runs
+    from chemscale.analysis.log_law import log_law
+    from chemscale.points.tables import show_results
+
+    records = [
+        RunRecord.load(plan.directory) if (plan.directory / RECORD_NAME).exists() else None for plan in plans
+    ]
+    show_results(plans, records)
+    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    if any(record is not None and record.state is State.DONE for record in records):
+        started = time.monotonic()
+        outcome = fit_runs(
+            root,
+            only=[plan.identity for plan in plans],
+            command="python -m chemscale.train " + " ".join(sys.argv[1:]),
+            options=Options(say=log.info),
+        )
+        for line in outcome.lines:
+            log.info("%s", line)
+        log.info("Report: %s (%.0f s)", outcome.report, time.monotonic() - started)
+        tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
+        log_law(tracked, root.name, outcome.report, outcome.law, log.info)
+    failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.state is not State.DONE]
+    if failed:
+        log.error("%d of %d points did not end well: %s", len(failed), len(plans), ", ".join(failed))
+        sys.exit(1)
+    return [record.final.objective if record and record.final else None for record in records]

@@ -1,0 +1,1 @@
+"""How a person is told: command lines, one-paragraph errors, ``--version``."""

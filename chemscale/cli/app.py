@@ -1,0 +1,55 @@
+"""How a person is told: plain log lines, and one paragraph for what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from chemscale.common.logs import show_logs
+
+
+@contextlib.contextmanager
+def one_paragraph() -> Iterator[None]:
+    """End with one paragraph and status 2 for bad input, 130 for an interruption.
+
+    CHEMSCALE_DEBUG=1 shows the traceback instead. Errors that are not the user's keep theirs.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    if os.environ.get("CHEMSCALE_DEBUG"):
+        yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException, YAMLError) as error:
+        print(f"\n{_text(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
+        sys.exit(2)
+
+
+def _text(error: BaseException) -> str:
+    text = str(error).strip()
+    missing = re.match(r"Could not override '([\w.@]+)'", text)
+    if missing and not missing[1].startswith("hydra"):
+        from chemscale.config.keys import explain
+
+        return explain(missing[1])
+    # Hydra wraps what a configuration or a job raised: the cause says it better.
+    cause = error.__cause__
+    if isinstance(error, HydraException) and cause is not None and str(cause) not in text:
+        text = f"{text}\n{str(cause).strip()}"
+    return text
+
+
+def run_verb(app: Callable[[], object]) -> None:
+    """The command line of a verb: plain logs, errors as one paragraph."""
+    show_logs()
+    with one_paragraph():
+        app()

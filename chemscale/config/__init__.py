@@ -1,0 +1,1 @@
+"""Which keys the configuration has, and their types."""

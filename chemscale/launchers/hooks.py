@@ -1,0 +1,29 @@
+"""The only functions that are reached by name: what a sweep calls above its own layer.
+
+Sweeps and launchers know nothing of models or laws; what plans, trains and ends is named here, once.
+Names also travel in Hydra's configuration of a sweeper and in ledgers, where a user may put one of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hydra.utils import get_method
+
+PLAN_POINTS = "chemscale.points.cost.plan_points"
+RUN_RANK = "chemscale.points.run.run_rank"
+FINISH_SWEEP = "chemscale.analysis.finish.finish_sweep"
+PLAN_SETTINGS = "chemscale.analysis.early_stopping.plan_settings"
+CHOOSE_SETTINGS = "chemscale.analysis.early_stopping.choose"
+FINISH_SETTINGS = "chemscale.analysis.early_stopping.finish"
+END_SWEEP = "chemscale.launchers.slurm.finish.finish"
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """The function of a dotted name.
+
+    Raises:
+        ValueError: nothing of that name can be imported.
+    """
+    return get_method(name)

@@ -1,0 +1,1 @@
+"""Points as SLURM jobs: submitting, watching, ending a sweep."""

@@ -1,0 +1,175 @@
+"""What SLURM says of jobs: squeue for those that wait or run, sacct or scontrol for those that ended."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chemscale.launchers.settings import LaunchError
+
+QUERY_SECONDS = 30
+OF_LOCAL = "local-"
+"""How names of starts on this machine begin, which SLURM does not know."""
+
+UNSPLIT = re.compile(r"(\d+)_\[([^]%]+)(?:%\d+)?\]")
+"""Elements of an array that never began are one row of sacct: ``123_[1-3,7%2]``."""
+
+ENDED = (
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "PREEMPTED",
+)
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One job, as SLURM sees it.
+
+    Args:
+        state: RUNNING, PENDING, COMPLETED, …; empty where SLURM has forgotten it.
+        exit_code: status and signal of the batch script, ``1:0``.
+        reason: why it waits.
+        left: until its time limit.
+    """
+
+    state: str = ""
+    exit_code: str = ""
+    node: str = ""
+    left: str = ""
+    reason: str = ""
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether it waits, runs, or is being queued again."""
+        return bool(self.state) and self.state not in ENDED
+
+
+def is_local(job: str) -> bool:
+    """Whether it names a start on this machine rather than a job of SLURM."""
+    return job.startswith(OF_LOCAL)
+
+
+def require_slurm() -> None:
+    """Refuse a machine without SLURM's commands.
+
+    Raises:
+        LaunchError: sbatch, squeue, scancel or scontrol are not on the PATH.
+    """
+    missing = [name for name in ("sbatch", "squeue", "scancel", "scontrol", "srun") if not shutil.which(name)]
+    if missing:
+        raise LaunchError(
+            f"launcher=slurm: {', '.join(missing)} not found on this machine. Launch from a login node, or "
+            "try a cluster of your own: chemscale launch cluster up DIR (Debian: apt-get install slurm-wlm)."
+        )
+
+
+def command(*arguments: str) -> str:
+    """What a SLURM command prints.
+
+    Raises:
+        LaunchError: it failed; the message holds what it said.
+    """
+    try:
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, check=False, timeout=QUERY_SECONDS, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LaunchError(f"{arguments[0]}: {error}") from None
+    if done.returncode != 0:
+        raise LaunchError(f"{' '.join(arguments[:3])}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def queue() -> dict[str, JobState]:
+    """My jobs that wait or run, array elements one by one.
+
+    Raises:
+        LaunchError: the controller does not answer.
+    """
+    found = {}
+    for line in command("squeue", "--me", "-h", "-r", "-o", "%i|%T|%N|%L|%r").splitlines():
+        job, state, node, left, reason = line.split("|", 4)
+        found[job] = JobState(state, "", node, left, "" if reason == "None" else reason)
+    return found
+
+
+def ended(jobs: Iterable[str]) -> dict[str, JobState]:
+    """What is known of jobs that left the queue: from accounting, else from the controller's memory.
+
+    Accounting lags behind: one that it still takes for running is asked for at the controller, and is left
+    out where that has forgotten it.
+
+    Raises:
+        LaunchError: the controller does not answer.
+    """
+    wanted = [job for job in jobs if not is_local(job)]
+    found: dict[str, JobState] = {}
+    if not wanted:
+        return found
+    with contextlib.suppress(LaunchError):  # no accounting: the controller remembers for MinJobAge seconds
+        found = {job: state for job, state in _accounted(wanted).items() if state.state in ENDED}
+    for job in wanted:
+        if job not in found:
+            known = _remembered(job)
+            if known is not None:
+                found[job] = known
+    return found
+
+
+def _accounted(jobs: Sequence[str]) -> dict[str, JobState]:
+    roots = sorted({job.split("_")[0] for job in jobs})
+    out = command("sacct", "-n", "-P", "-X", "-j", ",".join(roots), "-o", "JobID,State,ExitCode,NodeList")
+    found = read_accounting(out)
+    return {job: found[job] for job in jobs if job in found}
+
+
+def read_accounting(out: str) -> dict[str, JobState]:
+    """Rows of ``sacct -n -P -o JobID,State,ExitCode,NodeList``, array elements one by one."""
+    found: dict[str, JobState] = {}
+    for line in out.splitlines():
+        job, state, code, node = line.split("|", 3)
+        known = JobState(state.split()[0] if state else "", code, node)
+        unsplit = UNSPLIT.fullmatch(job)
+        if unsplit is None:
+            found[job] = known
+            continue
+        for element in _elements(unsplit[2]):
+            found.setdefault(f"{unsplit[1]}_{element}", known)
+    return found
+
+
+def _elements(listed: str) -> Iterator[int]:
+    for part in listed.split(","):
+        bounds = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if bounds is not None:  # long lists end in an ellipsis
+            yield from range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1, int(bounds[3] or 1))
+
+
+def _remembered(job: str) -> JobState | None:
+    try:
+        line = command("scontrol", "show", "job", "-o", job)
+    except LaunchError as error:
+        if "Invalid job id" not in str(error):
+            raise
+        return None
+    fields = dict(re.findall(r"(\w+)=(\S*)", line.splitlines()[0] if line else ""))
+    node = fields.get("NodeList", "")
+    return JobState(fields.get("JobState", ""), fields.get("ExitCode", ""), "" if node == "(null)" else node)
+
+
+def states(jobs: Iterable[str]) -> dict[str, JobState]:
+    """Of every job that SLURM knows, in the queue or out of it."""
+    wanted = list(jobs)
+    waiting = queue()
+    found = {job: waiting[job] for job in wanted if job in waiting}
+    return found | ended(job for job in wanted if job not in found)

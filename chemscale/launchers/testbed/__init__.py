@@ -1,0 +1,1 @@
+"""A SLURM of several nodes on one machine, to try a sweep on."""

@@ -1,0 +1,178 @@
+"""Approach 1: the lower envelope of training curves, and the model sizes that lie on it.
+
+At each compute the run whose curve is lowest says which size and how much data were best (Hoffmann et al.
+2022, Approach 1). It takes losses in the middle of a run for those of a run that ended there: right for a
+constant learning rate, wrong (too high) under a schedule that decays over the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chemscale.laws.allocation.optimum import NAMES, Allocation, Optimum
+from chemscale.laws.axis.fit import LEVEL, FitError, fit_forms, supported
+
+COMPUTES = 400
+"""Points of the grid of compute on which curves are compared."""
+FEWEST_SIZES = 3
+FEWEST_DRAWS = 0.5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's training or validation curve.
+
+    Args:
+        n: size of the model. d, flops, loss: (m,) data seen, FLOPs spent and loss so far, in order.
+    """
+
+    n: float
+    d: np.ndarray
+    flops: np.ndarray
+    loss: np.ndarray
+
+
+def allocate_envelope(
+    curves: Sequence[Curve], *, compute: str = "counted", bootstrap: int = 1000, seed: int = 0
+) -> Allocation:
+    """Approach 1 with intervals from resampling runs.
+
+    Sizes are compared where at least two of them have a curve. Where the smallest or the largest of those
+    wins, the best may lie outside, and that compute is not used.
+
+    Args:
+        curves: of single runs, of at least 5 sizes.
+
+    Raises:
+        FitError: too few sizes, curves that do not overlap in compute, or fewer than 3 sizes inside.
+    """
+    curves = list(curves)
+    _check(curves)
+    grid = _grid(curves)
+    table = np.stack([_on_grid(curve, grid) for curve in curves])  # (runs, 2, grid): log loss, log D
+    if not (np.isfinite(table[:, 0]).sum(0) >= 2).any():
+        raise FitError("Approach 1: the curves do not overlap in compute.")
+    sizes = np.log([curve.n for curve in curves])
+    found = _lines(sizes, table, np.arange(len(curves)), grid)
+    if found is None:
+        raise FitError(
+            f"Approach 1: fewer than {FEWEST_SIZES} sizes win between the smallest and the largest. Add "
+            "sizes between them, or train the large ones longer, so that curves cross."
+        )
+    lines, winners, used = found
+    random = np.random.default_rng(seed)
+    again = [
+        _lines(sizes, table, random.integers(0, len(curves), len(curves)), grid) for _ in range(bootstrap)
+    ]
+    draws = np.array([each[0] for each in again if each is not None])
+    if len(draws) < FEWEST_DRAWS * bootstrap:
+        raise FitError(
+            f"Approach 1 gives no interval: {1 - len(draws) / bootstrap:.0%} of the resampled sets of runs "
+            "have no envelope of 3 sizes. Add model sizes."
+        )
+    law, lowest = _losses(table, winners, used, grid, seed)
+
+    def locate(budget: float) -> Optimum:
+        x, c = np.array([1.0, np.log(budget) - lowest]), np.array([budget])
+        values = [float(np.exp(lines[k : k + 2] @ x)) for k in (0, 2)]
+        ends = [np.exp(_percentiles(draws[:, k : k + 2] @ x)) for k in (0, 2)]
+        pairs = [(float(low), float(high)) for low, high in ends]
+        band = tuple(float(end[0]) for end in law.band(c))
+        return Optimum(
+            budget, values[0], pairs[0], values[1], pairs[1], float(law.predict(c)[0]), (band[0], band[1])
+        )
+
+    a, b = float(lines[1]), float(lines[3])
+    at_one = [float(np.exp(lines[k] - lines[k + 1] * lowest)) for k in (0, 2)]
+    drawn = [draws[:, 1], draws[:, 3], *(np.exp(draws[:, k] - draws[:, k + 1] * lowest) for k in (0, 2))]
+    intervals = {}
+    for name, values in zip(NAMES, drawn, strict=True):
+        low, high = _percentiles(values)
+        intervals[name] = (float(low), float(high))
+    notes = [
+        f"{len(np.unique(sizes[winners[used]]))} sizes on the envelope, C from {grid[used].min():.3g} to "
+        f"{grid[used].max():.3g}.",
+        "Takes losses in the middle of a run for final ones: right only where the learning rate stays.",
+    ]
+    if len(draws) < bootstrap:
+        notes.append(f"{1 - len(draws) / bootstrap:.1%} of the resampled sets of runs had no envelope.")
+    return Allocation("1 (envelope)", compute, a, b, at_one[0], at_one[1], intervals, locate, notes)
+
+
+def _check(curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        arrays = [np.asarray(a, dtype=float) for a in (curve.d, curve.flops, curve.loss)]
+        together = np.concatenate([[curve.n], *arrays])
+        if len({len(a) for a in arrays}) != 1 or len(arrays[0]) < 2:
+            raise FitError("A curve needs data, FLOPs and loss of the same two or more moments.")
+        if not (np.isfinite(together).all() and (together > 0).all()):
+            raise FitError("Sizes, data, FLOPs and losses of a curve must be positive and finite.")
+        if (np.diff(arrays[1]) <= 0).any():
+            raise FitError("The FLOPs of a curve must grow from one moment to the next.")
+    sizes = len({curve.n for curve in curves})
+    if sizes < FEWEST_SIZES + 2:
+        raise FitError(
+            f"Approach 1 is not fitted: {sizes} sizes, at least {FEWEST_SIZES + 2} needed (the smallest and "
+            "the largest only bound the envelope)."
+        )
+
+
+def _grid(curves: Sequence[Curve]) -> np.ndarray:
+    starts = np.sort([curve.flops[0] for curve in curves])
+    ends = np.sort([curve.flops[-1] for curve in curves])
+    return np.geomspace(starts[1], ends[-2], COMPUTES)
+
+
+def _on_grid(curve: Curve, grid: np.ndarray) -> np.ndarray:
+    """(2, grid) log of the best loss so far and of the data at it; NaN outside the run."""
+    x = np.log(curve.flops)
+    best = np.minimum.accumulate(np.log(curve.loss))
+    return np.stack([np.interp(np.log(grid), x, y, np.nan, np.nan) for y in (best, np.log(curve.d))])
+
+
+def _lines(
+    sizes: np.ndarray, table: np.ndarray, chosen: np.ndarray, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(4,) intercept and slope of log N* and log D* against log C less the grid's first, the winning run at
+    each compute, and where it counts; None where too few sizes win."""
+    loss = np.where(np.isfinite(table[chosen, 0]), table[chosen, 0], np.inf)
+    present = np.isfinite(loss)
+    here = np.where(present, sizes[chosen, None], np.nan)
+    some = present.sum(0) >= 2
+    if not some.any():
+        return None
+    lowest, highest = (end(np.where(some, here, 0.0), axis=0) for end in (np.nanmin, np.nanmax))
+    winners = chosen[np.argmin(loss, 0)]
+    best = sizes[winners]
+    used = some & (best > lowest) & (best < highest)
+    if len(np.unique(best[used])) < FEWEST_SIZES:
+        return None
+    at = np.flatnonzero(used)
+    x = np.log(grid[at] / grid[0])
+    lines = [np.polyfit(x, y, 1)[::-1] for y in (best[at], table[winners[at], 1, at])]
+    return np.concatenate(lines), winners, used
+
+
+def _losses(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.ndarray, seed: int):
+    """A law of the envelope's loss against C, from the middle of each run's stretch; and log C of the grid's
+    first."""
+    at = []
+    for run in np.unique(winners[used]):
+        stretch = np.flatnonzero(used & (winners == run))
+        at.append(stretch[len(stretch) // 2])
+    where = np.sort(np.array(at))
+    losses = np.exp(table[winners[where], 0, where])
+    fits, refused = fit_forms(grid[where], losses, bootstrap=300, seed=seed)
+    law = supported(fits)
+    if law is None:
+        raise FitError(f"The envelope's loss has no law: {' '.join(refused)}")
+    return law, float(np.log(grid[0]))
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)

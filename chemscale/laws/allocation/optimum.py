@@ -1,0 +1,246 @@
+"""Compute-optimal allocation: how large a model N* and how much data D* a budget of FLOPs is best spent on.
+
+Three approaches (Hoffmann et al. 2022) answer from different evidence, and each gives an ``Allocation``, so
+that they can stand side by side: the envelope of training curves (``envelope``), the minima of runs of equal
+compute (``isoflop``), and the minimum of a fitted surface (here). Where they disagree, the runs do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import interpolate
+
+from chemscale.laws.allocation.compute import SIX_ND, Flops, PowerCompute, data_for
+from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.joint.fit import SurfaceFit, Target
+from chemscale.laws.joint.surfaces import Surface
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where a budget is best spent. Intervals are at LEVEL and of the law, not of one new run."""
+
+    flops: float
+    n: float
+    n_interval: Interval
+    d: float
+    d_interval: Interval
+    loss: float
+    loss_interval: Interval
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """N* = coefficient_n·C^exponent_n and D* = coefficient_d·C^exponent_d, by one approach.
+
+    ``intervals`` holds all four under these names. ``compute`` says how FLOPs were counted. Where the count
+    is no power of N and D, the exponents are the local slopes at the compute that ``notes`` name, and ``at``
+    is exact all the same.
+    """
+
+    approach: str
+    compute: str
+    exponent_n: float
+    exponent_d: float
+    coefficient_n: float
+    coefficient_d: float
+    intervals: dict[str, Interval]
+    locate: Callable[[float], Optimum] = field(repr=False, compare=False)
+    notes: list[str] = field(default_factory=list)
+
+    def at(self, flops: float) -> Optimum:
+        """The optimum of a budget of `flops`; beyond the runs it is only as good as the approach.
+
+        Raises:
+            FitError: the budget is not positive, or has no optimum.
+        """
+        if not (np.isfinite(flops) and flops > 0):
+            raise FitError(f"A budget of {flops} FLOPs has no optimum: give a positive number.")
+        return self.locate(float(flops))
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in NAMES}
+        return {
+            "approach": self.approach,
+            "compute": self.compute,
+            **values,
+            "intervals": {name: list(pair) for name, pair in self.intervals.items()},
+            "level": LEVEL,
+            "notes": self.notes,
+        }
+
+
+NAMES = ("exponent_n", "exponent_d", "coefficient_n", "coefficient_d")
+
+
+def side_by_side(allocations: Sequence[Allocation], flops: float) -> list[dict[str, str]]:
+    """A row of text for each approach: exponents, and the optimum of a budget, all with intervals."""
+    rows = []
+    for allocation in allocations:
+        best = allocation.at(flops)
+        rows.append(
+            {
+                "approach": allocation.approach,
+                "compute": allocation.compute,
+                "N* ∝ C^a": _text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f"),
+                "D* ∝ C^b": _text(allocation.exponent_d, allocation.intervals["exponent_d"], ".3f"),
+                f"N* at {flops:.3g}": _text(best.n, best.n_interval, ".3g"),
+                f"D* at {flops:.3g}": _text(best.d, best.d_interval, ".3g"),
+                "loss": _text(best.loss, best.loss_interval, ".4g"),
+            }
+        )
+    return rows
+
+
+def _text(value: float, interval: Interval, digits: str) -> str:
+    return f"{value:{digits}} [{interval[0]:{digits}}, {interval[1]:{digits}}]"
+
+
+# --- Approach 3: the minimum of a fitted surface ---
+
+
+def allocate_surface(fit: SurfaceFit, flops: Flops = SIX_ND, *, at: float | None = None) -> Allocation:
+    """Approach 3: minimise E + A·N^−α + B·D^−β under a budget.
+
+    With C = k·N^p·D^q the minimum is a power law with a = β/(αq + βp) and b = α/(αq + βp), for C = 6ND
+    Hoffmann's a = β/(α + β) (their Eq. 4). With any other count it is found numerically.
+
+    Args:
+        fit: of the form ``additive``.
+        flops: ``PowerCompute`` (see ``fit_compute``), or a function of arrays N and D that grows with both.
+        at: compute where the exponents of a count that is no power are taken; None for the largest run's.
+
+    Raises:
+        FitError: another form, or α or β not above 0 (then more of one axis never helps).
+    """
+    _check_form(fit)
+    power = isinstance(flops, PowerCompute)
+    reference = at or float(np.max(np.asarray(flops(fit.inputs[:, 0], fit.inputs[:, 1]))))
+
+    def laws(phi: np.ndarray) -> np.ndarray:
+        """(S, 4) exponents and log coefficients."""
+        if isinstance(flops, PowerCompute):
+            a, b = _exponents(phi, flops)
+            log_n, log_d = _closed(phi, flops, reference)
+        else:
+            step = 0.05
+            below, above = (_numerical(phi, flops, reference * np.exp(s)) for s in (-step, step))
+            log_n, log_d = _numerical(phi, flops, reference)
+            a, b = ((above[k] - below[k]) / (2 * step) for k in (0, 1))
+        log_c = np.log(reference)
+        return np.stack([a, b, log_n - a * log_c, log_d - b * log_c], 1)
+
+    def locate(budget: float) -> Optimum:
+        target = optimum_target(fit.surface, flops, budget)
+        best, (low, high) = np.exp(target(fit.phi[None])[0]), np.exp(fit.interval(target))
+        if not np.isfinite(best).all():
+            raise FitError(f"A budget of {budget:.3g} FLOPs has no optimum between 1 and its cheapest model.")
+        pairs = [(float(lo), float(hi)) for lo, hi in zip(low, high, strict=True)]
+        n, d, loss = map(float, best)
+        return Optimum(budget, n, pairs[0], d, pairs[1], loss, pairs[2])
+
+    best, ends = laws(fit.phi[None])[0], np.stack(fit.interval(laws))
+    best[2:], ends[:, 2:] = np.exp(best[2:]), np.exp(ends[:, 2:])
+    intervals = {name: (float(ends[0, k]), float(ends[1, k])) for k, name in enumerate(NAMES)}
+    notes = list(fit.notes)
+    if not power:
+        notes.append(f"Exponents are the local slopes at C = {reference:.3g}; this count is no power law.")
+    lost = float(np.mean(~np.isfinite(laws(fit.draws.phi)[:, 0])))
+    if lost > 0:
+        notes.append(f"{lost:.1%} of the bootstrap draws have no optimum (an exponent at or below 0).")
+    return Allocation(
+        "3 (parametric surface)",
+        str(flops) if power else "counted",
+        float(best[0]),
+        float(best[1]),
+        float(best[2]),
+        float(best[3]),
+        intervals,
+        locate,
+        notes,
+    )
+
+
+def optimum_target(surface: Surface, flops: Flops, budget: float) -> Target:
+    """(S, p) coordinates of an additive surface → (S, 3) log N*, log D* and log L* of a budget."""
+
+    def target(phi: np.ndarray) -> np.ndarray:
+        if isinstance(flops, PowerCompute):
+            log_n, log_d = _closed(phi, flops, budget)
+        else:
+            log_n, log_d = _numerical(phi, flops, budget)
+        terms = [phi[:, 0] - phi[:, 3] * log_n, phi[:, 1] - phi[:, 4] * log_d, phi[:, 2]]
+        with np.errstate(invalid="ignore"):  # no optimum is NaN
+            return np.stack([log_n, log_d, np.logaddexp.reduce(terms)], 1)
+
+    _check_surface(surface)
+    return target
+
+
+def _exponents(phi: np.ndarray, flops: PowerCompute) -> tuple[np.ndarray, np.ndarray]:
+    alpha, beta = np.where(phi[:, 3:] > 0, phi[:, 3:], np.nan).T
+    total = alpha * flops.q + beta * flops.p
+    return beta / total, alpha / total
+
+
+def _closed(phi: np.ndarray, flops: PowerCompute, budget: float) -> tuple[np.ndarray, np.ndarray]:
+    """log N*, log D*: where αA·N^−α/p = βB·D^−β/q on C = k·N^p·D^q."""
+    alpha, beta = np.where(phi[:, 3:] > 0, phi[:, 3:], np.nan).T
+    ratio = np.log(alpha * flops.q / (beta * flops.p)) + phi[:, 0] - phi[:, 1]
+    log_c = np.log(budget / flops.k)
+    log_n = (flops.q * ratio + beta * log_c) / (alpha * flops.q + beta * flops.p)
+    return log_n, (log_c - flops.p * log_n) / flops.q
+
+
+def _numerical(phi: np.ndarray, flops: Flops, budget: float) -> tuple[np.ndarray, np.ndarray]:
+    """log N*, log D* on the curve of equal FLOPs, where the loss stops falling along it.
+
+    The curve log D(log N) is one spline for all φ; the root of the derivative is bisected for each.
+    """
+    grid = np.linspace(0.0, 60.0, 1201)
+    log_d = np.log(data_for(flops, budget, np.exp(grid)))
+    known = np.isfinite(log_d)
+    missing = np.full(len(phi), np.nan)
+    if known.sum() < 8:
+        return missing, missing
+    curve = interpolate.CubicSpline(grid[known], log_d[known])
+    slope = curve.derivative()
+    alpha, beta = np.where(phi[:, 3:] > 0, phi[:, 3:], np.nan).T
+
+    def gain(log_n: np.ndarray) -> np.ndarray:
+        """Above 0 while a larger model with less data still lowers the loss."""
+        steepness = np.log(np.maximum(-slope(log_n), 1e-300))
+        of_n = np.log(alpha) + phi[:, 0] - alpha * log_n
+        return of_n - (np.log(beta) + phi[:, 1] - beta * curve(log_n) + steepness)
+
+    low, high = (np.full(len(phi), end) for end in (grid[known][0], grid[known][-1]))
+    inside = (gain(low) > 0) & (gain(high) < 0)
+    for _ in range(70):
+        middle = (low + high) / 2
+        larger = gain(middle) > 0
+        low, high = np.where(larger, middle, low), np.where(larger, high, middle)
+    best = np.where(inside, (low + high) / 2, np.nan)
+    return best, curve(best)
+
+
+def _check_surface(surface: Surface) -> None:
+    if surface.name != "additive":
+        raise FitError(
+            f"Approach 3 needs the form additive, E + A·N^(−α) + B·D^(−β), and this law is {surface.name}: "
+            "fit that form beside it."
+        )
+
+
+def _check_form(fit: SurfaceFit) -> None:
+    _check_surface(fit.surface)
+    if fit.values["alpha"] <= 0 or fit.values["beta"] <= 0:
+        raise FitError(
+            f"This law has no optimum: α = {fit.values['alpha']:.3g}, β = {fit.values['beta']:.3g}, and both "
+            "must be above 0. Add runs that vary the axis whose exponent is not."
+        )

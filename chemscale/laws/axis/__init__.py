@@ -1,0 +1,1 @@
+"""Laws of one axis: forms, fits, intervals, regimes."""

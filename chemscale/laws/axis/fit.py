@@ -1,0 +1,385 @@
+"""Least squares in log space, and intervals that say how little a few points know."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from chemscale.laws.axis.broken import box, refit, solve
+from chemscale.laws.axis.forms import FORMS, Broken, FitError, Form
+from chemscale.laws.axis.intervals import (
+    LEVEL,
+    Scatter,
+    SeedSpread,
+    draw_noise,
+    profile_beta,
+    refuse_absurd,
+    refuse_equal,
+    scatter,
+    seed_spread,
+)
+
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Fit",
+    "FitError",
+    "fit_form",
+    "fit_forms",
+    "fit_power_law",
+    "floor_significance",
+    "gain_significance",
+    "supported",
+]
+
+FEWEST = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
+"""Distinct sizes below which a form is not fitted: with as many points as parameters any law is perfect."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One form fitted to points. ``intervals`` are at LEVEL, None where the data do not bound a side."""
+
+    form: Form
+    theta: np.ndarray
+    intervals: dict[str, tuple[float | None, float | None]]
+    bootstrap: np.ndarray
+    """(draws, p) refitted parameters."""
+    objective: float
+    """Sum of squared residuals of log loss."""
+    aicc: float
+    converged: bool
+    x: np.ndarray
+    y: np.ndarray
+    notes: list[str] = field(default_factory=list)
+    held_out_error: float | None = None
+    """Relative error at the largest size of a fit to the smaller ones."""
+    scatter: Scatter | None = None
+    """What the intervals rest on: residuals, seeds, or sizes with their seeds."""
+    seeds: SeedSpread | None = None
+    """Pure error, where several points share a size."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        return dict(zip(self.form.parameters, map(float, self.theta), strict=True))
+
+    @property
+    def resampling(self) -> str:
+        """What the bootstrap drew: ``residuals``, ``seeds`` or ``sizes``."""
+        return self.scatter.resampling if self.scatter else "residuals"
+
+    @property
+    def error(self) -> tuple[float, int]:
+        """Variance of log loss around the law, and its degrees of freedom."""
+        if self.scatter:
+            return self.scatter.variance, self.scatter.freedom
+        freedom = len(self.x) - len(self.theta)
+        return self.objective / freedom, freedom
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """(n,) log loss less log law."""
+        return np.log(self.y) - np.log(self.form.value(self.x, self.theta))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Loss at sizes x; an extrapolation beyond the largest size is only as good as the form."""
+        return self.form.value(np.asarray(x, dtype=float), self.theta)
+
+    def band(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bootstrap interval of the law (not of a new run) at sizes x."""
+        x = np.asarray(x, dtype=float)
+        with np.errstate(over="ignore", invalid="ignore"):
+            curves = np.array([self.form.value(x, theta) for theta in self.bootstrap])
+        tail = 50 * (1 - LEVEL)
+        return np.nanpercentile(curves, tail, axis=0), np.nanpercentile(curves, 100 - tail, axis=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "form": self.form.name,
+            "formula": self.form.formula,
+            "parameters": self.values,
+            "intervals": {key: list(pair) for key, pair in self.intervals.items()},
+            "level": LEVEL,
+            "objective": self.objective,
+            "aicc": self.aicc,
+            "converged": self.converged,
+            "points": len(self.x),
+            "sizes": len(np.unique(self.x)),
+            "resampling": self.resampling,
+            "lack_of_fit": self.scatter.lack_of_fit if self.scatter else None,
+            "seed_spread": vars(self.seeds) if self.seeds else None,
+            "held_out_error": self.held_out_error,
+            "residuals": self.residuals.tolist(),
+            "notes": self.notes,
+            "source": self.form.source,
+            "assumes": self.form.assumes,
+        }
+
+
+def fit_power_law(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    offset: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
+) -> Fit:
+    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names."""
+    name = "offset" if offset else "power"
+    return fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling)
+
+
+def fit_form(
+    x: np.ndarray,
+    y: np.ndarray,
+    name: str,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
+) -> Fit:
+    """Fit one form of one axis to points.
+
+    The residual is log L - log L̂, so that every size weighs the same. β's interval is the profile of the sum
+    of squares with an F threshold, which for few points is as wide as it ought to be; those of all others
+    come from a bootstrap around the law (rescaled by the degrees of freedom, refits from the optimum).
+
+    Args:
+        x: (n,) sizes. y: (n,) losses. Several points may share a size (seeds).
+        name: ``power``, ``offset``, ``broken1`` or ``broken2``.
+        bootstrap: draws. seed: of the draws.
+        resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
+            the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
+
+    Raises:
+        FitError: not enough distinct sizes, values that are not positive and finite, equal losses, a law that
+            no number holds, an unknown name.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if name not in FORMS:
+        raise FitError(f"There is no form {name!r} of one axis; there are {', '.join(FORMS)}.")
+    form = FORMS[name]
+    _check(x, y, form)
+    theta, objective, converged = solve(form, x, y)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        fitted = np.log(form.value(x, theta))
+        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
+    if not (known and np.isfinite(fitted).all()):
+        raise FitError(
+            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
+            "wrong size or loss, or give sizes in a larger unit."
+        )
+    spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
+    random = np.random.default_rng(seed)
+    draws, settled = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
+    intervals = _percentiles(form, x, y, draws)
+    if "beta" in form.parameters:
+        intervals["beta"] = profile_beta(form, x, y, theta, objective, spread)
+    fit = Fit(
+        form=form,
+        theta=theta,
+        intervals=intervals,
+        bootstrap=draws,
+        objective=objective,
+        aicc=_aicc(objective, len(x), len(theta)),
+        converged=converged,
+        x=x,
+        y=y,
+        held_out_error=_held_out(form, x, y),
+        scatter=spread,
+        seeds=seed_spread(x, y),
+    )
+    fit.notes.extend(_notes(fit, 1 - float(settled.mean())))
+    return fit
+
+
+def fit_forms(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    forms: Sequence[str] = ("power", "offset"),
+    bootstrap: int = 1000,
+    seed: int = 0,
+    resampling: str = "auto",
+) -> tuple[list[Fit], list[str]]:
+    """Every form asked for that the points allow, plainest first, and why the others were refused.
+
+    Raises:
+        FitError: a name that is not a form.
+    """
+    for name in forms:
+        if name not in FORMS:
+            raise FitError(f"There is no form {name!r} of one axis; there are {', '.join(FORMS)}.")
+    fits, refused = [], []
+    for name in (name for name in FORMS if name in forms):
+        try:
+            fits.append(fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling))
+        except FitError as error:
+            refused.append(str(error))
+    return fits, list(dict.fromkeys(refused))
+
+
+def supported(fits: Sequence[Fit]) -> Fit | None:
+    """The most flexible law of which F tests at 5 % say that the points show what it adds.
+
+    The forms are nested, power ⊂ offset ⊂ broken1 ⊂ broken2: each that was fitted and converged is tested in
+    this order against the one preferred so far.
+    """
+    order = list(FORMS)
+    ranked = sorted(fits, key=lambda fit: order.index(fit.form.name))
+    if not ranked:
+        return None
+    chosen = ranked[0]
+    for fit in ranked[1:]:
+        if fit.converged and gain_significance(chosen, fit) < SIGNIFICANT:
+            chosen = fit
+    return chosen
+
+
+def floor_significance(power: Fit, offset: Fit) -> float:
+    """p of an F test that the floor's improvement over the power law is chance (the forms are nested)."""
+    return gain_significance(power, offset)
+
+
+def gain_significance(plain: Fit, flexible: Fit) -> float:
+    """p of an F test that a more flexible form's gain over one that it contains is chance.
+
+    The error is the flexible fit's own (its size means where its seeds do not explain how they scatter).
+    """
+    variance, freedom = flexible.error
+    more = len(flexible.theta) - len(plain.theta)
+    gain = max(0.0, plain.objective - flexible.objective)
+    if variance <= 0:
+        return 0.0 if gain > 0 else 1.0
+    return float(stats.f.sf(gain / more / variance, more, freedom))
+
+
+def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
+    if x.shape != y.shape or x.ndim != 1:
+        raise FitError(f"Sizes {x.shape} and losses {y.shape} must be two lists of one length.")
+    if not (np.isfinite(x).all() and np.isfinite(y).all() and (x > 0).all() and (y > 0).all()):
+        raise FitError("Sizes and losses must be positive and finite.")
+    refuse_absurd(x, y)
+    distinct, least = len(np.unique(x)), FEWEST[form.name]
+    if distinct < least:
+        line = form.name == "power" and distinct == 2
+        why = "two points always lie on a line" if line else form.refusal
+        raise FitError(
+            f"{form.formula} is not fitted: {distinct} distinct sizes, at least {least} needed ({why})."
+        )
+    refuse_equal(y)
+
+
+def _percentiles(
+    form: Form, x: np.ndarray, y: np.ndarray, draws: np.ndarray
+) -> dict[str, tuple[float | None, float | None]]:
+    """Bootstrap intervals; None for a side at which the draws reach the end of what was searched."""
+    tail = 50 * (1 - LEVEL)
+    with np.errstate(invalid="ignore"):
+        sides = np.percentile(draws, [tail, 100 - tail], axis=0)
+    out: dict[str, tuple[float | None, float | None]] = {
+        name: (_finite(low), _finite(high)) for name, low, high in zip(form.parameters, *sides, strict=True)
+    }
+    if isinstance(form, Broken):
+        ends = np.stack([form.reported(end) for end in box(form, np.log(x), y)])
+        reached = np.isclose(sides, ends, rtol=1e-3, atol=0)
+        for number, name in enumerate(form.parameters):
+            low, high = out[name]
+            searched = name != "a"  # no loss lies below 0: that end is known
+            low = None if reached[0, number] and searched else low
+            out[name] = (low, None if reached[1, number] else high)
+    return out
+
+
+def _finite(end: float) -> float | None:
+    return float(end) if math.isfinite(end) else None
+
+
+def _aicc(objective: float, n: int, parameters: int) -> float:
+    """Akaike's criterion for small samples (the noise counts as a parameter); infinite where undefined."""
+    k = parameters + 1
+    if n - k - 1 <= 0 or objective <= 0:
+        return math.inf if objective > 0 else -math.inf
+    return n * math.log(objective / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
+    smaller = x < x.max()
+    if len(np.unique(x[smaller])) < FEWEST[form.name]:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theta, _, _ = solve(form, x[smaller], y[smaller])
+    largest = float(np.mean(y[~smaller]))
+    return float(form.value(np.array([x.max()]), theta)[0] / largest - 1)
+
+
+def _notes(fit: Fit, unsettled: float) -> list[str]:
+    notes = []
+    _, freedom = fit.error
+    if freedom <= 2:
+        count = f"{len(fit.x)} points" if fit.resampling != "sizes" else f"{len(np.unique(fit.x))} sizes"
+        notes.append(
+            f"Only {freedom} degree{'s' if freedom > 1 else ''} of freedom: the intervals rest on "
+            f"{count} and would change with one more."
+        )
+    if fit.seeds is not None and fit.scatter is not None:
+        notes += [fit.seeds.text(), fit.scatter.reason]
+    if not fit.converged:
+        notes.append("The fit did not converge: do not use these numbers.")
+    if unsettled > 0.01:
+        notes.append(f"{unsettled:.0%} of the bootstrap's refits did not converge.")
+    notes += _exponent_notes(fit) if "beta" in fit.values else _break_notes(fit)
+    if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
+        notes.append("The interval of L∞ reaches 0: these points do not show a floor.")
+    ordered = fit.residuals[np.argsort(fit.x)]
+    if fit.form.name == "power" and _bends(ordered):
+        bend = "flattens" if ordered[0] > 0 else "steepens"
+        notes.append(
+            f"The residuals bend: the loss {bend} with size, a straight line is not the whole story."
+        )
+    return notes
+
+
+def _exponent_notes(fit: Fit) -> list[str]:
+    notes = []
+    if fit.values["beta"] <= 0:
+        notes.append("The loss does not fall with size.")
+    low, high = fit.intervals["beta"]
+    if low is None or high is None:
+        notes.append(
+            "β is not bounded by these points" + (" from above." if high is None else " from below.")
+        )
+    elif low <= 0 <= high:
+        notes.append("The interval of β includes 0: no dependence on size is shown.")
+    return notes
+
+
+def _break_notes(fit: Fit) -> list[str]:
+    open_sides = [name for name, pair in fit.intervals.items() if None in pair]
+    notes = ["Intervals come from refits that start at this optimum: another one is not looked for."]
+    if open_sides:
+        notes.append(f"Not bounded by these points on some side: {', '.join(open_sides)}.")
+    for number in range(1, getattr(fit.form, "breaks", 0) + 1):
+        low, high = fit.intervals[f"c{number}"]
+        if (low is None or low <= 0) and (high is None or high >= 0):
+            notes.append(f"The interval of c{number} includes 0: break {number} is not shown.")
+    return notes
+
+
+def _bends(ordered: np.ndarray) -> bool:
+    """Whether both ends lie on one side of the line and all between them on the other (or near it)."""
+    if len(ordered) < 4 or np.abs(ordered).max() < 1e-9:
+        return False
+    side = np.sign(ordered[0])
+    middle = side * ordered[1:-1]
+    near = 0.2 * float(np.abs(ordered).max())
+    return bool(side * ordered[-1] > 0 and middle.mean() < 0 and middle.max() <= near)

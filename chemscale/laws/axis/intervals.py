@@ -1,0 +1,217 @@
+"""What the scatter of points says of a law: seeds, noise of a bootstrap, and the profile of the exponent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from chemscale.laws.axis.forms import FitError, Form
+from chemscale.laws.axis.least_squares import descend
+from chemscale.laws.data.points import LEAST, MOST
+
+LEVEL = 0.95
+MOST_BETA = 5.0
+ROUNDING = 1e-9
+"""Spread of log losses below which they are equal."""
+POOL = 0.25
+"""A lack-of-fit test above this p takes the scatter of sizes and of seeds for one (Bancroft 1964)."""
+RESAMPLING = ("auto", "residuals", "seeds", "sizes")
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """Standard deviation of log loss between seeds of one size (pure error), with its interval at LEVEL."""
+
+    deviation: float
+    low: float
+    high: float
+    freedom: int
+
+    def text(self) -> str:
+        return (
+            f"Seeds of one size differ by {self.deviation:.2%} [{self.low:.2%}, {self.high:.2%}] "
+            f"(standard deviation, {self.freedom} degree{'s' if self.freedom > 1 else ''} of freedom)."
+        )
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The variance that the intervals of a fit rest on, and how a bootstrap draws it.
+
+    `resampling` is ``residuals`` (a point a size: residuals are drawn), ``seeds`` (each size keeps its number
+    of seeds and draws their deviations around the law) or ``sizes`` (a size is drawn with all its seeds,
+    since sizes scatter around the law by more than their seeds explain).
+    """
+
+    resampling: str
+    variance: float
+    freedom: int
+    size: np.ndarray
+    """(n,) the number of the distinct size of each point."""
+    residuals: np.ndarray
+    lack_of_fit: float | None = None
+    """p of the F test that the sizes' means miss the law by no more than their seeds explain."""
+
+    @property
+    def reason(self) -> str:
+        if self.resampling == "residuals":
+            return "Bootstrap of residuals: there are no seeds, or they are not told apart."
+        p = "" if self.lack_of_fit is None else f" (lack of fit, p = {self.lack_of_fit:.2g} against {POOL:g})"
+        if self.resampling == "seeds":
+            return f"Bootstrap over seeds: their scatter explains how the sizes miss the law{p}."
+        return f"Bootstrap over sizes with their seeds: sizes miss the law by more than seeds explain{p}."
+
+
+def refuse_absurd(sizes: np.ndarray, losses: np.ndarray) -> None:
+    """Refuse positive sizes and losses that no run has, whose powers leave what a number holds.
+
+    Raises:
+        FitError: one is outside LEAST to MOST.
+    """
+    for what, values in (("size", sizes), ("loss", losses)):
+        absurd = values[(values < LEAST) | (values > MOST)]
+        if len(absurd):
+            raise FitError(f"A {what} of {absurd[0]:g} is outside {LEAST:g} to {MOST:g}: no law is fitted.")
+
+
+def refuse_equal(losses: np.ndarray) -> None:
+    """Refuse losses that do not differ.
+
+    Raises:
+        FitError: all are equal to rounding.
+    """
+    if np.ptp(np.log(losses)) < ROUNDING:
+        raise FitError(
+            f"All {len(losses)} losses are equal ({losses[0]:g}): nothing depends on size, and no law is "
+            "fitted. Look whether the right column or unit was read."
+        )
+
+
+def seed_spread(x: np.ndarray, y: np.ndarray) -> SeedSpread | None:
+    """Pure error of log loss where several points share a size (x and y (n,)); None where none do."""
+    _, size = np.unique(x, return_inverse=True)
+    pure, freedom = _pure_error(np.log(y), size)
+    if freedom < 1:
+        return None
+    tail = (1 - LEVEL) / 2
+    low, high = (math.sqrt(pure / stats.chi2.ppf(q, freedom)) for q in (1 - tail, tail))
+    return SeedSpread(math.sqrt(pure / freedom), low, high, freedom)
+
+
+def scatter(x: np.ndarray, residuals: np.ndarray, parameters: int, resampling: str = "auto") -> Scatter:
+    """The scatter of residuals (n,) of log loss around a law of so many parameters.
+
+    Raises:
+        FitError: a resampling that is not known, or one over seeds where no two points share a size.
+    """
+    if resampling not in RESAMPLING:
+        raise FitError(f"resampling={resampling!r} is not known; there are {', '.join(RESAMPLING)}.")
+    _, size = np.unique(x, return_inverse=True)
+    sizes, n = int(size.max()) + 1, len(x)
+    pure, pure_freedom = _pure_error(residuals, size)
+    total = float(residuals @ residuals)
+    if pure_freedom < 1:
+        if resampling in ("seeds", "sizes"):
+            raise FitError(f"resampling={resampling!r} needs seeds, but every size has one point.")
+        return Scatter("residuals", total / (n - parameters), n - parameters, size, residuals)
+    if resampling == "residuals":
+        return Scatter("residuals", total / (n - parameters), n - parameters, size, residuals)
+    lack, lack_freedom = max(total - pure, 0.0), sizes - parameters
+    ratio = math.inf if pure <= 0 else (lack / lack_freedom) / (pure / pure_freedom)
+    p = float(stats.f.sf(ratio, lack_freedom, pure_freedom))
+    if resampling == "seeds" or (resampling == "auto" and p >= POOL):
+        return Scatter("seeds", total / (n - parameters), n - parameters, size, residuals, p)
+    return Scatter("sizes", lack / lack_freedom, lack_freedom, size, residuals, p)
+
+
+def _pure_error(values: np.ndarray, size: np.ndarray) -> tuple[float, int]:
+    """Sum of squares around the mean of each size, and its degrees of freedom."""
+    counts = np.bincount(size)
+    means = np.bincount(size, values) / counts
+    return float(np.sum((values - means[size]) ** 2)), len(values) - len(counts)
+
+
+def draw_noise(scatter: Scatter, draws: int, random: np.random.Generator) -> np.ndarray:
+    """(draws, n) noise of log loss with the variance of the scatter."""
+    n, spread = len(scatter.residuals), math.sqrt(scatter.variance)
+    counts = np.bincount(scatter.size)
+    means = np.bincount(scatter.size, scatter.residuals) / counts
+    if spread == 0:
+        return np.zeros((draws, n))
+    if scatter.resampling == "sizes":
+        # The means of k seeds scatter by the variance over k; deviations around them stay with their size.
+        inside = scatter.residuals - means[scatter.size]
+        standard = _standard(means * np.sqrt(counts), draws, scatter.freedom, random)
+        return (spread * standard / np.sqrt(counts))[:, scatter.size] + inside
+    if scatter.resampling == "residuals":
+        return spread * _standard(scatter.residuals, draws, scatter.freedom, random)
+    # A mean over k seeds takes 1/k of the variance with it.
+    stretch = np.sqrt(counts / np.maximum(counts - 1, 1))
+    deviations = (scatter.residuals - means[scatter.size]) * stretch[scatter.size]
+    pool = deviations[counts[scatter.size] > 1]
+    noise = np.empty((draws, n))
+    for number, count in enumerate(counts):
+        members = scatter.size == number
+        own = deviations[members] if count > 2 else pool
+        noise[:, members] = random.choice(own, size=(draws, count))
+    return noise * (_widened(scatter.freedom) * spread / max(math.sqrt(float(np.mean(pool**2))), 1e-300))
+
+
+def _standard(values: np.ndarray, draws: int, freedom: int, random: np.random.Generator) -> np.ndarray:
+    """(draws, n) values drawn anew with variance 1; few repeat themselves: a t has the tails they hide."""
+    if len(values) < 10:
+        return stats.t.rvs(freedom, size=(draws, len(values)), random_state=random)
+    centred = values - values.mean()
+    centred *= _widened(freedom) / np.sqrt(np.mean(centred**2))
+    return random.choice(centred, size=(draws, len(values)))
+
+
+def _widened(freedom: int) -> float:
+    """By which a t interval is wider than a normal one: the variance is itself an estimate."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) / stats.norm.ppf((1 + LEVEL) / 2))
+
+
+def profile_beta(
+    form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray, objective: float, scatter: Scatter
+) -> tuple[float | None, float | None]:
+    """Where the best sum of squares with β held fixed rises above the F threshold of the scatter."""
+    beta = float(theta[1])
+    if objective < 1e-24:
+        return beta, beta
+    threshold = objective + scatter.variance * stats.f.ppf(LEVEL, 1, scatter.freedom)
+
+    def excess(b: float) -> float:
+        return best_at(form, x, y, b) - threshold
+
+    def edge(direction: int) -> float | None:
+        step, inside = 0.02 * max(abs(beta), 0.05), beta
+        while abs(inside - beta) < MOST_BETA:
+            outside = inside + direction * step
+            if form.name == "offset" and outside <= 1e-4:
+                return None if excess(1e-4) < 0 else float(optimize.brentq(excess, 1e-4, inside, rtol=1e-6))
+            if excess(outside) > 0:
+                ends = sorted((inside, outside))
+                return float(optimize.brentq(excess, *ends, rtol=1e-6))
+            inside, step = outside, step * 1.5
+        return None
+
+    low, high = edge(-1), edge(+1)
+    # Of a law that is nearly exact the threshold lies within rounding, and an edge on the wrong side of β.
+    return None if low is None else min(low, beta), None if high is None else max(high, beta)
+
+
+def best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:
+    """Least sum of squares of log loss with this β."""
+    log_y, z = np.log(y), np.log(x)
+    if form.name == "power":
+        return float(np.sum((log_y + beta * z - np.mean(log_y + beta * z)) ** 2))
+    z = z - z.mean()
+    starts = []
+    for share in (0.02, 0.5, 0.8, 0.93, 0.98):
+        floor = share * float(y.min())
+        starts.append([float(np.mean(np.log(y - floor) + beta * z)), beta, floor])
+    low, high = np.array([-np.inf, beta, 0.0]), np.array([np.inf, beta, float(y.max())])
+    return descend(form, np.array(starts), z, log_y, low, high).best()[1]

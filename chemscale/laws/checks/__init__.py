@@ -1,0 +1,1 @@
+"""How far a law can be trusted: projection, profiles, sensitivity, held-out error, likelihood."""

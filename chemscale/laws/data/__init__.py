@@ -1,0 +1,1 @@
+"""Anyone's runs as points of a law: tables, exports, learning curves."""

@@ -1,0 +1,1 @@
+"""Training performance estimation (TPE, Frey et al. 2023): ranks settings from early training."""

@@ -1,0 +1,1 @@
+"""Joint laws of size and data: forms, fits, bootstrap."""

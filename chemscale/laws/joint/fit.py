@@ -1,0 +1,356 @@
+"""A joint law of model size and data fitted to runs: the optimum, how it was found, and its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
+from chemscale.laws.joint.bootstrap import (
+    RUNS_ENOUGH,
+    Draws,
+    Sample,
+    Target,
+    covariance,
+    draw,
+    moved,
+    standard_errors,
+)
+from chemscale.laws.joint.huber import DELTA, Descent, descend, polish
+from chemscale.laws.joint.surfaces import Surface
+
+__all__ = ["LEVEL", "RUNS_ENOUGH", "Draws", "SurfaceFit", "Target", "fit_surface"]
+
+NEAR = 1.01
+"""A descent reached the optimum if its objective is at most this many times the least."""
+OPTIMA = 8
+"""Most ends of descents that are polished."""
+
+
+@dataclass(frozen=True)
+class SurfaceFit:
+    """A surface fitted to n runs."""
+
+    surface: Surface
+    phi: np.ndarray
+    """(p,) coordinates of the surface, for inputs as given."""
+    covariance: np.ndarray
+    """(p, p) of φ to first order, for residuals of one size."""
+    draws: Draws
+    objective: float
+    """Σ Huber_δ of the residuals of log loss."""
+    delta: float
+    starts: int
+    reached: float
+    """Share of the starts whose descent ended at the optimum."""
+    status: str
+    """What the last optimiser says."""
+    inputs: np.ndarray
+    """(n, k)"""
+    loss: np.ndarray
+    fixed: dict[str, float] = field(default_factory=dict)
+    """Parameters that were held, by name."""
+    groups: np.ndarray | None = None
+    """(n,) number of the configuration of each run."""
+    converged: bool = True
+    """Whether the last descent to this optimum ended because nothing changed any more (see ``status``)."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """(p,) as reported."""
+        return self.surface.reported(self.phi[None])[0]
+
+    @property
+    def values(self) -> dict[str, float]:
+        return dict(zip(self.surface.parameters, map(float, self.theta), strict=True))
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Parameters that were fitted."""
+        return tuple(name for name in self.surface.parameters if name not in self.fixed)
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """Fitted parameters on which the law does not depend at any of the runs."""
+        jacobian = np.abs(self.surface.log_loss(self.phi[None], np.log(self.inputs))[1][0]).max(1)
+        names = [n for n, size in zip(self.surface.coordinates, jacobian, strict=True) if size < 1e-12]
+        return tuple(name for name in names if name not in self.fixed)
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """At LEVEL, of each parameter, by its coordinate (see ``Surface.coordinates``).
+
+        An upper end of a reciprocal is infinite where the runs do not bound it; a held one has no width.
+        """
+        surface, unidentified = self.surface, self.unidentified
+        low, high = self.interval(lambda phi: phi)
+        out = {}
+        for name in surface.parameters:
+            place = surface.coordinates.index(name)
+            ends = np.sort(surface.unscaled(name, np.array([low[place], high[place]])))
+            if name in self.fixed:
+                ends = np.full(2, self.fixed[name])
+            elif name in unidentified:
+                ends = np.array([-np.inf if name in surface.exponents else 0.0, np.inf])
+            out[name] = (float(ends[0]), float(ends[1]))
+        return out
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """(n,) log loss less log law."""
+        return np.log(self.loss) - np.log(self.predict(*self.inputs.T))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the residuals, by their degrees of freedom."""
+        return float(np.sqrt(np.sum(self.residuals**2) / (len(self.loss) - len(self.free))))
+
+    def predict(self, *inputs: np.ndarray) -> np.ndarray:
+        """Loss at inputs in the order of ``surface.columns``, of one shape."""
+        arrays = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in inputs))
+        z = np.log(np.stack([x.ravel() for x in arrays], axis=1))
+        return np.exp(self.surface.log_loss(self.phi[None], z)[0][0]).reshape(arrays[0].shape)
+
+    def band(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Interval of the law (not of a new run) at inputs of one shape (m,)."""
+        z = np.log(np.stack([np.asarray(x, dtype=float) for x in inputs], axis=1))
+        low, high = self.interval(lambda phi: self.surface.log_loss(phi, z)[0])
+        return np.exp(low), np.exp(high)
+
+    def run_band(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Interval of a new run at inputs of one shape (m,): the law's uncertainty and a run's noise."""
+        low, high = (np.log(end) for end in self.band(*inputs))
+        best = np.log(self.predict(*inputs))
+        freedom = len(self.loss) - len(self.free)
+        reach = stats.t.ppf(0.5 + LEVEL / 2, freedom) * self.noise
+        return np.exp(best - np.hypot(best - low, reach)), np.exp(best + np.hypot(high - best, reach))
+
+    def interval(self, target: Target, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) and (m,) ends of the interval of anything that follows from φ.
+
+        A quantity whose noise grows with itself is better asked for as its logarithm.
+        """
+        values, best = target(self.draws.phi), target(self.phi[None])[0]
+        with np.errstate(invalid="ignore"):
+            if self.draws.covariance is None:
+                tail = 50 * (1 - level)
+                low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
+                return low, high
+            errors = standard_errors(target, self.draws.phi, self.draws.covariance)
+            widths = np.nanpercentile(np.abs(values - best) / errors, 100 * level, axis=0)
+        reach = widths * standard_errors(target, self.phi[None], self.covariance[None])[0]
+        return best - reach, best + reach
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; what is infinite is None."""
+        return {
+            "form": self.surface.name,
+            "formula": self.surface.formula,
+            "parameters": {key: _finite(value) for key, value in self.values.items()},
+            "intervals": {key: [_finite(end) for end in pair] for key, pair in self.intervals.items()},
+            "level": LEVEL,
+            "bootstrap": self.draws.method,
+            "objective": self.objective,
+            "delta": _finite(self.delta),
+            "starts": self.starts,
+            "reached": self.reached,
+            "status": self.status,
+            "converged": self.converged,
+            "fixed": self.fixed,
+            "points": len(self.loss),
+            "residuals": self.residuals.tolist(),
+            "notes": self.notes,
+            "source": self.surface.source,
+            "assumes": self.surface.assumes,
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def fit_surface(
+    surface: Surface,
+    inputs: np.ndarray,
+    loss: np.ndarray,
+    *,
+    delta: float = DELTA,
+    starts: np.ndarray | None = None,
+    fixed: Mapping[str, float] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    bootstrap: int = 1000,
+    resample: str | None = None,
+    seed: int = 0,
+) -> SurfaceFit:
+    """Minimise Σ Huber_δ(log L − log L̂) from every start, then refit the draws of a bootstrap.
+
+    Inputs are centred in log space before the descent, which takes most of the correlation out of the
+    coefficients and exponents; parameters are reported for the inputs as given.
+
+    Args:
+        inputs: (n, k) in the order of ``surface.columns``. loss: (n,).
+        delta: of Huber's loss, on log loss; infinity is least squares.
+        starts: (S, p) in the surface's own coordinates; None for its grid.
+        fixed: parameters that are held at a value, by their reported names; the others are fitted.
+        groups: (n,) what tells which runs share a configuration and differ by seed; they are drawn together.
+        resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
+
+    Raises:
+        FitError: too few runs, equal losses, inputs that do not vary apart from each other, a parameter that
+            cannot be held, or no start that descends.
+    """
+    inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
+    fixed = dict(fixed or {})
+    held = _held(surface, fixed)
+    _check(surface, inputs, loss, fixed)
+    z, y = np.log(inputs), np.log(loss)
+    centre = surface.centre(z, fixed)
+    sample = Sample(surface, z - centre, y, delta, held, _numbered(groups, len(loss)))
+    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
+    grid = grid.copy()
+    for name, value in fixed.items():
+        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
+    grid = np.unique(grid, axis=0) if fixed else grid
+    found = descend(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
+    best = int(np.argmin(found.objective))
+    if not np.isfinite(found.objective[best]):
+        raise FitError(f"{surface.formula}: no start has a finite loss.")
+    polished = sorted(
+        (polish(surface, one, sample.z, y, delta, held) for one in _candidates(found)), key=lambda p: p[1]
+    )
+    phi, objective, status = polished[0]
+    close = [p[0] for p in polished if p[1] <= NEAR * objective]
+    draws = draw(sample, _apart(np.array(close))[:3], resample, bootstrap, seed)
+    reached = float(np.mean(found.objective <= NEAR * objective + 1e-20))
+    fit = SurfaceFit(
+        surface=surface,
+        phi=surface.recentre(phi[None], centre)[0],
+        covariance=moved(surface, covariance(sample, phi[None], y), phi[None], centre)[0],
+        draws=Draws(
+            draws.method,
+            surface.recentre(draws.phi, centre),
+            None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
+            draws.converged,
+        ),
+        objective=objective,
+        delta=delta,
+        starts=len(grid),
+        reached=reached,
+        status=status,
+        inputs=inputs,
+        loss=loss,
+        fixed=fixed,
+        groups=sample.groups,
+        converged=not status.startswith("NOT CONVERGED"),
+    )
+    fit.notes.extend(_notes(fit))
+    return fit
+
+
+def _candidates(found: Descent) -> np.ndarray:
+    """(m, p) ends of descents nearly as good as the best and apart from each other, best first.
+
+    A surface of few residuals within δ has optima beside each other, and which is least shows only once their
+    last digits are known.
+    """
+    order = np.argsort(found.objective, kind="stable")
+    good = found.objective[order] <= 1.02 * found.objective[order[0]] + 1e-20
+    return _apart(found.phi[order[good]])[:OPTIMA]
+
+
+def _apart(phi: np.ndarray) -> np.ndarray:
+    """Those that differ from all before them by more than 1 % in some coordinate."""
+    kept = phi[:1]
+    for one in phi[1:]:
+        if (np.abs(kept - one) > 0.01 * (0.1 + np.abs(one))).any(1).all():
+            kept = np.concatenate([kept, one[None]])
+    return kept
+
+
+def _held(surface: Surface, fixed: Mapping[str, float]) -> np.ndarray:
+    """(p,) coordinates that `fixed` holds."""
+    try:
+        held = surface.places(fixed)
+    except KeyError as error:
+        raise FitError(str(error.args[0])) from None
+    for name, value in fixed.items():
+        if (name not in surface.exponents and value <= 0) or not np.isfinite(surface.scaled(name, value)):
+            raise FitError(f"{surface.formula}: {name} cannot be held at {value}.")
+    return held
+
+
+def _numbered(groups: Sequence[Any] | np.ndarray | None, runs: int) -> np.ndarray | None:
+    """Configurations as numbers from 0; None where no two runs share one."""
+    if groups is None:
+        return None
+    if len(groups) != runs:
+        raise FitError(f"groups names {len(groups)} configurations for {runs} runs: give one for each run.")
+    names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    return None if len(names) == runs else np.array([names[name] for name in groups])
+
+
+def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray, held: Collection[str]) -> None:
+    parameters, columns = len(surface.parameters) - len(held), len(surface.columns)
+    if inputs.ndim != 2 or inputs.shape != (len(loss), columns):
+        raise FitError(
+            f"{surface.formula} needs a row of {', '.join(surface.columns)} for each of {len(loss)} losses: "
+            f"got {inputs.shape}."
+        )
+    good = np.isfinite(inputs).all() and np.isfinite(loss).all() and (inputs > 0).all() and (loss > 0).all()
+    if not good:
+        raise FitError("Inputs and losses must be positive and finite.")
+    refuse_absurd(inputs.ravel(), loss)
+    if len(loss) < parameters + 2:
+        raise FitError(
+            f"{surface.formula} is not fitted: {len(loss)} runs for {parameters} parameters, at least "
+            f"{parameters + 2} needed (its curves would follow the noise)."
+        )
+    refuse_equal(loss)
+    told = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
+    for column in told:
+        distinct = len(np.unique(inputs[:, column]))
+        if distinct < 3:
+            name = surface.columns[column]
+            raise FitError(f"{surface.formula} is not fitted: {name} takes {distinct} values, 3 are needed.")
+    z = np.log(inputs[:, told]) - np.log(inputs[:, told]).mean(0)
+    if len(told) > 1 and np.linalg.svd(z / z.std(0), compute_uv=False)[-1] < 1e-6:
+        names = " and ".join(surface.columns[column] for column in told)
+        raise FitError(
+            f"{surface.formula} is not fitted: {names} grow together in these runs, so that their effects "
+            "cannot be told apart. Add runs that vary one of them."
+        )
+    if why := surface.refusal(inputs, held):
+        raise FitError(f"{surface.formula} is not fitted: {why}")
+
+
+def _notes(fit: SurfaceFit) -> list[str]:
+    notes = []
+    if not fit.converged:
+        notes.append(
+            f"The last descent to this optimum did not converge ({fit.status}): do not use these numbers."
+        )
+    if fit.reached < 0.02:
+        notes.append(
+            f"Only {fit.reached:.1%} of the starts found this optimum: there may be a better one between."
+        )
+    if not fit.draws.converged.all():
+        notes.append(f"{np.mean(~fit.draws.converged):.1%} of the bootstrap draws did not converge.")
+    notes += [
+        f"{name} = {value:.6g} was held, not fitted: the intervals take it as certain."
+        for name, value in fit.fixed.items()
+    ]
+    notes += [f"No run depends on {name}: its value is where the descent began." for name in fit.unidentified]
+    intervals = fit.intervals if fit.surface.reciprocals else {}
+    for name in fit.surface.reciprocals:
+        if name in fit.free and name not in fit.unidentified and np.isinf(intervals[name][1]):
+            notes.append(
+                f"{name} is not bounded from above: these runs do not show that repeats lose their worth at "
+                f"that rate. Read it as more than {intervals[name][0]:.3g}."
+            )
+    return notes

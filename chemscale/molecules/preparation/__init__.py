@@ -1,0 +1,1 @@
+"""From files of SMILES to a corpus: reading, standardising, splitting, encoding."""

@@ -1,0 +1,164 @@
+"""The two parallel stages of a corpus build; each writes whole files that a resumed build takes up.
+
+Stage 1 standardises a chunk of rows; its part is sorted by hash. Stage 2 takes one bucket of hashes from
+all parts, drops duplicates and encodes what is left. Neither the chunks nor the buckets nor the processes
+show in the result: it is sorted by hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chemscale.molecules.preparation.standardize import (
+    Molecule,
+    Policy,
+    Reason,
+    Rejected,
+    encode,
+    standardize,
+)
+
+PART_DTYPE = np.dtype(
+    [("hash", "<u8"), ("row", "<i8"), ("start", "<u4"), ("length", "<u4"), ("heavy", "<u2")]
+)
+BUCKET_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("length", "<u2"), ("heavy", "<u2")])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows for stage 1."""
+
+    number: int
+    rows: list[tuple[int, str]]
+    policy: Policy
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Hashes low ≤ h < high for stage 2."""
+
+    number: int
+    low: int
+    high: int
+    parts: int
+    policy: Policy
+    folder: Path
+
+
+def molecule_hash(smiles: str) -> int:
+    """64 bits of a canonical SMILES: they order the corpus and decide its split."""
+    return int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=8).digest(), "little")
+
+
+def part_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.npy"
+
+
+def bucket_path(folder: Path, number: int) -> Path:
+    return folder / f"bucket-{number:06d}.npy"
+
+
+def standardize_chunk(chunk: Chunk) -> int:
+    """Stage 1. Returns the number of rows."""
+    target = part_path(chunk.folder, chunk.number)
+    if target.exists():
+        return len(chunk.rows)
+    kept: list[tuple[int, int, Molecule]] = []
+    rejected = []
+    for row, text in chunk.rows:
+        result = standardize(text, chunk.policy)
+        if isinstance(result, Rejected):
+            rejected.append([row, result.reason.value, text[:500], result.detail])
+        else:
+            kept.append((molecule_hash(result.smiles), row, result))
+    kept.sort(key=lambda item: (item[0], item[2].smiles, item[1]))
+    texts = [item[2].smiles.encode() for item in kept]
+    index = np.zeros(len(kept), dtype=PART_DTYPE)
+    index["hash"] = [item[0] for item in kept]
+    index["row"] = [item[1] for item in kept]
+    index["length"] = [len(text) for text in texts]
+    index["start"] = np.cumsum(index["length"]) - index["length"]
+    index["heavy"] = [item[2].heavy_atoms for item in kept]
+    target.with_suffix(".smi").write_bytes(b"".join(texts))
+    write_rejected(target.with_suffix(".dropped"), rejected)
+    write_array(target, index)
+    return len(chunk.rows)
+
+
+def encode_bucket(bucket: Bucket) -> int:
+    """Stage 2. Returns the number of molecules looked at."""
+    target = bucket_path(bucket.folder, bucket.number)
+    molecules = sorted(_members(bucket))
+    if target.exists():
+        return len(molecules)
+    vocabulary: dict[str, int] = {}
+    index: list[tuple[int, int, int, int]] = []
+    tokens: list[int] = []
+    rejected = []
+    previous = None
+    for value, smiles, row, heavy in molecules:
+        if smiles == previous:
+            rejected.append([row, Reason.DUPLICATE.value, smiles, ""])
+            continue
+        previous = smiles
+        symbols = encode(smiles, bucket.policy)
+        if isinstance(symbols, Rejected):
+            rejected.append([row, symbols.reason.value, smiles, symbols.detail])
+            continue
+        tokens += [vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols]
+        index.append((value, row, len(symbols), heavy))
+    np.asarray(tokens, dtype="<u2").tofile(target.with_suffix(".tokens"))
+    target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
+    write_rejected(target.with_suffix(".dropped"), rejected)
+    write_array(target, np.array(index, dtype=BUCKET_DTYPE))
+    return len(molecules)
+
+
+def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
+    """(hash, SMILES, row, heavy atoms) of the bucket, one slice of every sorted part."""
+    for number in range(bucket.parts):
+        path = part_path(bucket.folder, number)
+        part = np.load(path, mmap_mode="r")
+        low = int(np.searchsorted(part["hash"], np.uint64(bucket.low)))
+        high = (
+            len(part)
+            if bucket.high >= 1 << 64
+            else int(np.searchsorted(part["hash"], np.uint64(bucket.high)))
+        )
+        if low == high:
+            continue
+        first, last = part[low], part[high - 1]
+        with open(path.with_suffix(".smi"), "rb") as file:
+            file.seek(int(first["start"]))
+            text = file.read(int(last["start"]) + int(last["length"]) - int(first["start"]))
+        for value, row, start, length, heavy in part[low:high].tolist():
+            begin = start - int(first["start"])
+            yield value, text[begin : begin + length].decode(), row, heavy
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """The array last and whole: its presence says that its stage is complete."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.save(file, array)
+    os.replace(partial, path)
+
+
+def write_rejected(path: Path, rows: list[list]) -> None:
+    """One JSON list a line, by row number."""
+    rows.sort()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_rejected(path: Path) -> Iterator[list]:
+    with open(path) as file:
+        for line in file:
+            yield json.loads(line)

@@ -1,0 +1,1 @@
+"""SELFIES symbols as tokens: notation, our tokenizer, published ones."""

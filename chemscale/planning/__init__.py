@@ -1,0 +1,1 @@
+"""The next runs from a law, and one model on paper."""

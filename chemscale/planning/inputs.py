@@ -1,0 +1,248 @@
+"""What a plan is made from: a law with the runs behind it, or a guess; a budget; and a goal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chemscale.hardware.accelerators import Rate
+from chemscale.planning.candidates import Family, PlanError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from chemscale.laws.allocation.design import Goal, KnownLaw
+
+GUESS = ("E", "A", "B", "alpha", "beta")
+AXES = {"parameters": "matrices", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
+"""Conventions of N in a law.json, and their names in a model's counts."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A law as it was given: what is known, in which unit, and the runs behind it."""
+
+    law: KnownLaw | None
+    theta: list[float]
+    where: str
+    unit: str = "loss"
+    convention: str = "matrices"
+    runs: tuple[dict[str, Any], ...] = ()
+
+
+def read_law(path: Path | None) -> Source:
+    """A ``law.json``: the form additive, its parameters, and the runs that say how well they are known.
+
+    Raises:
+        PlanError: no such file, another form, or no runs in it.
+    """
+    import numpy as np
+
+    from chemscale.laws.allocation.design import KnownLaw
+    from chemscale.laws.joint.surfaces import Additive
+
+    if path is None:
+        raise PlanError('Give a law.json, or a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".')
+    path = path / "law.json" if path.is_dir() else path
+    try:
+        law = json.loads(path.read_text())
+        fits = [law, *law.get("fits", [])]
+    except FileNotFoundError:
+        raise PlanError(f"{path}: no such file. python -m chemscale.fit writes one.") from None
+    except (ValueError, AttributeError) as error:
+        raise PlanError(f"{path}: not a law.json ({error}).") from None
+    found = next((f for f in fits if isinstance(f, dict) and f.get("form") == "additive"), None)
+    if found is None:
+        raise PlanError(
+            f"{path}: the form is {law.get('form')!r}, and a plan needs E + A·N^(−α) + B·D^(−β): "
+            "python -m chemscale.fit RUNS --form additive, on runs that vary both size and data."
+        )
+    named = law.get("axes") or {}
+    axes = [named.get("N", "parameters"), named.get("D", "tokens")]
+    unit = str(law.get("unit") or "loss")
+    if axes[0] not in AXES or axes[1] != "tokens":
+        raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
+    runs = [p for p in law.get("data", {}).get("points", []) if p.get("used", True)]
+    runs = [p for p in runs if all(p.get(key) for key in (*axes, unit))]
+    if not runs:
+        raise PlanError(
+            f"{path}: no runs with {', '.join(axes)} and {unit} in it, so nothing says how sure it is."
+        )
+    open_ones = [key for key in GUESS if found["parameters"].get(key) is None]
+    if open_ones:
+        raise PlanError(
+            f"{path}: its runs do not determine {', '.join(open_ones)}: train more sizes and horizons, "
+            'farther apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
+        )
+    theta = [float(found["parameters"][key]) for key in GUESS]
+    inputs = np.array([[p[axis] for axis in axes] for p in runs])
+    kept = law.get("known") or {}
+    if kept.get("surface") == "additive":
+        phi, covariance = np.array(kept["phi"]), np.array(kept["covariance"])
+        known = KnownLaw(Additive(), phi, covariance, float(kept["noise"]), float(kept["freedom"]))
+    else:
+        known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
+    return Source(known, theta, str(path), unit, AXES[axes[0]], tuple(runs))
+
+
+def read_guess(text: str) -> Source:
+    """``E=…,A=…,B=…,alpha=…,beta=…``, all above 0.
+
+    Raises:
+        PlanError: a name too many, too few, or a value that is not above 0.
+    """
+    pairs = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    if set(pairs) != set(GUESS):
+        raise PlanError(f"--law {text}: give each of {', '.join(f'{key}=…' for key in GUESS)} once.")
+    theta = [positive(f"--law {key}", pairs[key]) for key in GUESS]
+    return Source(None, theta, "a guess")
+
+
+def read_budget(
+    flops: float | None,
+    gpu_hours: float | None,
+    euros: float | None,
+    price: float | None,
+    rate: Rate | None,
+) -> tuple[float, str]:
+    """FLOPs to spend, and the budget in words.
+
+    Raises:
+        PlanError: none or several budgets, no rate, or no price.
+    """
+    given = {"--budget": flops, "--gpu-hours": gpu_hours, "--euros": euros}
+    named = [option for option, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise PlanError(
+            f"Give one budget: --budget FLOPS, --gpu-hours or --euros; got {' and '.join(named) or 'none'}."
+        )
+    for option, value in {**given, "--euros-per-gpu-hour": price}.items():
+        if value is not None:
+            positive(option, value)
+    if flops is not None:
+        return flops, f"Budget: {flops:.3g} FLOP."
+    if rate is None:
+        raise PlanError(f"{named[0]} needs a rate: --gpu NAME, or --measured-flops (FLOP/s of one GPU).")
+    if euros is not None:
+        if price is None:
+            raise PlanError("--euros needs --euros-per-gpu-hour: prices differ by place and month.")
+        gpu_hours = euros / price
+    assert gpu_hours is not None
+    spend = gpu_hours * 3600 * rate.flops
+    paid = f"{euros:,.2f} € = " if euros is not None else ""
+    return spend, f"Budget: {paid}{gpu_hours:,.3g} GPU-hours = {spend:.3g} FLOP."
+
+
+def read_goal(goal: str, target: str | None, known: KnownLaw, family: Family, spend: float) -> Goal:
+    """What is to be narrowed.
+
+    Raises:
+        PlanError: an unknown goal, or a target that cannot be read.
+    """
+    import numpy as np
+
+    from chemscale.laws.allocation import design
+
+    if goal == "exponent":
+        return design.exponents(known.surface)
+    if goal == "allocation":
+        return design.allocation_exponent(known.surface)
+    if goal != "loss":
+        raise PlanError(f"--goal {goal}: choose loss, exponent or allocation.")
+    if target is None:
+        return design.loss_of_budget(known.surface, 10 * spend, family.flops_of)
+    pairs = dict(part.strip().partition("=")[::2] for part in target.split(","))
+    if set(pairs) == {"C"}:
+        return design.loss_of_budget(known.surface, positive("--target C", pairs["C"]), family.flops_of)
+    if set(pairs) == {"N", "D"}:
+        n, d = (positive(f"--target {key}", pairs[key]) for key in "ND")
+        return design.loss_at(known.surface, np.array([[n, d]]), (f"loss at N = {n:.3g}, D = {d:.3g}",))
+    raise PlanError(f"--target {target}: write C=1e20 (its best run), or N=1e8,D=1e10.")
+
+
+def guess_text() -> str:
+    """How uncertain a guess is taken to be."""
+    from chemscale.laws.allocation.design import GUESSED
+
+    factor, floor = math.exp(GUESSED["terms"]), GUESSED["floor"]
+    return (
+        f"one standard deviation taken as {GUESSED['exponents']} of α and β, {floor:.0%} of E, and a factor "
+        f"of {factor:.2g} of both terms in the middle of what the budget allows"
+    )
+
+
+def guessed(theta: Sequence[float], inputs: np.ndarray, noise: float) -> KnownLaw:
+    """The law of a guess, for a plan with (m, 2) candidates."""
+    import numpy as np
+
+    from chemscale.laws.allocation.design import KnownLaw
+    from chemscale.laws.joint.surfaces import Additive
+
+    middle = np.exp(np.log(inputs).mean(0))
+    return KnownLaw.of_guess(Additive(), np.array(theta), middle, positive("--noise", noise))
+
+
+def with_settings(family: Family, values: Any) -> Family:
+    """The family with what --set says of it, which goes into the sweep file too.
+
+    Raises:
+        PlanError: a precision that a run does not know, or a number that is not above 0.
+    """
+    from omegaconf import OmegaConf
+
+    keys = {"layers": "model", "heads": "model", "tokens": "batch", "accumulate": "batch"}
+    found: dict[str, Any] = {}
+    for key, group in keys.items():
+        value = OmegaConf.select(values, f"{group}.{key}")
+        if value is not None:
+            field = "batch_tokens" if key == "tokens" else key
+            found[field] = int(positive(f"--set {group}.{key}", value))
+    given = OmegaConf.select(values, "precision") or OmegaConf.select(values, "trainer.precision")
+    precision = str(given or family.precision)
+    if precision not in ("32", "tf32", "bf16-mixed", "16-mixed"):
+        raise PlanError(f"--precision {precision}: choose 32, tf32, bf16-mixed or 16-mixed.")
+    return replace(family, precision=precision, **found)
+
+
+def like_runs(family: Family, source: Source) -> Family:
+    """The family with the head and attention that the FLOPs of the law's runs imply, if they do."""
+    import numpy as np
+
+    runs = [run for run in source.runs if run.get("flops")]
+    if family.convention != "matrices" or not runs:
+        return family
+    return family.like_runs(
+        *(np.array([run[key] for run in runs]) for key in ("parameters", "tokens", "flops"))
+    )
+
+
+def read_ratio(text: str) -> tuple[float, float]:
+    """``1:1000``
+
+    Raises:
+        PlanError: not two rising numbers above 0.
+    """
+    low, _, high = text.partition(":")
+    least, largest = positive("--ratio", low), positive("--ratio", high)
+    if least >= largest:
+        raise PlanError(f"--ratio {text}: the least comes first, as in 1:1000.")
+    return least, largest
+
+
+def positive(option: str, value: str | float) -> float:
+    """A number above 0.
+
+    Raises:
+        PlanError: anything else, by the name of the option.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        raise PlanError(f"{option}: {value!r} is not a number.") from None
+    if not (math.isfinite(number) and number > 0):
+        raise PlanError(f"{option}: {value} must be above 0.")
+    return number

@@ -1,0 +1,132 @@
+"""The prepared data of a point: opened, or made first where they are missing."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chemscale.common.locks import one_maker
+
+if TYPE_CHECKING:
+    from chemscale.molecules.corpus import Corpus
+    from chemscale.structures.blocks import Source
+    from chemscale.structures.store import FrameStore
+
+log = logging.getLogger(__name__)
+
+
+def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
+    """The corpus that a ``data`` configuration describes, prepared first where it is missing.
+
+    It lies in ``<corpora>/<name>-<key>``: the key is a hash of the inputs, the policies and the tools, so a
+    change of any of them makes another corpus and never overwrites one.
+
+    Raises:
+        FileNotFoundError: ``data.path`` names nothing.
+        ValueError: a file or a policy is refused; the message says which and why.
+    """
+    from chemscale.molecules.corpus import MANIFEST
+    from chemscale.molecules.preparation.build import build_corpus, corpus_key
+    from chemscale.molecules.starter.recombine import write_starter
+    from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+
+    corpora.mkdir(parents=True, exist_ok=True)
+    if data["source"] == "starter":
+        files = [corpora / f"starter-{data['count']}.smi"]
+        with one_maker(files[0], corpora) as missing:
+            if missing:
+                log.info("Making the starter molecules (%s) …", files[0])
+                write_starter(files[0], data["count"], workers=data["prepare_workers"])
+    else:
+        files = input_files(str(data["path"]))
+    options = {
+        "policy": policy(data),
+        "smiles_column": data["smiles_column"],
+        "validation_fraction": data["validation_fraction"],
+        "tokenizer": SelfiesTokenizer.load(Path(data["tokenizer"])) if data["tokenizer"] else None,
+    }
+    key = corpus_key(files, **options)
+    target = corpora / f"{files[0].name.split('.')[0]}-{key}"
+    with one_maker(target / MANIFEST, corpora):
+        corpus = build_corpus(files, target, **options, workers=data["prepare_workers"])
+    if data["verify"]:
+        corpus.verify()
+    return corpus
+
+
+def open_or_prepare_structures(data: dict[str, Any], root: Path) -> FrameStore:
+    """The frame store that a ``data`` configuration describes, prepared first where it is missing.
+
+    It lies in ``<root>/<name>-<key>``, the key a hash of the files and the options.
+
+    Raises:
+        FileNotFoundError: ``data.path`` names nothing.
+        ValueError: a file or an option is refused; the message says which and why.
+    """
+    from chemscale.structures.building import SplitPolicy, build_store, store_key
+
+    files, reading, source = structure_source(data, root)
+    policy = SplitPolicy(
+        data["split_by"], data["validation_fraction"], data["test_fraction"], data["split_seed"]
+    )
+    key = store_key(files, {**reading, "split_policy": vars(policy)})
+    target = root / f"{files[0].name.split('.')[0]}-{key}"
+    with one_maker(target / "manifest.json", root):
+        store = build_store(source, target, policy, name=files[0].name)
+    if data["verify"]:
+        store.verify()
+    return store
+
+
+def structure_source(data: dict[str, Any], root: Path) -> tuple[list[Path], dict[str, Any], Source]:
+    """The files that a ``data`` configuration names, how they are read, and the source of their frames.
+
+    Raises:
+        FileNotFoundError: ``data.path`` names nothing. ValueError: a file or an option is refused.
+    """
+    from chemscale.structures.sources.combined import open_sources
+    from chemscale.structures.starter import StarterFrames, write_starter
+
+    root.mkdir(parents=True, exist_ok=True)
+    if data["source"] == "starter_structures":
+        files = [root / f"starter-{data['count']}.npz"]
+        with one_maker(files[0], root) as missing:
+            if missing:
+                log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
+                write_starter(files[0], data["count"], workers=data["prepare_workers"])
+    elif data["source"] == "structures":
+        files = input_files(str(data["path"]))
+    else:
+        raise ValueError(f"data.source={data['source']!r}: a potential needs structures: data=structures.")
+    reading = {key: data.get(key) for key in ("format", "level", "split", "units")}
+    if data["source"] == "starter_structures":
+        return files, reading, StarterFrames(files[0])
+    return files, reading, open_sources(files, reading)
+
+
+def policy(data: dict[str, Any]):
+    """The standardisation policy of a ``data`` configuration."""
+    from chemscale.molecules.preparation.standardize import Policy
+
+    keys = ("stereo", "salts", "charge", "max_symbols", "max_heavy_atoms")
+    return Policy(**{key: data[key] for key in keys})
+
+
+def input_files(path: str) -> list[Path]:
+    """Files named by a path, a folder or a pattern, in a stable order.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    given = Path(path).expanduser()
+    if given.is_dir():
+        files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    elif given.exists():
+        files = [given]
+    else:
+        files = [Path(p) for p in sorted(glob.glob(str(given)))]
+    if not files:
+        raise FileNotFoundError(f"data.path={path}: no such file, folder or pattern.")
+    return files

@@ -1,0 +1,181 @@
+"""Running one point: a record is opened, the point is fitted through roll-backs, the record is finished."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from chemscale.common.logs import show_logs
+from chemscale.points.cost import command_line_overrides
+from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
+
+if TYPE_CHECKING:
+    from chemscale.points.base import Point
+
+log = logging.getLogger(__name__)
+
+
+def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """One rank of a point, as a launcher starts it; all of them are given the same resolved configuration.
+
+    Returns when the point is done or paused. Leaves with ``TEMPORARY_FAILURE`` when it saved itself after a
+    signal or rolled back, for the launcher to start it again; raises when it failed for good.
+    """
+    from chemscale.training.distributed.control import TEMPORARY_FAILURE
+    from chemscale.training.signals import Interrupted
+
+    show_logs()
+    cfg = OmegaConf.create(config)
+    assert isinstance(cfg, DictConfig)
+    try:
+        train_point(cfg, overrides)
+    except Interrupted as stop:
+        print(f"stopped: {stop}", file=sys.stderr, flush=True)
+        # Not sys.exit: threads of a communication library may never join.
+        leave(TEMPORARY_FAILURE)
+
+
+def leave(status: int) -> None:
+    """End this process now, its output written out."""
+    import os
+
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Compose → build → fit → record. A failure is recorded with its reason, then raised."""
+    from contextlib import nullcontext
+
+    from chemscale.points.build import read_point
+    from chemscale.training.distributed.ranks import take_gpu, this_rank
+    from chemscale.training.locks import PointLock
+    from chemscale.training.signals import Interrupted
+
+    ranks = this_rank()
+    take_gpu(ranks, str(cfg.trainer.accelerator))
+    point = read_point(cfg, command_line_overrides() or overrides)
+    with PointLock(point.directory) if ranks.is_first else nullcontext():
+        record = open_record(point, overrides, keep=ranks.is_first)
+        try:
+            fit_through(point, record)
+        except Interrupted as stop:
+            finish_record(record, point, State.PREEMPTED, str(stop))
+            log.info("%s stopped (%s) and saved. The same command continues it.", point.name, stop)
+            raise
+        except (KeyboardInterrupt, SystemExit):  # Lightning makes the one of the other
+            finish_record(record, point, State.PREEMPTED, "interrupted at once")
+            raise
+        except Exception as error:
+            finish_record(record, point, State.FAILED, f"{type(error).__name__}: {error}")
+            name = "error.txt" if ranks.is_first else f"error-rank{ranks.rank}.txt"
+            (point.directory / name).write_text(traceback.format_exc())
+            log.error("%s failed: %s: %s", point.name, type(error).__name__, error)
+            raise
+
+
+def fit_through(point: Point, record: RunRecord) -> None:
+    """Fit, and again from an earlier checkpoint for every roll-back.
+
+    Raises:
+        Interrupted: ranks in a job meet anew for that: the launcher starts them again.
+    """
+    from chemscale.training.distributed.ranks import inside_job
+    from chemscale.training.health import RolledBack
+    from chemscale.training.signals import Interrupted
+
+    while True:
+        try:
+            return fit(point, record)
+        except RolledBack as back:
+            log.warning("%s rolled back at %s.", point.name, back)
+            if inside_job():
+                raise Interrupted(f"rolled back at {back}") from None
+
+
+def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) -> RunRecord:
+    """The record of an earlier attempt, or a new one; saved by the rank that keeps it."""
+    from chemscale.common.versions import git_revision, versions
+
+    earlier = RunRecord.load(point.directory) if (point.directory / RECORD_NAME).exists() else None
+    record = RunRecord(
+        identity=point.identity,
+        sweep=point.config["sweep_name"],
+        family=point.config["model"]["family"],
+        name=point.name,
+        config=point.config,
+        versions=versions(),
+        git_revision=git_revision(),
+        data_hash=point.data_hash,
+        seed=point.config["seed"],
+        parameters=Parameters(**point.parameter_counts()),
+        overrides=list(overrides),
+        planned_steps=point.steps,
+        started=earlier.started if earlier else now(),
+        attempts=(earlier.attempts if earlier else 0) + 1,
+        roll_backs=earlier.roll_backs if earlier else [],
+    )
+    point.note_unique(record)
+    record.state = State.RUNNING
+    record.updated = now()
+    if keep:
+        record.save(point.directory)
+    return record
+
+
+def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
+    """Train to the end of the budget, from the newest whole checkpoint if there is one.
+
+    Args:
+        extra: Lightning callbacks beside the keeper.
+    """
+    import torch
+
+    from chemscale.training.metrics.throughput import truth_text
+    from chemscale.training.session import Attempt
+    from chemscale.training.signals import Interrupted
+    from chemscale.training.trainer import set_threads
+
+    # --- build ---
+    set_threads(point.config["trainer"]["threads"])
+    torch.manual_seed(point.config["seed"])
+    module = point.build_module()
+    with Attempt(point, record, extra) as attempt:
+        # --- fit ---
+        try:
+            attempt.trainer.fit(module, datamodule=point.data, ckpt_path=attempt.resume, weights_only=True)
+        finally:
+            state = attempt.close()
+    step = attempt.trainer.global_step
+    if state is State.PREEMPTED:
+        raise Interrupted(f"{attempt.flag.name} at step {step} of {point.steps}")
+    # --- record ---
+    if state is State.PAUSED:
+        finish_record(record, point, state, f"at step {step} of {point.steps}")
+        return
+    attempt.save_model(module)
+    finish_record(record, point, State.DONE, record.reason if attempt.keeper.ended_early else "")
+    if attempt.ranks.is_first and record.final is not None and record.truth:
+        log.info(
+            "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
+        )
+
+
+def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:
+    """What became of the run, written by the rank that keeps the record."""
+    from chemscale.training.distributed.ranks import this_rank
+
+    record.state, record.reason, record.updated = state, reason, now()
+    if not this_rank().is_first:
+        return
+    record.save(point.directory)
+    if state is State.DONE:  # what an earlier attempt failed of is history
+        for told in point.directory.glob("error*.txt"):
+            told.unlink()

@@ -1,0 +1,173 @@
+"""Tables of a sweep: what its points will cost, and what they reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from chemscale.hardware.memory import GIB, STAGES, Memory
+from chemscale.points.base import Point
+from chemscale.points.placement import Placed, Room, elsewhere, room_of
+from chemscale.records import PointPlan, RunRecord
+from chemscale.sweeps.expansion import planned_world
+from chemscale.sweeps.sweeper import is_done
+from chemscale.tasks.optimisation import Schedule
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
+from chemscale.training.metrics.progress import clock
+
+
+def wide_console() -> Console:
+    """Standard error; where it is no terminal, wide enough for a table in a log file."""
+    console = Console(stderr=True)
+    return console if console.is_terminal else Console(stderr=True, width=132)
+
+
+def show_warmups(console: Console, points: Sequence[Point]) -> None:
+    """Which runs end before their rate has reached its peak."""
+    for point in points:
+        schedule = point.schedule
+        if isinstance(schedule, Schedule) and schedule.warmup_steps(point.steps) >= point.steps:
+            console.print(
+                f"{point.name}: all {point.steps} steps are warm-up ({schedule.warmup_steps(point.steps)}): "
+                "the rate never reaches its peak. schedule.warmup=0.05 is a share of the steps.",
+                highlight=False,
+            )
+
+
+def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
+    """One line a point: size, data, compute, and what it will take here."""
+    console = wide_console()
+    for line in dict.fromkeys(point.describe_data() for point in points):
+        console.print(line, highlight=False)
+    axis = points[0].epoch.axis
+    table = Table("point", "identity", "N (matrices)", axis, "epochs", "FLOPs", "memory", "time", "state")
+    for column in table.columns[2:8]:
+        column.justify = "right"
+    for point, plan in zip(points, plans, strict=True):
+        done = is_done(plan.directory)
+        table.add_row(
+            plan.name,
+            plan.identity,
+            f"{plan.parameters:,}",
+            f"{plan.amount:,.0f}",
+            f"{point.amount('epochs'):.2f}",
+            f"{plan.flops:.2e}",
+            f"{plan.memory_gib:.2f} GiB",
+            "" if done else "unknown" if math.isnan(plan.seconds) else f"≈ {clock(plan.seconds)}",
+            "done" if done else "to do",
+        )
+    console.print(table)
+    show_warmups(console, points)
+    show_memory(console, points)
+    known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
+    where = "in jobs" if elsewhere(points[0].config) else "on this machine"
+    if known:
+        console.print(f"About {clock(known)} of training {where}.", highlight=False)
+    if any(math.isnan(plan.seconds) for plan in plans):
+        console.print(
+            "Times are unknown: this machine says nothing of the nodes. launcher.gpu=h100, a100, … plans "
+            "with its published rate, which is for reduced precision (precision=bf16-mixed).",
+            highlight=False,
+        )
+
+
+def show_memory(console: Console, points: Sequence[Point]) -> None:
+    """What fits where, for points that have several ranks or do not fit: parts for theirs, sums for every
+    stage."""
+    rooms = [room_of(point.config) for point in points]
+    shown = [
+        (point, room)
+        for point, room in zip(points, rooms, strict=True)
+        if planned_world(point.config) > 1
+        or (room is not None and not room.holds(cast(Placed, point).memory()))
+    ]
+    if not shown:
+        return
+    parts = ("weights", "gradients", "optimizer", "buffers", "activations")
+    cut = Table("point", "strategy", "ranks", "micro-batch", *parts, "peak", title="GiB of one rank")
+    sums = Table("point", "ranks", *STAGES, title="peak under each strategy, GiB")
+    for table, first in ((cut, 2), (sums, 1)):
+        for column in table.columns[first:]:
+            column.justify = "right"
+    for point, room in shown:
+        placed, world, config = cast(Placed, point), planned_world(point.config), point.config
+        memory = placed.memory()
+        recomputes = ", recomputed" if config["trainer"]["checkpoint_activations"] else ""
+        cut.add_row(
+            point.name,
+            point.strategy + (" + host" if memory.host else ""),
+            str(world),
+            f"{placed.micro_batch:,} × {config['batch']['accumulate']}{recomputes}",
+            *(f"{getattr(memory, part) / GIB:.2f}" for part in parts),
+            told(memory, room),
+        )
+        stages = [s for s in STAGES if not ("loss" in config and s in SHARDED_WEIGHTS)]
+        sums.add_row(
+            point.name,
+            str(world),
+            *(told(placed.memory(s), room) if s in stages else "not for forces" for s in STAGES),
+        )
+    console.print(cut)
+    if any(planned_world(point.config) > 1 for point, _ in shown):
+        console.print(sums)
+    for line in dict.fromkeys(room_text(room) for _, room in shown):
+        console.print(line, highlight=False)
+
+
+def told(memory: Memory, room: Room | None) -> str:
+    """A sum in GiB, with ! where it does not fit."""
+    return f"{memory.total / GIB:.2f}" + ("" if room is None or room.holds(memory) else " !")
+
+
+def room_text(room: Room | None) -> str:
+    """What a rank has, in words."""
+    if room is None:
+        return "Nothing says how much memory a rank will have: launcher.gpu=… (or launcher.memory_gib) does."
+    return (
+        f"A rank has {room.usable / GIB:.1f} GiB for tensors ({room.name}: {room.size / GIB:.1f} GiB); "
+        "! is more than that."
+    )
+
+
+COLUMNS = {
+    "nats_per_token": ("nats/token", 4),
+    "nats_per_molecule": ("/molecule", 4),
+    "nats_per_heavy_atom": ("/heavy atom", 4),
+    "energy_mae": ("E MAE, meV", 2),
+    "energy_mae_per_atom": ("meV/atom", 3),
+    "forces_mae": ("F MAE, meV/Å", 2),
+    "forces_rmse": ("F RMSE", 2),
+}
+"""Losses that the table of results shows: title and digits."""
+
+
+def show_results(plans: Sequence[PointPlan], records: Sequence[RunRecord | None]) -> None:
+    """One line a point: what it reached, at what rate."""
+    found = {key for record in records if record and record.final for key in record.final.values}
+    shown = {key: column for key, column in COLUMNS.items() if key in found}
+    rate = next((u for u in ("tokens", "atoms") if any(r and getattr(r.data, u) for r in records)), "tokens")
+    unit = "tokens" if rate == "tokens" else "frames"
+    table = Table("point", "N", unit, "FLOPs", *(title for title, _ in shown.values()), f"{rate}/s", "state")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    for plan, record in zip(plans, records, strict=True):
+        if record is None:
+            table.add_row(plan.name, f"{plan.parameters:,}", *[""] * (len(shown) + 3), "not started")
+            continue
+        values = record.final.values if record.final else {}
+        table.add_row(
+            plan.name,
+            f"{record.parameters.matrices:,}",
+            f"{getattr(record.data, unit):,}",
+            f"{record.compute.flops:.2e}",
+            *(f"{values[key]:.{digits}f}" if key in values else "" for key, (_, digits) in shown.items()),
+            f"{record.truth.get(f'{rate}_per_second', float('nan')):,.0f}",
+            # What a library said of a failure may look like markup: [/path/to/its/source.cc]
+            escape(record.state.value + (f": {record.reason}" if record.reason else "")),
+        )
+    wide_console().print(table)

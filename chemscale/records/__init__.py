@@ -1,0 +1,38 @@
+"""What a run says of itself: the one contract between training and everything that reads runs."""
+
+from chemscale.records.find import find_records, find_run
+from chemscale.records.planned import PLANNED_NAME, PointPlan, keep_plan
+from chemscale.records.record import (
+    HEADLINES,
+    RECORD_NAME,
+    SCHEMA_VERSION,
+    SEEN,
+    Compute,
+    DataSeen,
+    Loss,
+    Parameters,
+    RecordError,
+    RunRecord,
+    State,
+    now,
+)
+
+__all__ = [
+    "HEADLINES",
+    "PLANNED_NAME",
+    "RECORD_NAME",
+    "SCHEMA_VERSION",
+    "SEEN",
+    "Compute",
+    "DataSeen",
+    "Loss",
+    "Parameters",
+    "PointPlan",
+    "RecordError",
+    "RunRecord",
+    "State",
+    "find_records",
+    "find_run",
+    "keep_plan",
+    "now",
+]

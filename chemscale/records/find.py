@@ -1,0 +1,60 @@
+"""Records below a folder, and runs by the names that people give them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chemscale.records.record import RECORD_NAME, RecordError, RunRecord
+
+
+def find_records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
+    """Every record below `root`, with its directory, in a stable order.
+
+    Raises:
+        RecordError: `root` does not exist.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise RecordError(f"{root}: no such directory. Give the directory of a sweep, for example runs/NAME.")
+    for path in sorted(root.rglob(RECORD_NAME)):
+        yield path.parent, RunRecord.load(path)
+
+
+def find_run(path: Path) -> Path:
+    """The directory of a run that is named by its path, or by the sweep's path and the point's name.
+
+    ``runs/SWEEP/NAME`` stands for ``runs/SWEEP/IDENTITY`` where one point of the sweep has that name. A path
+    that exists, or that means nothing, is given back as it is.
+
+    Raises:
+        RecordError: several points have the name; the message tells what distinguishes them.
+    """
+    path = Path(path)
+    if path.name == "model" and not path.parent.exists():
+        return find_run(path.parent) / "model"
+    if path.exists() or not path.parent.is_dir():
+        return path
+    named = [(p.parent, _light(p)) for p in sorted(path.parent.glob(f"*/{RECORD_NAME}"))]
+    found = [(directory, raw) for directory, raw in named if raw.get("name") == path.name]
+    if len(found) > 1:
+        told = "; ".join(
+            f"{directory} ({' '.join(raw.get('overrides') or [])})" for directory, raw in found[:8]
+        )
+        raise RecordError(f"{path}: {len(found)} points have this name. Give the directory of one: {told}")
+    if not found and named:
+        names = sorted({str(raw.get("name")) for _, raw in named})
+        more = f" and {len(names) - 12} others" if len(names) > 12 else ""
+        raise RecordError(f"{path}: no such run. {path.parent} has {', '.join(names[:12])}{more}.")
+    return found[0][0] if found else path
+
+
+def _light(path: Path) -> dict[str, Any]:
+    """A record as it stands in its file, or nothing where it cannot be read."""
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}

@@ -1,0 +1,227 @@
+"""What a run says of itself: the one contract between training and everything that reads runs.
+
+A point's directory holds ``record.json`` (this module), ``metrics.jsonl`` (the curve, one JSON object a
+line) and its checkpoints. The record is written atomically and is valid at every moment of the run, so
+that a killed run still says how far it came. Nothing here imports torch: fits and dashboards read
+records on machines that never train.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from chemscale.common.files import write_json
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "record.json"
+
+
+class RecordError(ValueError):
+    """A record that cannot be read: the message names the file and what is wrong with it."""
+
+
+class State(StrEnum):
+    """Where a point stands. ``preempted``, ``running`` and ``paused`` are continued by the same command."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+    PAUSED = "paused"
+    """Saved at a share of its steps, for a sweep to decide on."""
+    STOPPED = "stopped"
+    """Paused, and a sweep decided not to finish it; ``reason`` says why."""
+
+
+@dataclass
+class Parameters:
+    """Parameter counts under every convention in use (Porian et al. 2024 show that it decides exponents)."""
+
+    all: int
+    """Every trainable number, tied embeddings counted once."""
+    non_embedding: int
+    """All less token and position tables."""
+    blocks: int
+    """The layers between embedding and readout only, biases and norms included."""
+    matrices: int
+    """ChemGPT: 12·L·d², the paper's N (Frey et al. 2023, model names 4.7M, 19M, 1.2B). Potentials: every
+    weight with two or more dimensions, element tables left out."""
+    capacity: int = 0
+    """Potentials: layers × width, the paper's measure of their size; 0 for language models."""
+
+
+HEADLINES = (
+    ("nats_per_token", 4, ""),
+    ("forces_mae", 1, " meV/Å"),
+    ("energy_mae_per_atom", 2, " meV/atom"),
+)
+"""Metrics in the order in which they say most: key, digits, unit."""
+
+SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
+"""Units of data, each a field of ``DataSeen``: language models count the first three, potentials the rest."""
+
+
+@dataclass
+class DataSeen:
+    """What the optimiser has been shown so far; padding is never counted."""
+
+    steps: int = 0
+    tokens: int = 0
+    molecules: int = 0
+    heavy_atoms: int = 0
+    frames: int = 0
+    atoms: int = 0
+    edges: int = 0
+    epochs: float = 0.0
+    unique_tokens: int = 0
+    """Tokens of the training subset itself: D of a data-scaling law, where ``tokens`` counts repeats."""
+    unique_molecules: int = 0
+    unique_frames: int = 0
+    unique_atoms: int = 0
+
+
+@dataclass
+class Loss:
+    """One validation result.
+
+    Language: nats per token, per molecule and per heavy atom. Potentials: the training objective, MAE and
+    RMSE of energies in meV and meV/atom and of force components in meV/Å.
+    """
+
+    step: int
+    values: dict[str, float]
+
+    @property
+    def objective(self) -> float:
+        """What the best of several validations is chosen by."""
+        return self.values["nats_per_token"] if "nats_per_token" in self.values else self.values["objective"]
+
+    @property
+    def headline(self) -> str:
+        """The one or two numbers that a person watches."""
+        found = [
+            f"{self.values[key]:.{digits}f}{unit}" for key, digits, unit in HEADLINES if key in self.values
+        ]
+        return ", ".join(found[:2]) or f"{self.objective:.4g}"
+
+
+@dataclass
+class Compute:
+    """FLOPs as counted (matrix products, attention and head), never 6ND by assumption; 6ND stands beside."""
+
+    flops: float = 0.0
+    flops_6nd: float = 0.0
+    inherited_flops: float = 0.0
+    """Of `flops`, what was not spent here: the run began from the stable phase of a shorter one."""
+    seconds: float = 0.0
+    """Wall-clock seconds of training, validation and checkpoints left out, summed over attempts."""
+    device_seconds: float = 0.0
+    device: str = ""
+    joules: float | None = None
+    """Energy of the devices over `seconds`; None where any part of it could not be read."""
+    joules_of: str = ""
+    """What was counted."""
+
+
+@dataclass
+class RunRecord:
+    """Everything a law, a table or a dashboard needs to know of one run."""
+
+    identity: str
+    sweep: str
+    family: str
+    name: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    git_revision: str | None
+    data_hash: str
+    seed: int
+    parameters: Parameters
+    overrides: list[str] = field(default_factory=list)
+    state: State = State.PLANNED
+    reason: str = ""
+    attempts: int = 0
+    skipped_steps: int = 0
+    """Steps that were left out because their gradient was not finite."""
+    roll_backs: list[dict[str, Any]] = field(default_factory=list)
+    """Steps ``from`` which and ``to`` which the run went back, and the ``reason``."""
+    planned_steps: int = 0
+    data: DataSeen = field(default_factory=DataSeen)
+    compute: Compute = field(default_factory=Compute)
+    final: Loss | None = None
+    best: Loss | None = None
+    truth: dict[str, float] = field(default_factory=dict)
+    """The truth line: tokens/s, molecules/s, padding and data-wait shares, MFU if known, peak memory."""
+    curve: str = "metrics.jsonl"
+    checkpoint: str | None = None
+    started: str = ""
+    updated: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def save(self, directory: Path) -> None:
+        """Write ``record.json`` in `directory` atomically."""
+        write_json(Path(directory) / RECORD_NAME, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> RunRecord:
+        """Read a record from its file or its directory.
+
+        Raises:
+            RecordError: the file is missing, is not JSON, or does not have this schema.
+        """
+        path = Path(path)
+        path = path / RECORD_NAME if path.is_dir() else path
+        try:
+            raw = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise RecordError(f"{path}: no such record. Give the directory of a run.") from None
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{path}: not valid JSON ({error}). Delete it to rerun the point.") from None
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise RecordError(
+                f"{path}: schema version {version!r}, but this chemscale reads {SCHEMA_VERSION}. "
+                "Use the chemscale version that wrote it."
+            )
+        try:
+            return cls._from_dict(raw)
+        except (TypeError, KeyError, ValueError) as error:
+            raise RecordError(f"{path}: not a complete run record ({error}).") from None
+
+    @classmethod
+    def _from_dict(cls, raw: dict[str, Any]) -> RunRecord:
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(raw) - known)
+        if unknown:
+            raise ValueError(f"unknown keys {unknown}")
+        parts = dict(raw)
+        parts["state"] = State(raw["state"])
+        parts["parameters"] = Parameters(**raw["parameters"])
+        parts["data"] = DataSeen(**raw["data"])
+        parts["compute"] = Compute(**raw["compute"])
+        for key in ("final", "best"):
+            parts[key] = Loss(**raw[key]) if raw.get(key) else None
+        return cls(**parts)
+
+    def curve_rows(self, directory: Path) -> list[dict[str, Any]]:
+        """The metrics of the run, one dictionary a line; a half-written last line is passed over."""
+        path = Path(directory) / self.curve
+        rows = []
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except json.JSONDecodeError:
+                    break
+        return rows
+
+
+def now() -> str:
+    """This moment in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

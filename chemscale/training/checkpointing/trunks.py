@@ -1,0 +1,92 @@
+"""One trunk, many horizons: points that differ only in their budget share their stable phase.
+
+Under warm-up, stable, decay (WSD) the rate does not know the horizon until the cool-down begins (Hägele et
+al. 2024). Two points whose configurations agree but for the budget therefore make the same steps up to the
+earlier cool-down, to the bit, and the longer one may begin where the shorter one's stable phase ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
+from chemscale.training.distributed.control import Control
+from chemscale.training.locks import PointBusyError, PointLock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The shared stable phase of the points in one folder, as far as one of them has walked it.
+
+    Args:
+        folder: of checkpoints and of the metrics up to each.
+        end: the step at which this point's cool-down begins; later checkpoints are of no use to it.
+    """
+
+    folder: Path
+    end: int
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder, keep=None)
+
+    def _rows(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.jsonl"
+
+    def newest(self) -> Path | None:
+        """The latest whole checkpoint that this point may begin from."""
+        return self._checkpoints.newest(at_most=self.end)
+
+    def newest_step(self) -> int:
+        """The step of ``newest``, 0 where there is none."""
+        found = self.newest()
+        return self._checkpoints.step_of(found) if found else 0
+
+    def branch(self, metrics: Path) -> Path | None:
+        """A checkpoint to begin from; the metrics up to it are laid at `metrics`."""
+        found = self.newest()
+        if found is not None:
+            metrics.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._rows(self._checkpoints.step_of(found)), metrics)
+        return found
+
+    def _copy_rows(self, metrics: Path) -> None:
+        rows = self._rows(self.end)
+        partial = rows.with_suffix(".rows")
+        shutil.copyfile(metrics, partial)
+        os.replace(partial, rows)
+
+    def keep(self, trainer, metrics: Path, control: Control) -> None:
+        """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
+        first = control.ranks.is_first
+        lock = PointLock(self.folder)
+        mine, problem = False, ""
+        if first and self.newest_step() != self.end:
+            try:
+                lock.__enter__()
+                mine = True
+            except PointBusyError:
+                pass  # another point leaves its own; a longer one begins a little earlier
+        if not control.any(mine):
+            return
+        try:
+            if first:
+                try:
+                    self._copy_rows(metrics)
+                except OSError as error:
+                    problem = str(error)
+            problem = str(control.share(problem))
+            if problem:
+                raise CheckpointError(f"{self.folder} takes no trunk ({problem}).")
+            self._checkpoints.save(trainer, self.end, control)
+        except CheckpointError as error:
+            log.error("%s Longer points begin earlier.", error)
+        finally:
+            if mine:
+                lock.__exit__()

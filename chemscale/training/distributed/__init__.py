@@ -1,0 +1,1 @@
+"""Ranks, what they tell each other, and the strategies by which they share a model."""

@@ -40,6 +40,7 @@ def generate(
 
       python -m chemscale.generate runs/chemgpt_sizes/chemgpt-w64-l8/model --temperature 0.8
     """
+    from chemscale.common.progress import ProgressBar
     from chemscale.molecules.generation import Sample, write_csv
     from chemscale.molecules.sampling import Sampling, sample
 
@@ -47,15 +48,11 @@ def generate(
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     sampling = Sampling(temperature, top_k, top_p, max_length)
     model, tokenizer = load(run, device)
-    from rich.console import Console
-    from rich.progress import Progress
-
     result = Sample(tokenizer)
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("molecules", total=n)
+    with ProgressBar("generate", n, "molecules") as progress:
         for sequences in sample(model, n, sampling, seed=seed, batch=batch):
             result.add(sequences)
-            progress.advance(task, len(sequences))
+            progress.advance(len(sequences))
     for line in result.summary():
         typer.echo(line)
     if out is not None:

@@ -1,13 +1,77 @@
-"""Files that a reader sees whole or not at all: write beside, then rename."""
+"""Files and folders that a reader sees whole or not at all: written beside their place, then renamed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`, for a writer that takes a path; renamed to it at the end.
+
+    Where what is within it raises, the temporary file goes and `path` stays as it was.
+
+    Args:
+        path: where the file is to stand; its folder is made.
+        overwrite: whether a file that is there is replaced.
+
+    Raises:
+        FileExistsError: `overwrite` is false and `path` exists, even if it came there meanwhile.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays: some libraries choose a format by it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)  # unlike a rename, it never replaces a file
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, mode: str = "w", *, overwrite: bool = True) -> Iterator[IO[Any]]:
+    """An open file that becomes `path` when the block ends, flushed to the disk first; see ``atomic_path``.
+
+    Args:
+        mode: ``w`` (UTF-8) or ``wb``.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    whole = atomic_path(path, overwrite=overwrite)
+    with whole as temporary, open(temporary, mode, encoding=encoding) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder ``<path>.part`` that takes the place of `path` when the block ends.
+
+    What an earlier, interrupted writer left there is removed first. A reader may find no folder for the
+    moment between the removal of an old one and the renaming.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -15,19 +79,8 @@ def write_json(path: Path, content: Any) -> None:
 
     NaN and infinities become null: the file stays JSON that every reader accepts.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(_finite(content), file, indent=1, default=str)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_write(Path(path)) as file:
+        json.dump(_finite(content), file, indent=1, default=str)
 
 
 def _finite(content: Any) -> Any:
@@ -38,3 +91,14 @@ def _finite(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
     return content
+
+
+def _umask() -> int:
+    # Read where the system tells it: os.umask would set it for all threads for a moment.
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022

@@ -1,18 +1,57 @@
-"""Data are made by one process; others that want the same wait for it and then find them there."""
+"""File locks between processes, and data that one process makes while others wait for it."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def one_maker(made: Path, folder: Path) -> Iterator[bool]:
-    """Whether to make something now: within it no other process makes it, on this machine or another.
+def file_lock(
+    path: Path,
+    *,
+    busy: Callable[[str], BaseException | None] | None = None,
+    without: str = "see that no second process of chemscale writes there",
+) -> Iterator[IO[str]]:
+    """Hold an exclusive lock on `path` (``flock``); the system frees it however the process ends.
+
+    Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns and
+    goes on: a warning is worth more than a run that cannot begin.
+
+    Args:
+        path: of the lock file; its folder is made, and the file stays.
+        busy: called once where another process holds the lock, with what that process wrote into the file; an
+            error that it returns is raised, else this process waits. None: wait silently.
+        without: what the user has to see to where there are no locks.
+
+    Yields:
+        The open lock file, for a note on its owner.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            refusal = busy(file.read().strip()) if busy is not None else None
+            if refusal is not None:
+                raise refusal from None
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): %s.", path.parent, error, without)
+        yield file
+
+
+@contextlib.contextmanager
+def make_once(made: Path, folder: Path) -> Iterator[bool]:
+    """Whether to make something now: within the block no other process makes it, here or on another node.
 
     Ranks, points and sweeps that begin together would else write into each other's parts. What is there
     already needs no lock, so that a folder of data may be read-only.
@@ -21,19 +60,13 @@ def one_maker(made: Path, folder: Path) -> Iterator[bool]:
         made: what is there only once it is complete.
         folder: where the lock lies, named after `made`.
     """
-    import fcntl
-
     if made.exists():
         yield False
         return
-    folder.mkdir(parents=True, exist_ok=True)
     name = made.parent.name if made.parent != folder else made.name
-    with open(folder / f".{name}.lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("Another process prepares %s: waiting for it.", folder / name)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # Lustre without -o flock, NFS without its lock daemon
-            log.warning("%s cannot be locked (%s): prepare data before ranks are started.", folder, error)
+
+    def wait(_: str) -> None:
+        log.info("Another process prepares %s: waiting for it.", folder / name)
+
+    with file_lock(folder / f".{name}.lock", busy=wait, without="prepare data before ranks are started"):
         yield not made.exists()

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from submitit.core.utils import DelayedSubmission
 
+from chemscale.common.exit_status import START_AGAIN
 from chemscale.launchers import worker as in_job
 from chemscale.launchers.ledger import Submission, ledger_lock, load, load_or_none
 from chemscale.launchers.settings import LaunchError, PointJob, levels, whole
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 SHOW_SECONDS = 0.5
-AFTER_A_LOSS = {in_job.AGAIN: 60.0}
+AFTER_A_LOSS = {START_AGAIN: 60.0}
 """Seconds for the other ranks to end by themselves: those of a saving point finish their part."""
 AFTER_ANY_LOSS = 5.0
 TO_KILL = 10.0
@@ -257,7 +258,7 @@ class LocalRunner:
         job, codes = attempt.job, [code or 0 for code in attempt.codes()]
         entry, record = self.ledger.points[job.plan.identity], self.ledger.record(job.plan.identity)
         failed = in_job.verdict(self.ledger.folder, attempt.name)
-        again = failed is None and any(code == in_job.AGAIN or code >= 128 for code in codes)
+        again = failed is None and any(code == START_AGAIN or code >= 128 for code in codes)
         if not any(codes) or stopped:
             return
         if again and entry.attempts_left(record):

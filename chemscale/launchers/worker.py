@@ -20,14 +20,12 @@ from typing import Any
 
 import submitit
 
+from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.launchers import hooks
 from chemscale.records import RECORD_NAME, RunRecord, State
 
 log = logging.getLogger(__name__)
-
-AGAIN = 75
-"""EX_TEMPFAIL of sysexits.h."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 BUSY = "PointBusyError"
@@ -71,13 +69,13 @@ def run_point(config: dict[str, Any], overrides: list[str], argv: list[str], dir
     except Exception as error:
         if type(error).__name__ == BUSY:
             log.error("%s", error)
-            leave(AGAIN)
+            exit_now(START_AGAIN)
         if lost_peer(error):
             said = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().splitlines()[0])  # less its source file
             why = f"another rank is gone ({said})"
             log.error("%s: start again", why)
             note_lost_peer(Path(directory), why)
-            leave(AGAIN)
+            exit_now(START_AGAIN)
         write_verdict(error)
         raise
     atexit.register(os._exit, 0)  # taking the libraries down takes seconds, and a thread of theirs may hang
@@ -102,15 +100,7 @@ def prepare_process(argv: list[str]) -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    os._exit(AGAIN)  # and nothing else: the signal may have come in the midst of a log line
-
-
-def leave(status: int) -> None:
-    """End this process now: threads of a communication library may never join."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    os._exit(START_AGAIN)  # and nothing else: the signal may have come in the midst of a log line
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from chemscale.common.durations import format_duration
 from chemscale.hardware.accelerators import Rate, accelerator
 from chemscale.hardware.memory import GIB, STAGES
 from chemscale.planning.candidates import Family
@@ -101,7 +102,7 @@ def show_design(
         cells = [f"{memory[stage]:.2f}" + (" !" if memory[stage] > room else "") for stage in shown]
         if rate:
             seconds = flops / rate.flops / gpus
-            cells.append(_clock(seconds))
+            cells.append(format_duration(seconds))
             cells += [f"{seconds / 3600 * gpus * price:,.2f}"] if price else []
         table.add_row(
             f"{width} × {family.layers}",
@@ -132,7 +133,7 @@ def gain_lines(
         energy = f", at most {hours * accelerator(gpu).watts / 1000:.3g} kWh" if gpu else ""
         lines.append(
             f"{len(design.chosen)} points: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
-            f"({_clock(hours * 3600 / gpus)} on {gpus} GPU{'s' if gpus > 1 else ''}){cost}{energy}."
+            f"({format_duration(hours * 3600 / gpus)} on {gpus} GPU{'s' if gpus > 1 else ''}){cost}{energy}."
         )
     else:
         lines.append(f"{len(design.chosen)} points: {spent:.3g} FLOP.")
@@ -158,11 +159,3 @@ def point_overrides(
         taken[key] = seed + 1
         out.append({"model.width": width, "budget.tokens": round(tokens), "seed": seed})
     return out
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from chemscale.common.sections import ConfigurationError
 from chemscale.records import Loss, RunRecord
 from chemscale.sweeps.expansion import planned_world, step_at
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
@@ -23,10 +24,6 @@ from chemscale.training.distributed.strategies import resolve
 from chemscale.training.health import HealthPolicy
 
 PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
-
-
-class ConfigurationError(ValueError):
-    """A configuration that cannot be run; the message names the key and the way out."""
 
 
 @dataclass(frozen=True)

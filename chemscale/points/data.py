@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chemscale.common.locks import one_maker
+from chemscale.common.locks import make_once
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
@@ -35,7 +35,7 @@ def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
     corpora.mkdir(parents=True, exist_ok=True)
     if data["source"] == "starter":
         files = [corpora / f"starter-{data['count']}.smi"]
-        with one_maker(files[0], corpora) as missing:
+        with make_once(files[0], corpora) as missing:
             if missing:
                 log.info("Making the starter molecules (%s) …", files[0])
                 write_starter(files[0], data["count"], workers=data["prepare_workers"])
@@ -49,7 +49,7 @@ def open_or_prepare(data: dict[str, Any], corpora: Path) -> Corpus:
     }
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
-    with one_maker(target / MANIFEST, corpora):
+    with make_once(target / MANIFEST, corpora):
         corpus = build_corpus(files, target, **options, workers=data["prepare_workers"])
     if data["verify"]:
         corpus.verify()
@@ -73,7 +73,7 @@ def open_or_prepare_structures(data: dict[str, Any], root: Path) -> FrameStore:
     )
     key = store_key(files, {**reading, "split_policy": vars(policy)})
     target = root / f"{files[0].name.split('.')[0]}-{key}"
-    with one_maker(target / "manifest.json", root):
+    with make_once(target / "manifest.json", root):
         store = build_store(source, target, policy, name=files[0].name)
     if data["verify"]:
         store.verify()
@@ -92,7 +92,7 @@ def structure_source(data: dict[str, Any], root: Path) -> tuple[list[Path], dict
     root.mkdir(parents=True, exist_ok=True)
     if data["source"] == "starter_structures":
         files = [root / f"starter-{data['count']}.npz"]
-        with one_maker(files[0], root) as missing:
+        with make_once(files[0], root) as missing:
             if missing:
                 log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
                 write_starter(files[0], data["count"], workers=data["prepare_workers"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.points.cost import command_line_overrides
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
@@ -23,10 +24,9 @@ log = logging.getLogger(__name__)
 def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
     """One rank of a point, as a launcher starts it; all of them are given the same resolved configuration.
 
-    Returns when the point is done or paused. Leaves with ``TEMPORARY_FAILURE`` when it saved itself after a
+    Returns when the point is done or paused. Leaves with ``START_AGAIN`` when it saved itself after a
     signal or rolled back, for the launcher to start it again; raises when it failed for good.
     """
-    from chemscale.training.distributed.control import TEMPORARY_FAILURE
     from chemscale.training.signals import Interrupted
 
     show_logs()
@@ -36,18 +36,7 @@ def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
         train_point(cfg, overrides)
     except Interrupted as stop:
         print(f"stopped: {stop}", file=sys.stderr, flush=True)
-        # Not sys.exit: threads of a communication library may never join.
-        leave(TEMPORARY_FAILURE)
-
-
-def leave(status: int) -> None:
-    """End this process now, its output written out."""
-    import os
-
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+        exit_now(START_AGAIN)
 
 
 def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -56,13 +45,13 @@ def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
     from chemscale.points.build import read_point
     from chemscale.training.distributed.ranks import take_gpu, this_rank
-    from chemscale.training.locks import PointLock
+    from chemscale.training.locks import point_lock
     from chemscale.training.signals import Interrupted
 
     ranks = this_rank()
     take_gpu(ranks, str(cfg.trainer.accelerator))
     point = read_point(cfg, command_line_overrides() or overrides)
-    with PointLock(point.directory) if ranks.is_first else nullcontext():
+    with point_lock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
         try:
             fit_through(point, record)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from chemscale.common.durations import format_duration
 from chemscale.hardware.memory import GIB, STAGES, Memory
 from chemscale.points.base import Point
 from chemscale.points.placement import Placed, Room, elsewhere, room_of
@@ -18,7 +19,6 @@ from chemscale.sweeps.expansion import planned_world
 from chemscale.sweeps.sweeper import is_done
 from chemscale.tasks.optimisation import Schedule
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
-from chemscale.training.metrics.progress import clock
 
 
 def wide_console() -> Console:
@@ -58,7 +58,7 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
             f"{point.amount('epochs'):.2f}",
             f"{plan.flops:.2e}",
             f"{plan.memory_gib:.2f} GiB",
-            "" if done else "unknown" if math.isnan(plan.seconds) else f"≈ {clock(plan.seconds)}",
+            "" if done else "unknown" if math.isnan(plan.seconds) else f"≈ {format_duration(plan.seconds)}",
             "done" if done else "to do",
         )
     console.print(table)
@@ -67,7 +67,7 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
     where = "in jobs" if elsewhere(points[0].config) else "on this machine"
     if known:
-        console.print(f"About {clock(known)} of training {where}.", highlight=False)
+        console.print(f"About {format_duration(known)} of training {where}.", highlight=False)
     if any(math.isnan(plan.seconds) for plan in plans):
         console.print(
             "Times are unknown: this machine says nothing of the nodes. launcher.gpu=h100, a100, … plans "

@@ -1,49 +1,36 @@
-"""One process per point: a second one is told so instead of writing over the first."""
+"""One process trains a point: a second one is told so instead of writing over the first."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-log = logging.getLogger(__name__)
+from chemscale.common.locks import file_lock
 
 
 class PointBusyError(ValueError):
     """Another live process is training this point."""
 
 
-class PointLock:
-    """Holds ``.lock`` in the point's directory; the system frees it however the process ends."""
+@contextlib.contextmanager
+def point_lock(directory: Path) -> Iterator[None]:
+    """Hold the point in `directory`; the lock file ``.lock`` says which process does.
 
-    def __init__(self, directory: Path):
-        self.path = Path(directory) / ".lock"
-        self._file: IO[str] | None = None
+    Raises:
+        PointBusyError: another process holds it.
+    """
 
-    def __enter__(self) -> PointLock:
-        import fcntl
+    def refuse(owner: str) -> PointBusyError:
+        return PointBusyError(
+            f"{directory} is being trained by another process ({owner or 'unknown'}). Wait for it or stop it."
+        )
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise PointBusyError(
-                f"{self.path.parent} is being trained by another process ({owner}). Wait for it or stop it."
-            ) from None
-        except OSError as error:  # Lustre without -o flock, NFS without its lock daemon
-            log.warning(
-                "%s cannot be locked (%s): see that no second process trains there.", self.path.parent, error
-            )
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()} on {os.uname().nodename}")
-        self._file.flush()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._file is not None:
-            self._file.close()
+    with file_lock(
+        Path(directory) / ".lock", busy=refuse, without="see that no second process trains there"
+    ) as file:
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        yield

@@ -68,7 +68,9 @@ class Attempt:
             checkpoints=checkpoints,
             cadence=point.cadence,
             flag=self.flag,
-            progress=TrainingProgress(point.name, point.steps, unit=point.unit, silent=not ranks.is_first),
+            progress=TrainingProgress(
+                point.name, point.steps, rate_unit=point.unit, silent=not ranks.is_first
+            ),
             control=control,
             watchdog=Watchdog(ranks, limit),
             batch_flops=point.batch_flops,

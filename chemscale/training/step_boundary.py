@@ -209,7 +209,7 @@ class Keeper(pl.Callback):
             self.trunk.keep(trainer, self.directory / self.record.curve, self.control)
         if stop:
             trainer.should_stop = self.interrupted = True
-        self.progress.update(step, self._last_rate)
+        self.progress.reached(step, self._last_rate)
         self._go_on()
 
     def _look_after(self, trainer: pl.Trainer, module: Any) -> None:
@@ -306,7 +306,7 @@ class Keeper(pl.Callback):
         truth = self.since_log.truth(module.device, self.peak)
         axis = self.epoch.axis
         self.tracker.log({"kind": "truth", "step": step, axis: getattr(self.record.data, axis), **truth})
-        self._last_rate = truth[f"{self.progress.unit}_per_second"]
+        self._last_rate = truth[f"{self.progress.rate_unit}_per_second"]
         self.whole.add(self.since_log)
         self.since_log = Meter()
         self.progress.trained(metrics["loss"])

@@ -171,7 +171,8 @@ def test_too_few_molecules_are_refused_with_the_reasons(tmp_path):
 
 def test_a_killed_build_is_taken_up_and_gives_the_same_bytes(smiles_file, tmp_path, monkeypatch):
     code = (
-        "import sys, time; from pathlib import Path; from chemscale.molecules.preparation import build as building, stages\n"
+        "import sys, time; from pathlib import Path\n"
+        "from chemscale.molecules.preparation import build as building, stages\n"
         "building.CHUNK_ROWS = 50\n"
         "slow = building.standardize_chunk\n"
         "def crawl(chunk): time.sleep(0.3); return slow(chunk)\n"

@@ -24,7 +24,7 @@ ALL_METRICS_UP_TO = 50
 
 @cache
 def _static(name: str) -> str:
-    return (files("chemscale.dashboards") / "static" / name).read_text(encoding="utf-8")
+    return (files(__package__) / "static" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -173,7 +173,9 @@ def render(template: str, **values: Any) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("chemscale.laws"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
         interval=interval_text, span=span_text, sizes=sizes_text, short=short, symbols=SYMBOLS

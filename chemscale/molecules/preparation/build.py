@@ -23,8 +23,9 @@ import rdkit
 import selfies
 
 from chemscale.common.files import write_json
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import MANIFEST, SCHEMA_VERSION, SPLITS, Corpus, CorpusError, sha256
-from chemscale.molecules.preparation.parallel import WorkProgress, ordered_map, worker_count
+from chemscale.molecules.preparation.parallel import ordered_map, worker_count
 from chemscale.molecules.preparation.sources import read_chunks
 from chemscale.molecules.preparation.stages import (
     Bucket,
@@ -145,7 +146,7 @@ def _standardize(request: Request, folder: Path, workers: int) -> tuple[int, int
         for number, rows in read_chunks(request.files, request.smiles_column, CHUNK_ROWS)
     )
     rows = parts = 0
-    with WorkProgress("standardise", None, "rows") as progress:
+    with ProgressBar("standardise", None, "rows") as progress:
         for done in ordered_map(standardize_chunk, tasks, workers):
             rows, parts = rows + done, parts + 1
             progress.advance(done)
@@ -159,7 +160,7 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
     width = (1 << 64) // buckets
     tasks = (Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder) for n in range(buckets))
     total = sum(len(np.load(part_path(folder, n), mmap_mode="r")) for n in range(parts))
-    with WorkProgress("encode", total, "molecules") as progress:
+    with ProgressBar("encode", total, "molecules") as progress:
         for done in ordered_map(encode_bucket, tasks, workers):
             progress.advance(done)
     return buckets

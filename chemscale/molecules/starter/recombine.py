@@ -21,7 +21,8 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, rdMolDescriptors
 
-from chemscale.molecules.preparation.parallel import WorkProgress, ordered_map, worker_count
+from chemscale.common.progress import ProgressBar
+from chemscale.molecules.preparation.parallel import ordered_map, worker_count
 from chemscale.molecules.starter.drugs import drugs
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:
     """`count` distinct canonical SMILES: the medicines first, then recombinations in a fixed order."""
     found = dict.fromkeys(Chem.CanonSmiles(smiles) for smiles in drugs().values())
     tasks = itertools.count(0, CANDIDATES_PER_TASK)
-    with WorkProgress("starter molecules", count, "molecules") as progress:
+    with ProgressBar("starter molecules", count, "molecules") as progress:
         for batch in ordered_map(recombine, tasks, worker_count(workers)):
             before = len(found)
             found.update(dict.fromkeys(batch))

@@ -7,6 +7,7 @@ earlier cool-down, to the bit, and the longer one may begin where the shorter on
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.distributed.control import Control
-from chemscale.training.locks import PointBusyError, PointLock
+from chemscale.training.locks import PointBusyError, point_lock
 
 log = logging.getLogger(__name__)
 
@@ -65,28 +66,24 @@ class Trunk:
     def keep(self, trainer, metrics: Path, control: Control) -> None:
         """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
         first = control.ranks.is_first
-        lock = PointLock(self.folder)
-        mine, problem = False, ""
-        if first and self.newest_step() != self.end:
+        with contextlib.ExitStack() as held:
+            mine, problem = False, ""
+            if first and self.newest_step() != self.end:
+                # Another point leaves its own: a longer one begins a little earlier.
+                with contextlib.suppress(PointBusyError):
+                    held.enter_context(point_lock(self.folder))
+                    mine = True
+            if not control.any(mine):
+                return
             try:
-                lock.__enter__()
-                mine = True
-            except PointBusyError:
-                pass  # another point leaves its own; a longer one begins a little earlier
-        if not control.any(mine):
-            return
-        try:
-            if first:
-                try:
-                    self._copy_rows(metrics)
-                except OSError as error:
-                    problem = str(error)
-            problem = str(control.share(problem))
-            if problem:
-                raise CheckpointError(f"{self.folder} takes no trunk ({problem}).")
-            self._checkpoints.save(trainer, self.end, control)
-        except CheckpointError as error:
-            log.error("%s Longer points begin earlier.", error)
-        finally:
-            if mine:
-                lock.__exit__()
+                if first:
+                    try:
+                        self._copy_rows(metrics)
+                    except OSError as error:
+                        problem = str(error)
+                problem = str(control.share(problem))
+                if problem:
+                    raise CheckpointError(f"{self.folder} takes no trunk ({problem}).")
+                self._checkpoints.save(trainer, self.end, control)
+            except CheckpointError as error:
+                log.error("%s Longer points begin earlier.", error)

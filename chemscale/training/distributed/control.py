@@ -18,13 +18,10 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from chemscale.common.exit_status import START_AGAIN
 from chemscale.training.distributed.ranks import Ranks
 
 log = logging.getLogger(__name__)
-
-TEMPORARY_FAILURE = 75
-"""Exit status (EX_TEMPFAIL of sysexits.h) of a run that should simply be started again."""
-
 
 GRACE = 60.0
 """Seconds that a collective waits longer than the watchdog, for its verdict to come first."""
@@ -89,7 +86,7 @@ class Watchdog:
 
     A thread of every rank writes how far its rank has come into the rendezvous store, again and again. A rank
     that waits in vain reads there who is behind, and whose thread has fallen silent. It leaves with
-    ``TEMPORARY_FAILURE``, so that a launcher starts the run again.
+    ``START_AGAIN``, so that a launcher starts the run again.
 
     Args:
         limit: seconds that a step, a validation and a checkpoint together may take.
@@ -155,7 +152,7 @@ class Watchdog:
                 file=sys.stderr,
                 flush=True,
             )
-            self.leave(TEMPORARY_FAILURE)
+            self.leave(START_AGAIN)
             return
 
     def _verdict_in_time(self) -> str:

@@ -1,0 +1,102 @@
+"""Sections of the configuration as frozen dataclasses: read once, each value of its field's type."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be run; the message names the key and the way out."""
+
+
+def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: bool = False) -> T:
+    """An instance of a dataclass from its part of the configuration.
+
+    Lists become tuples where the field is one, whole numbers become floats where the field is a float;
+    nothing else is converted, so that ``"3"`` is never 3. Nested dataclasses are read from nested mappings.
+
+    Args:
+        cls: a dataclass, whose own ``__post_init__`` may refuse values.
+        values: the part, plain dictionaries.
+        name: of the part, for messages: ``trainer``.
+        extra: whether keys that the dataclass does not have are passed over (they belong to another one).
+
+    Raises:
+        ConfigurationError: a key that it does not have, one that is missing, or a value of another type.
+    """
+    hints = get_type_hints(cls)
+    known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown and not extra:
+        raise ConfigurationError(
+            f"{name}.{unknown[0]}: nothing reads this key. {name} has {', '.join(known)}."
+        )
+    found = {}
+    for key, field in known.items():
+        if key in values:
+            found[key] = _value(hints[key], values[key], f"{name}.{key}")
+        elif _is_required(field):
+            raise ConfigurationError(f"{name}.{key} is missing: see conf/{name.split('.')[0]}/.")
+    return cls(**found)
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    """The value where it is of the type, converted as far as that loses nothing."""
+    if hint is Any:
+        return value
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for choice in choices:
+        fits, converted = _fits(choice, value, key)
+        if fits:
+            return converted
+    shown = f"'{value}'" if isinstance(value, str) else value
+    raise ConfigurationError(f"{key}={shown}: give {' or '.join(dict.fromkeys(map(_words, choices)))}.")
+
+
+def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
+    origin = get_origin(hint)
+    if hint is type(None):
+        return value is None, None
+    if origin is Literal:
+        return any(value == allowed and type(value) is type(allowed) for allowed in get_args(hint)), value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False, None
+        inner = get_args(hint)[0] if get_args(hint) else Any
+        return True, tuple(_value(inner, part, key) for part in value)
+    if origin is dict or hint is dict:
+        return isinstance(value, Mapping), dict(value) if isinstance(value, Mapping) else None
+    if isinstance(hint, type) and is_dataclass(hint):
+        mapping = isinstance(value, Mapping)
+        return mapping, read_section(hint, value, key) if mapping else None
+    if hint is bool:
+        return isinstance(value, bool), value
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number, float(value) if number else None
+    return isinstance(value, hint), value
+
+
+def _words(hint: Any) -> str:
+    if hint is type(None):
+        return "null"
+    if get_origin(hint) is Literal:
+        return ", ".join(str(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list"
+    if get_origin(hint) is dict or hint is dict or is_dataclass(hint):
+        return "a mapping"
+    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))

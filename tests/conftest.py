@@ -17,8 +17,6 @@ from chemscale.molecules.starter.recombine import starter_smiles
 
 torch.set_num_threads(1)
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-
 
 @pytest.fixture(scope="session")
 def smiles() -> list[str]:
@@ -36,11 +34,3 @@ def smiles_file(smiles: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def corpus(smiles_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return build_corpus([smiles_file], tmp_path_factory.mktemp("corpus"), workers=1, validation_fraction=0.1)
-
-
-def real_data(name: str) -> Path:
-    """A file of the shared data, or a skip that says what is missing."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"real data {name} is not beside the checkout (../shared/data)")
-    return path

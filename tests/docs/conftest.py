@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.inputs import make_inputs
+from tests.helpers.documents.inputs import make_inputs
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from chemscale.__main__ import VERBS
 from chemscale.config.keys import groups, option
-from tests.docs.blocks import ROOT
-from tests.docs.links import Links, links_of_html, links_of_markdown, targets
+from tests.helpers.documents.blocks import ROOT
+from tests.helpers.documents.links import Links, links_of_html, links_of_markdown, targets
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from tests.docs.blocks import Block, all_blocks, blocks_of, with_words
-from tests.docs.count import counts
-from tests.docs.preloaded import Preloaded
-from tests.docs.running import execute, plain_environment
+from tests.helpers.documents.blocks import Block, all_blocks, blocks_of, with_words
+from tests.helpers.documents.count import counts
+from tests.helpers.documents.preloaded import Preloaded
+from tests.helpers.documents.running import execute, plain_environment
 
 COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))
 """Every command in a process of its own from the start, as a reader's are; ten seconds a command more."""

@@ -6,8 +6,8 @@ import pytest
 
 from chemscale.launchers.testbed.cluster import down, up
 from chemscale.launchers.testbed.config import Cluster
-from tests.docs.blocks import all_blocks
-from tests.docs.running import execute, plain_environment
+from tests.helpers.documents.blocks import all_blocks
+from tests.helpers.documents.running import execute, plain_environment
 
 pytestmark = pytest.mark.slurm
 

@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 
 from chemscale.points.build import read_point
 from chemscale.structures.starter import write_starter
+from tests.helpers.paths import ROOT
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = ROOT / "conf"
 
 
 @pytest.fixture

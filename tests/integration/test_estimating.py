@@ -8,7 +8,7 @@ import time
 import pytest
 
 from chemscale.records import State, find_records
-from tests.integration.test_train import SMALL, finish, rows, start, train
+from tests.helpers.runs import SMALL, finish, rows, start, train
 
 SETTINGS = [
     "+sweep=chemgpt_hparams",

@@ -21,7 +21,7 @@ from chemscale.records import State, find_records
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.starter import StarterFrames, write_starter
-from tests.integration.test_train import assert_same_run, finish, wait_for_step
+from tests.helpers.runs import assert_same_run, finish, wait_for_step
 
 SMALL = [
     "model.width=8",

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from chemscale.records import RunRecord, State, find_records
 from chemscale.testing.equivalence import TOLERANCES
-from tests.integration.test_train import finish, rows, start
+from tests.helpers.runs import finish, rows, start
 
 POINT = [
     *("model.width=16", "model.layers=2", "model.heads=2", "batch.tokens=2048", "data.block=256"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chemscale.records import State, find_records
-from tests.integration.test_train import finish, rows, train
+from tests.helpers.runs import finish, rows, train
 
 LADDER = [
     "model.width=8",

@@ -14,7 +14,7 @@ from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 from chemscale.laws.joint.huber import huber
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive, Tied
-from tests.conftest import real_data
+from tests.helpers.paths import real_data
 
 pytestmark = pytest.mark.published
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws.allocation.isoflop import weighted_line
-from tests.conftest import real_data
+from tests.helpers.paths import real_data
 
 STEPS = {
     ("base", "long", "kaplan", "kaplan"): "kaplan_repro",

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,8 +13,8 @@ from packaging.version import Version
 
 from chemscale import __version__
 from chemscale.__main__ import VERBS
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PINNED = ("docs", "hf", "test")
 """Extras that CI or an image installs."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -32,7 +32,7 @@ from chemscale.structures.store import FrameStore
 from chemscale.training.checkpointing.checkpoints import LAYOUT, _write_checksums
 from chemscale.training.checkpointing.gathering import whole_weights
 from chemscale.training.checkpointing.safe_pickle import TRUST, UntrustedCheckpoint, check_pickles
-from tests.integration.test_train import finish, start
+from tests.helpers.runs import finish, start
 
 
 class Program:

@@ -16,8 +16,8 @@ import pytest
 
 from chemscale import __version__
 from chemscale.records import find_records
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 UV = shutil.which("uv") or os.environ.get("UV")
 
 pytestmark = [

@@ -18,7 +18,7 @@ from chemscale.structures.batches import (
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.data_module import StructureDataModule, SubsetError
 from chemscale.structures.edges import EdgeCache
-from tests.structures.toys import ToySource, toy_blocks
+from tests.helpers.structures import ToySource, toy_blocks
 
 ATOMS = np.random.default_rng(0).integers(3, 30, 500)
 EDGES = ATOMS * 8

@@ -5,7 +5,7 @@ import pytest
 
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.references import ReferenceEnergyError, reference_energies, statistics
-from tests.structures.toys import ATOMS, ToySource, toy_blocks
+from tests.helpers.structures import ATOMS, ToySource, toy_blocks
 
 
 @pytest.fixture

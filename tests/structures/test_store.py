@@ -8,7 +8,7 @@ import pytest
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.building import SplitPolicy, build_store, store_key
 from chemscale.structures.store import FrameStore, StoreError
-from tests.structures.toys import ToySource, toy_blocks
+from tests.helpers.structures import ToySource, toy_blocks
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from chemscale.points.run import fit, open_record
 from chemscale.records import RunRecord, State
-from tests.training.test_health import point_in
+from tests.helpers.points import point_in
 
 
 def test_a_run_that_resumes_at_its_end_leaves_the_same_record(tmp_path, smiles_file):

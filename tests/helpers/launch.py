@@ -1,0 +1,126 @@
+"""What tests of launching share: small sweeps, and a SLURM of this machine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.launchers.ledger import load
+from chemscale.launchers.settings import PointJob
+from chemscale.records import PointPlan, RunRecord, find_records
+
+SMALL = [
+    "+sweep=chemgpt_sizes",
+    "model.layers=2",
+    "model.heads=4",
+    "batch.tokens=512",
+    "data.block=256",
+    "data.validation_fraction=0.1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every=4",
+    "trainer.validate_every=8",
+    "trainer.threads=1",
+    "data.prepare_workers=1",
+    "logger=jsonl",
+]
+SLURM = ["launcher=slurm", "site=loopback", "launcher.signal_seconds=30"]
+COMPARED = ("train", "validation")
+
+
+def run(
+    folder: Path, *arguments: str, status: int = 0, module: str = "chemscale.train", timeout: float = 300
+):
+    """Output of a verb that ended with this status."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        env=dict(os.environ),
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout
+
+
+def sweep(smiles_file: Path, *arguments: str) -> list[str]:
+    return [*SMALL, "data=smiles", f"data.path={smiles_file}", *arguments]
+
+
+def launch(folder: Path, *arguments: str, status: int = 0) -> str:
+    return run(folder, *arguments, status=status, module="chemscale.launch")
+
+
+def records(root: Path) -> dict[int, RunRecord]:
+    """By width."""
+    return {record.config["model"]["width"]: record for _, record in find_records(root)}
+
+
+def directory(root: Path, width: int) -> Path:
+    return next(d for d, r in find_records(root) if r.config["model"]["width"] == width)
+
+
+def rows(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [row for line in lines if (row := json.loads(line))["kind"] in COMPARED]
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def job_field(job: str, field: str) -> str:
+    line = slurm("scontrol", "show", "job", "-o", job)
+    return next(part.split("=", 1)[1] for part in line.split() if part.startswith(f"{field}="))
+
+
+def wait(what: str, ready, seconds: float = 180):
+    """Until `ready` gives something true, which is returned."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = ready()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"after {seconds} s: not {what}\n{slurm('squeue', '-r', '-t', 'all')}")
+
+
+def wait_for_end(root: Path, seconds: float = 240) -> str:
+    """Until the newest finish job has ended; its state."""
+
+    def ended():
+        state = job_field(load(root).finish_jobs[-1], "JobState")
+        waiting = slurm("squeue", "-h", "-r", "-o", "%i").split()
+        return state not in ("PENDING", "RUNNING", "COMPLETING") and not waiting and state
+
+    return wait("the sweep ended", ended, seconds)
+
+
+def wait_for_step(folder: Path, step: int) -> None:
+    def reached():
+        path = folder / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        seen = [json.loads(line)["step"] for line in lines if line.endswith("}")]
+        return bool(seen) and seen[-1] >= step
+
+    wait(f"{folder} at step {step}", reached)
+
+
+def config(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
+        found = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+    assert isinstance(found, dict)
+    return found
+
+
+def job(order: int = 0, **changes) -> PointJob:
+    plan = PointPlan("id", Path("runs/x/id"), "n", 1, 1, 1, 1, 1, order=order)
+    return PointJob(plan, {**config("launcher=slurm"), **changes}, [])

@@ -126,7 +126,7 @@ def run_rank(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     point = read(arguments)
     ranks, accumulate = int(os.environ["WORLD_SIZE"]), point.config["batch"]["accumulate"]
-    name = resolve(point.config, ranks)
+    name = resolve(point.settings.strategy, point.precision, ranks, forces=point.settings.forces)
     torch.manual_seed(0)
     base = live_bytes()
     module = point.build_module()
@@ -156,7 +156,7 @@ def run_rank(arguments: list[str]) -> None:
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=ranks,
-        strategy=build_strategy(name, point.config, torch.device("cpu")),
+        strategy=build_strategy(name, point.settings, torch.device("cpu")),
         max_steps=point.steps,
         max_epochs=-1,
         callbacks=[Probe()],

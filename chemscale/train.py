@@ -15,10 +15,10 @@ from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.launchers import run_one
+from chemscale.launchers.section import planned_world
 from chemscale.points.cost import plan_points
 from chemscale.points.run import train_point
 from chemscale.records import RECORD_NAME
-from chemscale.sweeps.expansion import planned_world
 from chemscale.sweeps.sweeper import is_done
 
 # Written in ledgers of version 0.1.0, which `chemscale launch requeue-failed` may continue.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from chemscale.launchers.section import planned_world
 from chemscale.records import PointPlan
-from chemscale.sweeps.expansion import planned_world
 
 
 def run_one(plan: PointPlan, config: dict[str, Any], overrides: Sequence[str]) -> bool:

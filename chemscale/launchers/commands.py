@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chemscale.launchers.ledger import Submission, ledger_lock, load
 from chemscale.launchers.local import log_of
-from chemscale.launchers.settings import LaunchError
+from chemscale.launchers.section import LaunchError
 from chemscale.launchers.slurm.queue import command, queue, require_slurm
 from chemscale.launchers.slurm.submit import all_or_nothing, in_flight, queue_finish, queue_points
 from chemscale.launchers.snapshot import take_snapshot

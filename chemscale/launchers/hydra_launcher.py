@@ -12,7 +12,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.launchers import hooks, in_process
-from chemscale.launchers.settings import LaunchError, PointJob
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import PointJob
 
 
 class PointLauncher(Launcher):

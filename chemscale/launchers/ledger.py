@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.common.files import write_json
-from chemscale.launchers.settings import LaunchError, PointJob
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import PointJob
 from chemscale.launchers.slurm.queue import is_local
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 

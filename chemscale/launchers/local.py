@@ -27,7 +27,8 @@ from submitit.core.utils import DelayedSubmission
 from chemscale.common.exit_status import START_AGAIN
 from chemscale.launchers import worker as in_job
 from chemscale.launchers.ledger import Submission, ledger_lock, load, load_or_none
-from chemscale.launchers.settings import LaunchError, PointJob, levels, whole
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import PointJob, levels, whole
 from chemscale.launchers.slurm.queue import queue
 from chemscale.launchers.status import Watch, rows
 from chemscale.records import State

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.sections import read_section
+from chemscale.launchers.section import MIN_SIGNAL_SECONDS, LaunchError, LauncherSettings
 from chemscale.records import PointPlan
-from chemscale.sweeps.expansion import planned_world
 
 NAMES = ("local", "slurm")
-LEAST_SIGNAL_SECONDS = 10
-
-
-class LaunchError(ValueError):
-    """What cannot be launched; the message names the key or the command and the way out."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +21,30 @@ class PointJob:
     """One point, ready to be handed to ranks.
 
     Args:
-        config: the resolved configuration, plain dictionaries.
+        plan: what is known of it before it runs.
+        config: the resolved configuration, plain dictionaries; its budget has one unit.
         overrides: what the point was composed from.
+        train: trains it in this process; None for a job that was read from a ledger.
     """
 
     plan: PointPlan
     config: dict[str, Any]
     overrides: list[str]
+    train: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def launcher(self) -> LauncherSettings:
+        """The section ``launcher``.
+
+        Raises:
+            ConfigurationError, LaunchError: a key or value that makes no sense.
+        """
+        return read_section(LauncherSettings, self.config["launcher"], "launcher")
 
     @property
     def world(self) -> int:
         """Ranks."""
-        return planned_world(self.config)
+        return self.launcher.world
 
     @property
     def root(self) -> Path:
@@ -70,7 +79,7 @@ class Shape:
             cpus_per_rank=whole(launcher, "cpus_per_rank"),
             memory_gib=None if launcher["memory_gib"] is None else number(launcher, "memory_gib"),
             minutes=whole(launcher, "minutes"),
-            signal_seconds=whole(launcher, "signal_seconds", LEAST_SIGNAL_SECONDS),
+            signal_seconds=whole(launcher, "signal_seconds", MIN_SIGNAL_SECONDS),
             parallel=None if launcher["parallel"] is None else whole(launcher, "parallel"),
             with_gpus=config["trainer"]["accelerator"] != "cpu",
         )

@@ -11,9 +11,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from chemscale.common.sections import ConfigurationError
+from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.launchers.section import LauncherSettings, planned_world
 from chemscale.records import Loss, RunRecord
-from chemscale.sweeps.expansion import planned_world, step_at
+from chemscale.sweeps.expansion import step_at
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
@@ -22,8 +23,7 @@ from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.distributed.ranks import inside_job
 from chemscale.training.distributed.strategies import resolve
 from chemscale.training.health import HealthPolicy
-
-PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
+from chemscale.training.settings import MicroBatching, RunSettings, StrategySettings, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Point(ABC):
     epoch: Epoch
     precision: str
     health: HealthPolicy
+    settings: RunSettings
+    launcher: LauncherSettings
     strategy: str
     """Resolved: never auto."""
     trunk: Trunk | None
@@ -111,6 +113,7 @@ def shared_fields(
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
     schedule = schedule_section(config["schedule"])
     folder = Path(config["runs"]) / config["sweep_name"]
+    settings, launcher = run_settings(config), read_section(LauncherSettings, config["launcher"], "launcher")
     return {
         "config": config,
         "identity": point_id,
@@ -123,10 +126,41 @@ def shared_fields(
         "epoch": epoch,
         "precision": precision_of(config),
         "health": section(HealthPolicy, config["trainer"].get("health", {}), "trainer"),
-        "strategy": resolve(config, planned_world(config)),
+        "settings": settings,
+        "launcher": launcher,
+        "strategy": strategy_of(config),
         "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
         "pause_at": pause_of(config["pause"], steps),
     }
+
+
+def run_settings(config: dict[str, Any]) -> RunSettings:
+    """What the training loop reads of a configuration whose micro-batches are decided, typed and checked.
+
+    Raises:
+        ConfigurationError: a key or a value of ``trainer``, ``strategy`` or ``launcher`` that makes no sense.
+    """
+    trainer = read_section(TrainerSettings, config["trainer"], "trainer")
+    launcher = read_section(LauncherSettings, config["launcher"], "launcher")
+    recompute = trainer.checkpoint_activations
+    return RunSettings(
+        trainer,
+        read_section(StrategySettings, config["strategy"], "strategy"),
+        MicroBatching(config["batch"]["accumulate"], False if recompute == "auto" else recompute),
+        forces="loss" in config,
+        alone=launcher.name == "local" and launcher.points_at_once == 1,
+    )
+
+
+def strategy_of(config: dict[str, Any]) -> str:
+    """The strategy that a point trains with, never auto.
+
+    Raises:
+        StrategyError: it cannot be.
+    """
+    settings = run_settings(config)
+    world = planned_world(config)
+    return resolve(settings.strategy, settings.trainer.precision, world, forces=settings.forces)
 
 
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
@@ -156,7 +190,7 @@ def trunk_of(
     shared = identity(config, data_hash, (*free, *OF_THE_HORIZON))
     # Equal to the bit only where the same ranks share the work in the same way.
     world = planned_world(config)
-    how = "" if world == 1 else f"-{resolve(config, world)}-{world}"
+    how = "" if world == 1 else f"-{strategy_of(config)}-{world}"
     return Trunk(folder / "trunks" / f"{shared}{how}", end)
 
 
@@ -236,8 +270,6 @@ def precision_of(config: dict[str, Any]) -> str:
         ConfigurationError: unknown, or without the hardware for it.
     """
     precision = str(config["trainer"]["precision"])
-    if precision not in PRECISIONS:
-        raise ConfigurationError(f"precision={precision}: choose one of {', '.join(PRECISIONS)}.")
     if precision in ("16-mixed", "tf32") and not has_gpu(config):
         raise ConfigurationError(f"precision={precision} needs a GPU: use bf16-mixed or 32 on a CPU.")
     return precision

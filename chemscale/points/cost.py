@@ -15,12 +15,12 @@ from omegaconf import DictConfig
 
 from chemscale.hardware.accelerators import HardwareError, accelerator, accelerator_named, training_rate
 from chemscale.hardware.communication import Cluster, collectives, step
+from chemscale.launchers.section import planned_world
 from chemscale.points.base import Point, has_gpu
 from chemscale.points.build import read_points
 from chemscale.points.placement import elsewhere
 from chemscale.points.tables import show_plan
 from chemscale.records import PointPlan
-from chemscale.sweeps.expansion import planned_world
 from chemscale.sweeps.sweeper import is_done
 
 UNKNOWN = math.nan

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_memory
+from chemscale.launchers.section import planned_world
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
@@ -25,6 +26,7 @@ from chemscale.points.base import (
     has_gpu,
     section,
     shared_fields,
+    strategy_of,
 )
 from chemscale.points.data import open_or_prepare
 from chemscale.points.placement import (
@@ -38,11 +40,9 @@ from chemscale.points.placement import (
     what_fits,
 )
 from chemscale.records import Loss, RunRecord
-from chemscale.sweeps.expansion import planned_world
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
-from chemscale.training.distributed.strategies import resolve
 from chemscale.training.trainer import set_threads
 
 PROBE_FLOPS = 3e11
@@ -248,7 +248,7 @@ def _cut_to_fit(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) ->
         if not cuts:
             raise ConfigurationError(f"batch.per_gpu={per_gpu}: less than one block, data.block={block}.")
     if AUTO in (per_gpu, recompute):
-        room, sizes, strategy = room_of(config), _sizes(config, model, corpus), resolve(config, world)
+        room, sizes, strategy = room_of(config), _sizes(config, model, corpus), strategy_of(config)
 
         def least(name: str, ranks: int) -> Memory | None:
             if batch["tokens"] % (block * ranks) or (

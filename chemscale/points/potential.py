@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from chemscale.hardware.memory import GIB, Memory, Weights, rank_memory
+from chemscale.launchers.section import planned_world
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
 from chemscale.points.base import (
@@ -24,6 +25,7 @@ from chemscale.points.base import (
     has_gpu,
     section,
     shared_fields,
+    strategy_of,
 )
 from chemscale.points.data import open_or_prepare_structures
 from chemscale.points.placement import (
@@ -41,12 +43,11 @@ from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.lint.run import lint_store
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
-from chemscale.sweeps.expansion import planned_world
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.budget import Epoch
-from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, resolve
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 from chemscale.training.metrics.flops import PotentialFlops, count_potential_flops, saved_bytes
 from chemscale.training.metrics.precision import force_error
 from chemscale.training.trainer import set_threads
@@ -297,7 +298,7 @@ def _largest(
     def least(strategy: str, ranks: int) -> Memory | None:
         return None if strategy in SHARDED_WEIGHTS else memory(strategy, ranks, cuts[-1])
 
-    strategy = resolve(config, world)
+    strategy = strategy_of(config)
     return choose_cut(
         cuts,
         False,

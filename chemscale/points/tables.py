@@ -12,10 +12,10 @@ from rich.table import Table
 
 from chemscale.common.durations import format_duration
 from chemscale.hardware.memory import GIB, STAGES, Memory
+from chemscale.launchers.section import planned_world
 from chemscale.points.base import Point
 from chemscale.points.placement import Placed, Room, elsewhere, room_of
 from chemscale.records import PointPlan, RunRecord
-from chemscale.sweeps.expansion import planned_world
 from chemscale.sweeps.sweeper import is_done
 from chemscale.tasks.optimisation import Schedule
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS

@@ -13,12 +13,6 @@ class SweepError(ValueError):
     """A sweep that does not describe points."""
 
 
-def planned_world(config: Mapping[str, Any]) -> int:
-    """Ranks that a point's configuration asks its launcher for."""
-    launcher = config["launcher"]
-    return int(launcher["nodes"]) * int(launcher["gpus_per_node"])
-
-
 def step_at(share: float, steps: int) -> int:
     """The optimiser step at which a run that is trained to a share of its steps saves itself and ends."""
     return max(1, round(share * steps))

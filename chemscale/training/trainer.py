@@ -14,14 +14,15 @@ import torch
 
 from chemscale.training.budget import Epoch
 from chemscale.training.distributed.ranks import Ranks, environment
-from chemscale.training.distributed.strategies import ZERO, build_strategy, resolve
+from chemscale.training.distributed.strategies import ZERO, build_strategy
+from chemscale.training.settings import RunSettings
 from chemscale.training.step_boundary import Keeper
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
 
 log = logging.getLogger(__name__)
 
 
-class RunSettings(Protocol):
+class TrainedPoint(Protocol):
     """What of a point the trainer needs."""
 
     @property
@@ -37,6 +38,10 @@ class RunSettings(Protocol):
     @property
     def precision(self) -> str: ...
     @property
+    def strategy(self) -> str: ...
+    @property
+    def settings(self) -> RunSettings: ...
+    @property
     def epoch(self) -> Epoch: ...
 
 
@@ -48,7 +53,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def build_trainer(
-    point: RunSettings, keeper: Keeper, ranks: Ranks, extra: Sequence[pl.Callback] = ()
+    point: TrainedPoint, keeper: Keeper, ranks: Ranks, extra: Sequence[pl.Callback] = ()
 ) -> pl.Trainer:
     """A trainer that does nothing on its own: the keeper validates, logs and saves.
 
@@ -69,7 +74,7 @@ def build_trainer(
     accelerator = settings["accelerator"]
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    name = resolve(point.config, ranks.world)
+    name = point.strategy
     device = torch.device(accelerator, ranks.local_rank) if accelerator == "cuda" else torch.device("cpu")
     precision: dict[str, Any] = {
         "precision": {"32": "32-true", "tf32": "32-true"}.get(point.precision, point.precision)
@@ -81,7 +86,7 @@ def build_trainer(
         accelerator=accelerator,
         devices=ranks.per_node,
         num_nodes=ranks.nodes,
-        strategy=build_strategy(name, point.config, device),
+        strategy=build_strategy(name, point.settings, device),
         plugins=[environment()],
         **precision,
         max_steps=point.steps,
@@ -126,7 +131,9 @@ def has_fast_bf16() -> bool:
         return False
 
 
-def build_trackers(point: RunSettings, resume_step: int, ranks: Ranks, roll_backs: Sequence[dict]) -> Tracker:
+def build_trackers(
+    point: TrainedPoint, resume_step: int, ranks: Ranks, roll_backs: Sequence[dict]
+) -> Tracker:
     """What the configuration names, on rank 0; the other ranks do not track.
 
     Args:

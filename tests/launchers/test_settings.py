@@ -14,7 +14,8 @@ from chemscale.common.paths import own_folder, site_folders
 from chemscale.launchers import in_process
 from chemscale.launchers.ledger import load
 from chemscale.launchers.local import read_gpus
-from chemscale.launchers.settings import LaunchError, PointJob, Shape, Site, launcher_name, levels
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import PointJob, Shape, Site, launcher_name, levels
 from chemscale.launchers.slurm.environment import foreign
 from chemscale.launchers.slurm.queue import read_accounting
 from chemscale.launchers.snapshot import take_snapshot

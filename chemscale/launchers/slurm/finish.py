@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from chemscale.launchers import hooks
 from chemscale.launchers.ledger import Submission, ledger_lock, load
-from chemscale.launchers.settings import LaunchError
+from chemscale.launchers.section import LaunchError
 from chemscale.launchers.slurm.queue import JobState, queue, require_slurm, states
 from chemscale.launchers.slurm.submit import in_flight, queue_finish, queue_points
 from chemscale.launchers.worker import verdict

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from chemscale.launchers.settings import LaunchError
+from chemscale.launchers.section import LaunchError
 
 QUERY_SECONDS = 30
 OF_LOCAL = "local-"

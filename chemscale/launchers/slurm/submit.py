@@ -15,7 +15,8 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from chemscale.launchers import worker as in_job
 from chemscale.launchers.ledger import Entry, Submission, ledger_lock, load_or_none
-from chemscale.launchers.settings import LaunchError, PointJob, Shape, Site, levels
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import PointJob, Shape, Site, levels
 from chemscale.launchers.slurm.environment import outside_the_job
 from chemscale.launchers.slurm.queue import command, queue, require_slurm
 from chemscale.launchers.slurm.script import environment_lines, point_lines, python_command

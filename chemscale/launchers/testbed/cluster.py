@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chemscale.launchers.settings import LaunchError
+from chemscale.launchers.section import LaunchError
 from chemscale.launchers.testbed.config import (
     ACCOUNTING_PORT,
     CONF,

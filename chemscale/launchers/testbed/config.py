@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from chemscale.launchers.settings import LaunchError
+from chemscale.launchers.section import LaunchError
 
 PORTS = range(16_800, 19_000, 100)
 """Bases of a hundred ports each, below what the system hands out itself."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 from packaging.version import Version
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
 from chemscale.training.distributed.control import GRACE
+from chemscale.training.settings import RunSettings, StrategySettings
 
-STRATEGIES = ("auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2")
 SHARDED_WEIGHTS = ("zero3", "fsdp2")
 ZERO = ("zero1", "zero2", "zero3")
 
@@ -54,16 +53,19 @@ def check_deepspeed(installed: str | None = None) -> None:
         raise StrategyError(f"DeepSpeed {installed} was not tested: {cure}")
 
 
-def resolve(config: dict[str, Any], world: int) -> str:
+def resolve(settings: StrategySettings, precision: str, world: int, *, forces: bool) -> str:
     """The strategy that a configuration means on so many ranks.
 
+    Args:
+        settings: the section ``strategy``.
+        precision: of the forward pass.
+        world: number of ranks.
+        forces: whether the loss holds forces.
+
     Raises:
-        StrategyError: unknown, not for this many ranks, or wrong for this kind of model or precision.
+        StrategyError: not for this many ranks, or wrong for this kind of model or precision.
     """
-    settings = config["strategy"]
-    name, offload = settings["name"], settings["offload"]
-    if name not in STRATEGIES:
-        raise StrategyError(f"strategy.name={name}: choose one of {', '.join(STRATEGIES)}.")
+    name, offload = settings.name, settings.offload
     if name == "auto":
         name = "single" if world == 1 else "ddp"
     if name == "single" and world > 1:
@@ -71,11 +73,9 @@ def resolve(config: dict[str, Any], world: int) -> str:
             f"strategy=single trains on one rank, but the launcher asks for {world}: choose ddp, zero1, "
             "zero2, zero3 or fsdp2, or set launcher.nodes=1 launcher.gpus_per_node=1."
         )
-    if offload not in ("none", "cpu"):
-        raise StrategyError(f"strategy.offload={offload}: choose none or cpu.")
     if offload == "cpu" and name not in ZERO:
         raise StrategyError(f"strategy.offload=cpu is for zero1, zero2 and zero3, not {name}.")
-    if "loss" in config and name in SHARDED_WEIGHTS:
+    if forces and name in SHARDED_WEIGHTS:
         raise StrategyError(
             f"strategy={name} shares the weights and gathers them for one backward pass, but the loss on "
             "forces needs a second one through the same weights. Use strategy=ddp, or zero1 or zero2 for "
@@ -83,7 +83,6 @@ def resolve(config: dict[str, Any], world: int) -> str:
         )
     if name in ZERO:
         check_deepspeed()
-    precision = str(config["trainer"]["precision"])
     if precision == "16-mixed" and name in (*ZERO, "fsdp2"):
         raise StrategyError(
             f"precision=16-mixed scales its loss, which strategy={name} does not do here: use "
@@ -92,19 +91,21 @@ def resolve(config: dict[str, Any], world: int) -> str:
     return name
 
 
-def build_strategy(name: str, config: dict[str, Any], device: torch.device) -> Strategy:
+def build_strategy(name: str, settings: RunSettings, device: torch.device) -> Strategy:
     """The Lightning strategy of a resolved name, on CUDA or on CPU ranks over gloo.
 
     Args:
+        name: what ``resolve`` gave.
+        settings: of the run.
         device: of this rank.
     """
-    timeout = timedelta(minutes=float(config["strategy"]["hang_minutes"]), seconds=GRACE)
+    timeout = timedelta(minutes=settings.strategy.hang_minutes, seconds=GRACE)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if name == "single":
         return SingleDeviceStrategy(device=device)
     if name == "ddp":
         # A loss without forces, or a molecule without charge, leaves weights of a potential unused.
-        unused = "loss" in config
+        unused = settings.forces
         return DDPStrategy(
             process_group_backend=backend,
             timeout=timeout,
@@ -120,8 +121,8 @@ def build_strategy(name: str, config: dict[str, Any], device: torch.device) -> S
 
     return ZeroStrategy(
         stage=int(name[-1]),
-        offload=config["strategy"]["offload"] == "cpu",
-        autocast=str(config["trainer"]["precision"]) == "bf16-mixed",
+        offload=settings.strategy.offload == "cpu",
+        autocast=settings.trainer.precision == "bf16-mixed",
         process_group_backend=backend,
         timeout=timeout,
     )

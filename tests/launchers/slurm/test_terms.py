@@ -4,7 +4,8 @@ import pytest
 
 from chemscale.launchers.ledger import Submission, load
 from chemscale.launchers.local import LocalRunner
-from chemscale.launchers.settings import LaunchError, Site
+from chemscale.launchers.section import LaunchError
+from chemscale.launchers.settings import Site
 from chemscale.launchers.slurm.submit import all_or_nothing, options, without_devices
 from tests.helpers.launch import job, launch
 

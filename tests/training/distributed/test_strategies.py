@@ -6,32 +6,31 @@ import torch
 from chemscale.training.distributed.ranks import PORTS, main_port
 from chemscale.training.distributed.strategies import StrategyError, check_deepspeed, resolve
 from chemscale.training.distributed.zero import ZeroPrecision
+from chemscale.training.settings import StrategySettings
 
 
-def config(name="auto", offload="none", precision="32", potential=False):
-    found = {"strategy": {"name": name, "offload": offload}, "trainer": {"precision": precision}}
-    return found | ({"loss": {}} if potential else {})
+def resolved(world, name="auto", offload="none", precision="32", forces=False):
+    return resolve(StrategySettings(name, offload), precision, world, forces=forces)
 
 
 def test_auto_is_one_rank_alone_and_ddp_on_several():
-    assert resolve(config(), 1) == "single"
-    assert resolve(config(potential=True), 8) == "ddp"
+    assert resolved(1) == "single"
+    assert resolved(8, forces=True) == "ddp"
 
 
 @pytest.mark.parametrize(
-    ("settings", "world", "what", "cure"),
+    ("settings", "what", "cure"),
     [
-        (config("zero3", potential=True), 2, "second one through the same weights", "zero2"),
-        (config("fsdp2", potential=True), 2, "second one through the same weights", "ddp"),
-        (config("single"), 2, "on one rank", "ddp"),
-        (config("zero4"), 2, "zero4", "zero3"),
-        (config("ddp", offload="cpu"), 2, "offload=cpu", "zero1"),
-        (config("zero2", precision="16-mixed"), 2, "scales its loss", "bf16-mixed"),
+        ({"name": "zero3", "forces": True}, "second one through the same weights", "zero2"),
+        ({"name": "fsdp2", "forces": True}, "second one through the same weights", "ddp"),
+        ({"name": "single"}, "on one rank", "ddp"),
+        ({"name": "ddp", "offload": "cpu"}, "offload=cpu", "zero1"),
+        ({"name": "zero2", "precision": "16-mixed"}, "scales its loss", "bf16-mixed"),
     ],
 )
-def test_what_would_train_wrongly_is_refused_with_the_way_out(settings, world, what, cure):
+def test_what_would_train_wrongly_is_refused_with_the_way_out(settings, what, cure):
     with pytest.raises(StrategyError, match=what) as refusal:
-        resolve(settings, world)
+        resolved(2, **settings)
     assert cure in str(refusal.value)
 
 

@@ -1,0 +1,64 @@
+"""The section ``launcher`` of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class LaunchError(ValueError):
+    """What cannot be launched; the message names the key or the command and the way out."""
+
+
+MIN_SIGNAL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class LauncherSettings:
+    """The section ``launcher``, of either launcher (``conf/launcher/`` says what each key means).
+
+    Raises:
+        LaunchError: a number that makes no sense.
+    """
+
+    name: Literal["local", "slurm"]
+    nodes: int = 1
+    gpus_per_node: int = 1
+    parallel: int | None = None
+    max_attempts: int = 3
+    wait: bool = True
+    cpus_per_rank: int = 1
+    memory_gib: float | None = None
+    minutes: int = 60
+    signal_seconds: int = 120
+    gpu: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("nodes", "gpus_per_node", "parallel", "max_attempts", "cpus_per_rank", "minutes"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise LaunchError(f"launcher.{key}={value}: give a whole number, at least 1.")
+        if self.memory_gib is not None and not self.memory_gib > 0:
+            raise LaunchError(f"launcher.memory_gib={self.memory_gib:g}: give a number above 0.")
+        if self.name == "slurm" and self.signal_seconds < MIN_SIGNAL_SECONDS:
+            raise LaunchError(
+                f"launcher.signal_seconds={self.signal_seconds}: give a whole number, at least "
+                f"{MIN_SIGNAL_SECONDS}."
+            )
+
+    @property
+    def world(self) -> int:
+        """Ranks of a point."""
+        return self.nodes * self.gpus_per_node
+
+    @property
+    def points_at_once(self) -> int:
+        """Points that share this machine."""
+        return self.parallel or 1
+
+
+def planned_world(config: Mapping[str, Any]) -> int:
+    """Ranks that a point's configuration asks its launcher for."""
+    launcher = config["launcher"]
+    return int(launcher["nodes"]) * int(launcher["gpus_per_node"])

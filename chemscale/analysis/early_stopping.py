@@ -15,6 +15,7 @@ from chemscale.records import HEADLINES, RECORD_NAME, RunRecord, State
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from chemscale.launchers.settings import PointJob
     from chemscale.laws.data.curves import TrainingCurve
     from chemscale.laws.early_stopping.rule import Rule
     from chemscale.laws.reports.early_stopping_report import TpeReport
@@ -146,8 +147,19 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[PointPlan]:
-    """The plan of every setting, refused before anything is spent if an estimate could not compare them.
+def plan_settings(
+    configs: Sequence[DictConfig],
+    overrides: Sequence[Sequence[str]],
+    typed: Sequence[str],
+    settings: dict[str, Any],
+) -> list[PointJob]:
+    """Plan every setting, refused before anything is spent if an estimate could not compare them.
+
+    Args:
+        configs: as Hydra composed them.
+        overrides: what each was composed from.
+        typed: the command line.
+        settings: the rule's section of the sweeper.
 
     Raises:
         ValueError: a rule that makes no sense, too few settings, settings of different tasks or budgets, or a
@@ -162,15 +174,16 @@ def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> li
         raise ValueError(f"An estimate needs at least {FEWEST} settings, this sweep has {len(configs)}.")
     plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
     one_task(plain)
-    plans = plan_points(configs)
-    one_budget([plan.flops for plan in plans])
-    for plan, config in zip(plans, plain, strict=True):
-        if config["trainer"]["log_every"] > rule.share * plan.steps:
+    jobs = plan_points(configs, overrides, typed)
+    one_budget([job.plan.flops for job in jobs])
+    for job in jobs:
+        plan, every = job.plan, job.config["trainer"]["log_every"]
+        if every > rule.share * plan.steps:
             raise ValueError(
-                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: "
+                f"{plan.name} has {plan.steps} steps and logs every {every}: "
                 f"nothing is logged in its first {rule.share:.0%}. Lower trainer.log_every."
             )
-    return plans
+    return jobs
 
 
 def rule_of(settings: dict[str, Any]) -> Rule:

@@ -25,7 +25,7 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     Args:
         cls: a dataclass, whose own ``__post_init__`` may refuse values.
         values: the part, plain dictionaries.
-        name: of the part, for messages: ``trainer``.
+        name: of the part, for messages: ``trainer``; empty at the top.
         extra: whether keys that the dataclass does not have are passed over (they belong to another one).
 
     Raises:
@@ -34,16 +34,20 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
+    prefix = f"{name}." if name else ""
     if unknown and not extra:
         raise ConfigurationError(
-            f"{name}.{unknown[0]}: nothing reads this key. {name} has {', '.join(known)}."
+            f"{prefix}{unknown[0]}: nothing reads this key. "
+            f"There are {', '.join(prefix + key for key in known)}."
         )
     found = {}
     for key, field in known.items():
         if key in values:
-            found[key] = _value(hints[key], values[key], f"{name}.{key}")
+            found[key] = _value(hints[key], values[key], f"{prefix}{key}")
         elif _is_required(field):
-            raise ConfigurationError(f"{name}.{key} is missing: see conf/{name.split('.')[0]}/.")
+            raise ConfigurationError(
+                f"{prefix}{key} is missing: python -m chemscale.train --help lists all keys."
+            )
     return cls(**found)
 
 

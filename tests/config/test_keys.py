@@ -25,7 +25,8 @@ from chemscale.config.keys import (
 from chemscale.launchers.settings import Site
 from chemscale.models.potentials import CONFIGS, register
 from chemscale.points.base import ConfigurationError
-from chemscale.points.build import read_point, read_points
+from chemscale.points.build import read_point
+from chemscale.points.cost import plan_points
 from chemscale.sweeps.identity import identity
 from chemscale.training.trackers import TrackerError
 from tests.helpers.paths import ROOT
@@ -200,7 +201,7 @@ def test_an_option_of_ones_own_may_set_any_key_and_no_other(tmp_path):
 def test_no_point_of_a_sweep_is_prepared_before_all_keys_are_checked(tmp_path):
     configs = [composed(f"corpora={tmp_path}"), composed(f"corpora={tmp_path}", "+trainer.foo=1")]
     with pytest.raises(UnknownKeyError, match=r"trainer\.foo"):
-        read_points(configs)
+        plan_points(configs, [[], []], [])
     assert not list(tmp_path.iterdir())
 
 

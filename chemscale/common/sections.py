@@ -9,7 +9,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 T = TypeVar("T")
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_WORDS: dict[Any, list[str]] = {
+    int: ["a whole number"],
+    float: ["a number"],
+    bool: ["true", "false"],
+    str: ["text"],
+    type(None): ["null"],
+}
 
 
 class ConfigurationError(ValueError):
@@ -64,8 +70,12 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         fits, converted = _fits(choice, value, key)
         if fits:
             return converted
+    words = list(dict.fromkeys(word for choice in choices for word in _words(choice)))
+    if {"a whole number", "a number"} <= set(words):
+        words.remove("a whole number")
+    allowed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     shown = f"'{value}'" if isinstance(value, str) else value
-    raise ConfigurationError(f"{key}={shown}: give {' or '.join(dict.fromkeys(map(_words, choices)))}.")
+    raise ConfigurationError(f"{key}={shown}: give {allowed}.")
 
 
 def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
@@ -94,13 +104,12 @@ def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
     return isinstance(value, hint), value
 
 
-def _words(hint: Any) -> str:
-    if hint is type(None):
-        return "null"
+def _words(hint: Any) -> list[str]:
+    """What may be given, in words."""
     if get_origin(hint) is Literal:
-        return ", ".join(str(choice) for choice in get_args(hint))
+        return [str(choice) for choice in get_args(hint)]
     if get_origin(hint) is tuple:
-        return "a list"
+        return ["a list"]
     if get_origin(hint) is dict or hint is dict or is_dataclass(hint):
-        return "a mapping"
-    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+        return ["a mapping"]
+    return _WORDS.get(hint, [getattr(hint, "__name__", str(hint))])

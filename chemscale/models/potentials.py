@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from chemscale.common.plugins import load_plugins
+from chemscale.common.sections import read_section
 from chemscale.models.allegro import AllegroConfig
 from chemscale.models.mace import MACEConfig
 from chemscale.models.nequip import NequIPConfig
@@ -70,6 +71,7 @@ def read_config(values: dict[str, Any]) -> PotentialConfig:
 
     Raises:
         PotentialError: an unknown family or key, or a number out of range.
+        ConfigurationError: a value of the wrong type.
     """
     values = dict(values)
     family = values.pop("family", None)
@@ -82,10 +84,11 @@ def read_config(values: dict[str, Any]) -> PotentialConfig:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise PotentialError(f"model.{unknown[0]}: {family} has no such key; it has {', '.join(known)}.")
+    config: PotentialConfig = read_section(CONFIGS[family], values, "model")
     for key in ("width", "layers", "cutoff", "radial"):
         if key in values and not values[key] > 0:
             raise PotentialError(f"model.{key}={values[key]}: must be above 0.")
-    return CONFIGS[family](**values)
+    return config
 
 
 def build(

@@ -63,8 +63,11 @@ class LanguagePoint(Point):
         """
         sections = Sections.read(config)
         batch, data = read_section(TokenBatch, config["batch"], "batch"), read_molecule_data(config["data"])
+        _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
         corpus = shared.corpus(data, Path(sections.general.corpora))
-        model = _model(config["model"], corpus)
+        tokenizer = corpus.tokenizer
+        special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+        model = _model(config["model"], vocab_size=tokenizer.vocab_size, **special)
         sizes = _sizes(sections, model, corpus)
         micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
         shape = BatchShape(batch.tokens, data.block, micro_batching.accumulate)
@@ -166,11 +169,10 @@ class LanguagePoint(Point):
         return "{:.4f} nats/token, {:.2f} nats/molecule, {:.4f} nats/heavy atom".format(*values)
 
 
-def _model(values: dict[str, Any], corpus: Corpus) -> ChemGPTConfig:
-    tokenizer = corpus.tokenizer
-    numbers = {key: value for key, value in values.items() if key != "family"}
-    ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    return read_section(ChemGPTConfig, {"vocab_size": tokenizer.vocab_size, **numbers, **ids}, "model")
+def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
+    """The section ``model``, with what the tokenizer gives."""
+    own = {key: value for key, value in values.items() if key != "family"}
+    return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
 @dataclass(frozen=True)

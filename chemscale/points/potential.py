@@ -74,8 +74,8 @@ class PotentialPoint(Point):
             )
         sections, task = Sections.read(config), PotentialSections.read(config)
         general, world = sections.general, sections.placement.world
-        store = shared.store(task.data, Path(general.structures), task.lint)
         model = read_config(config["model"])
+        store = shared.store(task.data, Path(general.structures), task.lint)
 
         def batches(accumulate: int) -> StructureDataModule:
             return shared.frames(

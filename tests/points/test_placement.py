@@ -85,8 +85,8 @@ def test_what_fits_nowhere_here_says_what_would(read):
     ("override", "words"),
     [
         ("batch.per_gpu=100", "less than one block, data.block=512"),
-        ("batch.per_gpu=many", "a number above 0, auto, or null"),
-        ("trainer.checkpoint_activations=often", "true, false or auto"),
+        ("batch.per_gpu=many", "give a whole number, auto or null"),
+        ("trainer.checkpoint_activations=often", "give true, false or auto"),
     ],
 )
 def test_wrong_settings_are_refused_in_words(read, override, words):

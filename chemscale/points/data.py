@@ -1,4 +1,7 @@
-"""The prepared data of a point: opened, or made first where they are missing."""
+"""The prepared data of a point: opened, or made first where they are missing.
+
+What makes data (RDKit, tblite, ASE, HDF5) is imported where it is needed: most runs find theirs prepared.
+"""
 
 from __future__ import annotations
 

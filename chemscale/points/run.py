@@ -159,5 +159,5 @@ def finish_record(record: RunRecord, point: Point, state: State, reason: str) ->
         return
     record.save(point.directory)
     if state is State.DONE:  # what an earlier attempt failed of is history
-        for told in point.directory.glob("error*.txt"):
-            told.unlink()
+        for traceback_file in point.directory.glob("error*.txt"):
+            traceback_file.unlink()

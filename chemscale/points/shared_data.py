@@ -52,7 +52,7 @@ class SharedData:
         return self._once("molecules", key, plan)
 
     def store(self, data: StructureData, structures: Path, lint: str) -> FrameStore:
-        """The store of a section ``data``, prepared where it is missing; the linter is heard once.
+        """The store of a section ``data``, prepared where it is missing; its findings are shown once.
 
         Args:
             data: the section.

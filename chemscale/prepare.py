@@ -22,7 +22,6 @@ from chemscale.points.data import (
     read_structure_data,
     structure_source,
 )
-from chemscale.structures.lint.run import lint_source, lint_store
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
@@ -39,6 +38,8 @@ def hydra_main(cfg: DictConfig) -> None:
     if data["source"] not in STRUCTURE_SOURCES:
         show(open_or_prepare(read_molecule_data(data), Path(cfg.corpora)))
         return
+    from chemscale.structures.lint.run import lint_source, lint_store
+
     structures = read_structure_data(data)
     if cfg.lint == "only":
         _, source = structure_source(structures, Path(cfg.structures))

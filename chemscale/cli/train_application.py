@@ -1,4 +1,7 @@
-"""The Hydra application behind ``chemscale train`` and ``chemscale launch submit``."""
+"""The Hydra application behind ``chemscale train`` and ``chemscale launch submit``.
+
+What trains is imported when a point is planned: ``--help`` and ``--cfg`` need none of it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,6 @@ from omegaconf import DictConfig
 from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.launchers.run import run_points
-from chemscale.points.build import read_point
-from chemscale.points.cost import plan_points
-from chemscale.points.run import train_point
 from chemscale.records import RECORD_NAME, is_done
 
 log = logging.getLogger(__name__)
@@ -24,6 +23,11 @@ log = logging.getLogger(__name__)
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="train", version_base=None)
 def hydra_main(cfg: DictConfig) -> None:
     """Train one point; a sweep reaches this only through a launcher or sweeper that is not ours."""
+    from chemscale.launchers.run import run_points
+    from chemscale.points.build import read_point
+    from chemscale.points.cost import plan_points
+    from chemscale.points.run import train_point
+
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     if hydra_config.mode is RunMode.MULTIRUN:

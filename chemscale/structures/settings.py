@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chemscale.common.sections import ConfigurationError
-from chemscale.structures.batches import BatchBudget
+
+if TYPE_CHECKING:
+    from chemscale.structures.batches import BatchBudget
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,6 @@ class FrameBatch:
     @property
     def budget(self) -> BatchBudget:
         """The limits alone."""
+        from chemscale.structures.batches import BatchBudget  # torch, which `prepare` does without
+
         return BatchBudget(self.frames, self.atoms, self.edges)

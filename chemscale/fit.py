@@ -13,6 +13,7 @@ import typer
 
 from chemscale.analysis.fit import Options, fit_csv, fit_runs
 from chemscale.cli.app import run_verb
+from chemscale.common.durations import format_duration
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -137,7 +138,7 @@ def _progress() -> Callable[[str], None]:
     def say(text: str) -> None:
         elapsed = time.monotonic() - begun
         if elapsed > QUIET:
-            typer.echo(f"  {elapsed:.0f} s: {text} …", err=True)
+            typer.echo(f"  {format_duration(elapsed)}: {text} …", err=True)
 
     return say
 

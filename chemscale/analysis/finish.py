@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.common.durations import format_duration
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         )
         for line in outcome.lines:
             log.info("%s", line)
-        log.info("Report: %s (%.0f s)", outcome.report, time.monotonic() - started)
+        log.info("Report: %s (%s)", outcome.report, format_duration(time.monotonic() - started))
         tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
         log_law(tracked, root.name, outcome.report, outcome.law, log.info)
     failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.state is not State.DONE]

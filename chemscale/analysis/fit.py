@@ -19,7 +19,8 @@ from chemscale.analysis.records_to_points import (
 if TYPE_CHECKING:
     from chemscale.laws.allocation.envelope import Curve
     from chemscale.laws.data.points import LawPoint, LawPoints
-    from chemscale.laws.reports.axis_report import Origin, Report
+    from chemscale.laws.reports.axis_report import Report
+    from chemscale.laws.reports.page import Origin
 
 
 AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops", "joules")
@@ -107,7 +108,7 @@ def fit_csv(
     """
     from chemscale.laws.data.exports import read_table
     from chemscale.laws.data.points import PointsError, parse_columns
-    from chemscale.laws.reports.axis_report import Origin
+    from chemscale.laws.reports.page import Origin
 
     options = replace(options or Options(), **settings)
     if not path.exists():

@@ -15,7 +15,7 @@ from chemscale.sweeps.identity import WITHOUT_EFFECT
 if TYPE_CHECKING:
     from chemscale.laws.allocation.envelope import Curve
     from chemscale.laws.data.points import LawPoint
-    from chemscale.laws.reports.axis_report import Origin
+    from chemscale.laws.reports.page import Origin
 
 Found = list[tuple[Path, RunRecord]]
 CONVENTIONS = {"matrices": "parameters", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
@@ -103,7 +103,7 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
 
 def origin_of(found: Found, unit: str, command: str) -> Origin:
     """Curves, table, versions and notes of runs."""
-    from chemscale.laws.reports.axis_report import Origin
+    from chemscale.laws.reports.page import Origin
 
     hashes = sorted({r.data_hash for _, r in found})
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])

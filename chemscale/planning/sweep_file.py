@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import atomic_write
 from chemscale.planning.candidates import Family, PlanError
 
 
@@ -86,12 +86,8 @@ def write_sweep(
     hydra = {"hydra": {"mode": "MULTIRUN", "sweeper": {"points": list(points)}}}
     lines = ["# @package _global_", *(f"# {line}" for line in comment)]
     text = "\n".join(lines) + "\n" + OmegaConf.to_yaml(OmegaConf.create({**body, **hydra}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
     try:
-        os.link(partial, path)  # unlike a rename, it never replaces a file
+        with atomic_write(path, overwrite=False) as file:
+            file.write(text)
     except FileExistsError:
         raise PlanError(f"{path} exists, and a plan overwrites nothing: give another --out.") from None
-    finally:
-        partial.unlink()

@@ -7,7 +7,7 @@ compute (``isoflop``), and the minimum of a fitted surface (here). Where they di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,29 +77,6 @@ class Allocation:
 
 
 NAMES = ("exponent_n", "exponent_d", "coefficient_n", "coefficient_d")
-
-
-def side_by_side(allocations: Sequence[Allocation], flops: float) -> list[dict[str, str]]:
-    """A row of text for each approach: exponents, and the optimum of a budget, all with intervals."""
-    rows = []
-    for allocation in allocations:
-        best = allocation.at(flops)
-        rows.append(
-            {
-                "approach": allocation.approach,
-                "compute": allocation.compute,
-                "N* ∝ C^a": _text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f"),
-                "D* ∝ C^b": _text(allocation.exponent_d, allocation.intervals["exponent_d"], ".3f"),
-                f"N* at {flops:.3g}": _text(best.n, best.n_interval, ".3g"),
-                f"D* at {flops:.3g}": _text(best.d, best.d_interval, ".3g"),
-                "loss": _text(best.loss, best.loss_interval, ".4g"),
-            }
-        )
-    return rows
-
-
-def _text(value: float, interval: Interval, digits: str) -> str:
-    return f"{value:{digits}} [{interval[0]:{digits}}, {interval[1]:{digits}}]"
 
 
 # --- Approach 3: the minimum of a fitted surface ---

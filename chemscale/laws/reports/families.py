@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import write_json
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.law import AxisLaw, fit_axis
 from chemscale.laws.data.points import LawPoint, LawPoints
 from chemscale.laws.reports import axis_figures as figures
-from chemscale.laws.reports.axis_report import (
+from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
     Origin,
     law_data,
     render,
-    values_text,
     whole_folder,
     write_csv,
-    write_law,
     write_text,
 )
 from chemscale.laws.reports.plotting import saved_inline
+from chemscale.laws.reports.texts import values_text
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Ladder:
         figure = figures.ladder_figure([(r.name, r.points, r.fit) for r in self.rungs], self.axis, self.unit)
         with whole_folder(Path(out)) as folder:
             image = saved_inline(figure, folder / "ladder")
-            write_law(folder / "law.json", self.law())
+            write_json(folder / "law.json", self.law())
             write_csv(folder / "points.csv", self._rows())
             write_text(folder / "report.html", render("ladder.html.j2", ladder=self, image=image))
         return Path(out) / "report.html"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import write_json
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, FitError
@@ -18,23 +19,24 @@ from chemscale.laws.data.points import LawPoints
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.reports import check_figures, joint_figures
 from chemscale.laws.reports.axis_figures import curves_figure
-from chemscale.laws.reports.axis_report import (
+from chemscale.laws.reports.joint_analysis import JointAnalysis
+from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
-    SYMBOLS,
     Origin,
-    interval_text,
     law_data,
-    parameters_text,
     render,
-    sizes_text,
-    span_text,
     whole_folder,
     write_csv,
-    write_law,
     write_text,
 )
-from chemscale.laws.reports.joint_analysis import JointAnalysis
 from chemscale.laws.reports.plotting import saved_inline, short
+from chemscale.laws.reports.texts import (
+    SYMBOLS,
+    interval_text,
+    parameters_text,
+    sizes_text,
+    span_text,
+)
 
 Drawn = tuple[str, str, Callable[[], Any], str]
 """Name of a figure's file, its caption, the drawing, and what it shows."""
@@ -234,7 +236,7 @@ class SurfaceReport:
         drawn = [*self._laws(), *self._checks()]
         images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
         law = self.law()
-        write_law(out / "law.json", law)
+        write_json(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
         write_text(out / "report.html", render("surface.html.j2", report=self, images=images))
 

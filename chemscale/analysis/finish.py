@@ -18,7 +18,18 @@ log = logging.getLogger(__name__)
 
 
 def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> list[float | None]:
-    """The table of all points, the law, the report; leaves with status 1 if a point failed."""
+    """Show the table of all points, fit their law and write its report.
+
+    Leaves with status 1 if a point failed.
+
+    Args:
+        plans: of all points.
+        configs: of all points, resolved.
+
+    Returns:
+        The objective of each point; None where it has none.
+    """
+    # Imported here, since train imports this module and a rank needs no Matplotlib.
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
     from chemscale.points.tables import show_results
@@ -34,7 +45,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
             root,
             only=[plan.identity for plan in plans],
             command="python -m chemscale.train " + " ".join(sys.argv[1:]),
-            options=Options(say=log.info),
+            options=Options(progress=log.info),
         )
         for line in outcome.lines:
             log.info("%s", line)

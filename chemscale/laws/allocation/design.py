@@ -266,8 +266,8 @@ class _Search:
         """(m,) criterion with one more point."""
         moved = self.rows @ covariance  # (m, p)
         spent = self.law.noise**2 + np.sum(moved * self.rows, 1)
-        told = moved @ self.slope.T  # (m, g)
-        less = told[:, :, None] * told[:, None, :] / spent[:, None, None]
+        explained = moved @ self.slope.T  # (m, g)
+        less = explained[:, :, None] * explained[:, None, :] / spent[:, None, None]
         return self._criterion(self.slope @ covariance @ self.slope.T - less)
 
     def greedy(self, order: str) -> list[int]:

@@ -17,8 +17,8 @@ from chemscale.laws.axis.fit import LEVEL, FitError, fit_forms, supported
 
 COMPUTES = 400
 """Points of the grid of compute on which curves are compared."""
-FEWEST_SIZES = 3
-FEWEST_DRAWS = 0.5
+MIN_SIZES = 3
+MIN_DRAWS = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def allocate_envelope(
     found = _lines(sizes, table, np.arange(len(curves)), grid)
     if found is None:
         raise FitError(
-            f"Approach 1: fewer than {FEWEST_SIZES} sizes win between the smallest and the largest. Add "
+            f"Approach 1: fewer than {MIN_SIZES} sizes win between the smallest and the largest. Add "
             "sizes between them, or train the large ones longer, so that curves cross."
         )
     lines, winners, used = found
@@ -68,7 +68,7 @@ def allocate_envelope(
         _lines(sizes, table, random.integers(0, len(curves), len(curves)), grid) for _ in range(bootstrap)
     ]
     draws = np.array([each[0] for each in again if each is not None])
-    if len(draws) < FEWEST_DRAWS * bootstrap:
+    if len(draws) < MIN_DRAWS * bootstrap:
         raise FitError(
             f"Approach 1 gives no interval: {1 - len(draws) / bootstrap:.0%} of the resampled sets of runs "
             "have no envelope of 3 sizes. Add model sizes."
@@ -113,9 +113,9 @@ def _check(curves: Sequence[Curve]) -> None:
         if (np.diff(arrays[1]) <= 0).any():
             raise FitError("The FLOPs of a curve must grow from one moment to the next.")
     sizes = len({curve.n for curve in curves})
-    if sizes < FEWEST_SIZES + 2:
+    if sizes < MIN_SIZES + 2:
         raise FitError(
-            f"Approach 1 is not fitted: {sizes} sizes, at least {FEWEST_SIZES + 2} needed (the smallest and "
+            f"Approach 1 is not fitted: {sizes} sizes, at least {MIN_SIZES + 2} needed (the smallest and "
             "the largest only bound the envelope)."
         )
 
@@ -148,7 +148,7 @@ def _lines(
     winners = chosen[np.argmin(loss, 0)]
     best = sizes[winners]
     used = some & (best > lowest) & (best < highest)
-    if len(np.unique(best[used])) < FEWEST_SIZES:
+    if len(np.unique(best[used])) < MIN_SIZES:
         return None
     at = np.flatnonzero(used)
     x = np.log(grid[at] / grid[0])

@@ -25,7 +25,7 @@ from chemscale.laws.joint.surfaces import Surface
 
 SAME = 1.15
 """Runs whose FLOPs differ by at most this factor from the next belong to one budget."""
-FEWEST_SIZES = 4
+MIN_SIZES = 4
 """Distinct sizes of a budget below which its minimum is not taken: 3 points lie on any parabola."""
 
 
@@ -149,11 +149,11 @@ def isoflop_minima(
     groups, notes = group_budgets(flops), []
     parts = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
     parts = [part[np.argsort(n[part], kind="stable")] for part in parts]
-    enough = [part for part in parts if len(np.unique(n[part])) >= FEWEST_SIZES]
+    enough = [part for part in parts if len(np.unique(n[part])) >= MIN_SIZES]
     if len(enough) < len(parts):
         few = len(parts) - len(enough)
         budgets = "1 budget has" if few == 1 else f"{few} budgets have"
-        notes.append(f"{budgets} fewer than {FEWEST_SIZES} sizes: left out.")
+        notes.append(f"{budgets} fewer than {MIN_SIZES} sizes: left out.")
     spread = _pooled_noise(enough, n, loss) if noise is None else noise
     random = np.random.default_rng(seed)
     rows = []

@@ -39,9 +39,19 @@ class Optimum:
 class Allocation:
     """N* = coefficient_n·C^exponent_n and D* = coefficient_d·C^exponent_d, by one approach.
 
-    ``intervals`` holds all four under these names. ``compute`` says how FLOPs were counted. Where the count
-    is no power of N and D, the exponents are the local slopes at the compute that ``notes`` name, and ``at``
-    is exact all the same.
+    Where the count of FLOPs is no power of N and D, the exponents are the local slopes at the compute that
+    `notes` name, and ``at`` is exact all the same.
+
+    Args:
+        approach: of Hoffmann et al. 2022, in words.
+        compute: how FLOPs were counted, in words.
+        exponent_n: of N*.
+        exponent_d: of D*.
+        coefficient_n: of N*.
+        coefficient_d: of D*.
+        intervals: of these four, by these names.
+        locate: optimum of a budget; see ``at``.
+        notes: what a reader must know.
     """
 
     approach: str

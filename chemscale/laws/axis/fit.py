@@ -26,8 +26,8 @@ from chemscale.laws.axis.intervals import (
 )
 
 __all__ = [
-    "FEWEST",
     "LEVEL",
+    "MIN_SIZES",
     "Fit",
     "FitError",
     "fit_form",
@@ -38,7 +38,7 @@ __all__ = [
     "supported",
 ]
 
-FEWEST = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
+MIN_SIZES = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
 """Distinct sizes below which a form is not fitted: with as many points as parameters any law is perfect."""
 SIGNIFICANT = 0.05
 
@@ -179,7 +179,7 @@ def fit_form(
         )
     spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
     random = np.random.default_rng(seed)
-    draws, settled = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
+    draws, converged_draws = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
     intervals = _percentiles(form, x, y, draws)
     if "beta" in form.parameters:
         intervals["beta"] = profile_beta(form, x, y, theta, objective, spread)
@@ -197,7 +197,7 @@ def fit_form(
         scatter=spread,
         seeds=seed_spread(x, y),
     )
-    fit.notes.extend(_notes(fit, 1 - float(settled.mean())))
+    fit.notes.extend(_notes(fit, 1 - float(converged_draws.mean())))
     return fit
 
 
@@ -268,7 +268,7 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
     if not (np.isfinite(x).all() and np.isfinite(y).all() and (x > 0).all() and (y > 0).all()):
         raise FitError("Sizes and losses must be positive and finite.")
     refuse_absurd(x, y)
-    distinct, least = len(np.unique(x)), FEWEST[form.name]
+    distinct, least = len(np.unique(x)), MIN_SIZES[form.name]
     if distinct < least:
         line = form.name == "power" and distinct == 2
         why = "two points always lie on a line" if line else form.refusal
@@ -313,7 +313,7 @@ def _aicc(objective: float, n: int, parameters: int) -> float:
 
 def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
     smaller = x < x.max()
-    if len(np.unique(x[smaller])) < FEWEST[form.name]:
+    if len(np.unique(x[smaller])) < MIN_SIZES[form.name]:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -322,7 +322,7 @@ def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
     return float(form.value(np.array([x.max()]), theta)[0] / largest - 1)
 
 
-def _notes(fit: Fit, unsettled: float) -> list[str]:
+def _notes(fit: Fit, unconverged: float) -> list[str]:
     notes = []
     _, freedom = fit.error
     if freedom <= 2:
@@ -335,8 +335,8 @@ def _notes(fit: Fit, unsettled: float) -> list[str]:
         notes += [fit.seeds.text(), fit.scatter.reason]
     if not fit.converged:
         notes.append("The fit did not converge: do not use these numbers.")
-    if unsettled > 0.01:
-        notes.append(f"{unsettled:.0%} of the bootstrap's refits did not converge.")
+    if unconverged > 0.01:
+        notes.append(f"{unconverged:.0%} of the bootstrap's refits did not converge.")
     notes += _exponent_notes(fit) if "beta" in fit.values else _break_notes(fit)
     if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
         notes.append("The interval of L∞ reaches 0: these points do not show a floor.")

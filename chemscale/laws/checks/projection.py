@@ -1,8 +1,8 @@
 """Variable projection: a search over the exponents alone, with E, A and B solved inside.
 
 At fixed exponents L = E + A·N^−α + B·D^−β is linear in E, A, B ≥ 0, so that the outer search has two
-dimensions (one with a tied exponent) and needs no grid of coefficients. Of ``descent`` it shares the loss
-alone, and minimises the same objective: where both agree, neither stopped early.
+dimensions (one with a tied exponent) and needs no grid of coefficients. It shares the objective with
+``joint.huber`` and nothing else: where both agree, neither stopped early.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from scipy import stats
 
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
+from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.bootstrap import (
     RUNS_ENOUGH,
     Draws,
@@ -21,7 +22,7 @@ from chemscale.laws.joint.bootstrap import (
     moved,
     standard_errors,
 )
-from chemscale.laws.joint.huber import DELTA, Descent, descend, polish
+from chemscale.laws.joint.huber import DELTA, fit_huber, polish
 from chemscale.laws.joint.surfaces import Surface
 
 __all__ = ["LEVEL", "RUNS_ENOUGH", "Draws", "SurfaceFit", "Target", "fit_surface"]
@@ -49,7 +50,7 @@ class SurfaceFit:
     reached: float
     """Share of the starts whose descent ended at the optimum."""
     status: str
-    """What the last optimiser says."""
+    """Status of the last optimizer, in words."""
     inputs: np.ndarray
     """(n, k)"""
     loss: np.ndarray
@@ -217,7 +218,7 @@ def fit_surface(
     for name, value in fixed.items():
         grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
     grid = np.unique(grid, axis=0) if fixed else grid
-    found = descend(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
+    found = fit_huber(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
     best = int(np.argmin(found.objective))
     if not np.isfinite(found.objective[best]):
         raise FitError(f"{surface.formula}: no start has a finite loss.")
@@ -253,7 +254,7 @@ def fit_surface(
     return fit
 
 
-def _candidates(found: Descent) -> np.ndarray:
+def _candidates(found: Descents) -> np.ndarray:
     """(m, p) ends of descents nearly as good as the best and apart from each other, best first.
 
     A surface of few residuals within δ has optima beside each other, and which is least shows only once their
@@ -312,15 +313,15 @@ def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray, held: Collect
             f"{parameters + 2} needed (its curves would follow the noise)."
         )
     refuse_equal(loss)
-    told = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
-    for column in told:
+    informed = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
+    for column in informed:
         distinct = len(np.unique(inputs[:, column]))
         if distinct < 3:
             name = surface.columns[column]
             raise FitError(f"{surface.formula} is not fitted: {name} takes {distinct} values, 3 are needed.")
-    z = np.log(inputs[:, told]) - np.log(inputs[:, told]).mean(0)
-    if len(told) > 1 and np.linalg.svd(z / z.std(0), compute_uv=False)[-1] < 1e-6:
-        names = " and ".join(surface.columns[column] for column in told)
+    z = np.log(inputs[:, informed]) - np.log(inputs[:, informed]).mean(0)
+    if len(informed) > 1 and np.linalg.svd(z / z.std(0), compute_uv=False)[-1] < 1e-6:
+        names = " and ".join(surface.columns[column] for column in informed)
         raise FitError(
             f"{surface.formula} is not fitted: {names} grow together in these runs, so that their effects "
             "cannot be told apart. Add runs that vary one of them."

@@ -15,7 +15,7 @@ from chemscale.laws.reports.plotting import (
     BLUE,
     GREEN,
     MARKERS,
-    MOST_LEVELS,
+    MAX_LEVELS,
     ORANGE,
     PURPLE,
     SKY,
@@ -38,13 +38,13 @@ __all__ = [
     "UNITS",
     "close",
     "curves_figure",
+    "families_figure",
     "inline_svg",
-    "ladder_figure",
     "law_figure",
     "save",
 ]
 
-_RUNGS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+_FAMILY_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _STYLES = {
     "power": (BLUE, "-"),
     "offset": (VERMILION, "--"),
@@ -141,17 +141,17 @@ def curves_figure(curves: list[dict[str, Any]], unit: str):
             Line2D([], [], color=lv.color, marker=lv.marker, ms=3.5, label=near + short(lv.value))
             for lv in found
         ]
-        outside_legend(figure, handles[:MOST_LEVELS], title)
+        outside_legend(figure, handles[:MAX_LEVELS], title)
     return figure
 
 
-def ladder_figure(rungs: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str):
-    """Every rung's points and law in log-log, each with its band; exponents in the legend."""
+def families_figure(families: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str):
+    """Every family's points and law in log-log, each with its band; exponents in the legend."""
     with style():
-        figure, ax = new_figure(3.2 + 0.12 * len(rungs))
+        figure, ax = new_figure(3.2 + 0.12 * len(families))
         handles, sizes = [], []
-        for number, (name, points, fit) in enumerate(rungs):
-            color, marker = _RUNGS[number % len(_RUNGS)], MARKERS[number % len(MARKERS)]
+        for number, (name, points, fit) in enumerate(families):
+            color, marker = _FAMILY_COLORS[number % len(_FAMILY_COLORS)], MARKERS[number % len(MARKERS)]
             shown = [p for p in points if p.used and axis in p.sizes and unit in p.losses]
             label = name if fit is None else f"{name}: {_summary(fit)}"
             xs, ys = [p.sizes[axis] for p in shown], [p.losses[unit] for p in shown]

@@ -29,7 +29,7 @@ from chemscale.laws.reports.plotting import (
     style,
 )
 
-MOST_BUDGETS = 6
+MAX_BUDGETS = 6
 NEAR = 1.15
 """A run lies on a curve of equal compute if its own is at most this factor away."""
 
@@ -115,8 +115,8 @@ def isoflop_figure(found: JointAnalysis):
     minima = found.minima if parabolas(found) else None
     low, high = np.percentile(flops, [15, 95])
     budgets = np.geomspace(low, high, 5) if minima is None else minima.flops
-    if len(budgets) > MOST_BUDGETS:
-        budgets = budgets[np.linspace(0, len(budgets) - 1, MOST_BUDGETS).astype(int)]
+    if len(budgets) > MAX_BUDGETS:
+        budgets = budgets[np.linspace(0, len(budgets) - 1, MAX_BUDGETS).astype(int)]
     colors = size_colors(budgets, budgets)
     with style():
         figure, ax = new_figure(3.3)

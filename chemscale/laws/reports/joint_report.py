@@ -93,7 +93,7 @@ class SurfaceReport:
             out.append(f"  {self.how(fit)}")
             out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
-        out += self._slices()
+        out += self._per_axis_lines()
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
             a = span_text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f")
@@ -108,11 +108,11 @@ class SurfaceReport:
             out.append(text)
         return out + [f"  {why}" for why in self.found.refused]
 
-    def _slices(self) -> list[str]:
+    def _per_axis_lines(self) -> list[str]:
         """The exponent along each axis alone, at the largest value of the other that has most sizes."""
         out = []
         for axis in ("parameters", self.axis):
-            along = [each for each in self.found.slices if each.axis == axis]
+            along = [each for each in self.found.per_axis if each.axis == axis]
             if along:
                 last = max(along, key=lambda each: (len(np.unique(each.fit.x)), each.value))
                 inside = f", inside its regime {interval_text(last.inside, 'beta')}" if last.inside else ""
@@ -209,7 +209,7 @@ class SurfaceReport:
             "sensitivity": [row.to_dict() for row in found.sensitivity],
             "profiles": [each.to_dict() for each in found.profiles],
             "conventions": {name: fit.to_dict() for name, fit in found.conventions},
-            "slices": [each.to_dict() for each in found.slices],
+            "slices": [each.to_dict() for each in found.per_axis],
             "allocation": [self._allocation(each) for each in found.allocations],
             "notes": [*self.origin.notes, *found.refused],
             "versions": self.origin.versions,

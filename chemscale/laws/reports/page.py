@@ -61,7 +61,7 @@ def render(template: str, **values: Any) -> str:
         interval=interval_text, span=span_text, sizes=sizes_text, short=short, symbols=SYMBOLS
     )
     environment.filters["formula"] = formula_html
-    shown = values.get("report") or values["ladder"]
+    shown = values["report"]
     return environment.get_template(template).render(
         **values,
         level=f"{LEVEL:.0%}",

@@ -47,7 +47,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 )  # fmt: skip
 MARKERS = "os^DvPX*<>"
-MOST_LEVELS = 10
+MAX_LEVELS = 10
 RC: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -130,7 +130,7 @@ class Level:
 
 
 def levels(values: np.ndarray, apart: float = 1.05, between: int = 5) -> tuple[list[Level], bool]:
-    """Sizes (n,) as at most ``MOST_LEVELS`` levels, and whether every run lies on one of them.
+    """Sizes (n,) as at most ``MAX_LEVELS`` levels, and whether every run lies on one of them.
 
     Runs of a grid do; where sizes are all over the place, levels are spread over their range.
     """
@@ -140,7 +140,7 @@ def levels(values: np.ndarray, apart: float = 1.05, between: int = 5) -> tuple[l
         if not clusters or values[place] > apart * values[clusters[-1][0]]:
             clusters.append([])
         clusters[-1].append(int(place))
-    grid = len(clusters) <= MOST_LEVELS
+    grid = len(clusters) <= MAX_LEVELS
     if not grid:
         low, high = np.percentile(values, [3, 97])
         centres = list(np.geomspace(low, high, between))

@@ -209,7 +209,8 @@ def choose_points(
     that helps (Fedorov 1972). The best of the three is returned.
 
     Args:
-        candidates: (m, k) inputs. flops: (m,) what each costs.
+        candidates: (m, k) inputs.
+        flops: (m,) what each costs.
 
     Raises:
         FitError: no candidate is within the budget, or the goal does not depend on the law's parameters.

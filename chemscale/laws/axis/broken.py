@@ -53,7 +53,9 @@ def solve(
     """(θ, sum of squares of log residuals, converged) of the lowest of many descents.
 
     Args:
-        x: (n,) sizes. y: (n,) losses. effort: ``THOROUGH`` or ``QUICK``.
+        x: (n,) sizes.
+        y: (n,) losses.
+        effort: ``THOROUGH`` or ``QUICK``.
 
     Raises:
         FitError: no descent ended at a finite law.
@@ -179,8 +181,10 @@ def extrapolate_curve(
     loss.
 
     Args:
-        x: (n,) tokens or steps seen. y: (n,) losses. at: where to predict. form: ``power``, ``offset`` or
-            ``broken1``.
+        x: (n,) tokens or steps seen.
+        y: (n,) losses.
+        at: where to predict.
+        form: ``power``, ``offset`` or ``broken1``.
 
     Raises:
         FitError: the form is not one of these, x and y differ in length, or no point is positive and finite.

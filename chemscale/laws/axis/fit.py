@@ -153,9 +153,11 @@ def fit_form(
     come from a bootstrap around the law (rescaled by the degrees of freedom, refits from the optimum).
 
     Args:
-        x: (n,) sizes. y: (n,) losses. Several points may share a size (seeds).
+        x: (n,) sizes.
+        y: (n,) losses. Several points may share a size (seeds).
         name: ``power``, ``offset``, ``broken1`` or ``broken2``.
-        bootstrap: draws. seed: of the draws.
+        bootstrap: draws.
+        seed: of the draws.
         resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
             the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
 

@@ -62,9 +62,13 @@ def fit_axis(
     that a test finds outside are left out of it, and the fits to all points stand beside.
 
     Args:
-        x: (n,) sizes. y: (n,) losses.
-        axis, other: names of the axis and of what may limit instead, for the words of the test.
+        x: (n,) sizes.
+        y: (n,) losses.
+        axis: its name, for the words of the test.
+        other: name of what may limit instead.
         forms: names; None for all that the number of sizes allows.
+        bootstrap: draws.
+        seed: of the draws.
 
     Raises:
         FitError: an unknown form.

@@ -48,8 +48,13 @@ def fit_least_squares(
     """Minimise Σ (log L − log L̂)² from every start.
 
     Args:
-        phi: (S, p) starts in the form's coordinates. z: (n,) log sizes. log_y: (n,) or (S, n) log losses.
-        low, high: (p,) the box; equal numbers hold a parameter fixed.
+        form: of the law.
+        phi: (S, p) starts in the form's coordinates.
+        z: (n,) log sizes.
+        log_y: (n,) or (S, n) log losses.
+        low: (p,) lower sides of the box.
+        high: (p,) upper sides; where both are equal the parameter is held.
+        steps: at most.
     """
     phi = np.clip(np.atleast_2d(phi).astype(float), low, high)
     target = np.broadcast_to(log_y, (len(phi), len(z)))

@@ -87,8 +87,10 @@ def straight_regime(x: np.ndarray, y: np.ndarray, *, axis: str = "size", other: 
     single sweep cannot tell a floor of the data from a limit by the other axis.
 
     Args:
-        x: (n,) sizes. y: (n,) losses; several points may share a size (seeds).
-        axis, other: names for the words of the reasons.
+        x: (n,) sizes.
+        y: (n,) losses; several points may share a size (seeds).
+        axis: its name, for the words of the reasons.
+        other: name of what may limit instead.
 
     Raises:
         FitError: sizes and losses that are not two lists of one length, positive and finite.
@@ -123,7 +125,10 @@ def limited_by_other(points: LawPoints, axis: str, other: str, unit: str) -> Lim
     or the loss, stay as they are.
 
     Args:
-        axis, other: axes of the points' sizes, such as ``parameters`` and ``tokens``. unit: of the loss.
+        points: the table.
+        axis: of the points' sizes, such as ``parameters``.
+        other: another axis, such as ``tokens``.
+        unit: of the loss.
 
     Raises:
         PointsError: no used point has both sizes and the loss.

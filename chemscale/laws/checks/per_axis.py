@@ -1,6 +1,6 @@
 """One axis at a time of a sweep over two: a power law along N at each D, and along D at each N.
 
-This is how Frey et al. 2023 report their exponents; a joint law says the same in one formula.
+This is how Frey et al. 2023 report their exponents; a joint law is the same in one formula.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def laws_per_axis(points: LawPoints, axis: str, other: str, unit: str, *, seed: 
     """A law for each value of `other` that runs of at least three sizes share; none where runs form no grid.
 
     Args:
-        axis, other: axes of the points' sizes. unit: of the loss.
+        points: the table.
+        axis: of the points' sizes.
+        other: axis that is held.
+        unit: of the loss.
+        seed: of the bootstrap.
 
     Raises:
         PointsError: no used point has both sizes and the loss.

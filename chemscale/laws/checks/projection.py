@@ -92,7 +92,8 @@ def project(
     the objective by the exponents at the inner solution.
 
     Args:
-        inputs: (n, 2) parameters and tokens. loss: (n,).
+        inputs: (n, 2) parameters and tokens.
+        loss: (n,).
         delta: of Huber's loss, in the unit of the residual; infinity is least squares.
         tied: one exponent for both (Gadre et al. 2024).
         residual: ``log`` for log L − log L̂, ``loss`` for L − L̂.

@@ -1,4 +1,4 @@
-"""From a score to a final loss: a regression over finished runs, and how far it can be trusted."""
+"""Training performance estimation (TPE, Frey et al. 2023): the regression of final losses on scores."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ class Calibration:
     """final = a·score + b by least squares (Frey et al. 2023), with its prediction interval.
 
     Args:
-        slope, intercept: a and b. spread: standard deviation of the residuals, n − 2 degrees of freedom.
-        centre, square: mean of the scores, and the sum of their squared deviations.
+        slope: a.
+        intercept: b.
+        spread: standard deviation of the residuals, n − 2 degrees of freedom.
+        count: of the finished runs.
+        centre: mean of the scores.
+        square: sum of their squared deviations.
     """
 
     slope: float

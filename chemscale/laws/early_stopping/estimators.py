@@ -55,7 +55,8 @@ class Estimator:
     """A number that says how a run will end, from the part of its curve up to a share.
 
     Args:
-        score: lower is better. direct: whether it is an estimate of the final loss itself.
+        score: lower is better.
+        direct: whether it is an estimate of the final loss itself.
     """
 
     name: str

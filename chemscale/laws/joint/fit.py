@@ -195,7 +195,8 @@ def fit_surface(
     coefficients and exponents; parameters are reported for the inputs as given.
 
     Args:
-        inputs: (n, k) in the order of ``surface.columns``. loss: (n,).
+        inputs: (n, k) in the order of ``surface.columns``.
+        loss: (n,).
         delta: of Huber's loss, on log loss; infinity is least squares.
         starts: (S, p) in the surface's own coordinates; None for its grid.
         fixed: parameters that are held at a value, by their reported names; the others are fitted.

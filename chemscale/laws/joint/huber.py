@@ -46,7 +46,9 @@ def fit_huber(
     """Damped Gauss–Newton steps from every start.
 
     Args:
-        phi: (S, p) starts. z: (n, k) log inputs. y: (n,) or (S, n) log losses.
+        phi: (S, p) starts.
+        z: (n, k) log inputs.
+        y: (n,) or (S, n) log losses.
         weights: (S, n) how often each run counts in each descent; None for once.
         fixed: (p,) which coordinates stay where they start.
         steps: the most steps of a descent.

@@ -155,7 +155,8 @@ def analyse(
     """Fit joint forms to points and check the first that could be fitted.
 
     Args:
-        forms: names in ``SURFACES``. curves: of single runs, for Approach 1.
+        forms: names in ``SURFACES``.
+        curves: of single runs, for Approach 1.
         progress: called with what is being done.
 
     Raises:

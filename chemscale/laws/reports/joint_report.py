@@ -29,11 +29,12 @@ from chemscale.laws.reports.page import (
     write_csv,
     write_text,
 )
-from chemscale.laws.reports.plotting import saved_inline, short
+from chemscale.laws.reports.plotting import saved_inline
 from chemscale.laws.reports.texts import (
     SYMBOLS,
     interval_text,
     parameters_text,
+    short,
     sizes_text,
     span_text,
 )

@@ -17,8 +17,8 @@ import jinja2
 from chemscale.common.files import atomic_write
 from chemscale.laws.axis.fit import LEVEL
 from chemscale.laws.data.points import LawPoints
-from chemscale.laws.reports.plotting import AXES, UNITS, short
-from chemscale.laws.reports.texts import SYMBOLS, formula_html, interval_text, sizes_text, span_text
+from chemscale.laws.reports.plotting import AXES, UNITS
+from chemscale.laws.reports.texts import SYMBOLS, formula_html, interval_text, short, sizes_text, span_text
 
 SCHEMA_VERSION = 1
 """Of ``law.json``."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from chemscale.laws.axis.fit import LEVEL, Fit
-from chemscale.laws.reports.plotting import short
 
 if TYPE_CHECKING:
     from chemscale.laws.joint.fit import SurfaceFit
@@ -19,6 +18,16 @@ SYMBOLS = {
     "alpha": "α", "beta": "β", "eta": "η", "floor": "L∞", "R_D_star": "R_D*", "R_N_star": "R_N*",
     "alpha_N": "α_N", "alpha_D": "α_D",
 }  # fmt: skip
+
+
+def short(value: float) -> str:
+    """``125k``, ``1.3M``, ``70B``."""
+    if not math.isfinite(value):
+        return "∞"
+    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * scale:
+            return f"{value / scale:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def span_text(value: float, ends: Sequence[float | None], digits: str = ".4g") -> str:

@@ -1,4 +1,4 @@
-"""Least squares in log space, and intervals that say how little a few points know."""
+"""Fits of one axis by least squares in log space, with intervals as wide as few points make them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Fit:
-    """One form fitted to points. ``intervals`` are at LEVEL, None where the data do not bound a side."""
+    """One form fitted to points. `intervals` are at LEVEL, None where the data do not bound a side."""
 
     form: Form
     theta: np.ndarray
@@ -68,6 +68,7 @@ class Fit:
 
     @property
     def values(self) -> dict[str, float]:
+        """Parameters by name."""
         return dict(zip(self.form.parameters, map(float, self.theta), strict=True))
 
     @property
@@ -101,6 +102,7 @@ class Fit:
         return np.nanpercentile(curves, tail, axis=0), np.nanpercentile(curves, 100 - tail, axis=0)
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "form": self.form.name,
             "formula": self.form.formula,
@@ -132,7 +134,16 @@ def fit_power_law(
     seed: int = 0,
     resampling: str = "auto",
 ) -> Fit:
-    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names."""
+    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names.
+
+    Args:
+        x: (n,) sizes.
+        y: (n,) losses.
+        offset: whether there is a floor.
+        bootstrap: draws.
+        seed: of the draws.
+        resampling: see ``fit_form``.
+    """
     name = "offset" if offset else "power"
     return fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling)
 
@@ -159,7 +170,7 @@ def fit_form(
         bootstrap: draws.
         seed: of the draws.
         resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
-            the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
+            the seeds, unless a lack-of-fit test finds that sizes miss the law by more than seeds explain.
 
     Raises:
         FitError: not enough distinct sizes, values that are not positive and finite, equal losses, a law that
@@ -171,14 +182,7 @@ def fit_form(
     form = FORMS[name]
     _check(x, y, form)
     theta, objective, converged = solve(form, x, y)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        fitted = np.log(form.value(x, theta))
-        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
-    if not (known and np.isfinite(fitted).all()):
-        raise FitError(
-            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
-            "wrong size or loss, or give sizes in a larger unit."
-        )
+    fitted = _log_law(form, x, theta)
     spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
     random = np.random.default_rng(seed)
     draws, converged_draws = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
@@ -203,6 +207,19 @@ def fit_form(
     return fit
 
 
+def _log_law(form: Form, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """(n,) log of the law at sizes; refused where a number of it is not finite."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        fitted = np.log(form.value(x, theta))
+        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
+    if not (known and np.isfinite(fitted).all()):
+        raise FitError(
+            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
+            "wrong size or loss, or give sizes in a larger unit."
+        )
+    return fitted
+
+
 def fit_forms(
     x: np.ndarray,
     y: np.ndarray,
@@ -212,7 +229,15 @@ def fit_forms(
     seed: int = 0,
     resampling: str = "auto",
 ) -> tuple[list[Fit], list[str]]:
-    """Every form asked for that the points allow, plainest first, and why the others were refused.
+    """Fit every form asked for that the points allow, plainest first; and why the others were refused.
+
+    Args:
+        x: (n,) sizes.
+        y: (n,) losses.
+        forms: names.
+        bootstrap: draws.
+        seed: of the draws.
+        resampling: see ``fit_form``.
 
     Raises:
         FitError: a name that is not a form.
@@ -230,7 +255,7 @@ def fit_forms(
 
 
 def supported(fits: Sequence[Fit]) -> Fit | None:
-    """The most flexible law of which F tests at 5 % say that the points show what it adds.
+    """The most flexible law of which F tests at 5 % find that the points show what it adds.
 
     The forms are nested, power ⊂ offset ⊂ broken1 ⊂ broken2: each that was fitted and converged is tested in
     this order against the one preferred so far.

@@ -69,6 +69,7 @@ class SurfaceFit:
 
     @property
     def values(self) -> dict[str, float]:
+        """Reported parameters by name."""
         return dict(zip(self.surface.parameters, map(float, self.theta), strict=True))
 
     @property
@@ -113,7 +114,7 @@ class SurfaceFit:
         return float(np.sqrt(np.sum(self.residuals**2) / (len(self.loss) - len(self.free))))
 
     def predict(self, *inputs: np.ndarray) -> np.ndarray:
-        """Loss at inputs in the order of ``surface.columns``, of one shape."""
+        """Loss at inputs of one shape, in the order of ``surface.columns``."""
         arrays = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in inputs))
         z = np.log(np.stack([x.ravel() for x in arrays], axis=1))
         return np.exp(self.surface.log_loss(self.phi[None], z)[0][0]).reshape(arrays[0].shape)
@@ -133,9 +134,16 @@ class SurfaceFit:
         return np.exp(best - np.hypot(best - low, reach)), np.exp(best + np.hypot(high - best, reach))
 
     def interval(self, target: Target, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) and (m,) ends of the interval of anything that follows from φ.
+        """Interval of anything that follows from φ.
 
         A quantity whose noise grows with itself is better asked for as its logarithm.
+
+        Args:
+            target: (S, p) coordinates → (S, m) quantities.
+            level: of confidence.
+
+        Returns:
+            (m,) lower and (m,) upper ends.
         """
         values, best = target(self.draws.phi), target(self.phi[None])[0]
         with np.errstate(invalid="ignore"):
@@ -195,13 +203,16 @@ def fit_surface(
     coefficients and exponents; parameters are reported for the inputs as given.
 
     Args:
+        surface: the form.
         inputs: (n, k) in the order of ``surface.columns``.
         loss: (n,).
         delta: of Huber's loss, on log loss; infinity is least squares.
         starts: (S, p) in the surface's own coordinates; None for its grid.
         fixed: parameters that are held at a value, by their reported names; the others are fitted.
-        groups: (n,) what tells which runs share a configuration and differ by seed; they are drawn together.
+        groups: (n,) the configuration of each run, where runs differ by seed; they are drawn together.
+        bootstrap: draws.
         resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
+        seed: of the draws.
 
     Raises:
         FitError: too few runs, equal losses, inputs that do not vary apart from each other, a parameter that
@@ -214,36 +225,20 @@ def fit_surface(
     z, y = np.log(inputs), np.log(loss)
     centre = surface.centre(z, fixed)
     sample = Sample(surface, z - centre, y, delta, held, _numbered(groups, len(loss)))
-    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
-    grid = grid.copy()
-    for name, value in fixed.items():
-        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
-    grid = np.unique(grid, axis=0) if fixed else grid
+    grid = _grid(surface, starts, fixed)
     found = fit_huber(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
-    best = int(np.argmin(found.objective))
-    if not np.isfinite(found.objective[best]):
-        raise FitError(f"{surface.formula}: no start has a finite loss.")
-    polished = sorted(
-        (polish(surface, one, sample.z, y, delta, held) for one in _candidates(found)), key=lambda p: p[1]
-    )
-    phi, objective, status = polished[0]
-    close = [p[0] for p in polished if p[1] <= NEAR * objective]
-    draws = draw(sample, _apart(np.array(close))[:3], resample, bootstrap, seed)
-    reached = float(np.mean(found.objective <= NEAR * objective + 1e-20))
+    optima, objective, status = _optima(sample, found)
+    best = optima[:1]
+    draws = draw(sample, _apart(optima)[:3], resample, bootstrap, seed)
     fit = SurfaceFit(
         surface=surface,
-        phi=surface.recentre(phi[None], centre)[0],
-        covariance=moved(surface, covariance(sample, phi[None], y), phi[None], centre)[0],
-        draws=Draws(
-            draws.method,
-            surface.recentre(draws.phi, centre),
-            None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
-            draws.converged,
-        ),
+        phi=surface.recentre(best, centre)[0],
+        covariance=moved(surface, covariance(sample, best, y), best, centre)[0],
+        draws=_recentred(surface, draws, centre),
         objective=objective,
         delta=delta,
         starts=len(grid),
-        reached=reached,
+        reached=float(np.mean(found.objective <= NEAR * objective + 1e-20)),
         status=status,
         inputs=inputs,
         loss=loss,
@@ -253,6 +248,40 @@ def fit_surface(
     )
     fit.notes.extend(_notes(fit))
     return fit
+
+
+def _grid(surface: Surface, starts: np.ndarray | None, fixed: Mapping[str, float]) -> np.ndarray:
+    """(S, p) starts with the fixed parameters at their values."""
+    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
+    grid = grid.copy()
+    for name, value in fixed.items():
+        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
+    return np.unique(grid, axis=0) if fixed else grid
+
+
+def _optima(sample: Sample, found: Descents) -> tuple[np.ndarray, float, str]:
+    """(m, p) the least optimum and those as good to within ``NEAR``, with its objective and status."""
+    if not np.isfinite(found.objective[int(np.argmin(found.objective))]):
+        raise FitError(f"{sample.surface.formula}: no start has a finite loss.")
+    polished = sorted(
+        (
+            polish(sample.surface, one, sample.z, sample.y, sample.delta, sample.held)
+            for one in _candidates(found)
+        ),
+        key=lambda end: end[1],
+    )
+    _, objective, status = polished[0]
+    return np.array([end[0] for end in polished if end[1] <= NEAR * objective]), objective, status
+
+
+def _recentred(surface: Surface, draws: Draws, centre: np.ndarray) -> Draws:
+    """Draws for inputs as given."""
+    return Draws(
+        draws.method,
+        surface.recentre(draws.phi, centre),
+        None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
+        draws.converged,
+    )
 
 
 def _candidates(found: Descents) -> np.ndarray:

@@ -97,7 +97,7 @@ def test_memory_of_a_gpu_falls_by_stage_as_the_states_are_split():
 
 def test_candidates_keep_to_budget_heads_ratio_and_data():
     family = Family(layers=2, heads=4, batch_tokens=512)
-    found = candidates(family, 1e13, ratio=(2, 50), most_tokens=3e6)
+    found = candidates(family, 1e13, ratio=(2, 50), max_tokens=3e6)
     assert (found.flops <= 1e13).all()
     assert (found.width % 4 == 0).all()
     ratio = found.inputs[:, 1] / found.inputs[:, 0]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.documents.blocks import Block, all_blocks, blocks_of, with_words
 from tests.helpers.documents.count import counts
-from tests.helpers.documents.preloaded import Preloaded
+from tests.helpers.preloaded import Preloaded
 from tests.helpers.documents.running import execute, plain_environment
 
 COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))

@@ -1,13 +1,13 @@
-"""Runs as a user starts them: real processes in a folder, and what they leave."""
+"""Runs as a user starts them: processes in a folder, and what they leave."""
 
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from chemscale.records import RunRecord
+from tests.helpers.preloaded import python
 
 SMALL = [
     "+sweep=chemgpt_sizes",
@@ -29,7 +29,7 @@ COMPARED = ("train", "validation")
 
 
 def train(folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL):
-    command = [sys.executable, "-m", "chemscale.train", *small, *arguments]
+    command = [python(), "-m", "chemscale.train", *small, *arguments]
     return start(folder, [*command, "data=smiles", f"data.path={smiles_file}"])
 
 

@@ -28,8 +28,11 @@ SMALL = [
 COMPARED = ("train", "validation")
 
 
-def train(folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL):
-    command = [python(), "-m", "chemscale.train", *small, *arguments]
+def train(
+    folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL, interpreter: str | None = None
+):
+    """Start ``python -m chemscale.train`` on small settings; ``interpreter=sys.executable`` to kill it."""
+    command = [interpreter or python(), "-m", "chemscale.train", *small, *arguments]
     return start(folder, [*command, "data=smiles", f"data.path={smiles_file}"])
 
 

@@ -7,6 +7,22 @@ from typing import Any
 
 DATA = Path(__file__).resolve().parent / "v0_1_0"
 
+SMALL = {
+    "language": [
+        *("data.count=400", "data.block=256", "data.validation_fraction=0.1", "data.prepare_workers=1"),
+        *("model.width=8", "model.layers=1", "model.heads=2", "model.max_positions=256", "batch.tokens=1024"),
+    ],
+    "potential": [
+        *("task=potential", "model=painn", "data=starter_structures", "data.count=60", "data.frames=40"),
+        *("model.width=8", "model.layers=1", "batch.frames=4"),
+    ],
+}
+SHORT = [
+    *("budget.steps=12", "trainer.log_every=1", "trainer.validate_every=4", "trainer.threads=1"),
+    *("trainer.accelerator=cpu", "logger=none"),
+]
+"""Overrides of the runs that were kept."""
+
 
 def put_inputs(folder: Path) -> None:
     """Place the small molecules and frames where a first run in `folder` would make them."""

@@ -8,15 +8,20 @@ rearranged), from an empty folder::
 `points` writes ``points.json``: for many command lines the resolved configuration of every point and its
 identity with a fixed hash of the data. It is text, to be read in a diff: each configuration is stored as its
 differences from the first one of its family.
+
+`runs` writes what runs left: ``paused/`` a ChemGPT and a PaiNN stopped half-way with their checkpoints,
+``whole/`` the same two without a break (records, metrics and models), ``reference.json`` what the two models
+compute, ``records/`` a record of the other families, and ``ledgers/`` of local ranks and of SLURM.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
-from inputs import differences, put_inputs  # beside this script
+from inputs import SHORT, SMALL, differences, put_inputs  # beside this script
 
 DATA_HASH = "0" * 64
 """Stands for the hash of the prepared data, which depends on the releases of RDKit and SELFIES."""
@@ -170,5 +175,90 @@ def make_points(out: Path) -> None:
     (out / "points.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
+FAMILIES = {
+    "schnet": ("model=schnet",),
+    "spookynet": ("model=spookynet",),
+    "nequip": ("model=nequip", "model.l_max=1"),
+    "allegro": ("model=allegro", "model.l_max=1"),
+    "mace": ("model=mace", "model.l_max=1"),
+}
+LEDGER = ["+sweep=chemgpt_sizes", *SMALL["language"], *SHORT, "budget.steps=2", "launcher.gpus_per_node=2"]
+
+
+def train(*overrides: str) -> None:
+    """``python -m chemscale.train`` in this process."""
+    from chemscale import train as command
+
+    sys.argv = ["chemscale train", *overrides]
+    command.main()
+
+
+def make_runs(out: Path) -> None:
+    """Train in an empty folder, and keep what is small."""
+    put_inputs(Path.cwd())
+    for name, small in SMALL.items():
+        train(*small, *SHORT, f"sweep_name={name}", "runs=whole")
+        train(*small, *SHORT, f"sweep_name={name}", "runs=paused", "pause=0.5")
+    for name, family in FAMILIES.items():
+        options = [o for o in SMALL["potential"] if not o.startswith("model=")]
+        train(*options, *family, *SHORT, "budget.steps=2", f"sweep_name={name}", "runs=families")
+    for folder in ("whole", "paused"):
+        kept = shutil.ignore_patterns(
+            ".lock", "law", "planned.json", *(["*.ckpt", "*.sha256"] if folder == "whole" else [])
+        )
+        shutil.copytree(folder, out / folder, ignore=kept)
+    for record in sorted(Path("families").rglob("record.json")):
+        target = out / "records" / record.parent.parent.name / record.parent.name
+        target.mkdir(parents=True)
+        shutil.copy(record, target)
+    (out / "reference.json").write_text(json.dumps(reference(Path("whole")), indent=1) + "\n")
+    make_ledgers(out)
+
+
+def reference(runs: Path) -> dict:
+    """What the trained models compute, and on what."""
+    import numpy as np
+    import torch
+    from ase import Atoms
+    from chemscale.molecules.tokenizer import SelfiesTokenizer
+
+    from chemscale.models.chemgpt_hf import load_pretrained
+    from chemscale.structures.calculator import ChemscaleCalculator
+
+    folder = next(runs.glob("language/*/model"))
+    tokenizer = SelfiesTokenizer.load(folder)
+    ids = [tokenizer.bos_id, *tokenizer.encode("[C][C][=Branch1][C][=O][O]")]
+    with torch.no_grad():
+        logits = load_pretrained(folder).dense(torch.tensor([ids]))
+    atoms = Atoms("OH2", positions=[(0.0, 0.0, 0.12), (0.0, 0.76, -0.48), (0.0, -0.76, -0.48)])
+    atoms.calc = ChemscaleCalculator(next(runs.glob("potential/*/model")), dtype=torch.float64)
+    return {
+        "made_with": {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()},
+        "selfies": "[C][C][=Branch1][C][=O][O]",
+        "ids": ids,
+        "logits": np.asarray(logits)[0].tolist(),
+        "symbols": "OH2",
+        "positions": atoms.positions.tolist(),
+        "energy": atoms.get_potential_energy(),
+        "forces": atoms.get_forces().tolist(),
+    }
+
+
+def make_ledgers(out: Path) -> None:
+    """Of a sweep on two local ranks, and the same points as if SLURM had been given them."""
+    from chemscale.sweeps.launchers.submission import load
+
+    train(*LEDGER, "model.width=8,16", "sweep_name=ranks")
+    ledger = load(Path("runs/ranks"))
+    (out / "ledgers" / "local").mkdir(parents=True)
+    shutil.copy("runs/ranks/jobs/submission.json", out / "ledgers" / "local")
+    ledger.launcher, ledger.finish_jobs, ledger.code = "slurm", ["1003"], "/home/user/.cache/chemscale/code"
+    for number, identity in enumerate(ledger.sweep):
+        ledger.points[identity].jobs = [str(1001 + number)]
+    ledger.save()
+    (out / "ledgers" / "slurm").mkdir(parents=True)
+    shutil.copy("runs/ranks/jobs/submission.json", out / "ledgers" / "slurm")
+
+
 if __name__ == "__main__":
-    {"points": make_points}[sys.argv[1]](Path(sys.argv[2]).resolve())
+    {"points": make_points, "runs": make_runs}[sys.argv[1]](Path(sys.argv[2]).resolve())

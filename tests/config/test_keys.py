@@ -2,7 +2,6 @@
 
 import ast
 import subprocess
-import sys
 from dataclasses import fields
 
 import pytest
@@ -30,6 +29,7 @@ from chemscale.points.cost import plan_points
 from chemscale.sweeps.identity import identity
 from chemscale.training.trackers import TrackerError
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 OPTIONS = [("", "train"), ("", "prepare")] + [
     (group, name) for group, names in groups().items() for name in names
@@ -258,7 +258,7 @@ def test_a_slip_in_a_sweep_file_is_told_in_one_paragraph(tmp_path, more, axis, w
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "mine.yaml").write_text(SWEEP.format(more=more, axis=axis))
     done = subprocess.run(
-        [sys.executable, "-m", "chemscale.train", "--config-dir", ".", "+sweep=mine"],
+        [python(), "-m", "chemscale.train", "--config-dir", ".", "+sweep=mine"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

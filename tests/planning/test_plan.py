@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from chemscale.records import State, find_records
 from chemscale.sweeps.expansion import expand
 from chemscale.training.metrics.throughput import peak_flops
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 CONF = ROOT / "conf"
 GUESS = ["--law", "E=0.9,A=20,B=300,alpha=0.35,beta=0.4"]
@@ -317,7 +317,7 @@ def test_plan_train_fit_and_plan_again(tmp_path):
     common = ["--layers", "2", "--heads", "4", *(part for s in settings for part in ("--set", s))]
 
     def call(verb: str, *arguments: object) -> str:
-        command = [sys.executable, "-m", f"chemscale.{verb}", *map(str, arguments)]
+        command = [python(), "-m", f"chemscale.{verb}", *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from rdkit import Chem, rdBase
 
+from chemscale.common.files import atomic_path
+
 
 class Decoder(Protocol):
     """What of a tokenizer is needed: ours and the published ones both have it."""
@@ -68,11 +70,8 @@ def canonical(smiles: str) -> str | None:
 
 def write_csv(path: Path, sample: Sample) -> None:
     """One row a molecule: SMILES, SELFIES, valid, truncated."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "w", newline="") as file:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["SMILES", "SELFIES", "valid", "truncated"])
         for m in sample.molecules:
             writer.writerow([m.smiles, m.selfies, int(m.valid), int(m.truncated)])
-    partial.rename(path)

@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.durations import format_duration
+from chemscale.common.files import atomic_path
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.units import Units
 
@@ -56,21 +59,16 @@ def write_starter(path: Path, count: int, *, workers: int | None = None, seed: i
     jobs = [
         (smiles, share, seed + n) for n, (smiles, share) in enumerate(zip(MOLECULES, shares, strict=True))
     ]
-    started = shown = time.monotonic()
+    started = time.monotonic()
     found: list[dict[str, Any]] = []
-    for result in _run(jobs, workers or len(os.sched_getaffinity(0))):
-        found.append(result)
-        done = sum(len(r["energies"]) for r in found)
-        if time.monotonic() - shown > 5:
-            shown = time.monotonic()
-            left = (shown - started) * (count - done) / done
-            log.info("Starter structures: %s of %s frames, %.0f s left …", f"{done:,}", f"{count:,}", left)
+    with ProgressBar("starter structures", count, "frames", every=5.0) as progress:
+        for result in _run(jobs, workers or len(os.sched_getaffinity(0))):
+            found.append(result)
+            progress.advance(len(result["energies"]))
     arrays = {f"{n:03d}_{key}": value for n, result in enumerate(found) for key, value in result.items()}
-    partial = path.with_name(f".{path.name}")
-    with open(partial, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    partial.rename(path)
-    log.info("%s: %s frames in %.1f s.", path, f"{count:,}", time.monotonic() - started)
+    log.info("%s: %s frames in %s.", path, f"{count:,}", format_duration(time.monotonic() - started))
 
 
 class StarterFrames:

@@ -14,6 +14,7 @@ from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
 
 SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
 PARTS = ("train", "validation", "test")
 
 ATOM_ARRAYS = {"numbers": ("u1", 1), "positions": ("<f8", 3), "forces": ("<f8", 3)}
@@ -46,7 +47,7 @@ class FrameStore:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
         except FileNotFoundError:
             raise StoreError(f"{self.path}: no frame store there (manifest.json is missing).") from None
         if self.manifest.get("schema_version") != SCHEMA_VERSION:

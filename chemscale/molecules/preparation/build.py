@@ -10,7 +10,6 @@ import heapq
 import io
 import json
 import logging
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ import numpy as np
 import rdkit
 import selfies
 
-from chemscale.common.files import write_json
+from chemscale.common.files import atomic_path, write_json
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import MANIFEST, SCHEMA_VERSION, SPLITS, Corpus, CorpusError, sha256
 from chemscale.molecules.preparation.parallel import ordered_map, worker_count
@@ -320,10 +319,10 @@ def _write_dropped(
     counts: collections.Counter[str] = collections.Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
     unknown_rows = iter(sorted(read_rejected(unknown)))
-    partial = path.with_suffix(".part")
     # No time stamp in the gzip header: the same rows give the same bytes.
     with (
-        open(partial, "wb") as raw,
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, newline="") as file,
     ):
@@ -335,5 +334,4 @@ def _write_dropped(
             shown = examples.setdefault(row[1], [])
             if len(shown) < EXAMPLES:
                 shown.append({"row": row[0], "smiles": row[2], "detail": row[3]})
-    os.replace(partial, path)
     return dict(sorted(counts.items())), dict(sorted(examples.items()))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from chemscale.common.files import atomic_path
 from chemscale.molecules.preparation.standardize import (
     Molecule,
     Policy,
@@ -146,10 +146,8 @@ def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """The array last and whole: its presence says that its stage is complete."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        np.save(file, array)
-    os.replace(partial, path)
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
 
 
 def write_rejected(path: Path, rows: list[list]) -> None:

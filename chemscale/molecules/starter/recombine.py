@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, rdMolDescriptors
 
+from chemscale.common.files import atomic_write
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.preparation.parallel import ordered_map, worker_count
 from chemscale.molecules.starter.drugs import drugs
@@ -80,9 +80,8 @@ def write_starter(path: Path, count: int, *, workers: int | None = None) -> None
             "Losses are comparable only between runs on the same corpus hash.",
             rdBase.rdkitVersion,
         )
-    partial = path.with_suffix(".part")
-    partial.write_bytes(text)
-    os.replace(partial, path)
+    with atomic_write(path, "wb") as file:
+        file.write(text)
 
 
 def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:

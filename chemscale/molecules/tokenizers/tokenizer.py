@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -12,6 +11,7 @@ from pathlib import Path
 import selfies
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from chemscale.common.files import atomic_write
 from chemscale.molecules.tokenizers.notation import (
     NotationError,
     Representation,
@@ -247,6 +247,5 @@ def write_folder(
 
 def write_text(path: Path, text: str) -> None:
     """A file that is complete or absent."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with atomic_write(path) as file:
+        file.write(text)

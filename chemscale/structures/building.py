@@ -39,8 +39,13 @@ BUILDER_VERSION = 1
 class SplitPolicy:
     """How frames are divided where the source publishes no split.
 
-    ``frame``: by hash of the geometry, so that a frame and its exact copy stay together. ``molecule``: by
-    hash of the name and composition, so that no conformer of a held-out molecule is trained on.
+    Args:
+        by: ``frame`` for the hash of the geometry, so that a frame and its exact copy stay together;
+            ``molecule`` for that of the name and composition, so that no conformer of a held-out molecule is
+            trained on.
+        validation: share of the frames, or molecules, that are held out.
+        test: share of those that are kept for testing.
+        seed: of the division.
 
     Raises:
         ValueError: fractions that leave nothing to train on, or an unknown unit.
@@ -235,7 +240,7 @@ class ArrayFiles:
 
 
 def _keys(block: Block) -> np.ndarray:
-    """(k,) a hash of each geometry, coordinates to 10⁻⁴ Å."""
+    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,)."""
     rounded = np.round(block.positions * 1e4).astype(np.int64)
     box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
     head = bytes(block.numbers)
@@ -250,6 +255,7 @@ def _hash64(content: bytes) -> int:
 
 
 def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) -> dict[str, np.ndarray]:
+    """Frames of each part, divided by hash, in the order of the hash of their geometry."""
     key = geometry if policy.by == "frame" else molecule
     # A second mixing, so that what decides the part says nothing of the order inside it.
     salt = np.uint64(_hash64(f"split {policy.seed}".encode()))
@@ -267,7 +273,7 @@ def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) ->
 def _published(
     published: dict[str, np.ndarray], rows: np.ndarray, geometry: np.ndarray, policy: SplitPolicy
 ) -> dict[str, np.ndarray]:
-    """Published parts; where no validation frames are, they are the last of the training part by hash."""
+    """Frames of the published parts; the last training frames by hash where none are for validation."""
     parts = {}
     for part in PARTS:
         wanted = np.asarray(published.get(part, []), dtype=np.int64)

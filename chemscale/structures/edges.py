@@ -19,13 +19,15 @@ WITHOUT_LOCKS = "let one process find the neighbours before others are started"
 
 
 class EdgeCache:
-    """Edges of the first frames of a part; asking for more frames extends it.
+    """Neighbours of the first frames of a part on disk, extended when more frames are asked for.
 
     Indices are 16 bits wide: a structure has at most 65,535 atoms. The count file is written last, so that an
     interrupted extension is taken up where the counts end.
 
     Args:
+        store: whose frames they are.
         part: "train", "validation" or "test".
+        cutoff: Å.
 
     Raises:
         ValueError: a structure is larger than that.
@@ -45,7 +47,11 @@ class EdgeCache:
         return self.directory / f"{self.part}.{name}"
 
     def counts(self, frames: int) -> np.ndarray:
-        """(frames,) edges of each of the first `frames` frames; found first where they are not known."""
+        """Edges of each of the first frames, (frames,); found first where they are not known.
+
+        Args:
+            frames: how many.
+        """
         known = self._known()
         if len(known) < frames:
             with file_lock(self.directory / "lock", without=WITHOUT_LOCKS):
@@ -83,12 +89,21 @@ class EdgeCache:
             file.write(np.array(counts, "<i4").tobytes())
 
     def open(self, frames: int) -> Edges:
-        """The edges of the first `frames` frames, memory-mapped."""
+        """The edges of the first frames, memory-mapped.
+
+        Args:
+            frames: how many.
+        """
         return Edges(self, frames)
 
 
 class Edges:
-    """Random access to cached edges by position in the part; it can be sent to worker processes."""
+    """Random access to cached edges by position in the part; it can be sent to worker processes.
+
+    Args:
+        cache: where they are.
+        frames: of the part, from its first on.
+    """
 
     def __init__(self, cache: EdgeCache, frames: int):
         self.counts = cache.counts(frames)
@@ -101,7 +116,12 @@ class Edges:
         return {**self.__dict__, "_maps": None}
 
     def attach(self, structure: Structure, position: int) -> Structure:
-        """Give a structure its neighbours."""
+        """Give a structure its neighbours.
+
+        Args:
+            structure: that gets them.
+            position: of it within the part.
+        """
         if self._maps is None:
             self._maps = (
                 self._open(self._pairs_path, INDEX, 2),

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from chemscale.config.keys import check_keys
+from chemscale.config.check import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import ConfigurationError, Point, choose_budget
 from chemscale.training.trackers import check_trackers

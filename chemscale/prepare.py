@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.config.keys import check_keys
+from chemscale.config.check import check_keys
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
     open_or_prepare,

@@ -1,1 +1,1 @@
-"""How a person is told: command lines, one-paragraph errors, ``--version``."""
+"""What a person sees first: command lines, one-paragraph errors, ``--version``."""

@@ -1,4 +1,4 @@
-"""How a person is told: plain log lines, and one paragraph for what went wrong."""
+"""What every command line shares: plain log lines, and one paragraph for what went wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from chemscale.common.logs import show_logs
+from chemscale.config.check import explain
 
 
 @contextlib.contextmanager
@@ -30,16 +31,14 @@ def one_paragraph() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException, YAMLError) as error:
-        print(f"\n{_text(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
+        print(f"\n{_paragraph(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
         sys.exit(2)
 
 
-def _text(error: BaseException) -> str:
+def _paragraph(error: BaseException) -> str:
     text = str(error).strip()
     missing = re.match(r"Could not override '([\w.@]+)'", text)
     if missing and not missing[1].startswith("hydra"):
-        from chemscale.config.keys import explain
-
         return explain(missing[1])
     # Hydra wraps what a configuration or a job raised: the cause says it better.
     cause = error.__cause__
@@ -49,7 +48,11 @@ def _text(error: BaseException) -> str:
 
 
 def run_verb(app: Callable[[], object]) -> None:
-    """The command line of a verb: plain logs, errors as one paragraph."""
+    """Run the command line of a verb: plain logs, errors as one paragraph.
+
+    Args:
+        app: parses ``sys.argv`` and does the work.
+    """
     show_logs()
     with one_paragraph():
         app()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.config.keys import check_keys
+from chemscale.config.check import check_keys
 from chemscale.hardware.accelerators import HardwareError, accelerator, training_rate
 from chemscale.hardware.communication import PER_NODE, Cluster, Step, collectives, step
 from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory, Transformer, Weights, rank_memory

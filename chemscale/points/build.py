@@ -8,7 +8,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.sections import ConfigurationError
-from chemscale.config.keys import check_keys
+from chemscale.config.check import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
 from chemscale.points.shared_data import SharedData

@@ -1,10 +1,10 @@
-"""The reference of the configuration, made from the YAML files (``chemscale.config.keys``)."""
+"""The reference of the configuration, made from the YAML files (``chemscale.config.options``)."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
 
-from chemscale.config.keys import Key, Option, groups, option
+from chemscale.config.options import Key, Option, groups, option
 
 GROUPS = {
     "task": "What kind of model is trained: its batch, its budget and its loss.",

@@ -1,94 +1,110 @@
-"""Every configuration that is shipped composes into something that can be built."""
+"""Every key of the shipped configuration has a type and a meaning, and is read by the code."""
+
+import ast
+from dataclasses import fields
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from chemscale.common.sections import read_section
-from chemscale.models.potentials import CONFIGS, build, parameter_counts, read_config
-from chemscale.points.build import choose_budget
-from chemscale.points.sections import read_schedule
-from chemscale.structures.batches import BatchBudget
-from chemscale.tasks.losses import EnergyForceLoss
-from chemscale.tasks.optimisation import AdamW
-from chemscale.training.budget import Budget
+from chemscale.config.check import OVERRIDE_GROUPS
+from chemscale.config.options import KINDS, Key, groups, option, read_option, split_comment
+from chemscale.launchers.settings import Site
+from chemscale.models.potentials import CONFIGS
 from tests.helpers.paths import ROOT
 
-CONF = ROOT / "conf"
+OPTIONS = [("", "train"), ("", "prepare")] + [
+    (group, name) for group, names in groups().items() for name in names
+]
 
 
-def names(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+OWNED = [(group, name) for group, name in OPTIONS if group not in OVERRIDE_GROUPS]
 
 
-def composed(*overrides: str) -> dict:
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("train", [*overrides, "structures=x"], return_hydra_config=True)
-    plain = OmegaConf.to_container(config, resolve=False)
-    plain["axes"] = plain.pop("hydra")["sweeper"].get("axes") or {}
-    return plain
+def owned(group: str, name: str) -> list[Key]:
+    """Keys of an option that no other group brings."""
+    others = {*groups()} - {group}
+    keys = [key for key in option(group, name).keys.values() if not key.name.startswith("site.extra.")]
+    return [k for k in keys if k.name.split(".")[0] not in others and not k.name.endswith("._target_")]
 
 
-def check_potential(config: dict) -> None:
-    read_config(config["model"])
-    read_section(EnergyForceLoss, config["loss"], "loss")
-    assert {"accumulate", "per_gpu"} <= set(config["batch"])
-    limits = {key: value for key, value in config["batch"].items() if key not in ("accumulate", "per_gpu")}
-    read_section(BatchBudget, limits, "batch")
-    read_section(AdamW, config["optimizer"], "optimizer")
-    read_schedule(config["schedule"])
-    Budget.from_mapping(config["budget"])
-    assert 0 < config["ema"] < 1
+@pytest.mark.parametrize(("group", "name"), OWNED)
+def test_every_key_has_a_type_and_a_meaning(group, name):
+    for key in owned(group, name):
+        assert key.meaning, f"{group}/{name}.yaml: {key.name} does not say what it means"
+        assert key.kind, f"{group}/{name}.yaml: {key.name} has no type: write `int: …` before its meaning"
+        if "null" in key.kind.split(" | "):
+            assert "null: " in key.meaning, f"{key.name} does not say what null means"
 
 
-@pytest.mark.parametrize("sweep", names("sweep"))
-def test_sweeps_compose_and_sweep_keys_that_exist(sweep):
-    config = composed(f"+sweep={sweep}")
-    for key in config["axes"]:
-        group, _, name = key.partition(".")
-        assert name in config[group]
-    Budget.from_mapping(config["budget"])
-    if config["model"]["family"] in CONFIGS:
-        check_potential(config)
+def test_types_in_comments_are_told_from_sentences():
+    assert split_comment("int: train on so many; null: all") == ("int", "train on so many; null: all")
+    assert split_comment("keep | strip: stereochemistry") == ("keep | strip", "stereochemistry")
+    assert split_comment("huber: eV and eV/Å") == ("", "huber: eV and eV/Å")
+    assert split_comment("steps of linear warm-up") == ("", "steps of linear warm-up")
+    assert "int" in KINDS
 
 
-@pytest.mark.parametrize("recipe", names("recipe"))
-def test_recipes_compose(recipe):
-    config = composed(f"+recipe={recipe}", "data.path=x.npz")
-    if config["model"]["family"] == "chemgpt":
-        Budget.from_mapping(choose_budget(config["budget"], [f"+recipe={recipe}"]))
-        read_section(AdamW, config["optimizer"], "optimizer")
-        read_schedule(config["schedule"])
-        return  # tests/points/test_placement.py places it
-    check_potential(config)
-    assert config["data"]["split"] == 1
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_what_a_file_sets_again_is_a_key_of_the_group_that_brings_it(group, name):
+    brought = {key for other in OWNED for key in option(*other).keys}
+    assert set(option(group, name).own) <= brought | {k for k in option(group, name).own if "site.extra" in k}
 
 
-@pytest.mark.parametrize("model", [name for name in names("model") if not name.startswith("chemgpt")])
-def test_models_compose_and_the_command_line_wins(model):
-    config = composed("task=potential", f"model={model}", "model.width=4", "model.layers=1")
-    check_potential(config)
-    assert config["model"]["width"] == 4
+def words_of_the_code() -> set[str]:
+    """Every text and attribute of the package, comments and docstrings left out."""
+    found: set[str] = set()
+    for path in (ROOT / "chemscale").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.Attribute):
+                found.add(node.attr)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found.add(node.target.id)  # a field of a dataclass
+            elif isinstance(node, ast.arg):
+                found.add(node.arg)  # of a tracker
+    return found
 
 
-@pytest.mark.parametrize(
-    ("model", "millions"),
-    [("painn_rmd17", 0.56), ("schnet_rmd17", 0.42)],
-)
-def test_published_shapes_have_about_the_published_number_of_parameters(model, millions):
-    config = composed("task=potential", f"model={model}")["model"]
-    counts = parameter_counts(build(read_config(config), (1, 6, 8)))
-    assert counts["non_embedding"] == pytest.approx(1e6 * millions, rel=0.03)
+def dead(keys: list[Key], words: set[str]) -> list[str]:
+    return [key.name for key in keys if not {key.name, key.name.rsplit(".", 1)[-1]} & words]
 
 
-@pytest.mark.parametrize(
-    ("override", "keys"),
-    [
-        ("logger=none", set()),
-        ("logger=jsonl", set()),
-        ("logger=trackio", {"trackio"}),
-        ("logger=[wandb,tensorboard]", {"wandb", "tensorboard"}),
-    ],
-)
-def test_one_logger_or_several_are_chosen(override, keys):
-    assert set(composed(override).get("logger") or {}) == keys
+def test_every_key_is_read_by_the_code():
+    words = words_of_the_code()
+    assert dead([key for group, name in OWNED for key in owned(group, name)], words) == []
+    assert dead([Key("trainer.gradient_clipping", "1", "int", "")], words) == ["trainer.gradient_clipping"]
+
+
+@pytest.mark.parametrize("family", ["chemgpt", *CONFIGS])
+def test_a_models_file_has_the_keys_of_its_class(family):
+    from chemscale.models.chemgpt import ChemGPTConfig
+
+    known = {field.name for field in fields({"chemgpt": ChemGPTConfig, **CONFIGS}[family])}
+    keys = {n.partition(".")[2] for n in option("model", family).keys if n.startswith("model.")}
+    assert keys - {"family"} <= known
+    if family != "chemgpt":  # whose vocabulary comes from the tokenizer
+        assert keys == known | {"family"}
+
+
+def test_a_site_profile_has_the_keys_of_its_class():
+    assert {n.partition(".")[2] for n in option("site", "none").keys} == {f.name for f in fields(Site)}
+
+
+def test_keys_are_read_with_comments_over_two_lines_and_bases(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "# Mine.\n"
+        "defaults:\n  - smiles\n\n"
+        "salts: drop       # why\n"
+        "more:             # a part\n"
+        "  one: null       # int: begins here\n"
+        "                  # and goes on; null: off\n"
+        "  '#two': [1, 2]  # a list\n"
+    )
+    found = read_option(path, "data")
+    assert found.about == "Mine."
+    one = found.keys["data.more.one"]
+    assert (one.kind, one.meaning) == ("int | null", "begins here and goes on; null: off")
+    assert found.keys["data.more.#two"].default == "[1, 2]"
+    assert found.keys["data.salts"].default == "drop"
+    assert found.keys["data.salts"].meaning == option("data", "molecules").keys["data.salts"].meaning

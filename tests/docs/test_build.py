@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chemscale.__main__ import VERBS
-from chemscale.config.keys import groups, option
+from chemscale.config.options import groups, option
 from tests.helpers.documents.blocks import ROOT
 from tests.helpers.documents.links import Links, links_of_html, links_of_markdown, targets
 

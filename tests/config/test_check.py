@@ -1,116 +1,28 @@
-"""Every key of the configuration means something, is read, and a key that is not read is refused."""
+"""A key that nothing reads is refused, with the keys that may have been meant."""
 
-import ast
 import subprocess
-from dataclasses import fields
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.config.keys import (
-    KINDS,
-    NOT_ROOTS,
-    Key,
-    UnknownKeyError,
-    check_keys,
-    explain,
-    groups,
-    option,
-    read_option,
-    split_comment,
-)
-from chemscale.launchers.settings import Site
+from chemscale.config.check import OVERRIDE_GROUPS, UnknownKeyError, check_keys, explain
+from chemscale.config.options import groups, option
 from chemscale.models.potentials import CONFIGS, register
 from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import plan_points
 from chemscale.sweeps.identity import identity
 from chemscale.training.trackers import TrackerError
-from tests.helpers.paths import ROOT
 from tests.helpers.preloaded import python
 
-OPTIONS = [("", "train"), ("", "prepare")] + [
-    (group, name) for group, names in groups().items() for name in names
-]
-OWNED = [(group, name) for group, name in OPTIONS if group not in NOT_ROOTS]
-
-
-def owned(group: str, name: str) -> list[Key]:
-    """Keys of an option that no other group brings."""
-    others = {*groups()} - {group}
-    keys = [key for key in option(group, name).keys.values() if not key.name.startswith("site.extra.")]
-    return [k for k in keys if k.name.split(".")[0] not in others and not k.name.endswith("._target_")]
+OPTIONS = [(group, name) for group, names in groups().items() if group != "site" for name in names]
 
 
 def composed(*overrides: str):
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
         return compose("train", list(overrides))
-
-
-@pytest.mark.parametrize(("group", "name"), OWNED)
-def test_every_key_has_a_type_and_a_meaning(group, name):
-    for key in owned(group, name):
-        assert key.meaning, f"{group}/{name}.yaml: {key.name} does not say what it means"
-        assert key.kind, f"{group}/{name}.yaml: {key.name} has no type: write `int: …` before its meaning"
-        if "null" in key.kind.split(" | "):
-            assert "null: " in key.meaning, f"{key.name} does not say what null means"
-
-
-def test_types_in_comments_are_told_from_sentences():
-    assert split_comment("int: train on so many; null: all") == ("int", "train on so many; null: all")
-    assert split_comment("keep | strip: stereochemistry") == ("keep | strip", "stereochemistry")
-    assert split_comment("huber: eV and eV/Å") == ("", "huber: eV and eV/Å")
-    assert split_comment("steps of linear warm-up") == ("", "steps of linear warm-up")
-    assert "int" in KINDS
-
-
-@pytest.mark.parametrize(("group", "name"), OPTIONS)
-def test_what_a_file_sets_again_is_a_key_of_the_group_that_brings_it(group, name):
-    brought = {key for other in OWNED for key in option(*other).keys}
-    assert set(option(group, name).own) <= brought | {k for k in option(group, name).own if "site.extra" in k}
-
-
-def words_of_the_code() -> set[str]:
-    """Every text and attribute of the package, comments and docstrings left out."""
-    found: set[str] = set()
-    for path in (ROOT / "chemscale").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-            elif isinstance(node, ast.Attribute):
-                found.add(node.attr)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                found.add(node.target.id)  # a field of a dataclass
-            elif isinstance(node, ast.arg):
-                found.add(node.arg)  # of a tracker
-    return found
-
-
-def dead(keys: list[Key], words: set[str]) -> list[str]:
-    return [key.name for key in keys if not {key.name, key.name.rsplit(".", 1)[-1]} & words]
-
-
-def test_every_key_is_read_by_the_code():
-    words = words_of_the_code()
-    assert dead([key for group, name in OWNED for key in owned(group, name)], words) == []
-    assert dead([Key("trainer.gradient_clipping", "1", "int", "")], words) == ["trainer.gradient_clipping"]
-
-
-@pytest.mark.parametrize("family", ["chemgpt", *CONFIGS])
-def test_a_models_file_has_the_keys_of_its_class(family):
-    from chemscale.models.chemgpt import ChemGPTConfig
-
-    known = {field.name for field in fields({"chemgpt": ChemGPTConfig, **CONFIGS}[family])}
-    keys = {n.partition(".")[2] for n in option("model", family).keys if n.startswith("model.")}
-    assert keys - {"family"} <= known
-    if family != "chemgpt":  # whose vocabulary comes from the tokenizer
-        assert keys == known | {"family"}
-
-
-def test_a_site_profile_has_the_keys_of_its_class():
-    assert {n.partition(".")[2] for n in option("site", "none").keys} == {f.name for f in fields(Site)}
 
 
 @pytest.mark.parametrize(
@@ -142,9 +54,9 @@ def test_a_key_that_nothing_reads_is_refused_with_the_nearest_that_are_read(over
         assert word in str(refused.value)
 
 
-@pytest.mark.parametrize(("group", "name"), [o for o in OPTIONS if o[0] not in ("", "site")])
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_everything_that_is_shipped_is_accepted(group, name):
-    plus = "+" if group in NOT_ROOTS else ""
+    plus = "+" if group in OVERRIDE_GROUPS else ""
     potential = group == "model" and not name.startswith("chemgpt")
     potential |= group == "data" and option(group, name).keys.keys() >= {"data.frames"}
     potential |= name == "plateau"
@@ -211,26 +123,6 @@ def test_a_record_is_read_where_what_tracked_it_is_absent():
         read_point(config)
     with pytest.raises(ConfigurationError, match=r"model\.family"):  # what is looked at next
         read_point(config, recorded=True)
-
-
-def test_keys_are_read_with_comments_over_two_lines_and_bases(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        "# Mine.\n"
-        "defaults:\n  - smiles\n\n"
-        "salts: drop       # why\n"
-        "more:             # a part\n"
-        "  one: null       # int: begins here\n"
-        "                  # and goes on; null: off\n"
-        "  '#two': [1, 2]  # a list\n"
-    )
-    found = read_option(path, "data")
-    assert found.about == "Mine."
-    one = found.keys["data.more.one"]
-    assert (one.kind, one.meaning) == ("int | null", "begins here and goes on; null: off")
-    assert found.keys["data.more.#two"].default == "[1, 2]"
-    assert found.keys["data.salts"].default == "drop"
-    assert found.keys["data.salts"].meaning == option("data", "molecules").keys["data.salts"].meaning
 
 
 SWEEP = """\

@@ -1,4 +1,4 @@
-"""A frame store: structures and labels as memory-mapped arrays, with a manifest that says what they are."""
+"""A frame store: structures and labels as memory-mapped arrays, and a manifest that describes them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class FrameStore:
 
     @property
     def sizes(self) -> np.ndarray:
-        """(F,) atoms of each frame."""
+        """Atoms of each frame, (F,)."""
         return self._sizes  # type: ignore[attr-defined]
 
     def __len__(self) -> int:

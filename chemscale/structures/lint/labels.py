@@ -135,8 +135,8 @@ def bond_pull(sample: list[Group]) -> tuple[float | None, float | None]:
     Returns:
         Median over kinds of bond in eV/Å², and median correlation.
     """
-    stretch: dict[tuple[int, int], list[np.ndarray]] = {}
-    answer: dict[tuple[int, int], list[np.ndarray]] = {}
+    stretch: dict[tuple[str, int, int], list[np.ndarray]] = {}
+    answer: dict[tuple[str, int, int], list[np.ndarray]] = {}
     for number, group in enumerate(sample):
         whole = np.isfinite(group.forces).all(axis=(1, 2))
         if not whole.any() or len(group.numbers) < 2:
@@ -149,7 +149,7 @@ def bond_pull(sample: list[Group]) -> tuple[float | None, float | None]:
         many = len(positions) >= 20
         for bond, (a, b) in enumerate(zip(i, j, strict=True)):
             low, high = sorted((int(group.numbers[a]), int(group.numbers[b])))
-            key = (number, bond) if many else (low, high)
+            key = ("bond", number, bond) if many else ("elements", low, high)
             stretch.setdefault(key, []).append(lengths[:, bond])
             answer.setdefault(key, []).append(along[:, bond])
     pulls, correlations = [], []

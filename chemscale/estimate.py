@@ -1,8 +1,7 @@
-"""Training performance estimation: ``python -m chemscale.estimate RUNS``, and what its sweeps call."""
+"""Training performance estimation (TPE, Frey et al. 2023): ``python -m chemscale.estimate RUNS``."""
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 from pathlib import Path
@@ -10,11 +9,8 @@ from typing import Annotated
 
 import typer
 
-from chemscale.analysis.early_stopping import report_of
 from chemscale.cli.app import run_verb
-from chemscale.records import find_records
 
-log = logging.getLogger("chemscale.estimate")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -44,7 +40,10 @@ def estimate(
 
       python -m chemscale.estimate runs/painn_hparams --share 0.1 --by validation --unit energy_mae_per_atom
     """
+    # Imported here, so that --help does not wait for SciPy.
+    from chemscale.analysis.early_stopping import report_of
     from chemscale.laws.early_stopping.rule import Rule
+    from chemscale.records import find_records
 
     rule = Rule(share, keep, controls, risk, by)
     found = list(find_records(runs))
@@ -54,12 +53,6 @@ def estimate(
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"Report: {page}")
-
-
-# --- from records to curves -----------------------------------------------------------------------------
-
-
-# --- what an estimating sweep calls ---------------------------------------------------------------------
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from chemscale.analysis.fit import Options, fit_csv, fit_runs
 from chemscale.cli.app import run_verb
+from chemscale.common.durations import format_duration
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 QUIET = 5.0
-"""Seconds after which a fit says what it is doing."""
+"""Seconds after which a fit shows what it is doing."""
 
 
 def list_forms(asked: bool) -> None:
@@ -97,6 +97,9 @@ def fit(
 
       python -m chemscale.fit wandb_export.csv --columns N=model.size,loss=validation/nats_per_token
     """
+    # Imported here, so that --help does not wait for SciPy and Matplotlib.
+    from chemscale.analysis.fit import Options, fit_csv, fit_runs
+
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
     options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, _progress())
@@ -113,8 +116,14 @@ def fit(
 def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None, unit: str | None) -> None:
     """Refuse options that the source would ignore.
 
+    Args:
+        source: a directory or a file.
+        columns: of a file.
+        flops_model: of a file.
+        unit: of a directory of runs.
+
     Raises:
-        PointsError: one was given.
+        PointsError: one was given that is not for this source.
     """
     from chemscale.laws.data.points import PointsError
 
@@ -132,14 +141,15 @@ def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None
 
 
 def _progress() -> Callable[[str], None]:
+    """What shows, once a fit takes long, what it is doing."""
     begun = time.monotonic()
 
-    def say(text: str) -> None:
+    def show(text: str) -> None:
         elapsed = time.monotonic() - begun
         if elapsed > QUIET:
-            typer.echo(f"  {elapsed:.0f} s: {text} …", err=True)
+            typer.echo(f"  {format_duration(elapsed)}: {text} …", err=True)
 
-    return say
+    return show
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def submit(context: typer.Context) -> None:
 
       chemscale launch submit model=chemgpt_1.2b strategy=zero2 launcher.nodes=2 launcher.gpus_per_node=8
     """
-    from chemscale.train import main as train
+    from chemscale.cli.train_application import main as train
 
     arguments = list(context.args)
     if not any(argument.startswith("launcher=") for argument in arguments):

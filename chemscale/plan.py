@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chemscale.cli.app import run_verb
-from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.hardware.accelerators import training_rate
-from chemscale.planning.candidates import Family, PlanError, candidates
-from chemscale.planning.inputs import (
-    guessed,
-    like_runs,
-    read_budget,
-    read_goal,
-    read_guess,
-    read_law,
-    read_ratio,
-    with_settings,
-)
-from chemscale.planning.report import gain_lines, head_lines, point_overrides, show_design
-from chemscale.planning.sweep_file import split_settings, sweep_path, write_sweep
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -115,74 +97,31 @@ def plan(
     With --model it makes no points: it says what one model, planned on paper, takes of each GPU under every
     strategy, which micro-batch fits, and how a step scales from 8 to 1,024 GPUs.
     """
-    if model is not None:
-        _place(model, setting or [], vocab, tokens_per_molecule, gpu, gpus, precision, mfu)
-        return
-    from chemscale.laws.allocation.design import choose_points
+    # Imported here, so that --help does not wait for SciPy.
+    from chemscale.common.paths import CONFIG_DIRECTORY
+    from chemscale.planning.proposal import PlanOptions, propose
+    from chemscale.planning.report import gain_lines, print_proposal
+    from chemscale.planning.single_model import print_model_plan
+    from chemscale.planning.sweep_file import split_settings, sweep_path, write_sweep
 
+    if model is not None:
+        print_model_plan(
+            model, setting or [], vocab, tokens_per_molecule, gpu, gpus, precision=precision, mfu=mfu
+        )
+        return
     groups, values = split_settings(setting or [], CONFIG_DIRECTORY)
     file, name = sweep_path(out, name) if out else (None, name)  # refuse before anything is computed
-    family = Family(
-        layers, heads, vocab, tokens_per_molecule, precision=precision or ("bf16-mixed" if gpu else "32")
-    )
-    family = with_settings(family, values)
-    if law and guess:
-        raise PlanError("Give a law.json or --law, not both.")
-    source = read_guess(guess) if guess else read_law(law)
-    family = like_runs(replace(family, convention=source.convention), source)
-    rate = training_rate(gpu, measured=measured_flops, mfu=mfu, precision=family.precision)
-    spend, budget_text = read_budget(budget, gpu_hours, euros, euros_per_gpu_hour, rate)
-    allowed = candidates(family, spend, ratio=read_ratio(ratio), most_tokens=max_tokens or math.inf)
-    known = source.law or guessed(source.theta, allowed.inputs, noise)
-    wanted = read_goal(goal, target, known, family, spend)
-    design = choose_points(known, allowed.inputs, allowed.flops, wanted, budget=spend, points=points)
-    widths = [int(allowed.width[number]) for number in design.chosen]
-    for line in head_lines(source, known, family, budget_text, rate, spend):
-        typer.echo(line)
-    show_design(design, widths, family, gpus, rate, euros_per_gpu_hour, source.unit, gpu)
-    for line in gain_lines(design, rate, gpus, euros_per_gpu_hour, gpu):
-        typer.echo(line)
+    options = PlanOptions(
+        law, guess, budget, gpu_hours, euros, euros_per_gpu_hour, gpu, gpus, measured_flops, mfu, precision,
+        goal, target, points, layers, heads, vocab, tokens_per_molecule, ratio, max_tokens, noise,
+    )  # fmt: skip
+    found = propose(options, values)
+    print_proposal(found)
     if file:
-        command = "python -m chemscale.plan " + shlex.join(sys.argv[1:])
-        comment = [f"Proposed by: {command}", *gain_lines(design, rate, gpus, euros_per_gpu_hour, gpu)]
-        write_sweep(
-            file,
-            name,
-            family,
-            point_overrides(design, widths, source.runs),
-            groups=groups,
-            values=values,
-            comment=comment,
-        )
+        comment = ["Proposed by: python -m chemscale.plan " + shlex.join(sys.argv[1:]), *gain_lines(found)]
+        write_sweep(file, name, found, groups=groups, values=values, comment=comment)
         typer.echo(f"Wrote {file}. Train it, then fit old and new runs together and plan again:")
         typer.echo(f"  python -m chemscale.train --config-dir {file.parent.parent} +sweep={name}")
-
-
-def _place(
-    name: str,
-    settings: Sequence[str],
-    vocab: int,
-    length: float,
-    gpu: str | None,
-    gpus: int,
-    precision: str | None,
-    mfu: float | None,
-) -> None:
-    """The plan of one model.
-
-    Raises:
-        PlanError: no --gpu.
-    """
-    from chemscale.planning.single_model import read_model, show_model_plan
-
-    if gpu is None:
-        raise PlanError("--model needs the GPUs that it is to fit: --gpu a100-40gb --gpus 8.")
-    precision = precision or "bf16-mixed"
-    placed = read_model(name, settings, vocab, length, precision)
-    show_model_plan(name, placed, gpu, gpus, precision=precision, mfu=mfu)
-
-
-# --- what is shown and written ---
 
 
 def main() -> None:

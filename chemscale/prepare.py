@@ -14,8 +14,14 @@ from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.check import check_keys
-from chemscale.points.data import open_or_prepare, open_or_prepare_structures, structure_source
-from chemscale.structures.lint.run import lint_source, lint_store
+from chemscale.points.data import (
+    STRUCTURE_SOURCES,
+    open_or_prepare,
+    open_or_prepare_structures,
+    read_molecule_data,
+    read_structure_data,
+    structure_source,
+)
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
@@ -29,14 +35,17 @@ log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main_
 def hydra_main(cfg: DictConfig) -> None:
     check_keys(cfg, "prepare")
     data = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True, throw_on_missing=True))
-    if data["source"] not in ("structures", "starter_structures"):
-        show(open_or_prepare(data, Path(cfg.corpora)))
+    if data["source"] not in STRUCTURE_SOURCES:
+        show(open_or_prepare(read_molecule_data(data), Path(cfg.corpora)))
         return
+    from chemscale.structures.lint.run import lint_source, lint_store
+
+    structures = read_structure_data(data)
     if cfg.lint == "only":
-        _, _, source = structure_source(data, Path(cfg.structures))
+        _, source = structure_source(structures, Path(cfg.structures))
         findings = lint_source(source)
     else:
-        store = open_or_prepare_structures(data, Path(cfg.structures))
+        store = open_or_prepare_structures(structures, Path(cfg.structures))
         findings = lint_store(store, cfg.lint)
         show_store(store)
     show_findings(findings)

@@ -24,7 +24,9 @@ class Picture:
     """A picture and where it comes from.
 
     Args:
-        name: in ``docs/``. sweep: of its runs. words: what trains them, beside RUNS.
+        name: in ``docs/``.
+        sweep: of its runs.
+        words: what trains them, beside RUNS.
         figure: the file beside the report of the law; empty for the page of the dashboard.
         width: pixels at most.
     """

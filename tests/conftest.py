@@ -17,6 +17,27 @@ from chemscale.molecules.starter.recombine import starter_smiles
 
 torch.set_num_threads(1)
 
+TESTS = Path(__file__).resolve().parent
+LONG = ("docs", "integration", "compatibility", "dashboards", "launchers")
+"""Folders that begin first where several processes share the files, so that none ends long after others."""
+MAX_WORKERS = 8
+ONE_AT_A_TIME = ("slurm", "gpu")
+"""Marks of tests that share one cluster or one device."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes of ``-n auto``: one a core; none where files or tests are named, whose start would double."""
+    named = any(".py" in argument for argument in config.args)
+    if named or config.option.markexpr in ONE_AT_A_TIME:
+        return 0
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by their folder, the long ones first."""
+    rank = {folder: number for number, folder in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def smiles() -> list[str]:

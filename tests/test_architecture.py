@@ -7,6 +7,8 @@ functions, and dotted names in strings, count as imports do.
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -202,6 +204,15 @@ def test_a_command_is_short_and_offers_nothing_else(verb):
     path = PACKAGE / f"{verb}.py"
     assert len(path.read_text().splitlines()) <= 200
     assert callable(importlib.import_module(f"chemscale.{verb}").main)
+
+
+def test_help_of_every_command_waits_for_no_heavy_library():
+    """Imports within functions buy this, and are there for nothing else."""
+    heavy = {"torch", "rdkit", "matplotlib", "scipy", "ase", "pytorch_lightning", "deepspeed", "wandb"}
+    code = f"import sys, importlib; [importlib.import_module('chemscale.' + v) for v in {list(VERBS)}]; "
+    code += f"print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_names_that_stand_in_ledgers_of_older_versions_can_be_imported():

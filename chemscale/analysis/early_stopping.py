@@ -6,25 +6,28 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chemscale.records import HEADLINES, RECORD_NAME, RunRecord, State
+import numpy as np
+
+from chemscale.laws.data.curves import TrainingCurve
+from chemscale.laws.early_stopping.rule import Rule, to_finish
+from chemscale.records import HEADLINES, RECORD_NAME, PointPlan, RunRecord, State
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from chemscale.laws.data.curves import TrainingCurve
-    from chemscale.laws.early_stopping.rule import Rule
+    from chemscale.launchers.settings import PointJob
     from chemscale.laws.reports.early_stopping_report import TpeReport
-    from chemscale.records import PointPlan
 
 log = logging.getLogger(__name__)
 
-
-FEWEST = 4
+MIN_SETTINGS = 4
 """Runs below which there is nothing to estimate from."""
+TASK = ("model", "loss", "data_hash")
+"""What runs must have in common for their losses to rank them."""
 
 
 def report_of(
@@ -32,9 +35,17 @@ def report_of(
 ) -> tuple[TpeReport, list[tuple[Path, RunRecord]]]:
     """The report of runs that differ in settings, and the runs that it is of, in its order.
 
+    Args:
+        found: directories of runs and their records.
+        rule: by which runs are finished.
+        title: of the report.
+        unit: of the final loss; None for the first headline that the runs have.
+        command: that asks for it.
+
     Raises:
         ValueError: too few runs, runs of different tasks or budgets, or none that reaches the share.
     """
+    # Imported here: a sweep that only chooses needs no Matplotlib.
     from chemscale.laws.reports.early_stopping_report import TpeReport
 
     if not found:
@@ -45,10 +56,10 @@ def report_of(
     curves = [curve_of(d, r, unit) for d, r in found]
     used = [n for n, curve in enumerate(curves) if curve.reaches(rule.share)]
     short = [curve.label for n, curve in enumerate(curves) if n not in used]
-    if len(used) < FEWEST:
+    if len(used) < MIN_SETTINGS:
         raise ValueError(
-            f"{title}: {len(used)} runs reach {rule.share:.0%} of their budget, at least {FEWEST} are needed"
-            + (f" (short of it: {', '.join(short)})." if short else ".")
+            f"{title}: {len(used)} runs reach {rule.share:.0%} of their budget, at least {MIN_SETTINGS} are "
+            "needed" + (f" (short of it: {', '.join(short)})." if short else ".")
         )
     for label in short:
         log.warning("%s is left out: it has not reached %s of its budget.", label, f"{rule.share:.0%}")
@@ -57,12 +68,11 @@ def report_of(
     return report, [found[n] for n in used]
 
 
-TASK = ("model", "loss", "data_hash")
-"""What runs must have in common for their losses to rank them."""
-
-
 def one_task(configs: Sequence[dict[str, Any]]) -> None:
-    """Larger models start behind, and other data or loss weights have other losses.
+    """Refuse runs of several tasks: larger models start behind, other data or weights have other losses.
+
+    Args:
+        configs: of the runs, with the ``data_hash`` of each where it is known.
 
     Raises:
         ValueError: the runs differ in more than settings.
@@ -85,7 +95,7 @@ def _difference(one: Any, other: Any) -> str:
 
 
 def one_budget(work: Sequence[float]) -> None:
-    """Longer runs end lower.
+    """Refuse runs of several budgets: longer ones end lower.
 
     Args:
         work: FLOPs of each whole run, 0 where not known.
@@ -104,7 +114,7 @@ def _work(record: RunRecord) -> float:
     return record.compute.flops / max(1, record.data.steps) * record.planned_steps
 
 
-def headline(records: Any) -> str:
+def headline(records: Iterable[RunRecord]) -> str:
     """The first unit of loss that the runs have."""
     reached = {
         key for record in records for loss in (record.best, record.final) if loss for key in loss.values
@@ -113,11 +123,16 @@ def headline(records: Any) -> str:
 
 
 def curve_of(directory: Path, record: RunRecord, unit: str) -> TrainingCurve:
-    """The training log of a record, along its steps: equal steps are equal data within a run."""
-    import numpy as np
+    """The training log of a record, along its steps: equal steps are equal data within a run.
 
-    from chemscale.laws.data.curves import TrainingCurve
+    Args:
+        directory: of the run.
+        record: of the run.
+        unit: of the final loss.
 
+    Raises:
+        ValueError: a finished run has no such loss.
+    """
     rows = record.curve_rows(directory)
     train = [row for row in rows if row.get("kind") == "train"]
     validated = [row for row in rows if row.get("kind") == "validation" and unit in row]
@@ -146,8 +161,19 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[PointPlan]:
-    """The plan of every setting, refused before anything is spent if an estimate could not compare them.
+def plan_settings(
+    configs: Sequence[DictConfig],
+    overrides: Sequence[Sequence[str]],
+    typed: Sequence[str],
+    settings: dict[str, Any],
+) -> list[PointJob]:
+    """Plan every setting, refused before anything is spent if an estimate could not compare them.
+
+    Args:
+        configs: as Hydra composed them.
+        overrides: what each was composed from.
+        typed: the command line.
+        settings: of the rule, as the sweeper has them.
 
     Raises:
         ValueError: a rule that makes no sense, too few settings, settings of different tasks or budgets, or a
@@ -158,29 +184,33 @@ def plan_settings(configs: Sequence[DictConfig], settings: dict[str, Any]) -> li
     from chemscale.points.cost import plan_points
 
     rule = rule_of(settings)
-    if len(configs) < FEWEST:
-        raise ValueError(f"An estimate needs at least {FEWEST} settings, this sweep has {len(configs)}.")
+    if len(configs) < MIN_SETTINGS:
+        raise ValueError(
+            f"An estimate needs at least {MIN_SETTINGS} settings, this sweep has {len(configs)}."
+        )
     plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
     one_task(plain)
-    plans = plan_points(configs)
-    one_budget([plan.flops for plan in plans])
-    for plan, config in zip(plans, plain, strict=True):
-        if config["trainer"]["log_every"] > rule.share * plan.steps:
+    jobs = plan_points(configs, overrides, typed)
+    one_budget([job.plan.flops for job in jobs])
+    for job in jobs:
+        plan, every = job.plan, job.config["trainer"]["log_every"]
+        if every > rule.share * plan.steps:
             raise ValueError(
-                f"{plan.name} has {plan.steps} steps and logs every {config['trainer']['log_every']}: "
+                f"{plan.name} has {plan.steps} steps and logs every {every}: "
                 f"nothing is logged in its first {rule.share:.0%}. Lower trainer.log_every."
             )
-    return plans
+    return jobs
 
 
 def rule_of(settings: dict[str, Any]) -> Rule:
     """The rule of a sweep's configuration.
 
+    Args:
+        settings: fields of ``Rule``.
+
     Raises:
         ValueError: a key that it does not have, or a number outside its range.
     """
-    from chemscale.laws.early_stopping.rule import Rule
-
     try:
         return Rule(**settings)
     except (TypeError, ValueError) as error:
@@ -188,10 +218,13 @@ def rule_of(settings: dict[str, Any]) -> Rule:
 
 
 def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
-    """Numbers of the points to finish next; empty when the rule is content."""
-    from chemscale.laws.early_stopping.rule import to_finish
+    """Numbers of the points to finish next; empty when the rule is content.
 
-    rule, found = rule_of(settings), _records(plans)
+    Args:
+        plans: of all settings.
+        settings: of the rule, as the sweeper has them.
+    """
+    rule, found = rule_of(settings), _load_records(plans)
     unit = headline(record for _, record in found.values())
     curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if r.state is not State.FAILED}
     numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
@@ -201,11 +234,24 @@ def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
     return chosen
 
 
-def finish(plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: dict[str, Any]) -> list[Any]:
-    """Mark the runs that were not finished, show the table and the estimate, and write its report."""
+def finish(
+    plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: dict[str, Any]
+) -> list[float | None]:
+    """Mark the runs that were not finished, show the table and the estimate, and write its report.
+
+    Leaves with status 1 if a setting failed.
+
+    Args:
+        plans: of all settings.
+        configs: of all settings.
+        settings: of the rule, as the sweeper has them.
+
+    Returns:
+        The final objective of each run; None where it has none.
+    """
     from chemscale.points.tables import show_results
 
-    rule, found = rule_of(settings), _records(plans)
+    rule, found = rule_of(settings), _load_records(plans)
     root = Path(configs[0].runs) / str(configs[0].sweep_name)
     command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
     failed = [record.name for _, record in found.values() if record.state is State.FAILED]
@@ -224,7 +270,7 @@ def finish(plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: 
     return [record.final.objective if record.final else None for _, record in found.values()]
 
 
-def _records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
+def _load_records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
     return {
         n: (plan.directory, RunRecord.load(plan.directory))
         for n, plan in enumerate(plans)

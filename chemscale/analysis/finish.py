@@ -11,13 +11,25 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.common.durations import format_duration
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 
 log = logging.getLogger(__name__)
 
 
 def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> list[float | None]:
-    """The table of all points, the law, the report; leaves with status 1 if a point failed."""
+    """Show the table of all points, fit their law and write its report.
+
+    Leaves with status 1 if a point failed.
+
+    Args:
+        plans: of all points.
+        configs: of all points, resolved.
+
+    Returns:
+        The objective of each point; None where it has none.
+    """
+    # Imported here, since train imports this module and a rank needs no Matplotlib.
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
     from chemscale.points.tables import show_results
@@ -33,11 +45,11 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
             root,
             only=[plan.identity for plan in plans],
             command="python -m chemscale.train " + " ".join(sys.argv[1:]),
-            options=Options(say=log.info),
+            options=Options(progress=log.info),
         )
         for line in outcome.lines:
             log.info("%s", line)
-        log.info("Report: %s (%.0f s)", outcome.report, time.monotonic() - started)
+        log.info("Report: %s (%s)", outcome.report, format_duration(time.monotonic() - started))
         tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
         log_law(tracked, root.name, outcome.report, outcome.law, log.info)
     failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.state is not State.DONE]

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from chemscale.analysis.origin import origin_of
 from chemscale.analysis.records_to_points import (
     envelope_curves,
-    origin_of,
+    family_of,
     point_of,
     records_of,
-    rung_of,
     split_losses,
 )
-
-if TYPE_CHECKING:
-    from chemscale.laws.allocation.envelope import Curve
-    from chemscale.laws.data.points import LawPoint, LawPoints
-    from chemscale.laws.reports.axis_report import Origin, Report
-
+from chemscale.laws.allocation.envelope import Curve
+from chemscale.laws.axis.fit import fit_power_law
+from chemscale.laws.axis.forms import FORMS
+from chemscale.laws.axis.law import fit_axis
+from chemscale.laws.data.exports import read_table
+from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, parse_columns, varying_axis
+from chemscale.laws.reports.axis_report import Report
+from chemscale.laws.reports.families import FamiliesReport
+from chemscale.laws.reports.joint_analysis import SURFACES, analyse, has_joint, joint_forms
+from chemscale.laws.reports.joint_report import SurfaceReport
+from chemscale.laws.reports.page import Origin
+from chemscale.records import HEADLINES
 
 AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops", "joules")
-
-
-HEADLINE_UNITS = ("nats_per_token", "forces_mae", "energy_mae_per_atom")
+"""In the order in which the axis that varies is looked for."""
+HEADLINE_UNITS = tuple(key for key, _, _ in HEADLINES)
 """What a law is fitted to where no unit is asked for: the first that the runs have."""
 
 
@@ -40,7 +45,17 @@ class FitOutcome:
 
 @dataclass(frozen=True)
 class Options:
-    """How a law is sought; the fields are the options of the verb."""
+    """How a law is sought; the fields are the options of the command.
+
+    Args:
+        forms: names of forms, all of one axis or all joint; or ``auto``.
+        axis: of a law of one axis; None for the one that varies.
+        delta: of Huber's loss.
+        exclude_highest: how many runs of the highest losses are left out.
+        bootstrap: draws.
+        seed: of the draws.
+        progress: called with what is being done.
+    """
 
     forms: tuple[str, ...] = ("auto",)
     axis: str | None = None
@@ -48,7 +63,47 @@ class Options:
     exclude_highest: int = 0
     bootstrap: int = 1000
     seed: int = 0
-    say: Callable[[str], None] = lambda _: None
+    progress: Callable[[str], None] = lambda _: None
+
+    @property
+    def named(self) -> tuple[str, ...] | None:
+        """The forms that are asked for; None for auto."""
+        return None if "auto" in self.forms else self.forms
+
+    def joint(self) -> bool | None:
+        """Whether joint forms are asked for; None for auto.
+
+        Raises:
+            PointsError: an unknown form, or forms of both kinds.
+        """
+        if not self.forms:
+            raise PointsError("--form names no form: give auto or some that `--forms` lists.")
+        for name in self.forms:
+            if name not in (*FORMS, *SURFACES, "auto"):
+                raise PointsError(f"--form {name}: there are auto, {', '.join((*FORMS, *SURFACES))}.")
+        kinds = {name if name == "auto" else name in SURFACES for name in self.forms}
+        if len(kinds) > 1:
+            raise PointsError("--form: give auto, or forms of one axis, or joint forms, not a mixture.")
+        kind = kinds.pop()
+        if kind is True and self.axis:
+            raise PointsError(f"--axis {self.axis}: a joint form takes N and D; leave --axis out.")
+        return None if kind == "auto" else bool(kind)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Points of one family, and how their law is sought and shown."""
+
+    title: str
+    points: LawPoints
+    unit: str
+    origin: Origin
+    options: Options
+    out: Path
+
+    @property
+    def data_axis(self) -> str:
+        return "frames" if any("frames" in p.sizes for p in self.points.points) else "tokens"
 
 
 def fit_runs(
@@ -66,28 +121,33 @@ def fit_runs(
     Runs of several families get a law each, side by side; else N and D that both vary give the joint law.
 
     Args:
+        directory: of a sweep, or of several.
+        out: where to write; None for ``law`` in the directory.
+        unit: of the loss; None for the first of ``HEADLINE_UNITS`` that the runs have.
         only: identities of the points that count; None for all.
-        options: how the law is sought; `settings` are its fields one by one.
+        command: that asks for it, for the report.
+        options: how the law is sought.
+        **settings: fields of the options one by one.
 
     Raises:
-        RecordError, PointsError: nothing there can be used, or an estimate pruned some of the runs.
+        RecordError: no such directory, or a record that cannot be read.
+        PointsError: nothing there can be used, or an early-stopping sweep pruned some of the runs.
     """
-    from chemscale.laws.data.points import LawPoints
-
     directory, options = Path(directory), replace(options or Options(), **settings)
-    _asked(options)
+    options.joint()  # refuse before anything is read
     found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
     points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
     origin, out = origin_of(found, unit, command), out or directory / "law"
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
-    rungs: dict[str, list[LawPoint]] = {}
+    families: dict[str, list[LawPoint]] = {}
     for (_, record), point in zip(found, points.points, strict=True):
-        rungs.setdefault(rung_of(record), []).append(point)
-    if len(rungs) > 1:
-        return _fit_ladder(rungs, directory, unit, origin, options, out)
-    title = f"{next(iter(rungs))} · {directory.name}"
-    return _finish(title, points, unit, origin, options, out, lambda: envelope_curves(found, unit))
+        families.setdefault(family_of(record), []).append(point)
+    if len(families) > 1:
+        return _fit_families(families, directory, unit, origin, options, out)
+    title = f"{next(iter(families))} · {directory.name}"
+    study = _Study(title, points, unit, origin, options, out)
+    return _fit(study, lambda: envelope_curves(found, unit))
 
 
 def fit_csv(
@@ -102,13 +162,18 @@ def fit_csv(
 ) -> FitOutcome:
     """Fit anyone's CSV, or an export of W&B (see ``chemscale.laws.data.exports``).
 
+    Args:
+        path: of the file.
+        columns: ``ROLE=NAME`` with commas.
+        out: where to write; None for ``NAME-law`` beside the file.
+        command: that asks for it, for the report.
+        flops_model: ``6nd``, or None to take FLOPs from the file only.
+        options: how the law is sought.
+        **settings: fields of the options one by one.
+
     Raises:
         PointsError: the file, a column or a cell cannot be used.
     """
-    from chemscale.laws.data.exports import read_table
-    from chemscale.laws.data.points import PointsError, parse_columns
-    from chemscale.laws.reports.axis_report import Origin
-
     options = replace(options or Options(), **settings)
     if not path.exists():
         raise PointsError(f"{path}: no such file or directory.")
@@ -116,7 +181,7 @@ def fit_csv(
         raise PointsError(f"{path}: name its columns, for example --columns N=params,loss=val_loss.")
     if flops_model not in (None, "6nd"):
         raise PointsError(f"--flops-model {flops_model}: the one there is is 6nd.")
-    _asked(options)
+    options.joint()  # refuse before anything is read
     points = read_table(path, parse_columns(columns))
     origin = Origin(command=command)
     if flops_model:
@@ -124,10 +189,11 @@ def fit_csv(
         origin.notes.append("C = 6ND is assumed (--flops-model 6nd): of N, D and C the file gives two.")
     points = _without_highest(points, "loss", options, origin)
     out = out or path.with_name(f"{path.stem}-law")
-    return _finish(path.stem, points, "loss", origin, options, out, list)
+    return _fit(_Study(path.stem, points, "loss", origin, options, out), list)
 
 
 def _without_highest(points: LawPoints, unit: str, options: Options, origin: Origin) -> LawPoints:
+    """The points without those of the highest losses, as asked for, with a note."""
     count = options.exclude_highest
     if not count:
         return points
@@ -136,123 +202,75 @@ def _without_highest(points: LawPoints, unit: str, options: Options, origin: Ori
     return points.without_highest(count, unit)
 
 
-def _fit_ladder(
-    rungs: dict[str, list[LawPoint]], directory: Path, unit: str, origin: Origin, options: Options, out: Path
+def _fit_families(
+    families: dict[str, list[LawPoint]],
+    directory: Path,
+    unit: str,
+    origin: Origin,
+    options: Options,
+    out: Path,
 ) -> FitOutcome:
-    from chemscale.laws.axis.forms import FORMS
-    from chemscale.laws.data.points import LawPoints, PointsError, varying_axis
-    from chemscale.laws.reports.families import Ladder
-
+    """A law of one axis for each family."""
     joint = [name for name in options.forms if name != "auto" and name not in FORMS]
     if joint:
         raise PointsError(
-            f"--form {joint[0]}: these runs are of several families ({', '.join(rungs)}), which no joint law "
-            "holds for. Give the directory of one family, or a form of one axis."
+            f"--form {joint[0]}: these runs are of several families ({', '.join(families)}), which no joint "
+            "law holds for. Give the directory of one family, or a form of one axis."
         )
-    largest = max(rungs.values(), key=len)
+    largest = max(families.values(), key=len)
     axis = options.axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
-    forms = None if "auto" in options.forms else options.forms
-    ladder = Ladder(
-        directory.name, rungs, axis, unit, str(directory), origin, forms, options.bootstrap, options.seed
-    )
-    page = ladder.write(out)
-    return FitOutcome(ladder.lines(), page, ladder.law())
+    report = FamiliesReport(
+        directory.name, families, axis, unit, str(directory), origin, options.named, options.bootstrap,
+        options.seed,
+    )  # fmt: skip
+    page = report.write(out)
+    return FitOutcome(report.lines(), page, report.law())
 
 
-def _finish(
-    title: str,
-    points: LawPoints,
-    unit: str,
-    origin: Origin,
-    options: Options,
-    out: Path,
-    curves: Callable[[], list[Curve]],
-) -> FitOutcome:
+def _fit(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome:
     """The joint law where it is asked for or the points allow it, else that of one axis."""
-    from chemscale.laws.reports.joint_analysis import has_joint
-
-    data_axis = "frames" if any("frames" in p.sizes for p in points.points) else "tokens"
-    joint = _asked(options)
-    if joint or (joint is None and options.axis is None and has_joint(points, unit, data_axis)):
-        outcome = _finish_joint(title, points, unit, data_axis, origin, options, out, curves)
+    joint, axis = study.options.joint(), study.options.axis
+    if joint or (joint is None and axis is None and has_joint(study.points, study.unit, study.data_axis)):
+        outcome = _fit_joint(study, curves)
         if outcome is not None:
             return outcome
-    report = _axis_report(title, points, unit, origin, options)
-    page = report.write(out)
+    report = _axis_report(study)
+    page = report.write(study.out)
     return FitOutcome(report.lines(), page, report.law())
 
 
-def _asked(options: Options) -> bool | None:
-    """Whether joint forms are asked for; None for auto.
-
-    Raises:
-        PointsError: an unknown form, or forms of both kinds.
-    """
-    from chemscale.laws.axis.forms import FORMS
-    from chemscale.laws.data.points import PointsError
-    from chemscale.laws.reports.joint_analysis import SURFACES
-
-    if not options.forms:
-        raise PointsError("--form names no form: give auto or some that `--forms` lists.")
-    for name in options.forms:
-        if name not in (*FORMS, *SURFACES, "auto"):
-            raise PointsError(f"--form {name}: there are auto, {', '.join((*FORMS, *SURFACES))}.")
-    kinds = {name if name == "auto" else name in SURFACES for name in options.forms}
-    if len(kinds) > 1:
-        raise PointsError("--form: give auto, or forms of one axis, or joint forms, not a mixture.")
-    kind = kinds.pop()
-    if kind is True and options.axis:
-        raise PointsError(f"--axis {options.axis}: a joint form takes N and D; leave --axis out.")
-    return None if kind == "auto" else bool(kind)
-
-
-def _finish_joint(
-    title: str,
-    points: LawPoints,
-    unit: str,
-    data_axis: str,
-    origin: Origin,
-    options: Options,
-    out: Path,
-    curves: Callable[[], list[Curve]],
-) -> FitOutcome | None:
+def _fit_joint(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome | None:
     """None where auto finds that no joint form can be fitted; the reason is then a note."""
-    from chemscale.laws.data.points import PointsError
-    from chemscale.laws.reports.joint_analysis import analyse, joint_forms
-    from chemscale.laws.reports.joint_report import SurfaceReport
-
-    auto = "auto" in options.forms
+    points, unit, data_axis, options = study.points, study.unit, study.data_axis, study.options
     found = analyse(
-        points, unit, data_axis, forms=joint_forms(points, unit, data_axis) if auto else options.forms,
+        points, unit, data_axis, forms=options.named or joint_forms(points, unit, data_axis),
         delta=options.delta, curves=curves() if data_axis == "tokens" else [], bootstrap=options.bootstrap,
-        seed=options.seed, say=options.say,
+        seed=options.seed, progress=options.progress,
     )  # fmt: skip
     if found.law is None:
-        if not auto:
+        if options.named:
             raise PointsError(" ".join(found.refused))
-        origin.notes.append(f"N and D both vary, but there is no joint law. {' '.join(found.refused)}")
+        study.origin.notes.append(f"N and D both vary, but there is no joint law. {' '.join(found.refused)}")
         return None
-    options.say("figures and page")
-    report = SurfaceReport(title, found, origin)
-    page = report.write(out)
+    options.progress("figures and page")
+    report = SurfaceReport(study.title, found, study.origin)
+    page = report.write(study.out)
     return FitOutcome(report.lines(), page, report.law())
 
 
-def _axis_report(title: str, points: LawPoints, unit: str, origin: Origin, options: Options) -> Report:
-    from chemscale.laws.axis.fit import fit_power_law
-    from chemscale.laws.axis.law import fit_axis
-    from chemscale.laws.data.points import PointsError, varying_axis
-    from chemscale.laws.reports.axis_report import Report
-
+def _axis_report(study: _Study) -> Report:
+    """The law of one axis; along parameters also under other counts of them."""
+    points, unit, options = study.points, study.unit, study.options
     known = {a for p in points.points for a in p.sizes}
     axis = options.axis or varying_axis(points, AXES)
     if axis not in known:
         raise PointsError(f"--axis {axis}: these points have {', '.join(sorted(known))}.")
     x, y = points.used(axis, unit)
     other = "data" if axis == "parameters" else "model size" if axis not in ("flops", "joules") else ""
-    forms = None if "auto" in options.forms else options.forms
-    law = fit_axis(x, y, axis=axis, other=other, forms=forms, bootstrap=options.bootstrap, seed=options.seed)
-    report = Report(title, points, law, axis, unit, origin)
+    law = fit_axis(
+        x, y, axis=axis, other=other, forms=options.named, bootstrap=options.bootstrap, seed=options.seed
+    )
+    report = Report(study.title, points, law, axis, unit, study.origin)
     if axis == "parameters" and law.fits:
         for name in ("blocks", "non_embedding", "all"):
             if all(name in p.sizes for p in points.points if p.used):

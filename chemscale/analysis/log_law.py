@@ -1,4 +1,4 @@
-"""The law of a sweep to the loggers of its points; what fails here is told and spoils no fit."""
+"""The law of a sweep to the trackers of its points; a tracker that fails is logged and spoils no fit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ log = logging.getLogger(__name__)
 
 
 def log_law(
-    config: Mapping[str, Any], sweep: str, report: Path, law: Mapping[str, Any], say: Callable[[str], object]
+    config: Mapping[str, Any], sweep: str, report: Path, law: Mapping[str, Any], show: Callable[[str], object]
 ) -> None:
-    """Show a fitted law wherever its points were tracked.
+    """Log a fitted law wherever its points were tracked.
 
     Args:
         config: of one of the points; its ``logger`` counts.
+        sweep: name of the sweep.
         report: the page; figures and ``law.json`` lie beside it.
+        law: ``law.json``.
+        show: called with a line of each tracker that has one.
     """
     try:
         trackers = chosen(config)
@@ -34,11 +37,16 @@ def log_law(
             log.warning("%s could not show the law (%s): it is in %s.", kind.__name__, error, report.parent)
             continue
         if line:
-            say(line)
+            show(line)
 
 
 def figures_of(folder: Path, axis: str | None = None) -> list[Path]:
-    """The figures of a law, the law's own first: loss against its axis, or what shows a whole ladder."""
+    """The figures of a law, the main one first: loss against its axis, or that of all families.
+
+    Args:
+        folder: where they lie.
+        axis: of the law, where it has one.
+    """
     first = (f"loss_vs_{axis}", "ladder", "loss_vs_flops", "loss_vs_parameters")
     return sorted(
         folder.glob("*.png"),

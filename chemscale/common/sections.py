@@ -9,7 +9,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 T = TypeVar("T")
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_WORDS: dict[Any, list[str]] = {
+    int: ["a whole number"],
+    float: ["a number"],
+    bool: ["true", "false"],
+    str: ["text"],
+    type(None): ["null"],
+}
 
 
 class ConfigurationError(ValueError):
@@ -25,7 +31,7 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     Args:
         cls: a dataclass, whose own ``__post_init__`` may refuse values.
         values: the part, plain dictionaries.
-        name: of the part, for messages: ``trainer``.
+        name: of the part, for messages: ``trainer``; empty at the top.
         extra: whether keys that the dataclass does not have are passed over (they belong to another one).
 
     Raises:
@@ -34,16 +40,20 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
+    prefix = f"{name}." if name else ""
     if unknown and not extra:
         raise ConfigurationError(
-            f"{name}.{unknown[0]}: nothing reads this key. {name} has {', '.join(known)}."
+            f"{prefix}{unknown[0]}: nothing reads this key. "
+            f"There are {', '.join(prefix + key for key in known)}."
         )
     found = {}
     for key, field in known.items():
         if key in values:
-            found[key] = _value(hints[key], values[key], f"{name}.{key}")
+            found[key] = _value(hints[key], values[key], f"{prefix}{key}")
         elif _is_required(field):
-            raise ConfigurationError(f"{name}.{key} is missing: see conf/{name.split('.')[0]}/.")
+            raise ConfigurationError(
+                f"{prefix}{key} is missing: python -m chemscale.train --help lists all keys."
+            )
     return cls(**found)
 
 
@@ -60,8 +70,12 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         fits, converted = _fits(choice, value, key)
         if fits:
             return converted
+    words = list(dict.fromkeys(word for choice in choices for word in _words(choice)))
+    if {"a whole number", "a number"} <= set(words):
+        words.remove("a whole number")
+    allowed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     shown = f"'{value}'" if isinstance(value, str) else value
-    raise ConfigurationError(f"{key}={shown}: give {' or '.join(dict.fromkeys(map(_words, choices)))}.")
+    raise ConfigurationError(f"{key}={shown}: give {allowed}.")
 
 
 def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
@@ -90,13 +104,12 @@ def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
     return isinstance(value, hint), value
 
 
-def _words(hint: Any) -> str:
-    if hint is type(None):
-        return "null"
+def _words(hint: Any) -> list[str]:
+    """What may be given, in words."""
     if get_origin(hint) is Literal:
-        return ", ".join(str(choice) for choice in get_args(hint))
+        return [str(choice) for choice in get_args(hint)]
     if get_origin(hint) is tuple:
-        return "a list"
+        return ["a list"]
     if get_origin(hint) is dict or hint is dict or is_dataclass(hint):
-        return "a mapping"
-    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+        return ["a mapping"]
+    return _WORDS.get(hint, [getattr(hint, "__name__", str(hint))])

@@ -51,6 +51,7 @@ ACCELERATORS: dict[str, Accelerator] = {
     "a100": Accelerator(312e12, 79, 400, 0.42, _A100, link=300e9, network=25e9),
     "a100-40gb": Accelerator(312e12, 39, 400, 0.42, _A100, link=300e9, network=25e9),
     "l40s": Accelerator(362e12, 44, 350),
+    "l40": Accelerator(181e12, 44, 300),
     "l4": Accelerator(121e12, 22, 72),
     "rtx-4090": Accelerator(165e12, 23, 450),
     "rtx-3090": Accelerator(71e12, 23, 350),
@@ -59,7 +60,13 @@ ACCELERATORS: dict[str, Accelerator] = {
 
 
 def accelerator_named(device: str) -> str | None:
-    """The key of the table for a device as its driver names it, None where it is not there."""
+    """The key of the table for a device, None where it is not there.
+
+    Whole words decide, and of several keys the longest: an L40 is no L4, a GB200 no B200.
+
+    Args:
+        device: the name that its driver gives, such as ``NVIDIA A100-SXM4-40GB``.
+    """
     words = set(device.lower().replace("-", " ").split())
     known = [key for key in ACCELERATORS if set(key.split("-")) <= words]
     return max(known, key=len, default=None)

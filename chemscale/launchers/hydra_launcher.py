@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from chemscale.launchers import hooks, in_process
-from chemscale.launchers.section import LaunchError
+from chemscale.common.sections import read_section
+from chemscale.launchers import hooks
+from chemscale.launchers.section import LaunchError, LauncherSettings
 from chemscale.launchers.settings import PointJob
 
 
@@ -31,20 +33,13 @@ class PointLauncher(Launcher):
         self.basic = BasicLauncher()
         self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The configuration of a point."""
-        return compose_point(self.context, self.config, overrides)
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """What another sweeper than ours calls: points that nobody has planned."""
-        configs = [self.compose(overrides) for overrides in job_overrides]
-        if all(in_process(plain(config)) for config in configs):
+        """Run points that another sweeper than ours asks for, and that nobody has planned."""
+        configs = [compose_point(self.context, self.config, overrides) for overrides in job_overrides]
+        if all(launcher_of(config).in_process for config in configs):
             return self.basic.launch(job_overrides, initial_job_idx)
-        plans = hooks.resolve(self.plan)(configs)
-        jobs = [
-            PointJob(plan, plain(config), list(overrides))
-            for plan, config, overrides in zip(plans, configs, job_overrides, strict=True)
-        ]
+        own = [list(overrides) for overrides in job_overrides]
+        jobs: list[PointJob] = hooks.resolve(self.plan)(configs, own, list(self.config.hydra.overrides.task))
         self.launch_points(jobs, jobs, finish=None)
         return []
 
@@ -56,18 +51,25 @@ class PointLauncher(Launcher):
         finish: str | None,
         wait: bool | None = None,
     ) -> bool:
-        """Run points; see ``chemscale.launchers.run.run_points``.
+        """Run planned points; see ``chemscale.launchers.run.run_points``.
 
         Returns:
             Whether the caller is still to end the sweep.
         """
-        if all(in_process(job.config) for job in sweep):
-            if missing:
-                self.basic.launch([job.overrides for job in missing], initial_job_idx=0)
+        if all(job.launcher.in_process for job in sweep):
+            for job in missing:
+                train_here(job)
             return True
         from chemscale.launchers.run import run_points
 
         return run_points(missing, sweep, finish=finish, wait=wait)
+
+
+def train_here(job: PointJob) -> None:
+    """Train a point in this process; one that fails says so in its record and does not lose the others."""
+    assert job.train is not None
+    with contextlib.suppress(Exception):
+        job.train(job)
 
 
 def compose_point(context: HydraContext, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -79,13 +81,14 @@ def compose_point(context: HydraContext, composed: DictConfig, overrides: Sequen
     return OmegaConf.create(with_hydra)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as dictionaries.
+def launcher_of(config: DictConfig) -> LauncherSettings:
+    """The section ``launcher`` of a composed configuration.
 
     Raises:
         LaunchError: it does not say how to launch.
+        ConfigurationError: a key or value that makes no sense.
     """
-    found: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if "launcher" not in found:
+    if "launcher" not in config:
         raise LaunchError("The configuration has no launcher: set launcher=local or launcher=slurm.")
-    return found
+    values: Any = OmegaConf.to_container(config.launcher, resolve=True, throw_on_missing=True)
+    return read_section(LauncherSettings, values, "launcher")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 
 class LaunchError(ValueError):
@@ -57,8 +56,7 @@ class LauncherSettings:
         """Points that share this machine."""
         return self.parallel or 1
 
-
-def planned_world(config: Mapping[str, Any]) -> int:
-    """Ranks that a point's configuration asks its launcher for."""
-    launcher = config["launcher"]
-    return int(launcher["nodes"]) * int(launcher["gpus_per_node"])
+    @property
+    def in_process(self) -> bool:
+        """Whether points run in the command's own process: one rank, one point at a time, on this machine."""
+        return self.name == "local" and self.world == 1 and self.points_at_once == 1

@@ -24,13 +24,13 @@ class PointJob:
         plan: what is known of it before it runs.
         config: the resolved configuration, plain dictionaries; its budget has one unit.
         overrides: what the point was composed from.
-        train: trains it in this process; None for a job that was read from a ledger.
+        train: trains the point of such a job in this process; None for one that was read from a ledger.
     """
 
     plan: PointPlan
     config: dict[str, Any]
     overrides: list[str]
-    train: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    train: Callable[[PointJob], None] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def launcher(self) -> LauncherSettings:

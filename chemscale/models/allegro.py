@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
+    SCALAR,
     ChannelCoupling,
     ChannelMixing,
     Irreps,
@@ -21,15 +21,22 @@ from chemscale.models.layers.equivariant import (
 )
 from chemscale.models.layers.radial import polynomial_cutoff, radial_basis
 
-SCALAR = o3.Irrep(0, 1)
-
 
 @dataclass(frozen=True)
 class AllegroConfig:
     """Shape of an Allegro; capacity is layers × width as in Frey et al. 2023.
 
-    `width` is that of the scalar track, `tensors` the channels of the tensor track; `depth` hidden layers in
-    every latent network; `parity` keeps both parities of each degree up to `l_max`.
+    Args:
+        width: features of the scalar track.
+        layers: Allegro layers.
+        tensors: channels of the tensor track.
+        l_max: highest degree of the tensor track and of the spherical harmonics.
+        parity: whether both parities of each degree are kept, or only those of the spherical harmonics.
+        cutoff: Å within which atoms are neighbours.
+        radial: radial functions.
+        basis: gaussian, bessel or bernstein.
+        depth: hidden layers of every latent network.
+        cutoff_power: p of the polynomial cutoff.
     """
 
     family: ClassVar[str] = "allegro"
@@ -45,13 +52,35 @@ class AllegroConfig:
     cutoff_power: int = 6
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> Allegro:
+        """The network of this shape.
+
+        Args:
+            elements: atomic numbers that it has to know.
+            neighbours: mean number of neighbours of an atom, by whose root sums over neighbours are divided.
+        """
         return Allegro(self, len(elements), neighbours)
 
 
 class Allegro(nn.Module):
-    """Energies of ordered pairs: E_i = Σ_j E_ij. All state lives on edges; nothing travels beyond the cutoff.
+    """Energies of ordered pairs, E_i = Σ_j E_ij; nothing travels beyond the cutoff.
 
-    E edges, S scalar features x, T tensor channels V of I components.
+    All state lives on edges: scalars x_ij and tensors V_ij. The two-body latent of both elements and the
+    distance starts them; each Allegro layer (Fig. 1 of the paper) couples the tensors of a pair with the
+    environment of its centre, and the invariants that come out update the scalars::
+
+        V_ij ← V_ij ⊗ 1/√n̄ Σ_k w(x_ik) Y(r̂_ik)
+        x_ij ← α x_ij + β MLP(x_ij ‖ invariants of V_ij) f_cut(r_ij),    α² + β² = 1
+
+    Shapes: N atoms, E edges, K radial functions, J components of the harmonics, C of all paths,
+    S scalar features, T tensor channels, L degrees.
+
+    A. Musaelian, S. Batzner, A. Johansson, L. Sun, C. J. Owen, M. Kornbluth and B. Kozinsky, Learning local
+    equivariant representations for large-scale atomistic dynamics, Nature Communications 14, 579 (2023).
+
+    Args:
+        config: its shape.
+        types: number of elements.
+        neighbours: mean number of neighbours of an atom.
     """
 
     degree: Tensor
@@ -71,7 +100,7 @@ class Allegro(nn.Module):
         layers, irreps = [], self.harmonics.irreps
         for index in range(config.layers):
             wanted = features if index < config.layers - 1 else (SCALAR,)
-            layer = Layer(config, irreps, wanted, self.harmonics.irreps, neighbours)
+            layer = AllegroLayer(config, irreps, wanted, self.harmonics.irreps, neighbours)
             layers.append(layer)
             irreps = layer.irreps_out
         self.layers = nn.ModuleList(layers)
@@ -85,7 +114,7 @@ class Allegro(nn.Module):
         config = self.config
         cutoff = polynomial_cutoff(graph.distances, config.cutoff, config.cutoff_power)[:, None]  # (E, 1)
         radial = self.basis(graph.distances)  # (E, K)
-        pair = graph.types[graph.receivers] * self.types + graph.types[graph.senders]
+        pair = graph.types[graph.receivers] * self.types + graph.types[graph.senders]  # (E,)
         kinds = self.embedding(pair)  # (E, K)
         x = self.two_body(torch.cat([radial * kinds, radial], 1)) * cutoff  # (E, S)
         harmonics = self.harmonics(graph.vectors)  # (E, J)
@@ -100,8 +129,16 @@ class Allegro(nn.Module):
         return weights.index_select(1, self.degree) * harmonics[:, :, None]
 
 
-class Layer(nn.Module):
-    """Couples each pair's tensors with the centre's environment (Eqs. 10 to 16 of the paper)."""
+class AllegroLayer(nn.Module):
+    """Couple each pair's tensors with the centre's environment (Eqs. 10 to 16 of the paper).
+
+    Args:
+        config: shape of the network.
+        irreps_in: of the tensors before.
+        wanted: irreps to end in; those that no path reaches are left out of ``irreps_out``.
+        harmonics: irreps of the spherical harmonics.
+        neighbours: mean number of neighbours of an atom.
+    """
 
     def __init__(
         self, config: AllegroConfig, irreps_in: Irreps, wanted: Irreps, harmonics: Irreps, neighbours: float
@@ -126,12 +163,25 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, tensors: Tensor, harmonics: Tensor, cutoff: Tensor, model: Allegro, graph: AtomGraph
     ) -> tuple[Tensor, Tensor]:
+        """Scalars and tensors after the layer.
+
+        Args:
+            x: (E, S) scalars.
+            tensors: (E, I, T) tensors of I components.
+            harmonics: (E, J) spherical harmonics.
+            cutoff: (E, 1) of each edge.
+            model: the network, for its ``weigh``.
+            graph: the atoms and their edges.
+
+        Returns:
+            (E, S) scalars and (E, I', T) tensors.
+        """
         around = (
             graph.sum_over_neighbours(model.weigh(self.environment(x), harmonics)) * self.norm
         )  # (N, J, T)
-        coupled = self.coupling(tensors, around.index_select(0, graph.receivers))  # (E, K, T)
+        coupled = self.coupling(tensors, around.index_select(0, graph.receivers))  # (E, C, T)
         invariants = coupled[:, : self.scalars].flatten(1)
-        update = self.latent(torch.cat([x, invariants], 1)) * cutoff
+        update = self.latent(torch.cat([x, invariants], 1)) * cutoff  # (E, S)
         # A learned share of the old features, norms kept: α² + β² = 1 (supplementary section of the paper).
         share = torch.sigmoid(self.residual)
         keep, take = torch.rsqrt(1 + share * share), share * torch.rsqrt(1 + share * share)

@@ -24,7 +24,19 @@ LAYER_NORM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class ChemGPTConfig:
-    """The numbers that define one model.
+    """The numbers that define one ChemGPT.
+
+    Args:
+        vocab_size: V, specials included.
+        width: D.
+        layers: blocks.
+        heads: attention heads of a block.
+        window: tokens that a local layer sees, the query's own included.
+        max_positions: longest sequence.
+        initializer_range: standard deviation of fresh weights.
+        pad_id: of padding.
+        bos_id: of the begin symbol.
+        eos_id: of the end symbol.
 
     Raises:
         ValueError: the width cannot be shared among the heads, or a size is not positive.
@@ -69,21 +81,31 @@ class ChemGPTConfig:
         }
 
     def forward_flops(self, tokens: int, pairs: int) -> int:
-        """FLOPs of one forward pass over molecules with so many tokens in all, `pairs` = Σ tokens².
+        """Count the FLOPs of one forward pass.
 
         Matrix products of the blocks and the head, and attention over each molecule's own tokens; a
         multiply-add is two. Attention is counted in full (no halving for the causal mask), as Kaplan et
         al. 2020 and PaLM do, and per molecule: packing does not enter. Training costs three times this.
+
+        Args:
+            tokens: Σ n over molecules of n tokens.
+            pairs: Σ n².
         """
         weights = 12 * self.layers * self.width**2 + self.vocab_size * self.width
         return 2 * weights * tokens + 4 * self.layers * self.width * pairs
 
     def to_dict(self) -> dict[str, Any]:
+        """Its fields by name."""
         return asdict(self)
 
 
 class Block(nn.Module):
-    """x + Attention(LN(x)), then x + MLP(LN(x)); the MLP is four times the width with tanh-GELU."""
+    """x + Attention(LN(x)), then x + MLP(LN(x)); the MLP is four times the width with tanh-GELU.
+
+    Args:
+        config: shape of the model.
+        layer: number of the block, which decides its window.
+    """
 
     def __init__(self, config: ChemGPTConfig, layer: int):
         super().__init__()
@@ -98,10 +120,11 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(4 * d, d)
 
     def mlp(self, x: Tensor) -> Tensor:
+        """The second residual branch, (T, D) → (T, D)."""
         return self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
 
     def forward(self, x: Tensor, documents: Documents) -> Tensor:
-        """(T, D) → (T, D)"""
+        """The block over a flat packed batch, (T, D) → (T, D)."""
         attended = document_attention(self.qkv(self.norm_attention(x)), self.heads, documents, self.window)
         x = x + self.attention_out(attended)
         return x + self.mlp(x)
@@ -117,7 +140,14 @@ class Block(nn.Module):
 
 
 class KeyValueCache:
-    """Keys and values of every layer for a batch of sequences of one length, (layers, 2, B, H, P, K)."""
+    """Keys and values of every layer for a batch of sequences of one length, (layers, 2, B, H, P, K).
+
+    Args:
+        config: shape of the model.
+        batch: B sequences.
+        positions: P, the most that will be stored.
+        like: a tensor of the type and on the device wanted.
+    """
 
     def __init__(self, config: ChemGPTConfig, batch: int, positions: int, like: Tensor):
         shape = (config.layers, 2, batch, config.heads, positions, config.width // config.heads)
@@ -145,6 +175,12 @@ class ChemGPT(nn.Module):
 
     ``recompute`` drops the activations of a block and computes them again in the backward pass: a block then
     keeps its input alone, (T, D), for a third more time and the same numbers (Chen et al. 2016).
+
+    N. C. Frey, R. Soklaski, S. Axelrod, S. Samsi, R. Gómez-Bombarelli, C. W. Coley and V. Gadepally, Neural
+    scaling of deep chemical models, Nature Machine Intelligence 5, 1297 (2023).
+
+    Args:
+        config: shape of the model.
     """
 
     def __init__(self, config: ChemGPTConfig):
@@ -164,7 +200,13 @@ class ChemGPT(nn.Module):
             nn.init.zeros_(module.bias)
 
     def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
-        """(T,) token ids and positions within their molecule → (T, D) after the last norm."""
+        """Features after the last norm, (T, D).
+
+        Args:
+            tokens: (T,) ids.
+            positions: (T,) of each token within its molecule.
+            documents: which tokens form a molecule.
+        """
         x = self.token_embedding(tokens) + self.position_embedding(positions)
         recompute = self.recompute and torch.is_grad_enabled()
         for block in self.blocks:
@@ -183,15 +225,15 @@ class ChemGPT(nn.Module):
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(…, D) → (…, V) through the tied embedding."""
+        """Logits through the tied embedding, (…, D) → (…, V)."""
         return F.linear(hidden, self.token_embedding.weight)
 
     def forward(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
-        """(T,), (T,) → (T, V)"""
+        """Logits of the next token, (T, V); arguments as ``hidden``."""
         return self.logits(self.hidden(tokens, positions, documents))
 
     def dense(self, tokens: Tensor) -> Tensor:
-        """(B, L) → (B, L, V); right padding changes nothing for the tokens before it."""
+        """Logits of ordinary sequences, (B, L) → (B, L, V); right padding changes nothing before it."""
         batch, length = tokens.shape
         positions = torch.arange(length, device=tokens.device).repeat(batch)
         return self(tokens.reshape(-1), positions, Documents.rectangle(batch, length)).view(batch, length, -1)

@@ -51,9 +51,11 @@ def to_hf_state_dict(model: ChemGPT) -> dict[str, Tensor]:
 
 
 def load_hf_state_dict(model: ChemGPT, weights: dict[str, Tensor]) -> None:
-    """Put GPT-Neo weights into `model`.
+    """Put GPT-Neo weights into a model.
 
-    Causal-mask buffers of old ``transformers`` versions are passed over.
+    Args:
+        model: what they are put into.
+        weights: by GPT-Neo's names; causal-mask buffers of old ``transformers`` versions are left out.
 
     Raises:
         WeightsError: a weight is missing, left over, of another shape, or the head is not tied.
@@ -139,7 +141,13 @@ def generation_config(config: ChemGPTConfig, max_length: int) -> dict[str, Any]:
 
 
 def save_pretrained(model: ChemGPT, folder: Path, *, max_length: int = 512) -> None:
-    """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (float32)."""
+    """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (float32).
+
+    Args:
+        model: what is saved.
+        folder: of the files; it is made.
+        max_length: tokens at which ``transformers`` ends a generation.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().float().cpu() for name, tensor in to_hf_state_dict(model).items()}
@@ -150,7 +158,10 @@ def save_pretrained(model: ChemGPT, folder: Path, *, max_length: int = 512) -> N
 
 
 def config_from_hf(raw: dict[str, Any]) -> ChemGPTConfig:
-    """Read a GPT-Neo ``config.json``.
+    """Read a GPT-Neo configuration.
+
+    Args:
+        raw: content of its ``config.json``.
 
     Raises:
         WeightsError: another architecture, or a GPT-Neo variant that this model does not have.
@@ -187,6 +198,9 @@ def config_from_hf(raw: dict[str, Any]) -> ChemGPTConfig:
 
 def load_pretrained(folder: Path) -> ChemGPT:
     """Open a folder written here or by ``transformers``.
+
+    Args:
+        folder: with ``config.json`` and ``model.safetensors``.
 
     Raises:
         WeightsError: the folder or one of its files is missing or is not a GPT-Neo.

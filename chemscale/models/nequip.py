@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from e3nn import o3
 from torch import Tensor, nn
 
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
+    SCALAR,
     ChannelMixing,
     ElementMixing,
     Gate,
@@ -23,15 +23,23 @@ from chemscale.models.layers.equivariant import (
 )
 from chemscale.models.layers.radial import polynomial_cutoff, radial_basis
 
-SCALAR = o3.Irrep(0, 1)
-
 
 @dataclass(frozen=True)
 class NequIPConfig:
     """Shape of a NequIP; capacity is layers × width as in Frey et al. 2023.
 
-    `parity` keeps both parities of each degree up to `l_max` (the paper's "even and odd"); without it only
-    those of the spherical harmonics. `radial_layers` hidden layers of `radial_width` make the path weights.
+    Args:
+        width: channels of each irrep.
+        layers: interaction blocks.
+        l_max: highest degree of features and spherical harmonics.
+        parity: whether both parities of each degree are kept (the paper's "even and odd"), or only those of
+            the spherical harmonics.
+        cutoff: Å within which atoms are neighbours.
+        radial: radial functions.
+        basis: gaussian, bessel or bernstein.
+        radial_layers: hidden layers of the network that makes the path weights.
+        radial_width: their width.
+        cutoff_power: p of the polynomial cutoff.
     """
 
     family: ClassVar[str] = "nequip"
@@ -47,13 +55,36 @@ class NequIPConfig:
     cutoff_power: int = 6
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> NequIP:
+        """The network of this shape.
+
+        Args:
+            elements: atomic numbers that it has to know.
+            neighbours: mean number of neighbours of an atom, by whose root sums over neighbours are divided.
+        """
         return NequIP(self, len(elements), neighbours)
 
 
 class NequIP(nn.Module):
-    """Convolutions x_i ← Gate(self-connection + Σ_j R(r_ij)(x_j ⊗ Y(r̂_ij))) over features of several degrees.
+    """Equivariant convolutions over features of several degrees.
 
-    N atoms, E edges, U channels, I components of the hidden irreps.
+    Each interaction block (Fig. 1 of the paper) couples neighbours' features with spherical harmonics Y of
+    the direction, with a weight R of the distance for each path and channel::
+
+        x_i ← Gate(W_Z x_i + A · 1/√n̄ Σ_j R(r_ij) (B x_j ⊗ Y(r̂_ij)))
+
+    A, B and the self-connection W_Z mix channels; n̄ is the mean number of neighbours.
+
+    Shapes: N atoms, E edges, K radial functions, J components of the harmonics, I of the features,
+    C of all paths, P paths, U channels.
+
+    S. Batzner, A. Musaelian, L. Sun, M. Geiger, J. P. Mailoa, M. Kornbluth, N. Molinari, T. E. Smidt and
+    B. Kozinsky, E(3)-equivariant graph neural networks for data-efficient and accurate interatomic
+    potentials, Nature Communications 13, 2453 (2022).
+
+    Args:
+        config: its shape.
+        types: number of elements.
+        neighbours: mean number of neighbours of an atom.
     """
 
     def __init__(self, config: NequIPConfig, types: int, neighbours: float):
@@ -66,7 +97,7 @@ class NequIP(nn.Module):
         layers, irreps = [], (SCALAR,)
         for index in range(config.layers):
             wanted = hidden if index < config.layers - 1 else (SCALAR,)
-            layer = Convolution(config, irreps, wanted, self.harmonics.irreps, types, neighbours)
+            layer = InteractionBlock(config, irreps, wanted, self.harmonics.irreps, types, neighbours)
             layers.append(layer)
             irreps = layer.irreps_out
         self.layers = nn.ModuleList(layers)
@@ -83,8 +114,17 @@ class NequIP(nn.Module):
         return self.readout(x[:, 0])[:, 0]
 
 
-class Convolution(nn.Module):
-    """One interaction block (Fig. 1 of the paper)."""
+class InteractionBlock(nn.Module):
+    """One convolution, self-connection and gate (Fig. 1 of the paper).
+
+    Args:
+        config: shape of the network.
+        irreps_in: of the features before.
+        wanted: irreps to end in; those that no path reaches are left out of ``irreps_out``.
+        harmonics: irreps of the spherical harmonics.
+        types: number of elements.
+        neighbours: mean number of neighbours of an atom.
+    """
 
     def __init__(
         self,
@@ -110,7 +150,18 @@ class Convolution(nn.Module):
         self.norm = 1.0 / math.sqrt(neighbours)
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
+        """The features after the block.
+
+        Args:
+            x: (N, I, U) features.
+            radial: (E, K) radial functions, cut off.
+            harmonics: (E, J) spherical harmonics.
+            graph: the atoms and their edges.
+
+        Returns:
+            (N, I', U)
+        """
         weights = self.radial(radial).unflatten(1, (self.coupling.paths, x.shape[2]))  # (E, P, U)
-        messages = self.coupling(graph.to_edges(self.before(x)), harmonics, weights)  # (E, K, U)
-        gathered = graph.sum_over_neighbours(messages) * self.norm
+        messages = self.coupling(graph.to_edges(self.before(x)), harmonics, weights)  # (E, C, U)
+        gathered = graph.sum_over_neighbours(messages) * self.norm  # (N, C, U)
         return self.gate(self.after(gathered) + self.self_connection(x, graph.types))

@@ -20,8 +20,12 @@ EPSILON = 1e-8
 class PaiNNConfig:
     """Shape of a PaiNN; capacity is layers × width as in Frey et al. 2023.
 
-    Raises:
-        ValueError: a size below 1, or an unknown basis.
+    Args:
+        width: features of an atom, scalar and vector ones each.
+        layers: message and update blocks.
+        cutoff: Å within which atoms are neighbours.
+        radial: radial functions.
+        basis: gaussian, bessel or bernstein.
     """
 
     family: ClassVar[str] = "painn"
@@ -32,14 +36,39 @@ class PaiNNConfig:
     basis: str = "gaussian"
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> PaiNN:
+        """The network of this shape.
+
+        Args:
+            elements: atomic numbers that it has to know.
+            neighbours: mean number of neighbours of an atom; PaiNN has no use for it.
+        """
         return PaiNN(self, len(elements))
 
 
 class PaiNN(nn.Module):
-    """Scalars s (N, F) and vectors v (N, 3, F) that exchange messages and mix on each atom.
+    """Scalars s and vectors v on each atom that exchange messages and mix (Fig. 2 of the paper).
+
+    Message block (Fig. 2b, Eqs. 7 and 8), with r̂_ij the direction to the neighbour::
+
+        s_i ← s_i + Σ_j φ_s(s_j) ∘ W_s(r_ij)
+        v_i ← v_i + Σ_j φ_vs(s_j) ∘ W_vs(r_ij) r̂_ij + Σ_j φ_vv(s_j) ∘ W_vv(r_ij) ∘ v_j
+
+    Update block (Fig. 2c, Eqs. 9 and 10), with ⟨·, ·⟩ the sum over x, y, z::
+
+        s_i ← s_i + a_ss(s_i, ‖Vv_i‖) + a_sv(s_i, ‖Vv_i‖) ∘ ⟨Uv_i, Vv_i⟩
+        v_i ← v_i + a_vv(s_i, ‖Vv_i‖) ∘ Uv_i
 
     Vectors start at 0, so the first layer has no filter for them and the published layer's unused third of
-    weights is not kept. N atoms, E edges, F features, K radial functions.
+    weights is not kept.
+
+    Shapes: N atoms, E edges, F features, K radial functions.
+
+    K. T. Schütt, O. T. Unke and M. Gastegger, Equivariant message passing for the prediction of tensorial
+    properties and molecular spectra, ICML 2021.
+
+    Args:
+        config: its shape.
+        types: number of elements.
     """
 
     def __init__(self, config: PaiNNConfig, types: int):
@@ -47,7 +76,9 @@ class PaiNN(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(types, config.width)
         self.basis = radial_basis(config.basis, config.radial, config.cutoff)
-        self.layers = nn.ModuleList([Layer(config, first=index == 0) for index in range(config.layers)])
+        self.layers = nn.ModuleList(
+            [MessageAndUpdate(config, first=index == 0) for index in range(config.layers)]
+        )
         self.readout = mlp([config.width, config.width // 2 or 1, 1])
 
     def forward(self, graph: AtomGraph) -> Tensor:
@@ -63,17 +94,22 @@ class PaiNN(nn.Module):
         return self.readout(s)[:, 0]
 
 
-class Layer(nn.Module):
-    """A message from neighbours (Eqs. 7 and 8), then an update on each atom (Eqs. 9 and 10)."""
+class MessageAndUpdate(nn.Module):
+    """A message from neighbours (Fig. 2b of the paper), then an update on each atom (Fig. 2c).
+
+    Args:
+        config: shape of the network.
+        first: whether there are no vectors yet.
+    """
 
     def __init__(self, config: PaiNNConfig, *, first: bool):
         super().__init__()
         width = config.width
         parts = 2 if first else 3
-        self.context = mlp([width, width, parts * width])
-        self.filter = EdgeLinear(config.radial + 1, parts * width)
-        self.mix = nn.Linear(width, 2 * width, bias=False)
-        self.update = mlp([2 * width, width, 3 * width])
+        self.context = mlp([width, width, parts * width])  # φ
+        self.filter = EdgeLinear(config.radial + 1, parts * width)  # W
+        self.mix = nn.Linear(width, 2 * width, bias=False)  # U and V
+        self.update = mlp([2 * width, width, 3 * width])  # a
 
     def forward(
         self,
@@ -83,6 +119,18 @@ class Layer(nn.Module):
         directions: Tensor,
         graph: AtomGraph,
     ) -> tuple[Tensor, Tensor]:
+        """Both blocks, one after the other.
+
+        Args:
+            s: (N, F) scalars.
+            v: (N, 3, F) vectors; None for 0.
+            radial: (E, K + 1) radial functions and a constant, cut off.
+            directions: (E, 3) unit vectors from receiver to sender.
+            graph: the atoms and their edges.
+
+        Returns:
+            (N, F) scalars and (N, 3, F) vectors.
+        """
         s, v = self.message(s, v, radial, directions, graph)
         return self.update_atoms(s, v)
 
@@ -94,19 +142,21 @@ class Layer(nn.Module):
         directions: Tensor,
         graph: AtomGraph,
     ) -> tuple[Tensor, Tensor]:
+        """Fig. 2b: what neighbours send, added up on each atom."""
         width = s.shape[1]
         gates = graph.to_edges(self.context(s)) * self.filter(radial)  # (E, 2F or 3F)
-        along, scalar = gates[:, :width], gates[:, width : 2 * width]
+        along, scalar = gates[:, :width], gates[:, width : 2 * width]  # (E, F) each
         vectors = along[:, None, :] * directions[:, :, None]  # (E, 3, F)
         if v is not None:
             vectors = vectors + graph.to_edges(v) * gates[:, None, 2 * width :]
-        dv = graph.sum_over_neighbours(vectors)
+        dv = graph.sum_over_neighbours(vectors)  # (N, 3, F)
         return s + graph.sum_over_neighbours(scalar), dv if v is None else v + dv
 
     def update_atoms(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Fig. 2c: scalars and vectors of one atom learn of each other."""
         width = s.shape[1]
         mixed = self.mix(v)  # (N, 3, 2F)
-        u, w = mixed[..., :width], mixed[..., width:]
-        norm = torch.sqrt((w * w).sum(1) + EPSILON)
-        scale_v, scale_dot, ds = self.update(torch.cat([s, norm], 1)).split(width, 1)
-        return s + ds + scale_dot * (u * w).sum(1), v + scale_v[:, None, :] * u
+        u, w = mixed[..., :width], mixed[..., width:]  # Uv and Vv, (N, 3, F) each
+        norm = torch.sqrt((w * w).sum(1) + EPSILON)  # (N, F)
+        a_vv, a_sv, a_ss = self.update(torch.cat([s, norm], 1)).split(width, 1)  # (N, F) each
+        return s + a_ss + a_sv * (u * w).sum(1), v + a_vv[:, None, :] * u

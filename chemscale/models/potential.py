@@ -18,16 +18,23 @@ class UnknownElementError(ValueError):
 
 @dataclass
 class Prediction:
-    """Energies in eV, forces in eV/Å, stress in eV/Å³ (positive when the crystal is under tension)."""
+    """What a potential predicts for B structures of N atoms in all, float64.
 
-    energy: Tensor  # (B,) float64
-    atomic_energies: Tensor  # (N,) float64, reference energies included
-    forces: Tensor | None = None  # (N, 3) float64
-    stress: Tensor | None = None  # (B, 3, 3) float64
+    Args:
+        energy: (B,) eV.
+        atomic_energies: (N,) eV, reference energies included.
+        forces: (N, 3) eV/Å; None if not asked for.
+        stress: (B, 3, 3) eV/Å³, positive when the crystal is under tension; None if not asked for.
+    """
+
+    energy: Tensor
+    atomic_energies: Tensor
+    forces: Tensor | None = None
+    stress: Tensor | None = None
 
 
 class Potential(nn.Module):
-    """E = Σ_i (scale·ε_i + E_ref[Z_i]) and F = -∂E/∂r, with ε_i from a network.
+    """Interatomic potential: E = Σ_i (scale·ε_i + E_ref[Z_i]) and F = -∂E/∂r, with ε_i from a network.
 
     Edge vectors, the sum over atoms and the reference energies are float64 whatever the precision of the
     network: total energies of molecules are 10⁴ eV and are wanted to 10⁻³.
@@ -69,12 +76,14 @@ class Potential(nn.Module):
     def forward(
         self, data: Data, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
     ) -> Prediction:
-        """Energies and what follows from them.
+        """Predict energies, and forces and stress as their derivatives.
 
         Args:
             data: ``z`` (N,), ``pos`` (N, 3) Å, ``edge_index`` (2, E) as [sender, receiver] by receiver,
                 ``batch`` (N,), ``ptr`` (B + 1,), ``charge`` (B,) and ``spin`` (B,) (multiplicity, 0 unknown);
                 for crystals ``cell`` (B, 3, 3) with rows as vectors in Å, and ``edge_shift`` (E, 3) in cells.
+            forces: whether forces are wanted.
+            stress: whether the stress of crystals is wanted.
             create_graph: whether forces can be differentiated again; as the module's training mode if None.
 
         Raises:
@@ -105,7 +114,16 @@ class Potential(nn.Module):
         return result
 
     def graph(self, data: Data, pos: Tensor, strain: Tensor | None = None) -> AtomGraph:
-        """The network's view of a batch, vectors rounded to its precision at the very end."""
+        """The network's view of a batch, vectors rounded to its precision at the very end.
+
+        Args:
+            data: a batch, as ``forward`` takes it.
+            pos: (N, 3) Å, float64.
+            strain: (B, 3, 3) that deforms each structure, for the stress.
+
+        Raises:
+            ValueError: a strain of structures without a cell.
+        """
         types = self.type_of[data.z]
         senders, receivers = data.edge_index[0], data.edge_index[1]
         if strain is not None:
@@ -136,7 +154,7 @@ class Potential(nn.Module):
         )
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
-        """(N,) eV, float64."""
+        """Energies of atoms in eV, reference energies included: (N,) float64."""
         output = self.network(graph)
         scaled, unscaled = output if isinstance(output, tuple) else (output, None)
         energies = scaled.to(torch.float64) * self.scale + self.references[graph.types]
@@ -144,6 +162,9 @@ class Potential(nn.Module):
 
     def check_elements(self, numbers: Tensor) -> None:
         """Refuse structures with elements that the network has no weights for.
+
+        Args:
+            numbers: (N,) atomic numbers.
 
         Raises:
             UnknownElementError: naming them.

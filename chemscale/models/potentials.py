@@ -1,4 +1,4 @@
-"""The family of potentials: configuration by name, construction, parameter counts, files."""
+"""Potentials by the name of their architecture: configuration, construction, parameter counts, files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from chemscale.common.plugins import load_plugins
+from chemscale.common.sections import read_section
 from chemscale.models.allegro import AllegroConfig
 from chemscale.models.mace import MACEConfig
 from chemscale.models.nequip import NequIPConfig
@@ -29,17 +30,39 @@ FORMAT = "chemscale-potential-1"
 
 
 class PotentialConfig(Protocol):
-    """What every architecture's configuration has."""
+    """What every architecture's configuration has, a frozen dataclass."""
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """Name of the architecture, ``model.family``."""
+        ...
+
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Features of an atom; capacity is layers × width."""
+        ...
+
     @property
-    def layers(self) -> int: ...
+    def layers(self) -> int:
+        """Layers of the network."""
+        ...
+
     @property
-    def cutoff(self) -> float: ...
-    def network(self, elements: tuple[int, ...], neighbours: float) -> nn.Module: ...
+    def cutoff(self) -> float:
+        """Å within which atoms are neighbours."""
+        ...
+
+    def network(self, elements: tuple[int, ...], neighbours: float) -> nn.Module:
+        """A network with fresh weights.
+
+        Args:
+            elements: atomic numbers that it has to know, ascending.
+            neighbours: mean number of neighbours of an atom.
+
+        Returns:
+            A module from an ``AtomGraph`` to (N,) energies; ``layers`` holds its layers.
+        """
+        ...
 
 
 class PotentialError(ValueError):
@@ -48,6 +71,9 @@ class PotentialError(ValueError):
 
 def register(config: type) -> type:
     """Make an architecture of one's own known by the ``family`` of its configuration; a class decorator.
+
+    Args:
+        config: class of the configuration, as ``PotentialConfig``.
 
     Raises:
         PotentialError: another class has this name.
@@ -59,17 +85,21 @@ def register(config: type) -> type:
 
 
 def is_potential(family: str | None) -> bool:
-    """Whether a name is an architecture's: ours, or a plugin's (``chemscale.common.plugins``)."""
+    """Whether there is an architecture of this name, plugins included (``chemscale.common.plugins``)."""
     if family not in CONFIGS:
         load_plugins()
     return family in CONFIGS
 
 
 def read_config(values: dict[str, Any]) -> PotentialConfig:
-    """A configuration from its mapping, ``family`` included.
+    """Read a configuration from its mapping.
+
+    Args:
+        values: ``family`` and the keys of that architecture's configuration.
 
     Raises:
         PotentialError: an unknown family or key, or a number out of range.
+        ConfigurationError: a value of the wrong type.
     """
     values = dict(values)
     family = values.pop("family", None)
@@ -82,10 +112,11 @@ def read_config(values: dict[str, Any]) -> PotentialConfig:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise PotentialError(f"model.{unknown[0]}: {family} has no such key; it has {', '.join(known)}.")
+    config: PotentialConfig = read_section(CONFIGS[family], values, "model")
     for key in ("width", "layers", "cutoff", "radial"):
         if key in values and not values[key] > 0:
             raise PotentialError(f"model.{key}={values[key]}: must be above 0.")
-    return CONFIGS[family](**values)
+    return config
 
 
 def build(
@@ -97,9 +128,10 @@ def build(
     neighbours: float = 12.0,
     dtype: torch.dtype | None = None,
 ) -> Potential:
-    """A potential with fresh weights.
+    """Make a potential with fresh weights.
 
     Args:
+        config: shape of the network.
         elements: atomic numbers, in any order.
         references: eV of an atom of each element, in the order of `elements`; 0 if not given.
         scale: eV per unit of the network's output.
@@ -126,7 +158,11 @@ def build(
 
 
 def parameter_counts(potential: nn.Module) -> dict[str, int]:
-    """Trainable numbers under the conventions of ``records.Parameters``, and layers × width."""
+    """Count trainable numbers under the conventions of ``records.Parameters``, and layers × width.
+
+    Args:
+        potential: whose ``network`` is counted.
+    """
     network: Any = potential.network
     trainable = {id(p): p for p in network.parameters() if p.requires_grad}
     tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
@@ -142,7 +178,13 @@ def parameter_counts(potential: nn.Module) -> dict[str, int]:
 
 
 def save_potential(potential: Potential, directory: Path, extra: dict[str, Any] | None = None) -> None:
-    """``config.json`` and ``model.safetensors`` in `directory`; `extra` goes into the configuration."""
+    """Write ``config.json`` and ``model.safetensors``.
+
+    Args:
+        potential: what is saved.
+        directory: folder of the two files; it is made.
+        extra: more keys for ``config.json``.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in potential.state_dict().items()}, directory / "model.safetensors")
@@ -151,9 +193,10 @@ def save_potential(potential: Potential, directory: Path, extra: dict[str, Any] 
 
 
 def load_potential(directory: Path, *, dtype: torch.dtype | None = None) -> Potential:
-    """A potential that was saved, in evaluation mode; no code is unpickled.
+    """Open a potential that was saved, in evaluation mode; no code is unpickled.
 
     Args:
+        directory: folder with ``config.json`` and ``model.safetensors``.
         dtype: precision of the network; as saved if None.
 
     Raises:

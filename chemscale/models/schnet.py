@@ -17,8 +17,12 @@ from chemscale.models.layers.radial import EdgeLinear, cosine_cutoff, radial_bas
 class SchNetConfig:
     """Shape of a SchNet; capacity is layers × width as in Frey et al. 2023.
 
-    Raises:
-        ValueError: a size below 1, or an unknown basis.
+    Args:
+        width: features of an atom, and of a filter.
+        layers: interaction blocks.
+        cutoff: Å within which atoms are neighbours.
+        radial: radial functions.
+        basis: gaussian, bessel or bernstein.
     """
 
     family: ClassVar[str] = "schnet"
@@ -29,13 +33,32 @@ class SchNetConfig:
     basis: str = "gaussian"
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> SchNet:
+        """The network of this shape.
+
+        Args:
+            elements: atomic numbers that it has to know.
+            neighbours: mean number of neighbours of an atom; SchNet has no use for it.
+        """
         return SchNet(self, len(elements))
 
 
 class SchNet(nn.Module):
-    """x_i ← x_i + f(Σ_j W(r_ij) ∘ (x_j A)): atoms talk through filters that a network makes of distances.
+    """Features of atoms that are convolved with filters which a network makes of distances.
 
-    N atoms, E edges, F features, K radial functions.
+    Each interaction block (Fig. 2 of the paper) adds a continuous-filter convolution::
+
+        x_i ← x_i + f(Σ_j (A x_j) ∘ W(r_ij)),    W(r) = filter network(e_1(r) … e_K(r)) · f_cut(r)
+
+    Here f and the filter network have shifted softplus between their layers, and A has no bias.
+
+    Shapes: N atoms, E edges, F features, K radial functions.
+
+    K. T. Schütt, P.-J. Kindermans, H. E. Sauceda, S. Chmiela, A. Tkatchenko and K.-R. Müller, SchNet: A
+    continuous-filter convolutional neural network for modeling quantum interactions, NeurIPS 2017.
+
+    Args:
+        config: its shape.
+        types: number of elements.
     """
 
     def __init__(self, config: SchNetConfig, types: int):
@@ -43,13 +66,13 @@ class SchNet(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(types, config.width)
         self.basis = radial_basis(config.basis, config.radial, config.cutoff)
-        self.layers = nn.ModuleList([Interaction(config) for _ in range(config.layers)])
+        self.layers = nn.ModuleList([InteractionBlock(config) for _ in range(config.layers)])
         self.readout = mlp([config.width, config.width // 2 or 1, 1], ShiftedSoftplus)
 
     def forward(self, graph: AtomGraph) -> Tensor:
         """(N,) energies of atoms, in units of the potential's scale."""
         x = self.embedding(graph.types)  # (N, F)
-        radial = self.basis(graph.distances)
+        radial = self.basis(graph.distances)  # (E, K)
         # The bias of the first filter layer is the weight of a constant.
         radial = torch.cat([radial, torch.ones_like(radial[:, :1])], 1)  # (E, K + 1)
         cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
@@ -58,8 +81,12 @@ class SchNet(nn.Module):
         return self.readout(x)[:, 0]
 
 
-class Interaction(nn.Module):
-    """One continuous-filter convolution with its atom-wise layers (Fig. 2 of the paper)."""
+class InteractionBlock(nn.Module):
+    """One continuous-filter convolution with its atom-wise layers (Fig. 2 of the paper).
+
+    Args:
+        config: shape of the network.
+    """
 
     def __init__(self, config: SchNetConfig):
         super().__init__()
@@ -71,6 +98,17 @@ class Interaction(nn.Module):
         self.output = mlp([width, width, width], ShiftedSoftplus)
 
     def forward(self, x: Tensor, radial: Tensor, cutoff: Tensor, graph: AtomGraph) -> Tensor:
+        """What the block adds to the features.
+
+        Args:
+            x: (N, F) features.
+            radial: (E, K + 1) radial functions and a constant.
+            cutoff: (E, 1) of each edge.
+            graph: the atoms and their edges.
+
+        Returns:
+            (N, F)
+        """
         weights = self.filter(radial) * cutoff  # (E, F)
         messages = graph.to_edges(self.to_filter_space(x)) * weights  # (E, F)
         return self.output(graph.sum_over_neighbours(messages))

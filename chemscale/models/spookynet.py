@@ -21,8 +21,14 @@ from chemscale.models.layers.radial import BernsteinBasis, bump_cutoff
 class SpookyNetConfig:
     """Shape of a SpookyNet; capacity is layers × width as in Frey et al. 2023.
 
-    `nonlocal_attention` couples all atoms of a structure, `zbl` adds the repulsion of nuclei,
-    `electrostatics` the interaction of learned partial charges (molecules only).
+    Args:
+        width: features of an atom.
+        layers: interaction modules.
+        cutoff: Å within which atoms are neighbours.
+        radial: Bernstein polynomials.
+        nonlocal_attention: whether all atoms of a structure are coupled.
+        zbl: whether the repulsion of nuclei at short range is added.
+        electrostatics: whether the interaction of learned partial charges is added (molecules only).
     """
 
     family: ClassVar[str] = "spookynet"
@@ -35,13 +41,34 @@ class SpookyNetConfig:
     electrostatics: bool = False
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> SpookyNet:
+        """The network of this shape.
+
+        Args:
+            elements: atomic numbers that it has to know.
+            neighbours: mean number of neighbours of an atom; SpookyNet has no use for it.
+        """
         return SpookyNet(self, elements)
 
 
 class SpookyNet(nn.Module):
     """Atoms that know of their element, of the total charge and spin, and of each other near and far.
 
-    N atoms, E edges, F features, K radial functions.
+    Features start from the element, its electron configuration, and the total charge Q and spin S (Fig. 2b
+    of the paper, Eqs. 9 and 10); T interaction modules refine them, and each leaves its share of the output::
+
+        x⁽⁰⁾ = e_Z + e_Q + e_S
+        x⁽ᵗ⁾, y⁽ᵗ⁾ = module_t(x⁽ᵗ⁻¹⁾)
+        E_i = w · Σ_t y_i⁽ᵗ⁾   (+ repulsion of nuclei, + electrostatics)
+
+    Shapes: B structures, N atoms, E edges, F features, K radial functions.
+
+    O. T. Unke, S. Chmiela, M. Gastegger, K. T. Schütt, H. E. Sauceda and K.-R. Müller, SpookyNet: Learning
+    force fields with electronic degrees of freedom and nonlocal effects, Nature Communications 12, 7273
+    (2021).
+
+    Args:
+        config: its shape.
+        elements: atomic numbers that it has to know.
     """
 
     electrons: Tensor
@@ -57,7 +84,7 @@ class SpookyNet(nn.Module):
         self.spin = ElectronicEmbedding(width, signed=False)
         self.basis = BernsteinBasis(config.radial)
         self.harmonics = SphericalHarmonics(2)
-        self.layers = nn.ModuleList([Module(config) for _ in range(config.layers)])
+        self.layers = nn.ModuleList([InteractionModule(config) for _ in range(config.layers)])
         self.readout = nn.Linear(width, 1, bias=False)
         self.repulsion = ZBL(config.cutoff) if config.zbl else None
         self.partial_charges = nn.Linear(width, 1) if config.electrostatics else None
@@ -66,11 +93,11 @@ class SpookyNet(nn.Module):
         """(N,) energies in units of the potential's scale; beside them (N,) eV of the physical terms."""
         x = self.embedding(graph.types) + self.from_electrons(self.electrons[graph.types])  # (N, F)
         x = x + self.charge(x, graph.charge, graph) + self.spin(x, graph.spin, graph)
-        cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]
+        cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
         radial = self.basis(graph.distances) * cutoff  # (E, K)
         harmonics = self.harmonics(graph.vectors)[:, 1:]  # (E, 8): p, then d
         pairs = attention_pairs(graph) if self.config.nonlocal_attention else None
-        features = torch.zeros_like(x)
+        features = torch.zeros_like(x)  # (N, F)
         for layer in self.layers:
             x, out = layer(x, radial, harmonics, pairs, graph)
             features = features + out
@@ -86,7 +113,11 @@ class SpookyNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + W₂σ(W₁σ(x) + b₁) + b₂, the second product 0 at the start (Eq. 4)."""
+    """x + W₂σ(W₁σ(x) + b₁) + b₂, the second product 0 at the start (Eq. 4).
+
+    Args:
+        width: features of x.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -105,9 +136,10 @@ def residual_mlp(width: int) -> nn.Sequential:
 
 
 class ElectronicEmbedding(nn.Module):
-    """Spreads a total charge or spin over atoms by attention (Eqs. 9 and 10); exactly 0 for 0.
+    """Spread a total charge or spin over atoms by attention (Eqs. 9 and 10); exactly 0 for 0.
 
     Args:
+        width: features of an atom.
         signed: two keys and values, one for each sign.
     """
 
@@ -124,19 +156,33 @@ class ElectronicEmbedding(nn.Module):
         self.signed = signed
 
     def forward(self, x: Tensor, total: Tensor, graph: AtomGraph) -> Tensor:
+        """Features of the charge or spin on each atom.
+
+        Args:
+            x: (N, F) features of atoms.
+            total: (B,) charge in e, or unpaired electrons.
+            graph: the atoms and their structures.
+
+        Returns:
+            (N, F)
+        """
         parts = [total.clamp(min=0), (-total).clamp(min=0)] if self.signed else [total]
         psi = torch.stack(parts, 1)  # (B, kinds)
-        key = self.key(psi / psi.amax(1, keepdim=True).clamp(min=1.0))
-        logits = (self.query(x) * key[graph.batch]).sum(1) / math.sqrt(x.shape[1])
+        key = self.key(psi / psi.amax(1, keepdim=True).clamp(min=1.0))  # (B, F)
+        logits = (self.query(x) * key[graph.batch]).sum(1) / math.sqrt(x.shape[1])  # (N,)
         weight = nn.functional.softplus(logits)
-        share = weight / sum_by(weight, graph.batch, graph.structures)[graph.batch]
-        v = share[:, None] * self.value(psi)[graph.batch]
+        share = weight / sum_by(weight, graph.batch, graph.structures)[graph.batch]  # (N,)
+        v = share[:, None] * self.value(psi)[graph.batch]  # (N, F)
         v = v + self.second(self.between(self.first(self.before(v))))
         return self.last(self.after(v))
 
 
-class Module(nn.Module):
-    """An interaction module (Fig. 2c): local and nonlocal parts between residual blocks."""
+class InteractionModule(nn.Module):
+    """Local and nonlocal interactions between residual blocks (Fig. 2c).
+
+    Args:
+        config: shape of the network.
+    """
 
     def __init__(self, config: SpookyNetConfig):
         super().__init__()
@@ -149,6 +195,18 @@ class Module(nn.Module):
     def forward(
         self, x: Tensor, radial: Tensor, harmonics: Tensor, pairs: Tensor | None, graph: AtomGraph
     ) -> tuple[Tensor, Tensor]:
+        """Refined features, and this module's share of the output.
+
+        Args:
+            x: (N, F) features.
+            radial: (E, K) radial functions, cut off.
+            harmonics: (E, 8) spherical harmonics of p, then of d.
+            pairs: (B, n, n) as ``attention_pairs``; None without attention.
+            graph: the atoms and their edges.
+
+        Returns:
+            (N, F) and (N, F)
+        """
         x = self.before(x)
         update = self.local(x, radial, harmonics, graph)
         if self.far is not None and pairs is not None:
@@ -158,7 +216,11 @@ class Module(nn.Module):
 
 
 class LocalInteraction(nn.Module):
-    """Messages of s, p and d kind; p and d enter through invariant products (Eqs. 6 to 8)."""
+    """Messages of s, p and d kind; p and d enter through invariant products (Eqs. 6 to 8).
+
+    Args:
+        config: shape of the network.
+    """
 
     def __init__(self, config: SpookyNetConfig):
         super().__init__()
@@ -170,6 +232,7 @@ class LocalInteraction(nn.Module):
         self.output = residual_mlp(width)
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
+        """(N, F) what neighbours contribute; arguments as ``InteractionModule``."""
         s, p, d = (
             graph.to_edges(mix(x)) * weigh(radial)
             for mix, weigh in zip(self.neighbours, self.filters, strict=True)
@@ -178,7 +241,7 @@ class LocalInteraction(nn.Module):
         p_atoms = graph.sum_over_neighbours(harmonics[:, :3, None] * p[:, None, :])  # (N, 3, F)
         d_atoms = graph.sum_over_neighbours(harmonics[:, 3:, None] * d[:, None, :])  # (N, 5, F)
         for atoms, project in zip((p_atoms, d_atoms), self.projections, strict=True):
-            left, right = project(atoms).chunk(2, dim=-1)
+            left, right = project(atoms).chunk(2, dim=-1)  # (N, 3 or 5, F) each
             total = total + (left * right).sum(1)
         return self.output(total)
 
@@ -194,6 +257,9 @@ class NonlocalInteraction(nn.Module):
     """Attention over all atoms of a structure (Eq. 8), exact where the paper approximates it.
 
     Written out, because the fused kernels have no second derivative.
+
+    Args:
+        width: features of an atom.
     """
 
     def __init__(self, width: int):
@@ -201,9 +267,10 @@ class NonlocalInteraction(nn.Module):
         self.query, self.key, self.value = (residual_mlp(width) for _ in range(3))
 
     def forward(self, x: Tensor, pairs: Tensor, graph: AtomGraph) -> Tensor:
+        """(N, F) what all atoms of the structure contribute; arguments as ``InteractionModule``."""
         slots = (
             graph.batch * pairs.shape[1] + torch.arange(graph.atoms, device=x.device) - graph.ptr[graph.batch]
-        )
+        )  # (N,)
         query, key, value = (self._padded(mix(x), slots, pairs) for mix in (self.query, self.key, self.value))
         logits = query @ key.transpose(1, 2) / math.sqrt(x.shape[1])  # (B, n, n)
         weights = torch.softmax(logits.masked_fill(~pairs, -1e9), -1)
@@ -211,5 +278,6 @@ class NonlocalInteraction(nn.Module):
 
     @staticmethod
     def _padded(x: Tensor, slots: Tensor, pairs: Tensor) -> Tensor:
+        """(N, F) → (B, n, F), 0 where there is no atom."""
         structures, size = pairs.shape[:2]
         return x.new_zeros(structures * size, x.shape[1]).index_add(0, slots, x).view(structures, size, -1)

@@ -23,13 +23,26 @@ class Molecules(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(flat symbol ids, symbols per molecule) of the given molecules, one after another."""
+        """Flat symbol ids of the given molecules, one after another, and symbols of each."""
         ...
 
 
 @dataclass
 class PackedBatch:
-    """T real positions, no padding; ``slots`` are the positions that their blocks offer."""
+    """Molecules one after another, T positions without padding.
+
+    Args:
+        tokens: (T,) ids that are read.
+        targets: (T,) ids that are predicted.
+        positions: (T,) of each token within its molecule.
+        documents: which tokens form a molecule.
+        molecules: number of them.
+        heavy_atoms: of all molecules.
+        pairs: Σ tokens² over molecules, which is what attention costs.
+        slots: positions that the blocks of the batch offer.
+        step_tokens: targets of the whole optimizer step, over micro-batches and ranks, which its loss is a
+            mean over.
+    """
 
     tokens: Tensor
     targets: Tensor
@@ -38,20 +51,20 @@ class PackedBatch:
     molecules: int
     heavy_atoms: int
     pairs: int
-    """Σ tokens² over molecules: what attention costs."""
     slots: int
     step_tokens: int
-    """Targets of the whole optimiser step, over micro-batches and ranks: what its loss is a mean over."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the batch holds, in the units of a record."""
+        """Tokens, molecules and heavy atoms of the batch, in the units of a record."""
         return {"tokens": self.tokens.numel(), "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
 
     def to(self, device: torch.device, non_blocking: bool = False) -> PackedBatch:
+        """The same on another device, as ``torch.Tensor.to``."""
         return replace(self, **{k: v.to(device, non_blocking=non_blocking) for k, v in self._movable()})
 
     def pin_memory(self) -> PackedBatch:
+        """The same in page-locked memory, as ``torch.Tensor.pin_memory``."""
         return replace(self, **{k: v.pin_memory() for k, v in self._movable()})
 
     def _movable(self) -> list[tuple[str, Any]]:
@@ -62,7 +75,16 @@ class PackedBatch:
 def packed_batch(
     split: Molecules, members: np.ndarray, *, bos_id: int, eos_id: int, slots: int, step_tokens: int
 ) -> PackedBatch:
-    """Lay the given molecules one after another: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``."""
+    """Lay molecules one after another: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``.
+
+    Args:
+        split: where they are read from.
+        members: indices of the molecules.
+        bos_id: of the begin symbol.
+        eos_id: of the end symbol.
+        slots: positions that the blocks of the batch offer.
+        step_tokens: targets of the whole optimizer step.
+    """
     symbols, lengths = split.gather(members)
     sizes = lengths.astype(np.int64) + 1
     ends = np.cumsum(sizes)
@@ -93,9 +115,14 @@ class TrainingBatches(Dataset[PackedBatch]):
     """Micro-batch i of training, as a pure function of i: no state, any worker, any rank.
 
     Args:
+        split: molecules of the training subset.
         plan: blocks of molecules through all epochs.
         blocks: blocks of one micro-batch on one rank.
-        accumulate: micro-batches of an optimiser step.
+        accumulate: micro-batches of an optimizer step.
+        bos_id: of the begin symbol.
+        eos_id: of the end symbol.
+        rank: number of this rank.
+        world: number of ranks.
     """
 
     def __init__(
@@ -130,7 +157,14 @@ class TrainingBatches(Dataset[PackedBatch]):
 
 
 class ValidationBatches(Dataset[PackedBatch]):
-    """Every molecule of a split once, in batches of similar length and about `tokens` positions."""
+    """Every molecule of a split once, in batches of similar length.
+
+    Args:
+        split: held-out molecules.
+        tokens: positions of a batch, about.
+        bos_id: of the begin symbol.
+        eos_id: of the end symbol.
+    """
 
     def __init__(self, split: Molecules, *, tokens: int, bos_id: int, eos_id: int):
         self.split, self.bos_id, self.eos_id = split, bos_id, eos_id

@@ -26,6 +26,7 @@ class Split:
 
     Args:
         shards: for each shard the memory-mapped ids (uint16), lengths (uint16) and heavy atoms (uint16).
+        molecules: only the first so many; None for all.
     """
 
     def __init__(self, shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]], molecules: int | None = None):
@@ -33,9 +34,9 @@ class Split:
         lengths = np.concatenate([s[1] for s in shards]) if shards else np.empty(0, dtype="<u2")
         heavy = np.concatenate([s[2] for s in shards]) if shards else np.empty(0, dtype="<u2")
         self.lengths = lengths[:molecules]
-        """(n,) symbols of each molecule."""
+        """(n,) symbols of each molecule, begin and end not counted."""
         self.heavy_atoms = heavy[:molecules]
-        """(n,)"""
+        """(n,) heavy atoms of each molecule."""
         self._first = np.cumsum([0, *(len(s[1]) for s in shards)])
         starts = [np.cumsum(s[1], dtype=np.int64) - s[1] for s in shards]
         self._starts = np.concatenate(starts)[:molecules] if shards else np.empty(0, dtype=np.int64)
@@ -44,7 +45,10 @@ class Split:
         return len(self.lengths)
 
     def tokens(self, index: int) -> np.ndarray:
-        """(length,) uint16 ids of one molecule, without begin and end.
+        """Ids of one molecule without begin and end, (length,) uint16.
+
+        Args:
+            index: of the molecule.
 
         Raises:
             IndexError: there is no such molecule.
@@ -56,7 +60,11 @@ class Split:
         return self._shards[shard][0][start : start + int(self.lengths[index])]
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(ids of the molecules one after another, length of each)"""
+        """Ids of molecules one after another, and the length of each.
+
+        Args:
+            indices: (k,) of the molecules.
+        """
         lengths = self.lengths[indices].astype(np.int64)
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -71,7 +79,10 @@ class Split:
         return out, lengths
 
     def prefix(self, molecules: int) -> Split:
-        """The nested subset of the first so many molecules.
+        """The nested subset of the first molecules.
+
+        Args:
+            molecules: how many.
 
         Raises:
             CorpusError: there are fewer.
@@ -82,7 +93,12 @@ class Split:
 
 
 class Corpus:
-    """What ``prepare`` made; open it with ``Corpus.open``."""
+    """A corpus that ``prepare`` made; open it with ``Corpus.open``.
+
+    Args:
+        path: its folder.
+        manifest: content of its ``manifest.json``.
+    """
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path, self.manifest = path, manifest
@@ -90,7 +106,14 @@ class Corpus:
 
     @classmethod
     def open(cls, path: Path) -> Corpus:
-        """Raises CorpusError: no complete corpus of this schema is there."""
+        """Open the corpus in a folder.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            CorpusError: no complete corpus of this schema is there.
+        """
         path = Path(path)
         try:
             manifest = json.loads((path / MANIFEST).read_text())
@@ -111,15 +134,17 @@ class Corpus:
 
     @property
     def hash(self) -> str:
-        """Of everything that training sees."""
+        """Hash of everything that training sees."""
         return self.manifest["corpus_hash"]
 
     @cached_property
     def train(self) -> Split:
+        """Molecules to train on."""
         return self._split("train")
 
     @cached_property
     def validation(self) -> Split:
+        """Molecules that are held out."""
         return self._split("validation")
 
     def _split(self, name: str) -> Split:

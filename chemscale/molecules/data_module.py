@@ -13,7 +13,7 @@ from chemscale.molecules.batches import PackedBatch, TrainingBatches, Validation
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
 
-LEAST_VALIDATION = 8192
+MIN_VALIDATION_TOKENS = 8192
 """Positions of a held-out batch where training micro-batches are smaller."""
 
 
@@ -23,7 +23,13 @@ class SubsetError(ValueError):
 
 @dataclass(frozen=True)
 class BatchShape:
-    """How an optimiser step is cut: `tokens` positions in blocks of `block`, over ranks and micro-batches."""
+    """How an optimizer step is divided among blocks, micro-batches and ranks.
+
+    Args:
+        tokens: positions of a step.
+        block: positions of a block.
+        accumulate: micro-batches of a step on one rank.
+    """
 
     tokens: int
     block: int
@@ -31,6 +37,9 @@ class BatchShape:
 
     def blocks(self, world: int) -> int:
         """Blocks of one micro-batch on one rank.
+
+        Args:
+            world: number of ranks.
 
         Raises:
             SubsetError: the step does not divide evenly.
@@ -51,8 +60,15 @@ class MoleculeDataModule(pl.LightningDataModule):
     workers.
 
     Args:
+        corpus: a prepared corpus.
+        shape: of an optimizer step.
+        seed: of the order of the data.
         molecules: size of the nested training subset; None for all.
         validation_molecules: size of the nested validation subset; None for all.
+        workers: processes that read batches; 0 for this one.
+
+    Raises:
+        SubsetError: more molecules than there are, or nothing to validate on.
     """
 
     def __init__(
@@ -87,6 +103,12 @@ class MoleculeDataModule(pl.LightningDataModule):
         return {"bos_id": self.corpus.tokenizer.bos_id, "eos_id": self.corpus.tokenizer.eos_id}
 
     def training_batches(self, rank: int = 0, world: int = 1) -> TrainingBatches:
+        """Micro-batches of one rank, by their number in the run.
+
+        Args:
+            rank: number of the rank.
+            world: number of ranks.
+        """
         blocks = self.shape.blocks(world)
         return TrainingBatches(
             self.train,
@@ -99,6 +121,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[PackedBatch]:
+        """Micro-batches of this rank from the trainer's step on."""
         trainer = self.trainer
         assert trainer is not None
         batches = self.training_batches(trainer.global_rank, trainer.world_size)
@@ -116,6 +139,6 @@ class MoleculeDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[PackedBatch]:
         """Held-out batches of the size of a training micro-batch, which is what memory is planned for."""
         world = 1 if self.trainer is None else self.trainer.world_size
-        tokens = max(self.shape.blocks(world) * self.shape.block, LEAST_VALIDATION)
+        tokens = max(self.shape.blocks(world) * self.shape.block, MIN_VALIDATION_TOKENS)
         batches = ValidationBatches(self.validation, tokens=tokens, **self._ids)
         return DataLoader(batches, batch_size=None)

@@ -10,20 +10,33 @@ from typing import Protocol
 
 from rdkit import Chem, rdBase
 
+from chemscale.common.files import atomic_path
+
 
 class Decoder(Protocol):
-    """What of a tokenizer is needed: ours and the published ones both have it."""
+    """What is needed of a tokenizer; ours and the published ones both have it."""
 
     eos_id: int
 
-    def decode(self, ids: Iterable[int]) -> str: ...
+    def decode(self, ids: Iterable[int]) -> str:
+        """SELFIES of ids."""
+        ...
 
-    def to_smiles(self, ids: Iterable[int]) -> str: ...
+    def to_smiles(self, ids: Iterable[int]) -> str:
+        """SMILES of ids; empty where they are no molecule."""
+        ...
 
 
 @dataclass
 class Drawn:
-    """One generated molecule; ``smiles`` is canonical, or empty where there is none."""
+    """One generated sequence.
+
+    Args:
+        smiles: canonical; empty where it is no molecule.
+        selfies: what was generated.
+        valid: whether it is a molecule.
+        truncated: whether it lacks an end symbol.
+    """
 
     smiles: str
     selfies: str
@@ -33,13 +46,22 @@ class Drawn:
 
 @dataclass
 class Sample:
-    """Generated molecules and their counts."""
+    """Generated molecules and their counts.
+
+    Args:
+        tokenizer: that decodes them.
+        molecules: what was generated so far.
+    """
 
     tokenizer: Decoder
     molecules: list[Drawn] = field(default_factory=list)
 
     def add(self, sequences: Iterable[list[int]]) -> None:
-        """Decode sequences of ids; one without an end symbol was truncated."""
+        """Decode sequences and keep them.
+
+        Args:
+            sequences: of ids; one without an end symbol was truncated.
+        """
         for ids in sequences:
             truncated = not ids or ids[-1] != self.tokenizer.eos_id
             selfies = self.tokenizer.decode(ids)
@@ -47,11 +69,14 @@ class Sample:
             self.molecules.append(Drawn(smiles or "", selfies, bool(smiles), truncated))
 
     def summary(self) -> list[str]:
-        """Validity, uniqueness among the valid, and truncation, in words and counts."""
+        """Lines on validity, uniqueness among the valid, and truncation."""
         n = len(self.molecules)
         valid = [m.smiles for m in self.molecules if m.valid]
         truncated = sum(m.truncated for m in self.molecules)
-        share = lambda part, whole: f"{part:,} of {whole:,} ({100 * part / max(1, whole):.1f} %)"  # noqa: E731
+
+        def share(part: int, whole: int) -> str:
+            return f"{part:,} of {whole:,} ({100 * part / max(1, whole):.1f} %)"
+
         return [
             f"valid      {share(len(valid), n)}  (RDKit reads the decoded SMILES; SELFIES make most so)",
             f"unique     {share(len(set(valid)), len(valid))} of the valid",
@@ -60,19 +85,21 @@ class Sample:
 
 
 def canonical(smiles: str) -> str | None:
-    """RDKit's canonical SMILES, None where RDKit refuses it or it is empty."""
+    """RDKit's canonical form of a SMILES; None where RDKit refuses it or it is empty."""
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles) if smiles else None
     return None if molecule is None or molecule.GetNumAtoms() == 0 else Chem.MolToSmiles(molecule)
 
 
 def write_csv(path: Path, sample: Sample) -> None:
-    """One row a molecule: SMILES, SELFIES, valid, truncated."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with open(partial, "w", newline="") as file:
+    """Write one row a molecule: SMILES, SELFIES, valid, truncated.
+
+    Args:
+        path: of the file.
+        sample: what was generated.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["SMILES", "SELFIES", "valid", "truncated"])
         for m in sample.molecules:
             writer.writerow([m.smiles, m.selfies, int(m.valid), int(m.truncated)])
-    partial.rename(path)

@@ -15,6 +15,10 @@ class Permutation:
     A Feistel network over the smallest even number of bits that holds n, walked until the value falls
     below n (cycle walking, Black and Rogaway 2002), so any window of the order costs only its own size.
 
+    Args:
+        n: number of items.
+        key: numbers that choose the order, such as a seed and an epoch.
+
     Raises:
         ValueError: n is below 1.
     """
@@ -28,7 +32,7 @@ class Permutation:
         self.round_keys = np.frombuffer(digest, dtype="<u8")
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
-        """(k,) positions in the order → (k,) items."""
+        """Items at positions of the order, (k,) → (k,)."""
         value = self._encrypt(np.asarray(index, dtype=np.uint64))
         outside = np.flatnonzero(value >= self.n)
         while outside.size:

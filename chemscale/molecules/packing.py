@@ -13,6 +13,7 @@ import numpy as np
 from chemscale.molecules.order import Permutation
 
 LOOK_AHEAD = 256
+"""Molecules after the next one among which a gap is closed."""
 WINDOW = 1 << 18
 """Molecules packed at a time: a window's plan depends on nothing outside it."""
 
@@ -81,6 +82,12 @@ class BlockPlan:
 
     Args:
         positions: (n,) positions of each molecule of the subset (symbols + 1).
+        block: positions of a block.
+        seed: of the order of the data.
+        window: molecules packed at a time.
+
+    Raises:
+        PackingError: there is no molecule.
     """
 
     def __init__(self, positions: np.ndarray, *, block: int, seed: int, window: int = WINDOW):
@@ -92,7 +99,11 @@ class BlockPlan:
         self.windows_per_epoch = -(-len(positions) // window)
 
     def molecules(self, block: int) -> np.ndarray:
-        """Indices into the subset of the molecules in the given block."""
+        """Indices into the subset of the molecules in a block.
+
+        Args:
+            block: its number through all epochs.
+        """
         while self._starts[-1] <= block:
             self._starts.append(self._starts[-1] + len(self._window(len(self._starts) - 1)))
         window = int(np.searchsorted(self._starts, block, side="right")) - 1
@@ -106,6 +117,7 @@ class BlockPlan:
         return self._starts[last + 1]
 
     def _window(self, window: int) -> list[np.ndarray]:
+        """Molecules of each block of a window, the last one that was asked for being kept."""
         if self._cached is None or self._cached[0] != window:
             epoch, part = divmod(window, self.windows_per_epoch)
             n = len(self.positions)

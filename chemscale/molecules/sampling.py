@@ -13,7 +13,13 @@ from chemscale.models.chemgpt import ChemGPT, KeyValueCache
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next symbol is drawn. The defaults sample the model's own distribution, untouched.
+    """How the next symbol is drawn; the defaults sample the model's own distribution, untouched.
+
+    Args:
+        temperature: logits are divided by it.
+        top_k: only so many likeliest symbols; 0 for all.
+        top_p: only the likeliest symbols that together have this probability.
+        max_length: symbols at most, the end included.
 
     Raises:
         ValueError: a setting outside its range.
@@ -37,9 +43,16 @@ class Sampling:
 def sample_batch(
     model: ChemGPT, batch: int, sampling: Sampling, generator: torch.Generator
 ) -> list[list[int]]:
-    """Draw `batch` sequences of symbol ids; one that meets ``max_length`` lacks its end symbol.
+    """Draw one batch of sequences of symbol ids.
 
-    Finished sequences leave the batch, so the last long molecules do not cost a whole one.
+    Finished sequences leave the batch, so the last long molecules do not cost a whole one. A sequence that
+    reaches ``max_length`` lacks its end symbol.
+
+    Args:
+        model: on the device of `generator`.
+        batch: number of sequences.
+        sampling: how symbols are drawn.
+        generator: of random numbers.
     """
     config = model.config
     device = model.token_embedding.weight.device
@@ -65,11 +78,17 @@ def sample_batch(
 
 
 def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """(B, V) → (B,) one id of each row."""
+    """Draw one id from each row of logits, (B, V) → (B,).
+
+    Args:
+        logits: (B, V).
+        sampling: how symbols are drawn.
+        generator: of random numbers.
+    """
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
+        lowest = logits.topk(sampling.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < lowest, -torch.inf)
     if sampling.top_p < 1:
         ordered, index = logits.sort(descending=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
@@ -81,7 +100,18 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tens
 def sample(
     model: ChemGPT, number: int, sampling: Sampling, *, seed: int, batch: int = 256
 ) -> Iterator[list[list[int]]]:
-    """Batches of sequences, `number` in all, the same for the same seed and batch size."""
+    """Draw sequences of symbol ids, the same for the same seed and batch size.
+
+    Args:
+        model: a trained ChemGPT.
+        number: sequences in all.
+        sampling: how symbols are drawn.
+        seed: of random numbers.
+        batch: sequences drawn together.
+
+    Yields:
+        A batch of sequences.
+    """
     generator = torch.Generator(device=model.token_embedding.weight.device).manual_seed(seed)
     left = number
     while left > 0:

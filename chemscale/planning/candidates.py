@@ -10,12 +10,12 @@ import numpy as np
 
 from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, rank_memory
 
-LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Widths of a plan as multiples of the number of heads."""
-FEWEST_STEPS = 100
+MIN_STEPS = 100
 """A shorter run is mostly warm-up."""
-LEAST_SHARE = 1e-4
-"""Of the budget, below which a point is not worth a start."""
+MIN_SHARE = 1e-4
+"""Share of the budget below which a point is not worth a start."""
 
 
 class PlanError(ValueError):
@@ -27,8 +27,13 @@ class Family:
     """ChemGPTs that differ in width only, and how they are trained.
 
     Args:
-        vocab: symbols. length: mean tokens of a molecule, its end included.
-        batch_tokens: of an optimiser step over all GPUs. accumulate: micro-batches of a step.
+        layers: of every model.
+        heads: likewise; widths are multiples of it.
+        vocab: symbols.
+        length: mean tokens of a molecule, its end included.
+        batch_tokens: of an optimizer step over all GPUs.
+        accumulate: micro-batches of a step.
+        precision: of training.
         convention: which count of parameters the law calls N.
         measured: whether `vocab` and `length` follow from the FLOPs of runs.
     """
@@ -44,6 +49,7 @@ class Family:
     measured: bool = False
 
     def counts(self, width: int) -> dict[str, int]:
+        """Parameters of a model of this width, by convention."""
         return self._config(width).parameter_counts()
 
     def flops(self, width: int, tokens: float) -> float:
@@ -57,7 +63,12 @@ class Family:
         )
 
     def flops_of(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
-        """The same for sizes N = 12·L·d² between those that can be built."""
+        """Training FLOPs of sizes N = 12·L·d² between those that can be built.
+
+        Args:
+            n: parameters in matrices.
+            d: tokens, of the shape of `n`.
+        """
         width = np.sqrt(np.asarray(n, dtype=float) / (12 * self.layers))
         return 6.0 * d * (n + self.vocab * width + 2 * self.layers * width * self.length)
 
@@ -113,19 +124,23 @@ def candidates(
     *,
     widths: tuple[int, int] = (16, 8192),
     ratio: tuple[float, float] = (1.0, 1000.0),
-    most_tokens: float = math.inf,
+    max_tokens: float = math.inf,
 ) -> Candidates:
-    """Every width of the ladder with amounts of data a factor of two apart.
+    """Every width with amounts of data a factor of two apart.
 
     Args:
-        widths: least and largest. ratio: least and largest tokens a parameter. most_tokens: of a point.
+        family: of the models.
+        budget: FLOPs of one point at most.
+        widths: least and largest.
+        ratio: least and largest tokens a parameter.
+        max_tokens: of a point.
 
     Raises:
         PlanError: nothing fits.
     """
     rows = []
-    least = FEWEST_STEPS * family.batch_tokens
-    for width in (family.heads * step for step in LADDER):
+    least = MIN_STEPS * family.batch_tokens
+    for width in (family.heads * step for step in WIDTHS):
         if not widths[0] <= width <= widths[1]:
             continue
         n = family.counts(width)[family.convention]
@@ -133,20 +148,17 @@ def candidates(
             flops = family.flops(width, tokens)
             if (
                 ratio[0] <= tokens / n <= ratio[1]
-                and tokens <= most_tokens
-                and LEAST_SHARE <= flops / budget <= 1
+                and tokens <= max_tokens
+                and MIN_SHARE <= flops / budget <= 1
             ):
                 rows.append((width, n, tokens, flops))
     if not rows:
         smallest = max(family.heads, family.heads * math.ceil(widths[0] / family.heads))
         raise PlanError(
-            f"No ChemGPT of {family.layers} layers fits a budget of {budget:.3g} FLOP: {FEWEST_STEPS} steps "
+            f"No ChemGPT of {family.layers} layers fits a budget of {budget:.3g} FLOP: {MIN_STEPS} steps "
             f"of {family.batch_tokens} tokens at width {smallest} cost {family.flops(smallest, least):.3g}, "
             f"and tokens a parameter must lie between {ratio[0]:g} and {ratio[1]:g}. Raise the budget, or "
             "lower --layers, --heads or --set batch.tokens=…, or widen --ratio."
         )
     table = np.array(rows)
     return Candidates(table[:, 0].astype(int), table[:, 1:3], table[:, 3])
-
-
-# --- the sweep file ---

@@ -7,15 +7,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
 
 from chemscale.hardware.accelerators import Rate
+from chemscale.laws.allocation import design
+from chemscale.laws.allocation.design import GUESSED, Goal, KnownLaw
+from chemscale.laws.joint.surfaces import Additive
 from chemscale.planning.candidates import Family, PlanError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from chemscale.laws.allocation.design import Goal, KnownLaw
 
 GUESS = ("E", "A", "B", "alpha", "beta")
 AXES = {"parameters": "matrices", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
@@ -24,7 +25,16 @@ AXES = {"parameters": "matrices", "all": "all", "non_embedding": "non_embedding"
 
 @dataclass(frozen=True)
 class Source:
-    """A law as it was given: what is known, in which unit, and the runs behind it."""
+    """A law as it was given.
+
+    Args:
+        law: how well it is known; None for a guess.
+        theta: E, A, B, α and β.
+        where: it was read, in words.
+        unit: of the loss.
+        convention: of N, as a model counts it.
+        runs: behind it.
+    """
 
     law: KnownLaw | None
     theta: list[float]
@@ -35,19 +45,49 @@ class Source:
 
 
 def read_law(path: Path | None) -> Source:
-    """A ``law.json``: the form additive, its parameters, and the runs that say how well they are known.
+    """Read a ``law.json``: the form additive, its parameters, and the runs that say how well they are known.
+
+    Args:
+        path: of the file, or of its folder.
 
     Raises:
         PlanError: no such file, another form, or no runs in it.
+        FitError: its runs do not determine the law.
     """
-    import numpy as np
-
-    from chemscale.laws.allocation.design import KnownLaw
-    from chemscale.laws.joint.surfaces import Additive
-
     if path is None:
         raise PlanError('Give a law.json, or a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".')
     path = path / "law.json" if path.is_dir() else path
+    law, found = _additive(path)
+    named = law.get("axes") or {}
+    axes = [named.get("N", "parameters"), named.get("D", "tokens")]
+    unit = str(law.get("unit") or "loss")
+    if axes[0] not in AXES or axes[1] != "tokens":
+        raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
+    runs = [p for p in law.get("data", {}).get("points", []) if p.get("used", True)]
+    runs = [p for p in runs if all(p.get(key) for key in (*axes, unit))]
+    if not runs:
+        raise PlanError(
+            f"{path}: no runs with {', '.join(axes)} and {unit} in it, so nothing says how sure it is."
+        )
+    undetermined = [key for key in GUESS if found["parameters"].get(key) is None]
+    if undetermined:
+        raise PlanError(
+            f"{path}: its runs do not determine {', '.join(undetermined)}: train more sizes and horizons, "
+            'farther apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
+        )
+    theta = [float(found["parameters"][key]) for key in GUESS]
+    kept = law.get("known") or {}
+    if kept.get("surface") == "additive":
+        phi, covariance = np.array(kept["phi"]), np.array(kept["covariance"])
+        known = KnownLaw(Additive(), phi, covariance, float(kept["noise"]), float(kept["freedom"]))
+    else:
+        inputs = np.array([[p[axis] for axis in axes] for p in runs])
+        known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
+    return Source(known, theta, str(path), unit, AXES[axes[0]], tuple(runs))
+
+
+def _additive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A ``law.json``, and the fit of the form additive in it."""
     try:
         law = json.loads(path.read_text())
         fits = [law, *law.get("fits", [])]
@@ -61,36 +101,11 @@ def read_law(path: Path | None) -> Source:
             f"{path}: the form is {law.get('form')!r}, and a plan needs E + A·N^(−α) + B·D^(−β): "
             "python -m chemscale.fit RUNS --form additive, on runs that vary both size and data."
         )
-    named = law.get("axes") or {}
-    axes = [named.get("N", "parameters"), named.get("D", "tokens")]
-    unit = str(law.get("unit") or "loss")
-    if axes[0] not in AXES or axes[1] != "tokens":
-        raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
-    runs = [p for p in law.get("data", {}).get("points", []) if p.get("used", True)]
-    runs = [p for p in runs if all(p.get(key) for key in (*axes, unit))]
-    if not runs:
-        raise PlanError(
-            f"{path}: no runs with {', '.join(axes)} and {unit} in it, so nothing says how sure it is."
-        )
-    open_ones = [key for key in GUESS if found["parameters"].get(key) is None]
-    if open_ones:
-        raise PlanError(
-            f"{path}: its runs do not determine {', '.join(open_ones)}: train more sizes and horizons, "
-            'farther apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
-        )
-    theta = [float(found["parameters"][key]) for key in GUESS]
-    inputs = np.array([[p[axis] for axis in axes] for p in runs])
-    kept = law.get("known") or {}
-    if kept.get("surface") == "additive":
-        phi, covariance = np.array(kept["phi"]), np.array(kept["covariance"])
-        known = KnownLaw(Additive(), phi, covariance, float(kept["noise"]), float(kept["freedom"]))
-    else:
-        known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
-    return Source(known, theta, str(path), unit, AXES[axes[0]], tuple(runs))
+    return law, found
 
 
 def read_guess(text: str) -> Source:
-    """``E=…,A=…,B=…,alpha=…,beta=…``, all above 0.
+    """Read a guess: ``E=…,A=…,B=…,alpha=…,beta=…``, all above 0.
 
     Raises:
         PlanError: a name too many, too few, or a value that is not above 0.
@@ -110,6 +125,13 @@ def read_budget(
     rate: Rate | None,
 ) -> tuple[float, str]:
     """FLOPs to spend, and the budget in words.
+
+    Args:
+        flops: the budget, or
+        gpu_hours: the budget, or
+        euros: the budget.
+        price: euros of a GPU-hour.
+        rate: FLOP/s of a GPU.
 
     Raises:
         PlanError: none or several budgets, no rate, or no price.
@@ -140,13 +162,16 @@ def read_budget(
 def read_goal(goal: str, target: str | None, known: KnownLaw, family: Family, spend: float) -> Goal:
     """What is to be narrowed.
 
+    Args:
+        goal: loss, exponent or allocation.
+        target: where the loss matters, ``C=…`` or ``N=…,D=…``; None for ten budgets.
+        known: the law.
+        family: that counts FLOPs.
+        spend: FLOPs of the budget.
+
     Raises:
         PlanError: an unknown goal, or a target that cannot be read.
     """
-    import numpy as np
-
-    from chemscale.laws.allocation import design
-
     if goal == "exponent":
         return design.exponents(known.surface)
     if goal == "allocation":
@@ -166,8 +191,6 @@ def read_goal(goal: str, target: str | None, known: KnownLaw, family: Family, sp
 
 def guess_text() -> str:
     """How uncertain a guess is taken to be."""
-    from chemscale.laws.allocation.design import GUESSED
-
     factor, floor = math.exp(GUESSED["terms"]), GUESSED["floor"]
     return (
         f"one standard deviation taken as {GUESSED['exponents']} of α and β, {floor:.0%} of E, and a factor "
@@ -176,24 +199,27 @@ def guess_text() -> str:
 
 
 def guessed(theta: Sequence[float], inputs: np.ndarray, noise: float) -> KnownLaw:
-    """The law of a guess, for a plan with (m, 2) candidates."""
-    import numpy as np
+    """The law of a guess, as uncertain as ``GUESSED``.
 
-    from chemscale.laws.allocation.design import KnownLaw
-    from chemscale.laws.joint.surfaces import Additive
-
+    Args:
+        theta: E, A, B, α and β.
+        inputs: (m, 2) N and D of the candidates, in whose middle the terms are guessed.
+        noise: spread of a run's log loss.
+    """
     middle = np.exp(np.log(inputs).mean(0))
     return KnownLaw.of_guess(Additive(), np.array(theta), middle, positive("--noise", noise))
 
 
 def with_settings(family: Family, values: Any) -> Family:
-    """The family with what --set says of it, which goes into the sweep file too.
+    """The family with the settings of ``--set``, which go into the sweep file too.
+
+    Args:
+        family: without them.
+        values: nested mapping.
 
     Raises:
         PlanError: a precision that a run does not know, or a number that is not above 0.
     """
-    from omegaconf import OmegaConf
-
     keys = {"layers": "model", "heads": "model", "tokens": "batch", "accumulate": "batch"}
     found: dict[str, Any] = {}
     for key, group in keys.items():
@@ -210,8 +236,6 @@ def with_settings(family: Family, values: Any) -> Family:
 
 def like_runs(family: Family, source: Source) -> Family:
     """The family with the head and attention that the FLOPs of the law's runs imply, if they do."""
-    import numpy as np
-
     runs = [run for run in source.runs if run.get("flops")]
     if family.convention != "matrices" or not runs:
         return family
@@ -221,7 +245,7 @@ def like_runs(family: Family, source: Source) -> Family:
 
 
 def read_ratio(text: str) -> tuple[float, float]:
-    """``1:1000``
+    """Least and largest tokens a parameter, from ``1:1000``.
 
     Raises:
         PlanError: not two rising numbers above 0.
@@ -236,8 +260,12 @@ def read_ratio(text: str) -> tuple[float, float]:
 def positive(option: str, value: str | float) -> float:
     """A number above 0.
 
+    Args:
+        option: for the message.
+        value: as it was given.
+
     Raises:
-        PlanError: anything else, by the name of the option.
+        PlanError: anything else.
     """
     try:
         number = float(value)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +22,7 @@ from chemscale.planning.candidates import PlanError
 
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS_A_PARAMETER = 20
-"""Of the run whose length the plan tells (Hoffmann et al. 2022)."""
+"""Of the run whose length is printed (Hoffmann et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,12 @@ class PaperModel:
     """A ChemGPT and its batch.
 
     Args:
-        counts: parameters by convention. tokens: positions of an optimiser step. block: that molecules are
-            packed into. flops: of training on a token.
+        counts: parameters by convention.
+        shape: what memory follows from.
+        tokens: positions of an optimizer step.
+        block: positions that molecules are packed into.
+        flops: of training on a token.
+        half: whether activations are of 16 bits.
     """
 
     counts: dict[str, int]
@@ -62,16 +69,19 @@ class Placement:
 
 
 def read_model(name: str, settings: Sequence[str], vocab: int, length: float, precision: str) -> PaperModel:
-    """``conf/model/NAME.yaml`` with key=value settings on top.
+    """Read ``conf/model/NAME.yaml`` with key=value settings on top.
+
+    Args:
+        name: of the model.
+        settings: key=value.
+        vocab: symbols.
+        length: mean tokens of a molecule.
+        precision: of training.
 
     Raises:
         PlanError: no such model, or not a ChemGPT.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import ConfigCompositionException
-    from omegaconf import OmegaConf
-
-    from chemscale.models.chemgpt import ChemGPTConfig
+    from chemscale.models.chemgpt import ChemGPTConfig  # torch: only where it is needed
 
     overrides = [f"model={name}", *settings]
     try:
@@ -96,8 +106,8 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
     )
 
 
-def place(model: PaperModel, strategy: str, world: int, room: float) -> Placement:
-    """The fewest micro-batches that fit into `room` bytes, else the least memory that there is.
+def place(model: PaperModel, strategy: str, world: int, limit: float) -> Placement:
+    """The fewest micro-batches that fit into `limit` bytes, else the least memory that there is.
 
     Raises:
         PlanError: the step cannot be shared among so many GPUs.
@@ -112,7 +122,7 @@ def place(model: PaperModel, strategy: str, world: int, room: float) -> Placemen
     for recompute in (False, True):
         for accumulate in (k for k in range(1, blocks + 1) if blocks % k == 0):
             memory = model.memory(strategy, world, accumulate, recompute)
-            if memory.total <= room:
+            if memory.total <= limit:
                 return Placement(strategy, accumulate, recompute, memory, True)
     return Placement(strategy, blocks, True, memory, False)
 
@@ -122,14 +132,37 @@ def usable(gpu: str) -> float:
     return USABLE * accelerator(gpu).memory_gib * GIB - RESERVED
 
 
-def show_model_plan(
-    name: str, model: PaperModel, gpu: str, gpus: int, *, precision: str, mfu: float | None
+def print_model_plan(
+    name: str,
+    settings: Sequence[str],
+    vocab: int,
+    length: float,
+    gpu: str | None,
+    gpus: int,
+    *,
+    precision: str | None,
+    mfu: float | None,
 ) -> None:
     """Print what fits on so many GPUs under each strategy, and how a step scales from 8 to 1,024 of them.
 
+    Args:
+        name: of a model of ``conf/model``.
+        settings: key=value on top of it.
+        vocab: symbols.
+        length: mean tokens of a molecule.
+        gpu: name in the table of accelerators.
+        gpus: how many there are.
+        precision: of training; None for bf16-mixed.
+        mfu: share of the peak to expect; None for what is published of that GPU.
+
     Raises:
-        HardwareError: an unknown GPU, or no rate for it. PlanError: a batch that cannot be shared.
+        PlanError: no GPU, no such model, or a batch that cannot be shared.
+        HardwareError: an unknown GPU.
     """
+    if gpu is None:
+        raise PlanError("--model needs the GPUs that it is to fit: --gpu a100-40gb --gpus 8.")
+    precision = precision or "bf16-mixed"
+    model = read_model(name, settings, vocab, length, precision)
     console = Console()
     console = console if console.is_terminal else Console(width=132)
     matrices = model.counts["matrices"]
@@ -138,12 +171,12 @@ def show_model_plan(
         f"of width {model.shape.width:,}; {model.tokens:,} positions a step; {precision}.",
         highlight=False,
     )
-    room = usable(gpu)
+    limit = usable(gpu)
     strategies = STAGES if gpus > 1 else ("single",)
-    placed = [place(model, strategy, gpus, room) for strategy in strategies]
+    placed = [place(model, strategy, gpus, limit) for strategy in strategies]
     console.print(memory_table(model, placed, gpus, gpu))
     console.print(
-        f"{gpu}: {room / GIB:.1f} of {accelerator(gpu).memory_gib} GiB for tensors; ! does not fit.",
+        f"{gpu}: {limit / GIB:.1f} of {accelerator(gpu).memory_gib} GiB for tensors; ! does not fit.",
         highlight=False,
     )
     try:
@@ -153,7 +186,7 @@ def show_model_plan(
     except HardwareError as error:
         console.print(f"No times: {error}", highlight=False)
         return
-    console.print(scaling_table(model, cluster, rate.flops / cluster.peak, room))
+    console.print(scaling_table(model, cluster, rate.flops / cluster.peak, limit))
     console.print(
         f"Compute: {rate.why}; small micro-batches taken for as fast as large ones. Communication: float32 "
         f"over NVLink ({cluster.link / 1e9:.0f} GB/s) and a card of {cluster.network / 1e9:.0f} GB/s for "
@@ -183,7 +216,7 @@ def memory_table(model: PaperModel, placed: Sequence[Placement], gpus: int, gpu:
     return table
 
 
-def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, room: float) -> Table:
+def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, limit: float) -> Table:
     """The fastest strategy that fits on each number of GPUs; the step is the same on all."""
     columns = "GPUs, strategy, micro-batch, compute, communication, step, efficiency, MFU, tokens/s, days"
     table = Table(
@@ -196,7 +229,7 @@ def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, room: float) 
         if model.tokens % (world * model.block):
             table.add_row(str(world), "", "step too small to share")
             continue
-        best = fastest(model, cluster, mfu, room, world)
+        best = fastest(model, cluster, mfu, limit, world)
         if best is None:
             table.add_row(str(world), "none fits")
             continue
@@ -220,12 +253,12 @@ def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, room: float) 
 
 
 def fastest(
-    model: PaperModel, cluster: Cluster, mfu: float, room: float, world: int
+    model: PaperModel, cluster: Cluster, mfu: float, limit: float, world: int
 ) -> tuple[Placement, Step] | None:
     """The strategy with the shortest step among those that fit."""
     best: tuple[Placement, Step] | None = None
     for strategy in STAGES:
-        found = place(model, strategy, world, room)
+        found = place(model, strategy, world, limit)
         if not found.fits:
             continue
         flops = model.flops * model.tokens / world * (4 / 3 if found.recompute else 1)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chemscale.planning.candidates import Family, PlanError
+from omegaconf import OmegaConf
+
+from chemscale.common.files import atomic_write
+from chemscale.planning.candidates import PlanError
+from chemscale.planning.proposal import Proposal
 
 
 def split_settings(settings: Sequence[str], groups: Path) -> tuple[dict[str, str], Any]:
-    """``key=value`` overrides as choices of configuration groups, and the others as a nested mapping.
+    """Split ``key=value`` overrides into choices of configuration groups and a nested mapping of the others.
 
     Args:
+        settings: as given by ``--set``.
         groups: the folder whose sub-folders are the groups.
 
     Raises:
         PlanError: a setting without ``=``.
     """
-    from omegaconf import OmegaConf
-
     chosen, values = {}, []
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -40,6 +42,10 @@ def sweep_path(out: Path, name: str) -> tuple[Path, str]:
 
     ``next.yaml`` becomes ``sweep/next.yaml`` beside it; a folder takes the sweep under `name`.
 
+    Args:
+        out: a YAML file, or a folder.
+        name: of the sweep, where `out` is a folder.
+
     Raises:
         PlanError: the file exists.
     """
@@ -57,20 +63,26 @@ def sweep_path(out: Path, name: str) -> tuple[Path, str]:
 def write_sweep(
     path: Path,
     name: str,
-    family: Family,
-    points: Sequence[dict[str, Any]],
+    proposal: Proposal,
     *,
     groups: dict[str, str],
     values: Any,
     comment: Sequence[str],
 ) -> None:
-    """A sweep that ``python -m chemscale.train --config-dir FOLDER +sweep=NAME`` runs.
+    """Write a sweep that ``python -m chemscale.train --config-dir FOLDER +sweep=NAME`` runs.
 
     Args:
-        points: overrides of each. groups, values: see ``split_settings``; they win over the family's.
-    """
-    from omegaconf import OmegaConf
+        path: of the file (see ``sweep_path``).
+        name: of the sweep.
+        proposal: its points and their family.
+        groups: choices of configuration groups (see ``split_settings``).
+        values: other settings; they win over the family's.
+        comment: lines at the top.
 
+    Raises:
+        PlanError: the file exists.
+    """
+    family = proposal.family
     defaults = [{"override /hydra/sweeper": "chemscale"}]
     defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
     planned = OmegaConf.create(
@@ -83,15 +95,11 @@ def write_sweep(
         }
     )
     body = {"defaults": defaults, **OmegaConf.to_container(OmegaConf.merge(planned, values))}  # type: ignore[dict-item]
-    hydra = {"hydra": {"mode": "MULTIRUN", "sweeper": {"points": list(points)}}}
+    hydra = {"hydra": {"mode": "MULTIRUN", "sweeper": {"points": proposal.overrides()}}}
     lines = ["# @package _global_", *(f"# {line}" for line in comment)]
     text = "\n".join(lines) + "\n" + OmegaConf.to_yaml(OmegaConf.create({**body, **hydra}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
     try:
-        os.link(partial, path)  # unlike a rename, it never replaces a file
+        with atomic_write(path, overwrite=False) as file:
+            file.write(text)
     except FileExistsError:
         raise PlanError(f"{path} exists, and a plan overwrites nothing: give another --out.") from None
-    finally:
-        partial.unlink()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
 
-from chemscale.common.sections import ConfigurationError, read_section
-from chemscale.launchers.section import LauncherSettings, planned_world
+from chemscale.common.sections import ConfigurationError
+from chemscale.hardware.memory import Memory
+from chemscale.points.placement import Placement
+from chemscale.points.sections import Sections
 from chemscale.records import Loss, RunRecord
 from chemscale.sweeps.expansion import step_at
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
@@ -20,10 +21,8 @@ from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.cadence import Cadence
 from chemscale.training.checkpointing.trunks import Trunk
-from chemscale.training.distributed.ranks import inside_job
-from chemscale.training.distributed.strategies import resolve
 from chemscale.training.health import HealthPolicy
-from chemscale.training.settings import MicroBatching, RunSettings, StrategySettings, TrainerSettings
+from chemscale.training.settings import MicroBatching, RunSettings, TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Point(ABC):
     """Everything that one training run is made of, decided before anything is spent."""
 
     config: dict[str, Any]
+    """Resolved, plain dictionaries: what is hashed and recorded."""
     identity: str
     directory: Path
     name: str
@@ -43,7 +43,7 @@ class Point(ABC):
     precision: str
     health: HealthPolicy
     settings: RunSettings
-    launcher: LauncherSettings
+    placement: Placement
     strategy: str
     """Resolved: never auto."""
     trunk: Trunk | None
@@ -52,7 +52,7 @@ class Point(ABC):
     """The step at which it saves itself and ends."""
 
     unit = "tokens"
-    """What rates are told in."""
+    """What rates are counted in."""
 
     @property
     @abstractmethod
@@ -79,9 +79,19 @@ class Point(ABC):
     def note_unique(self, record: RunRecord) -> None:
         """Write the size of the training subset into a record."""
 
+    @property
     @abstractmethod
-    def memory_gib(self) -> float:
-        """Estimated peak of weights, optimiser state and activations."""
+    def micro_batch(self) -> int:
+        """Positions or frames of a micro-batch on one rank, at most."""
+
+    @abstractmethod
+    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
+        """Bytes of one rank.
+
+        Args:
+            strategy: None for its own.
+            world: number of ranks; None for its own.
+        """
 
     @abstractmethod
     def flops_per_second(self) -> float:
@@ -89,7 +99,7 @@ class Point(ABC):
 
     @abstractmethod
     def save_model(self, module: Any) -> None:
-        """The trained model in ``<directory>/model``, complete or absent."""
+        """Write the trained model to ``<directory>/model``, complete or absent."""
 
     def amount(self, unit: str) -> float:
         """How much of a unit of data the whole run sees, about."""
@@ -99,6 +109,11 @@ class Point(ABC):
     def model_folder(self) -> Path:
         return self.directory / "model"
 
+    def paused_at(self, share: float | None) -> Self:
+        """The same point, trained to a share of its steps; None: to its end."""
+        config = {**self.config, "pause": share}
+        return replace(self, config=config, pause_at=pause_step(share, self.steps))
+
     @staticmethod
     @abstractmethod
     def summary(loss: Loss) -> str:
@@ -106,78 +121,76 @@ class Point(ABC):
 
 
 def shared_fields(
-    config: dict[str, Any], data_hash: str, name: str, epoch: Epoch, cuts_per_step: int
+    sections: Sections,
+    micro_batching: MicroBatching,
+    *,
+    data_hash: str,
+    name: str,
+    epoch: Epoch,
+    cuts_per_step: int,
 ) -> dict[str, Any]:
-    """What every kind of point reads from its configuration in the same way."""
-    point_id = identity(config, data_hash)
+    """What every kind of point makes of its configuration in the same way: fields of ``Point``.
+
+    Args:
+        sections: of the configuration.
+        micro_batching: as it was decided; it is written into the configuration that is recorded.
+        data_hash: of the prepared data.
+        name: where the configuration names the point by nothing.
+        epoch: one pass over the training subset.
+        cuts_per_step: pieces of the epoch that an optimizer step takes.
+
+    Raises:
+        ConfigurationError: what cannot be run.
+    """
+    config = with_micro_batching(sections.config, micro_batching)
+    general, trainer = sections.general, sections.trainer
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
-    schedule = schedule_section(config["schedule"])
-    folder = Path(config["runs"]) / config["sweep_name"]
-    settings, launcher = run_settings(config), read_section(LauncherSettings, config["launcher"], "launcher")
+    strategy = sections.resolve_strategy()
+    refuse_precision(trainer.precision, sections.placement)
+    point_id = identity(config, data_hash)
     return {
         "config": config,
         "identity": point_id,
-        "directory": folder / point_id,
-        "name": config["point_name"] or name,
-        "optimizer": section(AdamW, config["optimizer"], "optimizer"),
-        "schedule": schedule,
-        "cadence": cadence_section(config["trainer"], steps),
+        "directory": general.sweep_folder / point_id,
+        "name": general.point_name or name,
+        "optimizer": sections.optimizer,
+        "schedule": sections.schedule,
+        "cadence": cadence_of(trainer, steps),
         "steps": steps,
         "epoch": epoch,
-        "precision": precision_of(config),
-        "health": section(HealthPolicy, config["trainer"].get("health", {}), "trainer"),
-        "settings": settings,
-        "launcher": launcher,
-        "strategy": strategy_of(config),
-        "trunk": trunk_of(config, data_hash, schedule, steps, folder) if config["trunk"] else None,
-        "pause_at": pause_of(config["pause"], steps),
+        "precision": trainer.precision,
+        "health": trainer.health,
+        "settings": sections.run_settings(micro_batching),
+        "placement": sections.placement,
+        "strategy": strategy,
+        "trunk": trunk_of(sections, config, data_hash, strategy, steps) if general.trunk else None,
+        "pause_at": pause_step(general.pause, steps),
     }
 
 
-def run_settings(config: dict[str, Any]) -> RunSettings:
-    """What the training loop reads of a configuration whose micro-batches are decided, typed and checked.
-
-    Raises:
-        ConfigurationError: a key or a value of ``trainer``, ``strategy`` or ``launcher`` that makes no sense.
-    """
-    trainer = read_section(TrainerSettings, config["trainer"], "trainer")
-    launcher = read_section(LauncherSettings, config["launcher"], "launcher")
-    recompute = trainer.checkpoint_activations
-    return RunSettings(
-        trainer,
-        read_section(StrategySettings, config["strategy"], "strategy"),
-        MicroBatching(config["batch"]["accumulate"], False if recompute == "auto" else recompute),
-        forces="loss" in config,
-        alone=launcher.name == "local" and launcher.points_at_once == 1,
-    )
-
-
-def strategy_of(config: dict[str, Any]) -> str:
-    """The strategy that a point trains with, never auto.
-
-    Raises:
-        StrategyError: it cannot be.
-    """
-    settings = run_settings(config)
-    world = planned_world(config)
-    return resolve(settings.strategy, settings.trainer.precision, world, forces=settings.forces)
+def with_micro_batching(config: dict[str, Any], decided: MicroBatching) -> dict[str, Any]:
+    """The configuration as it is recorded: ``auto`` gives way to what was decided."""
+    return {
+        **config,
+        "batch": {**config["batch"], "accumulate": decided.accumulate},
+        "trainer": {**config["trainer"], "checkpoint_activations": decided.recompute},
+    }
 
 
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
 """Keys that leave the stable phase of a schedule as it is."""
 
 
-def trunk_of(
-    config: dict[str, Any], data_hash: str, schedule: Schedule | Plateau, steps: int, folder: Path
-) -> Trunk:
+def trunk_of(sections: Sections, config: dict[str, Any], data_hash: str, strategy: str, steps: int) -> Trunk:
     """The trunk of a point: one for all points that agree in everything but the horizon.
 
     Raises:
         ConfigurationError: a schedule or a cadence that depends on the horizon.
     """
+    schedule = sections.schedule
     if isinstance(schedule, Plateau):
         raise ConfigurationError("trunk=true: schedule=plateau has no stable phase. Use schedule=wsd.")
-    if config["trainer"]["validate_every"] < 1:
+    if sections.trainer.validate_every < 1:
         raise ConfigurationError(
             "trunk=true: trainer.validate_every must be a number of steps, not a share of them."
         )
@@ -189,28 +202,14 @@ def trunk_of(
     free = [key for key in WITHOUT_EFFECT if key not in ("trainer.log_every", "trainer.accelerator")]
     shared = identity(config, data_hash, (*free, *OF_THE_HORIZON))
     # Equal to the bit only where the same ranks share the work in the same way.
-    world = planned_world(config)
-    how = "" if world == 1 else f"-{strategy_of(config)}-{world}"
-    return Trunk(folder / "trunks" / f"{shared}{how}", end)
+    world = sections.placement.world
+    how = "" if world == 1 else f"-{strategy}-{world}"
+    return Trunk(sections.general.sweep_folder / "trunks" / f"{shared}{how}", end)
 
 
-def pause_of(share: float | None, steps: int) -> int | None:
-    """The step at a share of all steps.
-
-    Raises:
-        ConfigurationError: not a share.
-    """
-    if share is None:
-        return None
-    if not 0 < share < 1:
-        raise ConfigurationError(f"pause={share}: give a share of the steps between 0 and 1, or null.")
-    return step_at(share, steps)
-
-
-def device_of(config: dict[str, Any]) -> torch.device:
-    """Where a trial step runs: the GPU that training would take."""
-    on_gpu = config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if on_gpu else "cpu")
+def pause_step(share: float | None, steps: int) -> int | None:
+    """The optimizer step at a share of all steps; None where the run does not pause."""
+    return None if share is None else step_at(share, steps)
 
 
 def free_gpu(device: torch.device) -> None:
@@ -219,67 +218,19 @@ def free_gpu(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def choose_budget(budget: dict[str, float | None], overrides: Sequence[str]) -> dict[str, float | None]:
-    """A unit named on the command line wins: the others are set aside."""
-    named = [o.split("=", 1)[0].split(".", 1)[1] for o in overrides if o.lstrip("+").startswith("budget.")]
-    set_here = [unit for unit in named if budget.get(unit) is not None]
-    if set_here:
-        return {unit: (value if unit in set_here else None) for unit, value in budget.items()}
-    return dict(budget)
+def cadence_of(trainer: TrainerSettings, steps: int) -> Cadence:
+    """How often a run of `steps` logs, validates and saves; ``validate_every`` below 1 is a share of them."""
+    every = trainer.validate_every
+    # Rounded down: four intervals of a twentieth lie within the first fifth of the run.
+    validate_every = max(1, int(every * steps)) if every < 1 else int(every)
+    return Cadence(trainer.log_every, validate_every, trainer.checkpoint_seconds, trainer.checkpoint_steps)
 
 
-def section(cls: type, values: dict[str, Any], name: str) -> Any:
-    """A dataclass from its part of the configuration.
-
-    Raises:
-        ConfigurationError: a key that it does not have.
-    """
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise ConfigurationError(f"{name}: {error}. See conf/{name}/ for the keys it has.") from None
-
-
-def schedule_section(values: dict[str, Any]) -> Schedule | Plateau:
-    """The schedule that a configuration names."""
-    return section(Plateau if values.get("name") == "plateau" else Schedule, values, "schedule")
-
-
-def cadence_section(trainer: dict[str, Any], steps: int) -> Cadence:
-    """How often a run of `steps` logs, validates and saves; ``validate_every`` below 1 is a share of them.
+def refuse_precision(precision: str, placement: Placement) -> None:
+    """Refuse a precision without the hardware for it.
 
     Raises:
-        ConfigurationError: an interval that is not above 0.
+        ConfigurationError: it needs a GPU and there is none.
     """
-    keys = ("log_every", "validate_every", "checkpoint_seconds", "checkpoint_steps")
-    values = {key: trainer[key] for key in keys}
-    for key in ("log_every", "validate_every"):
-        if not values[key] > 0:
-            raise ConfigurationError(f"trainer.{key}={values[key]}: must be above 0.")
-    if values["validate_every"] < 1:
-        # Rounded down: four intervals of a twentieth lie within the first fifth of the run.
-        values["validate_every"] = max(1, int(values["validate_every"] * steps))
-    return Cadence(**values)
-
-
-def precision_of(config: dict[str, Any]) -> str:
-    """The precision, refused where it cannot run.
-
-    Raises:
-        ConfigurationError: unknown, or without the hardware for it.
-    """
-    precision = str(config["trainer"]["precision"])
-    if precision in ("16-mixed", "tf32") and not has_gpu(config):
+    if precision in ("16-mixed", "tf32") and not placement.has_gpu:
         raise ConfigurationError(f"precision={precision} needs a GPU: use bf16-mixed or 32 on a CPU.")
-    return precision
-
-
-def has_gpu(config: dict[str, Any]) -> bool:
-    """Whether the point will train on a GPU: one here, or on the nodes that a job asks for."""
-    accelerator = config["trainer"]["accelerator"]
-    if accelerator == "cpu":
-        return False
-    if inside_job() or config["launcher"]["name"] == "local":
-        return torch.cuda.is_available()
-    return True  # a job asks for GPUs unless the CPU is asked for

@@ -1,60 +1,85 @@
-"""From a composed configuration to the point that it describes."""
+"""From a composed configuration to the point that it describes: resolved, checked and built once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.common.sections import ConfigurationError
 from chemscale.config.check import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
-from chemscale.points.base import ConfigurationError, Point, choose_budget
+from chemscale.points.base import Point
+from chemscale.points.shared_data import SharedData
 from chemscale.training.trackers import check_trackers
 
 
-def read_points(configs: Sequence[DictConfig], overrides: Sequence[str] = ()) -> list[Point]:
-    """The points of a sweep; nothing is prepared for the first before the keys of the last are checked.
-
-    Raises:
-        UnknownKeyError, or as ``read_point``.
-    """
-    for cfg in configs:
-        check_keys(cfg)
-    return [_build(cfg, overrides) for cfg in configs]
-
-
-def read_point(cfg: DictConfig, overrides: Sequence[str] = (), *, recorded: bool = False) -> Point:
-    """Check a configuration and build what it describes; prepares the data where they are missing.
+def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool = False) -> dict[str, Any]:
+    """The plain dictionaries of a composed configuration, with one unit of budget; nothing is built.
 
     Args:
-        overrides: the command line, whose budget unit wins over one from a file.
+        cfg: as Hydra composed it, without Hydra's own part or with it.
+        typed: the command line, whose budget unit wins over one from a file.
         recorded: it stands in a record: what it was composed with may have had other keys.
 
     Raises:
         UnknownKeyError: a key that nothing reads.
-        ConfigurationError, or the ValueError of the room that refuses its part.
+        ConfigurationError: a budget that is no number.
+        TrackerError: a logger that cannot be had.
     """
     if not recorded:
         check_keys(cfg)
-    return _build(cfg, overrides, recorded=recorded)
-
-
-def _build(cfg: DictConfig, overrides: Sequence[str], *, recorded: bool = False) -> Point:
-    """The point of a configuration whose keys are known."""
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    config.pop("site", None)  # of the launcher alone; records and W&B need not know a cluster's set-up
     if not recorded:  # what it was tracked by may be absent from this machine
         check_trackers(config)
     config["trainer"]["precision"] = str(config["trainer"]["precision"])
-    config["budget"] = choose_budget(config["budget"], overrides)
-    family = config["model"].get("family")
+    config["budget"] = choose_budget(config["budget"], typed)
+    return config
+
+
+def build_point(config: Mapping[str, Any], shared: SharedData | None = None) -> Point:
+    """The point that a resolved configuration describes; prepares the data where they are missing.
+
+    Args:
+        config: of ``resolve_config``; it is not changed.
+        shared: data that points of one command have in common.
+
+    Raises:
+        ConfigurationError: what cannot be run, by its key.
+        ValueError: what the package that reads a section refuses.
+    """
+    shared = shared or SharedData()
+    # The site is of the launcher alone; records and W&B need not know a cluster's set-up.
+    own = {key: value for key, value in config.items() if key != "site"}
+    family = own["model"].get("family")
     if family == "chemgpt":
         from chemscale.points.language import LanguagePoint
 
-        return LanguagePoint.read(config)
+        return LanguagePoint.read(own, shared)
     if is_potential(family):
         from chemscale.points.potential import PotentialPoint
 
-        return PotentialPoint.read(config)
+        return PotentialPoint.read(own, shared)
     raise ConfigurationError(f"model.family={family!r}: choose one of chemgpt, {', '.join(CONFIGS)}.")
+
+
+def read_point(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool = False) -> Point:
+    """Check a composed configuration and build what it describes; see ``resolve_config``, ``build_point``."""
+    return build_point(resolve_config(cfg, typed, recorded=recorded))
+
+
+def choose_budget(budget: Mapping[str, Any], typed: Sequence[str]) -> dict[str, float | None]:
+    """The budget with one unit: one that is named on the command line wins, the others are set aside.
+
+    Raises:
+        ConfigurationError: an amount that is no number.
+    """
+    for unit, amount in budget.items():
+        if amount is not None and (isinstance(amount, bool) or not isinstance(amount, int | float)):
+            raise ConfigurationError(f"budget.{unit}={amount}: give a number above 0, or null.")
+    named = [o.split("=", 1)[0].split(".", 1)[1] for o in typed if o.lstrip("+").startswith("budget.")]
+    set_here = [unit for unit in named if budget.get(unit) is not None]
+    if set_here:
+        return {unit: (value if unit in set_here else None) for unit, value in budget.items()}
+    return dict(budget)

@@ -1,27 +1,27 @@
-"""What a sweep will cost, shown before it is spent, and what came of it."""
+"""Planning the points of a sweep: checked, costed and shown before anything is spent."""
 
 from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
 from chemscale.hardware.accelerators import HardwareError, accelerator, accelerator_named, training_rate
 from chemscale.hardware.communication import Cluster, collectives, step
-from chemscale.launchers.section import planned_world
-from chemscale.points.base import Point, has_gpu
-from chemscale.points.build import read_points
-from chemscale.points.placement import elsewhere
+from chemscale.hardware.memory import GIB
+from chemscale.launchers.settings import PointJob
+from chemscale.points.base import Point
+from chemscale.points.build import build_point, resolve_config
+from chemscale.points.run import train_point
+from chemscale.points.shared_data import SharedData
 from chemscale.points.tables import show_plan
-from chemscale.records import PointPlan
-from chemscale.sweeps.sweeper import is_done
+from chemscale.records import PointPlan, is_done
 
 UNKNOWN = math.nan
 """Seconds of a point of which nothing says on what it will run."""
@@ -38,14 +38,9 @@ def estimate(point: Point) -> PointPlan:
         amount=point.amount(point.epoch.axis),
         flops=flops,
         seconds=0.0 if is_done(point.directory) else seconds_of(point, flops),
-        memory_gib=point.memory_gib(),
+        memory_gib=point.memory().total / GIB,
         steps=point.steps,
     )
-
-
-def trained_by_others(config: dict[str, Any]) -> bool:
-    """Whether a point of this machine is trained by processes other than this one."""
-    return planned_world(config) > 1 or int(config["launcher"].get("parallel") or 1) > 1
 
 
 def seconds_of(point: Point, flops: float) -> float:
@@ -53,40 +48,39 @@ def seconds_of(point: Point, flops: float) -> float:
 
     A login node says nothing of the nodes behind it: without ``launcher.gpu`` the time of a job is unknown.
     """
-    world = planned_world(point.config)
-    gpu = point.config["launcher"].get("gpu")
-    here = not elsewhere(point.config)
-    if here and has_gpu(point.config) and trained_by_others(point.config):
+    place = point.placement
+    gpu = place.launcher.gpu
+    if not place.elsewhere:
+        if not (place.has_gpu and place.by_other_processes):
+            rate = point.flops_per_second()
+            return flops / (rate * (place.world if place.has_gpu else cpu_speed_up(point)))
         # A trial step would keep a part of the GPU that its ranks have been promised.
         gpu = accelerator_named(torch.cuda.get_device_name(0))
-    elif here:
-        rate = point.flops_per_second()
-        return flops / (rate * (world if has_gpu(point.config) else spread(world, point.config)))
     try:
         rate_of_table = training_rate(gpu, precision=point.precision)
-        if rate_of_table is None:
+        if gpu is None or rate_of_table is None:
             return UNKNOWN
-        return flops / (rate_of_table.flops * world * efficiency(point, gpu, flops / point.steps))
+        return flops / (rate_of_table.flops * place.world * efficiency(point, gpu, flops / point.steps))
     except HardwareError:
         return UNKNOWN
 
 
-def spread(world: int, config: dict[str, Any]) -> float:
+def cpu_speed_up(point: Point) -> float:
     """How many times faster CPU ranks are than the one whose step was tried: they share this machine."""
     cores = len(os.sched_getaffinity(0))
-    threads = config["trainer"]["threads"] or int(os.environ.get("OMP_NUM_THREADS") or cores)
-    return max(1.0, min(world, cores / threads))
+    threads = point.settings.trainer.threads or int(os.environ.get("OMP_NUM_THREADS") or cores)
+    return max(1.0, min(point.placement.world, cores / threads))
 
 
 def efficiency(point: Point, gpu: str, flops_per_step: float) -> float:
-    """Share of the time in which the GPUs of a point compute (``chemscale.hardware.communication``)."""
-    known, world = accelerator(gpu), planned_world(point.config)
+    """Share of the time in which the GPUs of a point compute (``hardware.communication``)."""
+    known, world = accelerator(gpu), point.placement.world
     if world == 1 or not known.link or known.mfu is None:
         return 1.0
     numbers = float(point.parameter_counts()["all"])
     units = int(point.config["model"]["layers"]) + 1
-    parts = collectives(point.strategy, numbers, units, accumulate=point.config["batch"]["accumulate"])
-    cluster = replace(Cluster.of(known, gpu), per_node=int(point.config["launcher"]["gpus_per_node"]))
+    parts = collectives(point.strategy, numbers, units, accumulate=point.settings.micro_batching.accumulate)
+    cluster = replace(Cluster.of(known, gpu), per_node=point.placement.launcher.gpus_per_node)
     return step(cluster, world, flops_per_step / world, known.mfu, parts).efficiency
 
 
@@ -103,15 +97,35 @@ def share_trunks(points: Sequence[Point], plans: Sequence[PointPlan]) -> list[Po
     return shared
 
 
-def plan_points(configs: Sequence[DictConfig], overrides: Sequence[str] | None = None) -> list[PointPlan]:
-    """Check every point, estimate what it costs on this machine, and show the table."""
-    named = list(overrides) if overrides is not None else command_line_overrides()
-    points = read_points(configs, named)
+def plan_points(
+    configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], typed: Sequence[str]
+) -> list[PointJob]:
+    """Check every point, estimate what it costs on this machine, and show the table.
+
+    Args:
+        configs: as Hydra composed them.
+        overrides: what each was composed from.
+        typed: the command line.
+
+    Returns:
+        The points, each ready to be trained in this process or handed to ranks as data.
+
+    Raises:
+        UnknownKeyError: a key that nothing reads; nothing is prepared for the first point before the keys of
+            the last are checked.
+        ConfigurationError: what cannot be run, by its key.
+    """
+    shared = SharedData()
+    resolved = [resolve_config(cfg, typed) for cfg in configs]
+    points = [build_point(config, shared) for config in resolved]
     plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
-    return plans
+    return [
+        PointJob(plan, config, list(own), partial(train_planned, point))
+        for point, plan, config, own in zip(points, plans, resolved, overrides, strict=True)
+    ]
 
 
-def command_line_overrides() -> list[str]:
-    """The overrides that the user typed, for what has to know whether a key was named."""
-    return [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+def train_planned(point: Point, job: PointJob) -> None:
+    """Train a planned point in this process; the job may pause it earlier than it was planned."""
+    train_point(point.paused_at(job.config["pause"]), job.overrides)

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_memory
-from chemscale.launchers.section import planned_world
+from chemscale.common.files import atomic_folder
+from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.points.base import (
-    ConfigurationError,
-    Point,
-    device_of,
-    free_gpu,
-    has_gpu,
-    section,
-    shared_fields,
-    strategy_of,
-)
-from chemscale.points.data import open_or_prepare
-from chemscale.points.placement import (
-    AUTO,
-    Cut,
-    Room,
-    choose_cut,
-    read_per_gpu,
-    read_recompute,
-    room_of,
-    what_fits,
-)
+from chemscale.molecules.settings import TokenBatch
+from chemscale.points.base import Point, free_gpu, shared_fields
+from chemscale.points.data import read_molecule_data
+from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
+from chemscale.points.sections import Sections
+from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
+from chemscale.training.settings import MicroBatching
 from chemscale.training.trainer import set_threads
 
 PROBE_FLOPS = 3e11
@@ -59,33 +44,52 @@ class LanguagePoint(Point):
     data: MoleculeDataModule
     corpus: Corpus
     model: ChemGPTConfig
+    batch: TokenBatch
+    sizes: Sizes
 
     unit = "tokens"
 
     @classmethod
-    def read(cls, config: dict[str, Any]) -> LanguagePoint:
+    def read(cls, config: dict[str, Any], shared: SharedData) -> LanguagePoint:
         """Check a resolved configuration and build what it describes; prepares a missing corpus.
 
+        Args:
+            config: plain dictionaries.
+            shared: data that points have in common.
+
         Raises:
-            ConfigurationError, or the ValueError of the room that refuses its part.
+            ConfigurationError: what cannot be run, by its key.
+            ValueError: what the package that reads a section refuses.
         """
-        corpus = _corpus(_frozen(config["data"]), config["corpora"])
-        model = _model(config["model"], corpus)
-        config = _cut_to_fit(config, model, corpus)
-        shape = BatchShape(config["batch"]["tokens"], config["data"]["block"], config["batch"]["accumulate"])
-        shape.blocks(planned_world(config))
+        sections = Sections.read(config)
+        batch, data = read_section(TokenBatch, config["batch"], "batch"), read_molecule_data(config["data"])
+        _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
+        corpus = shared.corpus(data, Path(sections.general.corpora))
+        tokenizer = corpus.tokenizer
+        special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+        model = _model(config["model"], vocab_size=tokenizer.vocab_size, **special)
+        sizes = _sizes(sections, model, corpus)
+        micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
+        shape = BatchShape(batch.tokens, data.block, micro_batching.accumulate)
+        shape.blocks(sections.placement.world)
         if shape.block > model.max_positions:
             raise ConfigurationError(
                 f"data.block={shape.block} is longer than model.max_positions={model.max_positions}."
             )
-        data = _data_module(corpus, shape, config)
-        epoch = _epoch(data, model)
-        subset = f"-n{config['data']['molecules']}" if config["data"]["molecules"] else ""
-        name = f"{config['model']['family']}-w{model.width}-l{model.layers}{subset}"
-        common = shared_fields(config, corpus.hash, name, epoch, shape.blocks(1) * shape.accumulate)
+        module = shared.molecules(corpus, shape, data, sections.general.seed)
+        epoch = _epoch(module, model)
+        subset = f"-n{data.molecules}" if data.molecules else ""
+        common = shared_fields(
+            sections,
+            micro_batching,
+            data_hash=corpus.hash,
+            name=f"{config['model']['family']}-w{model.width}-l{model.layers}{subset}",
+            epoch=epoch,
+            cuts_per_step=shape.blocks(1) * shape.accumulate,
+        )
         if isinstance(common["schedule"], Plateau):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
-        return cls(**common, corpus=corpus, data=data, model=model)
+        return cls(**common, corpus=corpus, data=module, model=model, batch=batch, sizes=sizes)
 
     @property
     def data_hash(self) -> str:
@@ -97,7 +101,7 @@ class LanguagePoint(Point):
     def build_module(self) -> LanguageModel:
         schedule = cast(Schedule, self.schedule)  # read() refuses the other kind
         model = ChemGPT(self.model)
-        model.recompute = self.config["trainer"].get("checkpoint_activations", False)
+        model.recompute = self.settings.micro_batching.recompute
         return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
@@ -116,28 +120,21 @@ class LanguagePoint(Point):
 
     def amount(self, unit: str) -> float:
         share = self.epoch.in_units(unit) / self.epoch.cuts
-        return self.steps * self.config["batch"]["tokens"] / self.config["data"]["block"] * share
+        return self.steps * self.batch.tokens / self.data.shape.block * share
 
     def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
-        """Bytes of one rank under this strategy on so many ranks; None: its own."""
-        cut = Cut(
-            self.config["batch"]["accumulate"], self.config["trainer"].get("checkpoint_activations", False)
+        world = self.placement.world if world is None else world
+        return self.sizes.memory(
+            strategy or self.strategy, world, self.batch.tokens, self.settings.micro_batching
         )
-        sizes = _sizes(self.config, self.model, self.corpus)
-        return _memory(self.config, sizes, strategy or self.strategy, world, cut)
 
     @property
     def micro_batch(self) -> int:
-        """Positions of a micro-batch on one rank."""
-        batch = self.config["batch"]
-        return int(batch["tokens"] // (planned_world(self.config) * batch["accumulate"]))
-
-    def memory_gib(self) -> float:
-        return self.memory().total / GIB
+        return self.batch.tokens // (self.placement.world * self.settings.micro_batching.accumulate)
 
     def flops_per_second(self) -> float:
-        set_threads(self.config["trainer"]["threads"])
-        device = device_of(self.config)
+        set_threads(self.settings.trainer.threads)
+        device = self.placement.trial_device
         state = torch.get_rng_state()
         module = self.build_module().to(device)
         torch.set_rng_state(state)
@@ -162,12 +159,9 @@ class LanguagePoint(Point):
         """The weights as a Hugging Face folder with its tokenizer."""
         from chemscale.models.chemgpt_hf import save_pretrained
 
-        partial = self.directory / "model.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        save_pretrained(module.model, partial, max_length=self.config["data"]["block"])
-        self.corpus.tokenizer.save(partial)
-        shutil.rmtree(self.model_folder, ignore_errors=True)
-        partial.rename(self.model_folder)
+        with atomic_folder(self.model_folder) as partial:
+            save_pretrained(module.model, partial, max_length=self.data.shape.block)
+            self.corpus.tokenizer.save(partial)
 
     @staticmethod
     def summary(loss: Loss) -> str:
@@ -175,30 +169,64 @@ class LanguagePoint(Point):
         return "{:.4f} nats/token, {:.2f} nats/molecule, {:.4f} nats/heavy atom".format(*values)
 
 
-def _model(values: dict[str, Any], corpus: Corpus) -> ChemGPTConfig:
-    tokenizer = corpus.tokenizer
-    numbers = {key: value for key, value in values.items() if key != "family"}
-    ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    return section(ChemGPTConfig, {"vocab_size": tokenizer.vocab_size, **numbers, **ids}, "model")
+def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
+    """The section ``model``, with what the tokenizer gives."""
+    own = {key: value for key, value in values.items() if key != "family"}
+    return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """What memory follows from: the weights, and the layout of the molecules in a micro-batch."""
+class Sizes:
+    """What memory follows from: the weights, the layout of molecules in a micro-batch, and how it is trained.
+
+    Args:
+        weights: parameters of the model.
+        transformer: its shape.
+        half: whether the forward pass is of reduced precision.
+        offload: whether the optimizer's state lies in host memory.
+        overlap: whether gradients are reduced while the backward pass goes on.
+    """
 
     weights: Weights
     transformer: Transformer
+    half: bool
+    offload: bool
+    overlap: bool
+
+    def memory(self, strategy: str, world: int, batch_tokens: int, how: MicroBatching) -> Memory:
+        """Bytes of one rank.
+
+        Args:
+            strategy: never auto.
+            world: number of ranks.
+            batch_tokens: positions of an optimizer step.
+            how: micro-batches and recomputing.
+        """
+        tokens = batch_tokens / (world * how.accumulate)
+        return rank_memory(
+            strategy,
+            self.weights,
+            world,
+            activations=self.transformer.activation_bytes(tokens, half=self.half, recompute=how.recompute),
+            accumulate=how.accumulate,
+            offload=self.offload,
+            overlap=self.overlap,
+        )
 
 
-def _sizes(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) -> _Sizes:
+def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     count = model.parameter_counts()["all"]
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
-    fused = has_gpu(config) or longest > SHORT_ON_CPU
+    fused = sections.placement.has_gpu or longest > SHORT_ON_CPU
     shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, fused)
     rest = count - model.layers * shape.block
-    return _Sizes(
-        Weights(count, shape.block, rest, moments=3 if config["optimizer"].get("amsgrad") else 2), shape
+    return Sizes(
+        Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2),
+        shape,
+        half=sections.trainer.precision in ("bf16-mixed", "16-mixed"),
+        offload=sections.strategy.offload == "cpu",
+        overlap=sections.placement.has_gpu,
     )
 
 
@@ -215,87 +243,41 @@ def layout(lengths: np.ndarray) -> tuple[float, float, int]:
     return slots, squares, int(lengths.max())
 
 
-def _memory(config: dict[str, Any], sizes: _Sizes, strategy: str, world: int | None, cut: Cut) -> Memory:
-    world = planned_world(config) if world is None else world
-    tokens = config["batch"]["tokens"] / (world * cut.accumulate)
-    half = str(config["trainer"]["precision"]) in ("bf16-mixed", "16-mixed")
-    return rank_memory(
-        strategy,
-        sizes.weights,
-        world,
-        activations=sizes.transformer.activation_bytes(tokens, half=half, recompute=cut.recompute),
-        accumulate=cut.accumulate,
-        offload=config["strategy"]["offload"] == "cpu",
-        overlap=has_gpu(config),
-    )
-
-
-def _cut_to_fit(config: dict[str, Any], model: ChemGPTConfig, corpus: Corpus) -> dict[str, Any]:
-    """The configuration with ``batch.accumulate`` and ``trainer.checkpoint_activations`` decided.
+def _choose_micro_batching(sections: Sections, batch: TokenBatch, block: int, sizes: Sizes) -> MicroBatching:
+    """Decide ``batch.accumulate`` and ``trainer.checkpoint_activations``.
 
     Raises:
         ConfigurationError: a step that cannot be shared, or what was asked for does not fit.
     """
-    batch, block, world = config["batch"], config["data"]["block"], planned_world(config)
-    per_gpu = read_per_gpu(batch.get("per_gpu"))
-    recompute = read_recompute(config["trainer"].get("checkpoint_activations", False))
-    blocks = BatchShape(batch["tokens"], block).blocks(world)
-    cuts = [batch["accumulate"]]
-    if per_gpu is not None:
-        cuts = [k for k in range(1, blocks + 1) if blocks % k == 0]
-    if isinstance(per_gpu, int):
-        cuts = [k for k in cuts if blocks // k * block <= per_gpu][:1]
-        if not cuts:
-            raise ConfigurationError(f"batch.per_gpu={per_gpu}: less than one block, data.block={block}.")
-    if AUTO in (per_gpu, recompute):
-        room, sizes, strategy = room_of(config), _sizes(config, model, corpus), strategy_of(config)
+    world, recompute = sections.placement.world, sections.trainer.checkpoint_activations
+    blocks = BatchShape(batch.tokens, block).blocks(world)
+    numbers = [batch.accumulate]
+    if batch.per_gpu is not None:
+        numbers = [k for k in range(1, blocks + 1) if blocks % k == 0]
+    if isinstance(batch.per_gpu, int):
+        numbers = [k for k in numbers if blocks // k * block <= batch.per_gpu][:1]
+        if not numbers:
+            raise ConfigurationError(
+                f"batch.per_gpu={batch.per_gpu}: less than one block, data.block={block}."
+            )
+    if AUTO not in (batch.per_gpu, recompute):
+        return MicroBatching(numbers[0], bool(recompute))
 
-        def least(name: str, ranks: int) -> Memory | None:
-            if batch["tokens"] % (block * ranks) or (
-                name == "fsdp2" and config["strategy"]["offload"] == "cpu"
-            ):
-                return None
-            smallest = Cut(batch["tokens"] // (block * ranks), recompute is not False)
-            return _memory(config, sizes, name, ranks, smallest)
+    def least(strategy: str, ranks: int) -> Memory | None:
+        if batch.tokens % (block * ranks) or (strategy == "fsdp2" and sizes.offload):
+            return None
+        smallest = MicroBatching(batch.tokens // (block * ranks), recompute is not False)
+        return sizes.memory(strategy, ranks, batch.tokens, smallest)
 
-        key = "batch.per_gpu" if per_gpu == AUTO else "trainer.checkpoint_activations"
-        cut = choose_cut(
-            cuts,
-            recompute,
-            lambda cut: _memory(config, sizes, strategy, world, cut),
-            room,
-            key=key,
-            advice=lambda: what_fits(least, world, cast(Room, room)),
-        )
-    else:
-        cut = Cut(cuts[0], bool(recompute))
-    return {
-        **config,
-        "batch": {**batch, "accumulate": cut.accumulate},
-        "trainer": {**config["trainer"], "checkpoint_activations": cut.recompute},
-    }
-
-
-def _frozen(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in values.items()))
-
-
-@lru_cache(maxsize=8)
-def _corpus(data: tuple[tuple[str, Any], ...], corpora: str) -> Corpus:
-    return open_or_prepare(dict(data), Path(corpora))
-
-
-_MODULES: dict[tuple, MoleculeDataModule] = {}
-
-
-def _data_module(corpus: Corpus, shape: BatchShape, config: dict[str, Any]) -> MoleculeDataModule:
-    """Points of a sweep that see the same molecules in the same order share the plan of their blocks."""
-    data = config["data"]
-    wanted = {key: data[key] for key in ("molecules", "validation_molecules", "workers")}
-    key = (corpus.hash, shape, config["seed"], *wanted.values())
-    if key not in _MODULES:
-        _MODULES[key] = MoleculeDataModule(corpus, shape, seed=config["seed"], **wanted)
-    return _MODULES[key]
+    strategy = sections.resolve_strategy()
+    return choose_micro_batching(
+        numbers,
+        recompute,
+        lambda how: sizes.memory(strategy, world, batch.tokens, how),
+        sections.placement.device_memory(),
+        key="batch.per_gpu" if batch.per_gpu == AUTO else "trainer.checkpoint_activations",
+        advice=lambda available: what_fits(least, world, available),
+    )
 
 
 def _epoch(data: MoleculeDataModule, model: ChemGPTConfig) -> Epoch:

@@ -1,4 +1,4 @@
-"""What fits where: the memory that a point will train in, and the micro-batch and recomputing that fit it."""
+"""Where a point will train, in how much memory, and the micro-batches that fit it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal
 
 import torch
 
+from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.accelerators import accelerator
 from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory
-from chemscale.points.base import ConfigurationError, has_gpu
+from chemscale.launchers.section import LauncherSettings
 from chemscale.training.distributed.ranks import inside_job
+from chemscale.training.settings import MicroBatching
 
 AUTO = "auto"
-LARGEST_WORLD = 1024
+MAX_WORLD = 1024
 
 
 @dataclass(frozen=True)
-class Room:
+class DeviceMemory:
     """The memory of one rank.
 
     Args:
-        size: bytes. name: of what, for people.
+        size: bytes.
+        name: of what, for people.
     """
 
     size: float
@@ -36,35 +39,74 @@ class Room:
         return USABLE * self.size - RESERVED
 
     def holds(self, memory: Memory) -> bool:
+        """Whether a rank that needs so much fits."""
         return memory.total <= self.usable
 
 
-def elsewhere(config: dict[str, Any]) -> bool:
-    """Whether the point will train on other machines than this one."""
-    return config["launcher"]["name"] != "local" and not inside_job()
+@dataclass(frozen=True)
+class Placement:
+    """Where the ranks of a point will train, as far as the configuration and this machine tell.
 
-
-def room_of(config: dict[str, Any]) -> Room | None:
-    """What one rank of a point may use; None where nothing says on what it will run.
-
-    The GPU that is here; for a job ``launcher.gpu``; for CPU ranks their share of the host.
+    Args:
+        accelerator: ``trainer.accelerator``.
+        launcher: the section ``launcher``.
     """
-    launcher = config["launcher"]
-    ranks = int(launcher["gpus_per_node"])
-    given = launcher.get("memory_gib")
-    if inside_job() and given is not None and not has_gpu(config):
-        return Room(float(given) * GIB / ranks, "launcher.memory_gib / ranks")
-    if not elsewhere(config):
-        if has_gpu(config):
-            device = torch.cuda.get_device_properties(torch.cuda.current_device())
-            return Room(float(device.total_memory), f"{device.name}")
-        processes = ranks * int(launcher.get("parallel") or 1) if launcher["name"] == "local" else ranks
-        shared = f" / {processes} ranks" if processes > 1 else ""
-        return Room(host_memory() / processes, f"this machine's memory{shared}")
-    if config["trainer"]["accelerator"] == "cpu":
-        return None if given is None else Room(float(given) * GIB / ranks, "launcher.memory_gib / ranks")
-    gpu = launcher.get("gpu")
-    return None if gpu is None else Room(accelerator(gpu).memory_gib * GIB, str(gpu))
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    launcher: LauncherSettings
+
+    @property
+    def world(self) -> int:
+        """Number of ranks."""
+        return self.launcher.world
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the point will train on other machines than this one."""
+        return self.launcher.name != "local" and not inside_job()
+
+    @property
+    def by_other_processes(self) -> bool:
+        """Whether a point of this machine is trained by processes other than this one."""
+        return self.world > 1 or self.launcher.points_at_once > 1
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether the point will train on a GPU: one here, or on the nodes that a job asks for."""
+        if self.accelerator == "cpu":
+            return False
+        if inside_job() or self.launcher.name == "local":
+            return torch.cuda.is_available()
+        return True  # a job asks for GPUs unless the CPU is asked for
+
+    @property
+    def trial_device(self) -> torch.device:
+        """Where a trial step runs: the GPU that training would take."""
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
+
+    def device_memory(self) -> DeviceMemory | None:
+        """What one rank may use; None where nothing says on what it will run.
+
+        The GPU that is here; for a job ``launcher.gpu``; for CPU ranks their share of the host.
+        """
+        launcher, ranks = self.launcher, self.launcher.gpus_per_node
+        stated = None
+        if launcher.memory_gib is not None:
+            stated = DeviceMemory(launcher.memory_gib * GIB / ranks, "launcher.memory_gib / ranks")
+        if inside_job() and stated is not None and not self.has_gpu:
+            return stated
+        if not self.elsewhere:
+            if self.has_gpu:
+                device = torch.cuda.get_device_properties(torch.cuda.current_device())
+                return DeviceMemory(float(device.total_memory), f"{device.name}")
+            processes = ranks * launcher.points_at_once if launcher.name == "local" else ranks
+            shared = f" / {processes} ranks" if processes > 1 else ""
+            return DeviceMemory(host_memory() / processes, f"this machine's memory{shared}")
+        if self.accelerator == "cpu":
+            return stated
+        gpu = launcher.gpu
+        return None if gpu is None else DeviceMemory(accelerator(gpu).memory_gib * GIB, gpu)
 
 
 def host_memory() -> float:
@@ -81,104 +123,69 @@ def host_memory() -> float:
     return physical
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How a rank's share of a step is computed: in so many micro-batches, recomputing or not."""
-
-    accumulate: int
-    recompute: bool
-
-
-def read_per_gpu(value: Any) -> int | str | None:
-    """``batch.per_gpu``: null, auto, or a number above 0.
-
-    Raises:
-        ConfigurationError: anything else.
-    """
-    if value is None or value == AUTO:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise ConfigurationError(f"batch.per_gpu={value}: give a number above 0, auto, or null.")
-
-
-def read_recompute(value: Any) -> bool | str:
-    """``trainer.checkpoint_activations``: true, false or auto.
-
-    Raises:
-        ConfigurationError: anything else.
-    """
-    if value is True or value is False or value == AUTO:
-        return value
-    raise ConfigurationError(f"trainer.checkpoint_activations={value}: choose true, false or auto.")
-
-
-def choose_cut(
-    cuts: Sequence[int],
-    recompute: bool | str,
-    memory: Callable[[Cut], Memory],
-    room: Room | None,
+def choose_micro_batching(
+    accumulate: Sequence[int],
+    recompute: bool | Literal["auto"],
+    memory: Callable[[MicroBatching], Memory],
+    available: DeviceMemory | None,
     *,
     key: str,
-    advice: Callable[[], str],
-) -> Cut:
+    advice: Callable[[DeviceMemory], str],
+) -> MicroBatching:
     """The fewest micro-batches that fit; recomputing activations only where nothing fits without.
 
     Args:
-        cuts: numbers of micro-batches that divide the step, rising. key: the setting that asked, for
-            messages.
-        advice: what would fit, for the refusal.
+        accumulate: numbers of micro-batches that divide the step, rising.
+        recompute: whether activations are recomputed; auto: where it has to be.
+        memory: what one rank needs.
+        available: what one rank has, None where nothing says it.
+        key: the setting that asked, for messages.
+        advice: what would fit into that memory, for the refusal.
 
     Raises:
         ConfigurationError: nothing fits, or nothing says into what.
     """
-    if room is None:
+    if available is None:
         raise ConfigurationError(
             f"{key}=auto: nothing says on which GPU the job will run. Name it as launcher.gpu=a100-40gb (or "
             "h100, …; with trainer.accelerator=cpu launcher.memory_gib), or give numbers instead of auto."
         )
     for choice in (False, True) if recompute == AUTO else (bool(recompute),):
-        for accumulate in cuts:
-            cut = Cut(accumulate, choice)
-            if room.holds(memory(cut)):
-                return cut
-    least = memory(Cut(cuts[-1], True if recompute == AUTO else bool(recompute)))
+        for number in accumulate:
+            found = MicroBatching(number, choice)
+            if available.holds(memory(found)):
+                return found
+    smallest = memory(MicroBatching(accumulate[-1], True if recompute == AUTO else bool(recompute)))
     raise ConfigurationError(
-        f"{key}=auto: even the smallest micro-batch needs {least.total / GIB:.1f} GiB, and {room.name} has "
-        f"{room.usable / GIB:.1f} GiB of {room.size / GIB:.1f} for tensors. {advice()}"
+        f"{key}=auto: even the smallest micro-batch needs {smallest.total / GIB:.1f} GiB, and "
+        f"{available.name} has {available.usable / GIB:.1f} GiB of {available.size / GIB:.1f} for tensors. "
+        f"{advice(available)}"
     )
 
 
 def worlds(first: int) -> list[int]:
     """Numbers of ranks to think of: this one, and doublings of it."""
     found = [max(1, first)]
-    while found[-1] * 2 <= LARGEST_WORLD:
+    while found[-1] * 2 <= MAX_WORLD:
         found.append(found[-1] * 2)
     return found
 
 
-def what_fits(memory: Callable[[str, int], Memory | None], world: int, room: Room) -> str:
+def what_fits(memory: Callable[[str, int], Memory | None], world: int, available: DeviceMemory) -> str:
     """A sentence on the strategies and numbers of ranks that would fit.
 
     Args:
         memory: least of a strategy on so many ranks; None where it cannot be.
+        world: the ranks that are asked for.
+        available: what one rank has.
     """
     found = []
     for strategy in STAGES:
         for ranks in worlds(world):
             needed = None if ranks < 2 else memory(strategy, ranks)
-            if needed is not None and room.holds(needed):
+            if needed is not None and available.holds(needed):
                 found.append(f"strategy={strategy} on {ranks} ranks ({needed.total / GIB:.1f} GiB)")
                 break
     if not found:
-        return f"No strategy on up to {LARGEST_WORLD} ranks would fit: take a GPU with more memory."
+        return f"No strategy on up to {MAX_WORLD} ranks would fit: take a GPU with more memory."
     return "What would fit: " + "; ".join(found) + "."
-
-
-class Placed(Protocol):
-    """What both kinds of points say of their place in memory."""
-
-    @property
-    def micro_batch(self) -> int: ...
-
-    def memory(self, strategy: str | None = None, world: int | None = None) -> Memory: ...

@@ -6,51 +6,56 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import torch
 
 from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
-from chemscale.points.cost import command_line_overrides
+from chemscale.common.versions import git_revision, versions
+from chemscale.points.base import Point
+from chemscale.points.build import build_point
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
-
-if TYPE_CHECKING:
-    from chemscale.points.base import Point
+from chemscale.training.distributed.ranks import inside_job, take_gpu, this_rank
+from chemscale.training.health import RolledBack
+from chemscale.training.locks import point_lock
+from chemscale.training.metrics.throughput import truth_text
+from chemscale.training.session import Attempt
+from chemscale.training.signals import Interrupted
+from chemscale.training.trainer import set_threads
 
 log = logging.getLogger(__name__)
 
 
 def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
-    """One rank of a point, as a launcher starts it; all of them are given the same resolved configuration.
+    """Train one rank of a point, as a launcher starts it; all are given the same resolved configuration.
 
-    Returns when the point is done or paused. Leaves with ``START_AGAIN`` when it saved itself after a
-    signal or rolled back, for the launcher to start it again; raises when it failed for good.
+    Returns when the point is done or paused. Leaves with ``START_AGAIN`` when it saved itself after a signal
+    or rolled back, for the launcher to start it again; raises when it failed for good.
+
+    Args:
+        config: plain dictionaries.
+        overrides: what the point was composed from, for its record.
     """
-    from chemscale.training.signals import Interrupted
-
     show_logs()
-    cfg = OmegaConf.create(config)
-    assert isinstance(cfg, DictConfig)
+    take_gpu(this_rank(), config["trainer"]["accelerator"])
     try:
-        train_point(cfg, overrides)
+        train_point(build_point(config), overrides)
     except Interrupted as stop:
         print(f"stopped: {stop}", file=sys.stderr, flush=True)
         exit_now(START_AGAIN)
 
 
-def train_point(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Compose → build → fit → record. A failure is recorded with its reason, then raised."""
-    from contextlib import nullcontext
+def train_point(point: Point, overrides: Sequence[str]) -> None:
+    """Fit a point and keep its record. A failure is recorded with its reason, then raised.
 
-    from chemscale.points.build import read_point
-    from chemscale.training.distributed.ranks import take_gpu, this_rank
-    from chemscale.training.locks import point_lock
-    from chemscale.training.signals import Interrupted
-
+    Raises:
+        PointBusyError: another process trains it.
+        Interrupted: a signal stopped it; it saved itself.
+    """
     ranks = this_rank()
-    take_gpu(ranks, str(cfg.trainer.accelerator))
-    point = read_point(cfg, command_line_overrides() or overrides)
+    take_gpu(ranks, point.settings.trainer.accelerator)
     with point_lock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
         try:
@@ -76,9 +81,6 @@ def fit_through(point: Point, record: RunRecord) -> None:
     Raises:
         Interrupted: ranks in a job meet anew for that: the launcher starts them again.
     """
-    from chemscale.training.distributed.ranks import inside_job
-    from chemscale.training.health import RolledBack
-    from chemscale.training.signals import Interrupted
 
     while True:
         try:
@@ -91,8 +93,6 @@ def fit_through(point: Point, record: RunRecord) -> None:
 
 def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) -> RunRecord:
     """The record of an earlier attempt, or a new one; saved by the rank that keeps it."""
-    from chemscale.common.versions import git_revision, versions
-
     earlier = RunRecord.load(point.directory) if (point.directory / RECORD_NAME).exists() else None
     record = RunRecord(
         identity=point.identity,
@@ -125,15 +125,9 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
     Args:
         extra: Lightning callbacks beside the keeper.
     """
-    import torch
-
-    from chemscale.training.metrics.throughput import truth_text
-    from chemscale.training.session import Attempt
-    from chemscale.training.signals import Interrupted
-    from chemscale.training.trainer import set_threads
 
     # --- build ---
-    set_threads(point.config["trainer"]["threads"])
+    set_threads(point.settings.trainer.threads)
     torch.manual_seed(point.config["seed"])
     module = point.build_module()
     with Attempt(point, record, extra) as attempt:
@@ -159,12 +153,11 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:
     """What became of the run, written by the rank that keeps the record."""
-    from chemscale.training.distributed.ranks import this_rank
 
     record.state, record.reason, record.updated = state, reason, now()
     if not this_rank().is_first:
         return
     record.save(point.directory)
     if state is State.DONE:  # what an earlier attempt failed of is history
-        for told in point.directory.glob("error*.txt"):
-            told.unlink()
+        for traceback_file in point.directory.glob("error*.txt"):
+            traceback_file.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,11 +11,9 @@ from rich.table import Table
 
 from chemscale.common.durations import format_duration
 from chemscale.hardware.memory import GIB, STAGES, Memory
-from chemscale.launchers.section import planned_world
 from chemscale.points.base import Point
-from chemscale.points.placement import Placed, Room, elsewhere, room_of
-from chemscale.records import PointPlan, RunRecord
-from chemscale.sweeps.sweeper import is_done
+from chemscale.points.placement import DeviceMemory
+from chemscale.records import PointPlan, RunRecord, is_done
 from chemscale.tasks.optimisation import Schedule
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 
@@ -65,7 +62,7 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     show_warmups(console, points)
     show_memory(console, points)
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
-    where = "in jobs" if elsewhere(points[0].config) else "on this machine"
+    where = "in jobs" if points[0].placement.elsewhere else "on this machine"
     if known:
         console.print(f"About {format_duration(known)} of training {where}.", highlight=False)
     if any(math.isnan(plan.seconds) for plan in plans):
@@ -79,57 +76,55 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
 def show_memory(console: Console, points: Sequence[Point]) -> None:
     """What fits where, for points that have several ranks or do not fit: parts for theirs, sums for every
     stage."""
-    rooms = [room_of(point.config) for point in points]
+    available = [point.placement.device_memory() for point in points]
     shown = [
-        (point, room)
-        for point, room in zip(points, rooms, strict=True)
-        if planned_world(point.config) > 1
-        or (room is not None and not room.holds(cast(Placed, point).memory()))
+        (point, memory)
+        for point, memory in zip(points, available, strict=True)
+        if point.placement.world > 1 or (memory is not None and not memory.holds(point.memory()))
     ]
     if not shown:
         return
     parts = ("weights", "gradients", "optimizer", "buffers", "activations")
-    cut = Table("point", "strategy", "ranks", "micro-batch", *parts, "peak", title="GiB of one rank")
+    of_rank = Table("point", "strategy", "ranks", "micro-batch", *parts, "peak", title="GiB of one rank")
     sums = Table("point", "ranks", *STAGES, title="peak under each strategy, GiB")
-    for table, first in ((cut, 2), (sums, 1)):
+    for table, first in ((of_rank, 2), (sums, 1)):
         for column in table.columns[first:]:
             column.justify = "right"
-    for point, room in shown:
-        placed, world, config = cast(Placed, point), planned_world(point.config), point.config
-        memory = placed.memory()
-        recomputes = ", recomputed" if config["trainer"]["checkpoint_activations"] else ""
-        cut.add_row(
+    for point, device in shown:
+        memory, world, how = point.memory(), point.placement.world, point.settings.micro_batching
+        recomputes = ", recomputed" if how.recompute else ""
+        of_rank.add_row(
             point.name,
             point.strategy + (" + host" if memory.host else ""),
             str(world),
-            f"{placed.micro_batch:,} × {config['batch']['accumulate']}{recomputes}",
+            f"{point.micro_batch:,} × {how.accumulate}{recomputes}",
             *(f"{getattr(memory, part) / GIB:.2f}" for part in parts),
-            told(memory, room),
+            format_peak(memory, device),
         )
-        stages = [s for s in STAGES if not ("loss" in config and s in SHARDED_WEIGHTS)]
+        stages = [s for s in STAGES if not (point.settings.forces and s in SHARDED_WEIGHTS)]
         sums.add_row(
             point.name,
             str(world),
-            *(told(placed.memory(s), room) if s in stages else "not for forces" for s in STAGES),
+            *(format_peak(point.memory(s), device) if s in stages else "not for forces" for s in STAGES),
         )
-    console.print(cut)
-    if any(planned_world(point.config) > 1 for point, _ in shown):
+    console.print(of_rank)
+    if any(point.placement.world > 1 for point, _ in shown):
         console.print(sums)
-    for line in dict.fromkeys(room_text(room) for _, room in shown):
+    for line in dict.fromkeys(describe_device(device) for _, device in shown):
         console.print(line, highlight=False)
 
 
-def told(memory: Memory, room: Room | None) -> str:
+def format_peak(memory: Memory, device: DeviceMemory | None) -> str:
     """A sum in GiB, with ! where it does not fit."""
-    return f"{memory.total / GIB:.2f}" + ("" if room is None or room.holds(memory) else " !")
+    return f"{memory.total / GIB:.2f}" + ("" if device is None or device.holds(memory) else " !")
 
 
-def room_text(room: Room | None) -> str:
+def describe_device(device: DeviceMemory | None) -> str:
     """What a rank has, in words."""
-    if room is None:
+    if device is None:
         return "Nothing says how much memory a rank will have: launcher.gpu=… (or launcher.memory_gib) does."
     return (
-        f"A rank has {room.usable / GIB:.1f} GiB for tensors ({room.name}: {room.size / GIB:.1f} GiB); "
+        f"A rank has {device.usable / GIB:.1f} GiB for tensors ({device.name}: {device.size / GIB:.1f} GiB); "
         "! is more than that."
     )
 

@@ -1,6 +1,6 @@
 """What a run says of itself: the one contract between training and everything that reads runs."""
 
-from chemscale.records.find import find_records, find_run
+from chemscale.records.find import find_records, find_run, is_done
 from chemscale.records.planned import PLANNED_NAME, PointPlan, keep_plan
 from chemscale.records.record import (
     HEADLINES,
@@ -33,6 +33,7 @@ __all__ = [
     "State",
     "find_records",
     "find_run",
+    "is_done",
     "keep_plan",
     "now",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chemscale.records.record import RECORD_NAME, RecordError, RunRecord
+from chemscale.records.record import RECORD_NAME, RecordError, RunRecord, State
 
 
 def find_records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
@@ -58,3 +58,8 @@ def _light(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}
+
+
+def is_done(directory: Path) -> bool:
+    """Whether the record in `directory` says that the point has ended well."""
+    return (directory / RECORD_NAME).exists() and RunRecord.load(directory).state is State.DONE

@@ -21,7 +21,12 @@ class BatchError(ValueError):
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """The most that one optimiser step may hold, over all ranks and micro-batches; None is no limit.
+    """The most that one optimizer step may hold, over all ranks and micro-batches; None is no limit.
+
+    Args:
+        frames: structures.
+        atoms: of all structures.
+        edges: of all structures.
 
     Raises:
         BatchError: no limit at all, or one below 1.
@@ -40,7 +45,13 @@ class BatchBudget:
                 raise BatchError(f"batch.{key}={limit}: must be at least 1.")
 
     def share(self, parts: int, atoms: np.ndarray, edges: np.ndarray) -> BatchBudget:
-        """What one of `parts` parts of a step may hold, rounded up, and at least the largest structure."""
+        """The budget of one part of a step, rounded up, and at least the largest structure.
+
+        Args:
+            parts: that a step is divided into.
+            atoms: (F,) of each frame.
+            edges: (F,) of each frame.
+        """
         largest = {"frames": 1, "atoms": int(atoms.max(initial=1)), "edges": int(edges.max(initial=1))}
         limits = {key: getattr(self, key) for key in largest}
         return BatchBudget(
@@ -49,6 +60,10 @@ class BatchBudget:
 
     def check(self, atoms: np.ndarray, edges: np.ndarray) -> None:
         """Refuse a budget that the largest structure does not fit in.
+
+        Args:
+            atoms: (F,) of each frame.
+            edges: (F,) of each frame.
 
         Raises:
             BatchError: naming the limit and what it has to be at least.
@@ -64,13 +79,16 @@ class BatchBudget:
 
 
 class EpochPlan:
-    """Which frames make up optimiser step i of the whole run: a pure function of (seed, i).
+    """Which frames make up optimizer step i of the whole run: a pure function of (seed, i).
 
     Each epoch shuffles its frames and cuts the sequence where the budget is full. Ranks and micro-batches do
     not enter: they share a step's frames among them (``deal``).
 
     Args:
-        atoms, edges: (F,) of each frame of the subset.
+        atoms: (F,) of each frame of the subset.
+        edges: (F,) of each frame of the subset.
+        budget: of a step.
+        seed: of the order of the data.
     """
 
     def __init__(self, atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget, seed: int):
@@ -81,14 +99,22 @@ class EpochPlan:
         self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def epoch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """(F,) order of frames, and (steps + 1,) where each step starts in it."""
+        """Order of the frames in an epoch, (F,), and where each step starts in it, (steps + 1,).
+
+        Args:
+            number: of the epoch.
+        """
         if self._epoch is None or self._epoch[0] != number:
             order = np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
             self._epoch = (number, order, cut(self.atoms[order], self.edges[order], self.budget))
         return self._epoch[1:]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(epoch, step within it) of step `index` of the run."""
+        """Epoch of a step, and its number within that.
+
+        Args:
+            index: of the step in the run.
+        """
         while self._starts[-1] <= index:
             batches = len(self.epoch(len(self._starts) - 1)[1]) - 1
             self._starts.append(self._starts[-1] + batches)
@@ -96,14 +122,24 @@ class EpochPlan:
         return epoch, index - self._starts[epoch]
 
     def frames(self, index: int) -> np.ndarray:
-        """Positions within the subset of the frames of step `index`."""
+        """Positions within the subset of a step's frames.
+
+        Args:
+            index: of the step in the run.
+        """
         epoch, batch = self.locate(index)
         order, bounds = self.epoch(epoch)
         return order[bounds[batch] : bounds[batch + 1]]
 
 
 def cut(atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget) -> np.ndarray:
-    """(batches + 1,) boundaries that fill each batch of a sequence as far as the budget goes."""
+    """Boundaries that fill each batch of a sequence as far as the budget goes, (batches + 1,).
+
+    Args:
+        atoms: (F,) of each frame, in order.
+        edges: (F,) of each frame, in order.
+        budget: of a batch.
+    """
     atoms_so_far = np.concatenate([[0], np.cumsum(atoms)])
     edges_so_far = np.concatenate([[0], np.cumsum(edges)])
     bounds = [0]
@@ -126,6 +162,7 @@ def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:
 
     Args:
         loads: (n,) what each frame costs.
+        parts: number of micro-batches.
 
     Returns:
         For each part the rising positions of its frames, each position in exactly one part.
@@ -146,13 +183,19 @@ def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:
 class FrameBatches(Dataset[Data]):
     """Micro-batches of a training subset by their number in the run.
 
-    Each carries ``counts`` (frames, atoms, edges) and what the whole optimiser step holds: labelled energies
+    Each carries ``counts`` (frames, atoms, edges) and what the whole optimizer step holds: labelled energies
     and force components, so that every label weighs the same however a step is cut into micro-batches and
     ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's frames
     without its labels: it computes along with the others, and adds nothing.
 
     Args:
-        accumulate: micro-batches of an optimiser step on one rank.
+        store: where frames are read from.
+        frames: (F,) numbers in the store of the subset's frames.
+        edges: of the subset's frames.
+        plan: which frames make up a step.
+        accumulate: micro-batches of an optimizer step on one rank.
+        rank: number of this rank.
+        world: number of ranks.
 
     Raises:
         BatchError: more parts than any step has frames.
@@ -203,7 +246,17 @@ def _take_labels(batch: Data) -> None:
 
 
 class ValidationFrames(Dataset[Data]):
-    """A fixed set of frames in order, cut under the same budget."""
+    """A fixed set of frames in order, in batches under a budget.
+
+    Args:
+        store: where frames are read from.
+        frames: (F,) numbers in the store.
+        edges: of the frames.
+        budget: of a batch.
+
+    Raises:
+        BatchError: the largest structure does not fit.
+    """
 
     def __init__(self, store: FrameStore, frames: np.ndarray, edges: Edges, budget: BatchBudget):
         self.store, self.frames, self.edges = store, frames, edges
@@ -221,9 +274,15 @@ class ValidationFrames(Dataset[Data]):
 
 
 def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: np.ndarray) -> Data:
-    """The frames at `positions` of a subset as one graph, with their counts.
+    """Some frames of a subset as one graph, with their counts.
 
     ``padded_pairs`` are the pairs of atoms if every structure were as large as the largest.
+
+    Args:
+        store: where frames are read from.
+        frames: (F,) numbers in the store of the subset's frames.
+        edges: of the subset's frames.
+        positions: of the wanted frames within the subset.
     """
     members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
     batch = collate(members)
@@ -233,7 +292,7 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
 
 
 def labels(batch: Data) -> dict[str, int]:
-    """Labelled energies and force components of a batch."""
+    """Count labelled energies and force components of a batch."""
     return {
         "energies": int(batch.energy.isfinite().sum()),
         "components": int(batch.forces.isfinite().sum()),
@@ -241,7 +300,12 @@ def labels(batch: Data) -> dict[str, int]:
 
 
 def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
-    """The same, read from the store without making a batch."""
+    """Count labelled energies and force components of frames of a store, without making a batch.
+
+    Args:
+        store: where they are.
+        frames: their numbers in it.
+    """
     if store.manifest["counts"]["force_components_missing"]:
         forces = [f for f in (store.structure(int(frame)).forces for frame in frames) if f is not None]
         components = sum(int(np.isfinite(f).sum()) for f in forces)

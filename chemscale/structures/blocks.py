@@ -1,4 +1,4 @@
-"""What every source hands over: frames of one composition, in eV and Å."""
+"""Blocks of labelled frames of one composition, in eV and Å, and the protocol of sources that give them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Block:
         energies: (k,) eV.
         forces: (k, n, 3) eV/Å, minus the gradient of the energy.
         rows: (k,) where each frame stood in its source, for error messages and published split indices.
-        charges, spins: (k,) total charge in e, multiplicity 2S+1 (0 where it is not stated).
+        charges: (k,) total charge in e; 0 if None.
+        spins: (k,) multiplicity 2S+1, 0 where it is not stated; all 0 if None.
         cells: (k, 3, 3) Å, or None for molecules.
         pbc: (k, 3) periodic directions, or None for molecules.
 
@@ -81,7 +82,11 @@ class Block:
         return len(self.energies)
 
     def select(self, chosen: np.ndarray) -> Block:
-        """The frames that a mask or indices choose."""
+        """A block of some of the frames.
+
+        Args:
+            chosen: (k,) mask, or indices.
+        """
         return Block(
             self.name,
             self.numbers,
@@ -97,7 +102,7 @@ class Block:
 
 
 def no_forces(positions: np.ndarray) -> np.ndarray:
-    """The force array of frames that have energies only."""
+    """Force array of frames that have energies only: NaN, in the shape of the positions."""
     return np.full_like(np.asarray(positions, dtype=np.float64), np.nan)
 
 
@@ -105,8 +110,7 @@ class Source(Protocol):
     """A set of frames on disk.
 
     `level` is the level of theory as the source states it, `units` what the file holds (for the manifest),
-    `notes` whatever a user should be told about how it was read. `splits` maps "train", "validation" and
-    "test" to rows where the source publishes them.
+    `notes` whatever a user should know about how it was read.
     """
 
     level: str
@@ -118,5 +122,5 @@ class Source(Protocol):
         ...
 
     def splits(self) -> dict[str, np.ndarray] | None:
-        """Published rows of each part, or None."""
+        """Rows of "train", "validation" and "test" where the source publishes them, else None."""
         ...

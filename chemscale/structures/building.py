@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
+from chemscale.common.durations import format_duration
+from chemscale.common.files import atomic_folder
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.store import (
     ATOM_ARRAYS,
     CELL_ARRAYS,
     FRAME_ARRAYS,
+    MANIFEST,
     PARTS,
     SCHEMA_VERSION,
     FrameStore,
@@ -35,8 +39,13 @@ BUILDER_VERSION = 1
 class SplitPolicy:
     """How frames are divided where the source publishes no split.
 
-    ``frame``: by hash of the geometry, so that a frame and its exact copy stay together. ``molecule``: by
-    hash of the name and composition, so that no conformer of a held-out molecule is trained on.
+    Args:
+        by: ``frame`` for the hash of the geometry, so that a frame and its exact copy stay together;
+            ``molecule`` for that of the name and composition, so that no conformer of a held-out molecule is
+            trained on.
+        validation: share of the frames, or molecules, that are held out.
+        test: share of those that are kept for testing.
+        seed: of the division.
 
     Raises:
         ValueError: fractions that leave nothing to train on, or an unknown unit.
@@ -54,8 +63,13 @@ class SplitPolicy:
             raise ValueError("data.validation_fraction and data.test_fraction must leave a part to train on.")
 
 
-def store_key(files: list[Path], options: dict) -> str:
-    """Twelve digits that name a store: the files' bytes, the options, the version of this code."""
+def store_key(files: list[Path], options: dict[str, Any]) -> str:
+    """Twelve digits that name a store.
+
+    Args:
+        files: what it is made of; their bytes enter, not their names.
+        options: of reading and splitting, which JSON can hold.
+    """
     digest = hashlib.sha256(json.dumps([BUILDER_VERSION, options], sort_keys=True, default=str).encode())
     for path in files:
         with open(path, "rb") as file:
@@ -68,117 +82,165 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
 
     It is written beside and renamed at the end: an interrupted build leaves nothing that looks like a store.
 
+    Args:
+        source: what is read, once.
+        target: folder of the store.
+        policy: how frames are divided where the source publishes no split.
+        name: of the data, for messages and the manifest; that of the folder in messages if empty.
+
     Raises:
         SourceError: the source holds no frame, or none to train on.
     """
-    if (target / "manifest.json").exists():
+    if (target / MANIFEST).exists():
         return FrameStore(target)
-    partial = target.with_name(f"{target.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    title = name or target.name
     started = time.monotonic()
-    geometry, molecule, names = _write_frames(source, partial, name or target.name)
-    if not len(geometry):
-        raise SourceError(f"{name or target.name}: there is no frame in it.")
-    published = source.splits()
-    rows = np.fromfile(partial / "rows", FRAME_ARRAYS["rows"][0])
-    parts = (
-        _published(published, rows, geometry, policy) if published else _by_hash(geometry, molecule, policy)
-    )
-    if not len(parts["train"]):
-        raise SourceError(
-            f"{name or target.name}: no frame is left to train on. Lower the held-out fractions."
+    with atomic_folder(target) as folder:
+        written = _write_frames(source, folder, title)
+        if not len(written.geometry):
+            raise SourceError(f"{title}: there is no frame in it.")
+        published = source.splits()
+        rows = np.fromfile(folder / "rows", FRAME_ARRAYS["rows"][0])
+        parts = (
+            _published(published, rows, written.geometry, policy)
+            if published
+            else _by_hash(written.geometry, written.molecule, policy)
         )
-    for part in PARTS:
-        np.save(partial / f"{part}.npy", parts[part].astype(np.int64))
-    (partial / "names.json").write_text(json.dumps(names))
-    numbers = np.memmap(partial / "numbers", "u1", mode="r")
-    forces = np.memmap(partial / "forces", "<f8", mode="r")
-    energies = np.fromfile(partial / "energies", "<f8")
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "periodic": (partial / "cells").exists() and (partial / "cells").stat().st_size > 0,
-        "units": {
-            "energy": "eV",
-            "length": "Angstrom",
-            "forces": "eV/Angstrom",
-            "in the source": source.units,
-        },
-        "level": source.level,
-        "notes": list(source.notes),
-        "split": "published" if published else asdict(policy),
+        if not len(parts["train"]):
+            raise SourceError(f"{title}: no frame is left to train on. Lower the held-out fractions.")
+        for part in PARTS:
+            np.save(folder / f"{part}.npy", parts[part].astype(np.int64))
+        (folder / "names.json").write_text(json.dumps(written.names))
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "periodic": (folder / "cells").exists() and (folder / "cells").stat().st_size > 0,
+            "units": {
+                "energy": "eV",
+                "length": "Angstrom",
+                "forces": "eV/Angstrom",
+                "in the source": source.units,
+            },
+            "level": source.level,
+            "notes": list(source.notes),
+            "split": "published" if published else asdict(policy),
+            **_contents(folder, written, parts),
+            "hash": content_hash(folder),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    frames = f"{len(written.geometry):,}"
+    log.info("%s: %s frames in %s.", target, frames, format_duration(time.monotonic() - started))
+    return FrameStore(target)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one pass over a source has left beside its arrays; F frames.
+
+    Args:
+        geometry: (F,) hash of each geometry.
+        molecule: (F,) hash of each name and composition.
+        names: of the molecules, in the order of their numbers in ``groups``.
+    """
+
+    geometry: np.ndarray
+    molecule: np.ndarray
+    names: list[str]
+
+
+def _contents(folder: Path, written: Written, parts: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Elements and counts of the arrays in `folder`, for the manifest."""
+    numbers = np.memmap(folder / "numbers", "u1", mode="r")
+    forces = np.memmap(folder / "forces", "<f8", mode="r")
+    energies = np.fromfile(folder / "energies", "<f8")
+    return {
         "elements": _unique(numbers),
         "counts": {
-            "frames": len(geometry),
+            "frames": len(written.geometry),
             "atoms": len(numbers),
-            "molecules": len(names),
+            "molecules": len(written.names),
             "without_energy": int(np.isnan(energies).sum()),
             "force_components_missing": _count_nan(forces),
             **{part: len(parts[part]) for part in PARTS},
         },
-        "hash": content_hash(partial),
     }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    partial.rename(target)
-    log.info("%s: %s frames in %.1f s.", target, f"{len(geometry):,}", time.monotonic() - started)
-    return FrameStore(target)
 
 
-def _write_frames(source: Source, partial: Path, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    files: dict[str, IO[bytes]] = {
-        key: open(partial / key, "wb")  # noqa: SIM115 (closed below, all together)
-        for key in (*ATOM_ARRAYS, *FRAME_ARRAYS)
-    }
-    cells: dict[str, IO[bytes]] = {}
-    geometry: list[np.ndarray] = []
-    molecule: list[np.ndarray] = []
+def _write_frames(source: Source, folder: Path, name: str) -> Written:
+    """Append every block of a source to the arrays of a store."""
+    geometry = [np.zeros(0, np.uint64)]
+    molecule = [np.zeros(0, np.uint64)]
     names: dict[str, int] = {}
-    frames, shown = 0, time.monotonic()
-    try:
+    with (
+        contextlib.closing(ArrayFiles(folder)) as files,
+        ProgressBar(f"{name}: reading", None, "frames", every=5.0) as progress,
+    ):
         for block in source.blocks():
-            k, n = block.positions.shape[:2]
-            group = names.setdefault(block.name, len(names))
-            columns = {
-                "numbers": np.tile(block.numbers, k),
-                "positions": block.positions,
-                "forces": block.forces,
-                "sizes": np.full(k, n),
-                "energies": block.energies,
-                "charges": block.charges,
-                "spins": block.spins,
-                "rows": block.rows,
-                "groups": np.full(k, group),
-            }
-            for key, values in columns.items():
-                kind = {**ATOM_ARRAYS, **FRAME_ARRAYS}[key][0]
-                files[key].write(np.ascontiguousarray(values, dtype=kind).tobytes())
-            if block.cells is not None and not cells:
-                cells = {key: open(partial / key, "wb") for key in CELL_ARRAYS}  # noqa: SIM115
-                for key, (kind, width) in CELL_ARRAYS.items():
-                    cells[key].write(np.zeros((frames, width), kind).tobytes())
-            if cells:
-                box = np.zeros((k, 9)) if block.cells is None else block.cells.reshape(k, 9)
-                pbc = np.zeros((k, 3)) if block.pbc is None else block.pbc
-                cells["cells"].write(box.astype("<f8").tobytes())
-                cells["pbc"].write(np.asarray(pbc).astype("u1").tobytes())
+            files.append(block, names.setdefault(block.name, len(names)))
             geometry.append(_keys(block))
-            molecule.append(
-                np.full(k, _hash64(block.name.encode() + bytes(np.sort(block.numbers))), np.uint64)
-            )
-            frames += k
-            if time.monotonic() - shown > 5:
-                shown = time.monotonic()
-                log.info("%s: %s frames read …", name, f"{frames:,}")
-    finally:
-        for file in (*files.values(), *cells.values()):
+            kind = _hash64(block.name.encode() + bytes(np.sort(block.numbers)))
+            molecule.append(np.full(len(block), kind, np.uint64))
+            progress.advance(len(block))
+    return Written(np.concatenate(geometry), np.concatenate(molecule), list(names))
+
+
+class ArrayFiles:
+    """The growing arrays of a store, one file each; those of cells begin with the first crystal."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.frames = 0
+        self._kinds = {**ATOM_ARRAYS, **FRAME_ARRAYS}
+        self._files: dict[str, IO[bytes]] = {
+            key: open(folder / key, "wb")  # noqa: SIM115 (until close)
+            for key in self._kinds
+        }
+        self._cells: dict[str, IO[bytes]] = {}
+
+    def append(self, block: Block, group: int) -> None:
+        """Write the frames of a block.
+
+        Args:
+            block: k frames of n atoms.
+            group: number of the block's name.
+        """
+        k, n = block.positions.shape[:2]
+        columns = {
+            "numbers": np.tile(block.numbers, k),
+            "positions": block.positions,
+            "forces": block.forces,
+            "sizes": np.full(k, n),
+            "energies": block.energies,
+            "charges": block.charges,
+            "spins": block.spins,
+            "rows": block.rows,
+            "groups": np.full(k, group),
+        }
+        for key, values in columns.items():
+            self._files[key].write(np.ascontiguousarray(values, dtype=self._kinds[key][0]).tobytes())
+        if block.cells is not None and not self._cells:
+            self._begin_cells()
+        if self._cells:
+            cells = np.zeros((k, 9)) if block.cells is None else block.cells.reshape(k, 9)
+            pbc = np.zeros((k, 3)) if block.pbc is None else block.pbc
+            self._cells["cells"].write(cells.astype("<f8").tobytes())
+            self._cells["pbc"].write(np.asarray(pbc).astype("u1").tobytes())
+        self.frames += k
+
+    def _begin_cells(self) -> None:
+        """Open the arrays of cells, with zeros for the molecules that came before."""
+        for key, (kind, width) in CELL_ARRAYS.items():
+            self._cells[key] = open(self.folder / key, "wb")  # noqa: SIM115 (until close)
+            self._cells[key].write(np.zeros((self.frames, width), kind).tobytes())
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in (*self._files.values(), *self._cells.values()):
             file.close()
-    empty = np.zeros(0, np.uint64)
-    return np.concatenate([empty, *geometry]), np.concatenate([empty, *molecule]), list(names)
 
 
 def _keys(block: Block) -> np.ndarray:
-    """(k,) a hash of each geometry, coordinates to 10⁻⁴ Å."""
+    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,)."""
     rounded = np.round(block.positions * 1e4).astype(np.int64)
     box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
     head = bytes(block.numbers)
@@ -193,6 +255,7 @@ def _hash64(content: bytes) -> int:
 
 
 def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) -> dict[str, np.ndarray]:
+    """Frames of each part, divided by hash, in the order of the hash of their geometry."""
     key = geometry if policy.by == "frame" else molecule
     # A second mixing, so that what decides the part says nothing of the order inside it.
     salt = np.uint64(_hash64(f"split {policy.seed}".encode()))
@@ -210,7 +273,7 @@ def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) ->
 def _published(
     published: dict[str, np.ndarray], rows: np.ndarray, geometry: np.ndarray, policy: SplitPolicy
 ) -> dict[str, np.ndarray]:
-    """Published parts; where no validation frames are, they are the last of the training part by hash."""
+    """Frames of the published parts; the last training frames by hash where none are for validation."""
     parts = {}
     for part in PARTS:
         wanted = np.asarray(published.get(part, []), dtype=np.int64)

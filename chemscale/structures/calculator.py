@@ -18,16 +18,18 @@ from chemscale.structures.graphs import Structure, collate
 
 
 class ChemscaleCalculator(Calculator):
-    """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt order of ASE) and energies of atoms::
+    """ASE calculator of a trained potential::
 
         atoms.calc = ChemscaleCalculator("runs/single/painn-w64-l3")
 
-    Total charge and multiplicity are ``atoms.info["charge"]`` and ``["spin"]``; 0 and unknown if absent.
+    It gives the energy (eV), forces (eV/Å), stress (eV/Å³, in ASE's Voigt order) and energies of atoms. Total
+    charge and multiplicity are ``atoms.info["charge"]`` and ``["spin"]``; 0 and unknown if absent.
 
     Args:
         model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision of the network; float64 for phonons and tight relaxations. As trained if None.
+        kwargs: of ASE's ``Calculator``.
 
     Raises:
         PotentialError: no potential is there.
@@ -57,6 +59,7 @@ class ChemscaleCalculator(Calculator):
         properties: list[str] | tuple[str, ...] = ("energy",),
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Fill ``results``, as ASE asks for it."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         periodic = bool(self.atoms.pbc.any())
@@ -80,7 +83,7 @@ class ChemscaleCalculator(Calculator):
 
 
 def structure_of(atoms: Atoms) -> Structure:
-    """ASE's atoms as a structure, labels left out."""
+    """Convert ASE's atoms to a structure, labels left out."""
     return Structure(
         numbers=atoms.numbers.astype(np.uint8),
         positions=atoms.positions,

@@ -23,11 +23,14 @@ class StructureDataModule(pl.LightningDataModule):
     The position is the trainer's global step: a resumed run reads on where it stopped, also amid an epoch.
 
     Args:
-        budget: of an optimiser step, over all ranks and micro-batches.
+        store: a prepared frame store.
+        budget: of an optimizer step, over all ranks and micro-batches.
         cutoff: Å, of the neighbour lists.
-        accumulate: micro-batches that each rank cuts its share of a step into.
+        seed: of the order of the data.
+        accumulate: micro-batches that each rank divides its share of a step into.
         frames: size of the nested training subset; None for all.
         validation_frames: size of the nested validation subset; None for all.
+        workers: processes that read batches; 0 for this one.
 
     Raises:
         SubsetError: more frames than there are, or nothing to validate on.
@@ -61,6 +64,12 @@ class StructureDataModule(pl.LightningDataModule):
         self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
 
     def training_batches(self, rank: int = 0, world: int = 1) -> FrameBatches:
+        """Micro-batches of one rank, by their number in the run.
+
+        Args:
+            rank: number of the rank.
+            world: number of ranks.
+        """
         return FrameBatches(
             self.store,
             self.train,
@@ -72,6 +81,7 @@ class StructureDataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Data]:
+        """Micro-batches of this rank from the trainer's step on."""
         trainer = self.trainer
         assert trainer is not None
         return DataLoader(

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from chemscale.common.locks import file_lock
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.graphs import Structure
 from chemscale.structures.neighbours import neighbour_list
 from chemscale.structures.store import FrameStore
 
-log = logging.getLogger(__name__)
-
 INDEX, SHIFT = "<u2", "<i2"
-MOST_ATOMS = 2**16 - 1
+MAX_ATOMS = 2**16 - 1
+WITHOUT_LOCKS = "let one process find the neighbours before others are started"
 
 
 class EdgeCache:
-    """Edges of the first frames of a part; asking for more frames extends it.
+    """Neighbours of the first frames of a part on disk, extended when more frames are asked for.
 
     Indices are 16 bits wide: a structure has at most 65,535 atoms. The count file is written last, so that an
     interrupted extension is taken up where the counts end.
 
     Args:
+        store: whose frames they are.
         part: "train", "validation" or "test".
+        cutoff: Å.
 
     Raises:
         ValueError: a structure is larger than that.
@@ -39,19 +38,23 @@ class EdgeCache:
         self.frames = store.part(part)
         self.directory = store.path / f"edges-{self.cutoff:g}"
         largest = int(store.sizes[self.frames].max(initial=0))
-        if largest > MOST_ATOMS:
+        if largest > MAX_ATOMS:
             raise ValueError(
-                f"{store.path}: a frame has {largest} atoms; neighbours are kept for {MOST_ATOMS}."
+                f"{store.path}: a frame has {largest} atoms; neighbours are kept for {MAX_ATOMS}."
             )
 
     def _file(self, name: str) -> Path:
         return self.directory / f"{self.part}.{name}"
 
     def counts(self, frames: int) -> np.ndarray:
-        """(frames,) edges of each of the first `frames` frames; found first where they are not known."""
+        """Edges of each of the first frames, (frames,); found first where they are not known.
+
+        Args:
+            frames: how many.
+        """
         known = self._known()
         if len(known) < frames:
-            with _lock(self.directory):
+            with file_lock(self.directory / "lock", without=WITHOUT_LOCKS):
                 self._extend(frames)
             known = self._known()
         return known[:frames]
@@ -63,9 +66,13 @@ class EdgeCache:
     def _extend(self, frames: int) -> None:
         known = self._known()
         done, total = len(known), int(known.sum(dtype=np.int64))
-        started = shown = time.monotonic()
         counts = []
-        with open(self._file("pairs"), "ab") as pairs, open(self._file("shifts"), "ab") as shifts:
+        title = f"neighbours within {self.cutoff:g} Å"
+        with (
+            ProgressBar(title, max(0, frames - done), "frames", every=5.0) as progress,
+            open(self._file("pairs"), "ab") as pairs,
+            open(self._file("shifts"), "ab") as shifts,
+        ):
             pairs.truncate(total * 4)
             shifts.truncate(total * 6 if self.store.periodic else 0)
             for position in range(done, frames):
@@ -76,25 +83,27 @@ class EdgeCache:
                     zero = np.zeros((edges.shape[1], 3), SHIFT)
                     shifts.write(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
                 counts.append(edges.shape[1])
-                if time.monotonic() - shown > 5:
-                    shown = time.monotonic()
-                    rate = len(counts) / (shown - started)
-                    left = (frames - position) / rate
-                    log.info(
-                        "Neighbours within %g Å: %s of %s frames, %.0f/s, %.0f s left …",
-                        self.cutoff, f"{position:,}", f"{frames:,}", rate, left,
-                    )  # fmt: skip
+                progress.advance(1)
         with open(self._file("counts"), "ab") as file:
             file.truncate(done * 4)
             file.write(np.array(counts, "<i4").tobytes())
 
     def open(self, frames: int) -> Edges:
-        """The edges of the first `frames` frames, memory-mapped."""
+        """The edges of the first frames, memory-mapped.
+
+        Args:
+            frames: how many.
+        """
         return Edges(self, frames)
 
 
 class Edges:
-    """Random access to cached edges by position in the part; it can be sent to worker processes."""
+    """Random access to cached edges by position in the part; it can be sent to worker processes.
+
+    Args:
+        cache: where they are.
+        frames: of the part, from its first on.
+    """
 
     def __init__(self, cache: EdgeCache, frames: int):
         self.counts = cache.counts(frames)
@@ -103,11 +112,16 @@ class Edges:
         self._pairs_path, self._shifts_path = cache._file("pairs"), cache._file("shifts")
         self._maps: tuple[np.ndarray, np.ndarray | None] | None = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": None}
 
     def attach(self, structure: Structure, position: int) -> Structure:
-        """Give a structure its neighbours."""
+        """Give a structure its neighbours.
+
+        Args:
+            structure: that gets them.
+            position: of it within the part.
+        """
         if self._maps is None:
             self._maps = (
                 self._open(self._pairs_path, INDEX, 2),
@@ -124,12 +138,3 @@ class Edges:
         if path.stat().st_size == 0:
             return np.zeros((0, columns), kind)
         return np.memmap(path, dtype=kind, mode="r").reshape(-1, columns)
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    """Two processes never extend the same list at once."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

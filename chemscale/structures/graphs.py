@@ -14,10 +14,19 @@ from chemscale.structures.neighbours import neighbour_list
 
 @dataclass
 class Structure:
-    """One molecule or crystal in eV and Å; labels that are not known are NaN.
+    """One molecule or crystal of n atoms in eV and Å; labels that are not known are NaN.
 
     Args:
-        edges, shifts: its neighbour list, if it is known already.
+        numbers: (n,) atomic numbers.
+        positions: (n, 3) Å.
+        energy: eV.
+        forces: (n, 3) eV/Å; None for NaN.
+        charge: total charge in e.
+        spin: multiplicity 2S+1, 0 where it is not stated.
+        cell: (3, 3) Å, rows are vectors; None for a molecule.
+        pbc: (3,) periodic directions; None for a molecule.
+        edges: (2, E) senders and receivers, if they are known already.
+        shifts: (E, 3) cells that each sender is shifted by, if they are known already.
     """
 
     numbers: np.ndarray
@@ -32,14 +41,21 @@ class Structure:
     shifts: np.ndarray | None = field(default=None, repr=False)
 
     def with_neighbours(self, cutoff: float) -> Structure:
-        """This structure with its neighbour list found."""
+        """This structure, its neighbour list found if it has none.
+
+        Args:
+            cutoff: Å.
+        """
         if self.edges is None:
             self.edges, self.shifts = neighbour_list(self.positions, cutoff, self.cell, self.pbc)
         return self
 
 
 def collate(structures: Sequence[Structure]) -> Data:
-    """One graph of all structures, none connected to another; every structure has its neighbours.
+    """Join structures to one graph, none connected to another.
+
+    Args:
+        structures: B of them, each with its neighbour list.
 
     Returns:
         ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),

@@ -11,7 +11,10 @@ def neighbour_list(
     """Every ordered pair of atoms within the cutoff, images included.
 
     Args:
-        positions: (n, 3) Å. cell: (3, 3) Å, rows are vectors. pbc: (3,) periodic directions.
+        positions: (n, 3) Å.
+        cutoff: Å.
+        cell: (3, 3) Å, rows are vectors; None for a molecule.
+        pbc: (3,) periodic directions; None for a molecule.
 
     Returns:
         (2, E) int64 as [sender, receiver] sorted by receiver, then sender; and (E, 3) int32 cells that the

@@ -17,10 +17,14 @@ class ReferenceEnergyError(ValueError):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a potential is told of its training set before it learns.
+    """Statistics of a training set that a potential is built with.
 
-    `references` in eV, one for each of `elements`; `scale` in eV: the root mean square force component in
-    eV/Å, or the standard deviation of the energy per atom where there are no forces; `neighbours` per atom.
+    Args:
+        elements: atomic numbers, ascending.
+        references: eV of an atom of each element.
+        scale: eV; the root mean square force component in eV/Å, or the standard deviation of the energy per
+            atom where there are no forces.
+        neighbours: mean number of neighbours of an atom.
     """
 
     elements: tuple[int, ...]
@@ -32,11 +36,16 @@ class Statistics:
 def reference_energies(
     store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], method: str | Mapping[str, float]
 ) -> tuple[float, ...]:
-    """eV of an atom of each element.
+    """Reference energies of elements, eV of an atom of each.
 
-    ``fit``: least squares of total energies on composition. ``minimum_norm``: the same, of minimum norm where
-    compositions do not determine it (one molecule: any solution gives the same total energies).
-    ``isolated``: from the frames of one atom. ``none``: 0. A mapping from symbols gives them.
+    Args:
+        store: where frames are read from.
+        frames: the training subset.
+        elements: atomic numbers.
+        method: ``fit``, least squares of total energies on composition; ``minimum_norm``, the same, of
+            minimum norm where compositions do not determine it (one molecule: any solution gives the same
+            total energies); ``isolated``, from the frames of one atom; ``none``, 0; a mapping from symbols
+            gives them.
 
     Raises:
         ReferenceEnergyError: the system is degenerate, an element is not given, or there are no energies.
@@ -72,7 +81,13 @@ def reference_energies(
 
 
 def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...]) -> np.ndarray:
-    """(F, T) atoms of each element in each frame."""
+    """Atoms of each element in each frame, (F, T).
+
+    Args:
+        store: where frames are read from.
+        frames: F of them.
+        elements: T atomic numbers.
+    """
     column = np.full(119, -1)
     column[list(elements)] = np.arange(len(elements))
     counts = np.zeros((len(frames), len(elements)))
@@ -81,10 +96,16 @@ def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...
     return counts
 
 
-def force_rms(store: FrameStore, frames: np.ndarray, most: int = 4096) -> float | None:
-    """Root mean square force component of the first `most` labelled frames, eV/Å; None without forces."""
+def force_rms(store: FrameStore, frames: np.ndarray, max_frames: int = 4096) -> float | None:
+    """Root mean square force component in eV/Å; None without forces.
+
+    Args:
+        store: where frames are read from.
+        frames: the training subset.
+        max_frames: only the first so many are read.
+    """
     total, count = 0.0, 0
-    for frame in frames[:most]:
+    for frame in frames[:max_frames]:
         forces = store.structure(int(frame)).forces
         assert forces is not None
         known = forces[np.isfinite(forces)]
@@ -102,7 +123,10 @@ def statistics(
     """Reference energies, scale and neighbour count of a training subset.
 
     Args:
-        frames: the training subset. edges: (len(frames),) edges of each.
+        store: where frames are read from.
+        frames: the training subset.
+        edges: (len(frames),) edges of each.
+        method: of reference energies, as ``reference_energies``.
         elements: those that the potential has to know; all of the store if None.
 
     Raises:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from chemscale.common.durations import format_duration
+from chemscale.common.files import atomic_path
+from chemscale.common.parallel import ordered_map, worker_count
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.units import Units
 
@@ -42,10 +43,13 @@ LEVEL = "GFN2-xTB"
 
 
 def write_starter(path: Path, count: int, *, workers: int | None = None, seed: int = 0) -> None:
-    """Make `count` labelled frames, spread evenly over the molecules, and write them as one ``.npz``.
+    """Make labelled frames, spread evenly over the molecules, and write them as one ``.npz``.
 
     Args:
+        path: of the file.
+        count: frames in all.
         workers: processes; None for one a core.
+        seed: of the first molecule's embedding and motion; each molecule has the next one.
 
     Raises:
         SourceError: fewer frames than molecules are asked for.
@@ -56,25 +60,24 @@ def write_starter(path: Path, count: int, *, workers: int | None = None, seed: i
     jobs = [
         (smiles, share, seed + n) for n, (smiles, share) in enumerate(zip(MOLECULES, shares, strict=True))
     ]
-    started = shown = time.monotonic()
+    started = time.monotonic()
     found: list[dict[str, Any]] = []
-    for result in _run(jobs, workers or len(os.sched_getaffinity(0))):
-        found.append(result)
-        done = sum(len(r["energies"]) for r in found)
-        if time.monotonic() - shown > 5:
-            shown = time.monotonic()
-            left = (shown - started) * (count - done) / done
-            log.info("Starter structures: %s of %s frames, %.0f s left …", f"{done:,}", f"{count:,}", left)
+    with ProgressBar("starter structures", count, "frames", every=5.0) as progress:
+        for result in ordered_map(frames_of_molecule, jobs, worker_count(workers)):
+            found.append(result)
+            progress.advance(len(result["energies"]))
     arrays = {f"{n:03d}_{key}": value for n, result in enumerate(found) for key, value in result.items()}
-    partial = path.with_name(f".{path.name}")
-    with open(partial, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    partial.rename(path)
-    log.info("%s: %s frames in %.1f s.", path, f"{count:,}", time.monotonic() - started)
+    log.info("%s: %s frames in %s.", path, f"{count:,}", format_duration(time.monotonic() - started))
 
 
 class StarterFrames:
-    """The frames that ``write_starter`` wrote; in eV and Å already."""
+    """The frames that ``write_starter`` wrote; in eV and Å already.
+
+    Args:
+        path: of the file.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -82,6 +85,7 @@ class StarterFrames:
         self.notes = [f"Langevin dynamics at {TEMPERATURE:g} K on MMFF94, labels from {LEVEL}."]
 
     def blocks(self) -> Iterator[Block]:
+        """Every frame, a block a molecule."""
         with np.load(self.path) as arrays:
             start = 0
             for n, smiles in enumerate(MOLECULES):
@@ -98,25 +102,22 @@ class StarterFrames:
                 start += len(energies)
 
     def splits(self) -> None:
+        """None: no split is published."""
         return None
 
 
-def _run(jobs: list[tuple[str, int, int]], workers: int) -> Iterator[dict[str, Any]]:
-    if workers == 1:
-        yield from map(frames_of_molecule, jobs)
-        return
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        yield from pool.map(frames_of_molecule, jobs)
-
-
-def _one_thread() -> None:
-    # Two OpenMP threads on a busy core are many times slower than one.
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
 def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
-    """Frames of (SMILES, k, seed): numbers (n,), positions (k, n, 3) Å, energies (k,) eV, forces eV/Å."""
+    """Make frames of one molecule by Langevin dynamics and label them.
+
+    Args:
+        job: SMILES, number of frames k, seed.
+
+    Returns:
+        ``numbers`` (n,), ``positions`` (k, n, 3) Å, ``energies`` (k,) eV and ``forces`` (k, n, 3) eV/Å.
+
+    Raises:
+        SourceError: the labels converged for too few frames.
+    """
     from ase import Atoms, units
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
@@ -155,7 +156,12 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
 
 
 def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """GFN2-xTB energy in eV and (n, 3) forces in eV/Å of a neutral singlet; None if it does not converge."""
+    """GFN2-xTB energy in eV and forces (n, 3) in eV/Å of a neutral singlet; None if it does not converge.
+
+    Args:
+        numbers: (n,) atomic numbers.
+        positions: (n, 3) Å.
+    """
     from ase import units
     from tblite.interface import Calculator
 

@@ -14,6 +14,7 @@ from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
 
 SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
 PARTS = ("train", "validation", "test")
 
 ATOM_ARRAYS = {"numbers": ("u1", 1), "positions": ("<f8", 3), "forces": ("<f8", 3)}
@@ -46,7 +47,7 @@ class FrameStore:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
         except FileNotFoundError:
             raise StoreError(f"{self.path}: no frame store there (manifest.json is missing).") from None
         if self.manifest.get("schema_version") != SCHEMA_VERSION:
@@ -72,11 +73,12 @@ class FrameStore:
 
     @property
     def hash(self) -> str:
+        """Hash of every array."""
         return self.manifest["hash"]
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur anywhere in the store."""
+        """Atomic numbers that occur anywhere in the store, ascending."""
         return tuple(self.manifest["elements"])
 
     @property
@@ -88,10 +90,15 @@ class FrameStore:
         return len(self.sizes)
 
     def part(self, name: str) -> np.ndarray:
-        """Frames of "train", "validation" or "test" in the store's own order: any prefix is a fair sample."""
+        """Numbers of the frames of a part in the store's own order: any prefix is a fair sample.
+
+        Args:
+            name: "train", "validation" or "test".
+        """
         return np.load(self.path / f"{name}.npy", mmap_mode="r")
 
     def numbers(self, frame: int) -> np.ndarray:
+        """Atomic numbers of a frame, (n,)."""
         return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]  # type: ignore[attr-defined]
 
     def structure(self, frame: int) -> Structure:
@@ -110,15 +117,19 @@ class FrameStore:
         )
 
     def energies(self, frames: np.ndarray) -> np.ndarray:
-        """(k,) eV, NaN where there is no label."""
+        """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])  # type: ignore[attr-defined]
 
     def where(self, frame: int) -> str:
-        """How to name a frame to a person."""
+        """Name and row of a frame in its source, for messages."""
         return f"{self.names[self._groups[frame]]}, row {int(self._rows[frame])}"  # type: ignore[attr-defined]
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
-        """The frames as blocks, those of one composition that follow each other together."""
+        """Frames as blocks: those of one composition that follow each other together.
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
         groups, rows = self._groups, self._rows  # type: ignore[attr-defined]
         frames = np.asarray(frames)
         frames = frames[np.lexsort((frames, groups[frames]))]
@@ -166,7 +177,7 @@ class FrameStore:
 
 
 def content_hash(path: Path) -> str:
-    """sha256 over every array of a store, in the order of their names."""
+    """SHA-256 over every array of a store, in the order of their names."""
     total = hashlib.sha256()
     files = sorted([*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *(f"{p}.npy" for p in PARTS), "names.json"])
     for name in files:

@@ -1,4 +1,4 @@
-"""Units at the door: everything inside is eV and Å."""
+"""Units of data sets and their conversion to eV and Å, which everything inside is in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class UnitError(ValueError):
 
 
 def unit(name: str, known: dict[str, float]) -> float:
-    """How many internal units (eV or Å) one `name` is; case does not matter.
+    """Value of a unit in eV or Å; case does not matter.
+
+    Args:
+        name: of the unit.
+        known: `ENERGY` or `LENGTH`.
 
     Raises:
         UnitError: the name is not known.
@@ -51,7 +55,8 @@ class Units:
     """The units of a source, and what its force array really holds.
 
     Args:
-        energy, length: names in `ENERGY` and `LENGTH`.
+        energy: a name in `ENERGY`.
+        length: a name in `LENGTH`.
         gradients: whether the array called forces holds +dE/dx.
 
     Raises:
@@ -68,10 +73,12 @@ class Units:
 
     @property
     def to_ev(self) -> float:
+        """Factor of energies."""
         return unit(self.energy, ENERGY)
 
     @property
     def to_angstrom(self) -> float:
+        """Factor of lengths."""
         return unit(self.length, LENGTH)
 
     @property
@@ -80,6 +87,6 @@ class Units:
         return (-1.0 if self.gradients else 1.0) * self.to_ev / self.to_angstrom
 
     def describe(self) -> str:
-        """What was in the file, as the manifest says it."""
+        """What was in the file, in words for the manifest."""
         kind = "gradients" if self.gradients else "forces"
         return f"{self.energy}, {self.length}, {kind} in {self.energy}/{self.length}"

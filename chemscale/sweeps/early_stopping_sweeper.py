@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.launchers import hooks
+from chemscale.launchers.settings import PointJob
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 from chemscale.sweeps.expansion import SweepError, step_at
-from chemscale.sweeps.sweeper import PointSweeper
+from chemscale.sweeps.sweeper import PointSweeper, pause_at
 
 log = logging.getLogger(__name__)
 
@@ -34,25 +35,32 @@ class EstimatingSweeper(PointSweeper):
         )
         self.choose = choose
 
-    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> bool:
-        share = float(self.rule["share"])
-        if any(argument.lstrip("+").startswith("pause=") for point in overrides for argument in point):
+    def run_points(self, jobs: Sequence[PointJob]) -> bool:
+        """Train every point to the share, then finish those that the rule asks for.
+
+        Raises:
+            SweepError: a point is paused by hand.
+        """
+        share, plans = float(self.rule["share"]), [job.plan for job in jobs]
+        if any(override.lstrip("+").startswith("pause=") for job in jobs for override in job.overrides):
             raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
-        launcher = self.composed.launcher
-        if launcher.name == "slurm" and not launcher.wait:
+        if jobs[0].launcher.name == "slurm" and not jobs[0].launcher.wait:
             log.info(
                 "This sweep decides from what its points reach which go on: launcher.wait=true is forced."
             )
-        waiting = [n for n, plan in enumerate(plans) if not has_reached(plan, share)]
-        self.launch(waiting, plans, overrides, [f"pause={share}"], wait=True)
+        waiting = [pause_at(job, share) for job in jobs if not has_reached(job.plan, share)]
+        self.launch(waiting, jobs, wait=True)
         tried: set[int] = set()
         while chosen := [n for n in hooks.resolve(self.choose)(plans, self.rule) if n not in tried]:
             tried |= set(chosen)  # a point that fails is not asked for for ever
-            self.launch(chosen, plans, overrides, wait=True)
+            self.launch([jobs[n] for n in chosen], jobs, wait=True)
         return True
 
-    def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
-        return hooks.resolve(self.plan)(configs, self.rule)
+    def make_jobs(
+        self, configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], typed: Sequence[str]
+    ) -> list[PointJob]:
+        jobs: list[PointJob] = hooks.resolve(self.plan)(configs, overrides, typed, self.rule)
+        return jobs
 
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         return hooks.resolve(self.finish)(plans, configs, self.rule)

@@ -26,6 +26,11 @@ def expand(
     A sweep on the command line (``model.width=16,32``) replaces the axis of that key or adds one; a single
     value (``model.width=16``) fixes it. `points` are taken as they are, each multiplied by the axes.
 
+    Args:
+        arguments: the command line.
+        axes: override key to the list of its values.
+        points: mappings of values that go together.
+
     Raises:
         SweepError: an axis without values, a point that is no mapping, or nothing to sweep.
     """

@@ -1,4 +1,4 @@
-"""Who a point is: a hash of what decides its result, and of nothing else."""
+"""The identity of a point: a hash of what decides its result, and of nothing else."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WI
     Args:
         config: the resolved configuration (plain dictionaries).
         data_hash: hash of the prepared data, which stands for paths and formats.
+        without: keys that are left out of the hash.
     """
     effective = json.loads(json.dumps(config))
     for key in without:

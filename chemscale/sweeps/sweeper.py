@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,23 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.launchers import hooks
-from chemscale.launchers.hydra_launcher import PointLauncher, compose_point, plain
+from chemscale.launchers.hydra_launcher import PointLauncher, compose_point
 from chemscale.launchers.settings import PointJob
-from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State, keep_plan
+from chemscale.records import PointPlan, is_done, keep_plan
 from chemscale.sweeps.expansion import SweepError, expand
 
 
 class PointSweeper(Sweeper):
-    """Runs what is missing of a sweep.
+    """Runs what is missing of a sweep. Every point is composed, checked and built once.
 
     Args:
         axes: override key to the list of its values; their product is swept.
         points: list of mappings, for values that go together.
-        plan: dotted name of a function that takes the points' configurations, checks and shows them, and
-            returns a ``PointPlan`` for each. Named and not imported: a sweep knows nothing of training.
-        finish: dotted name of a function that is given the plans when the last point has ended.
+        plan: dotted name of a function that takes the points' configurations, their overrides and the command
+            line, checks and shows them, and returns a ``PointJob`` for each. Named and not imported: a sweep
+            knows nothing of training.
+        finish: dotted name of a function that is given the plans and the configurations when the last point
+            has ended.
     """
 
     def __init__(self, axes: Any, points: Any, plan: str, finish: str):
@@ -35,95 +38,98 @@ class PointSweeper(Sweeper):
         self.plan, self.finish = plan, finish
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before ``sweep``."""
         self.context, self.composed = hydra_context, config
         self.point_launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Plan all points, run the missing ones, then finish."""
-        overrides = expand(arguments, self.axes, self.points)  # type: ignore[arg-type]
-        configs = [self._compose(point) for point in overrides]
-        plans = self.make_plans(configs)
-        check_distinct(plans, overrides)
-        keep_plan(plans)
-        if not self.run_points(plans, overrides):
-            return None  # a job of its own ends the sweep
-        return self.end(plans, configs)
+        """Plan all points, run the missing ones, then finish.
 
-    def make_plans(self, configs: Sequence[DictConfig]) -> list[PointPlan]:
-        """Check and show what the points will cost."""
-        return hooks.resolve(self.plan)(configs)
+        Raises:
+            SweepError: no sweep, or two points that are the same.
+        """
+        overrides = expand(arguments, self.axes, self.points)  # type: ignore[arg-type]
+        configs = [compose_point(self.context, self.composed, point) for point in overrides]
+        jobs = self.make_jobs(configs, overrides, arguments)
+        check_distinct(jobs)
+        keep_plan([job.plan for job in jobs])
+        if not self.run_points(jobs):
+            return None  # a job of its own ends the sweep
+        return self.end([job.plan for job in jobs], configs)
+
+    def make_jobs(
+        self, configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], typed: Sequence[str]
+    ) -> list[PointJob]:
+        """Check the points, show what they will cost, and make them ready to run."""
+        jobs: list[PointJob] = hooks.resolve(self.plan)(configs, overrides, typed)
+        return jobs
 
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         """What becomes of the sweep when its last point has ended."""
         return hooks.resolve(self.finish)(plans, configs)
 
-    def run_points(self, plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> bool:
+    def run_points(self, jobs: Sequence[PointJob]) -> bool:
         """Run what is missing; a subclass may decide while it goes.
 
         Returns:
             Whether all has ended and the sweep is to be ended here.
         """
-        missing = [n for n, plan in enumerate(plans) if not is_done(plan.directory)]
-        return self.launch(missing, plans, overrides, finish=self.finish)
+        missing = [job for job in jobs if not is_done(job.plan.directory)]
+        return self.launch(missing, jobs, finish=self.finish)
 
     def launch(
         self,
-        numbers: Sequence[int],
-        plans: Sequence[PointPlan],
-        overrides: Sequence[Sequence[str]],
-        extra: Sequence[str] = (),
+        chosen: Sequence[PointJob],
+        jobs: Sequence[PointJob],
+        *,
         finish: str | None = None,
         wait: bool | None = None,
     ) -> bool:
-        """Hand the points of these numbers to the launcher, those that others begin from first.
+        """Hand points to the launcher, those that others begin from first.
 
         Args:
-            extra: overrides that these points get besides their own.
+            chosen: points to run.
+            jobs: all points of the sweep; a chosen one takes the place of its like.
             finish: what a launcher that does not wait is to do at the end.
             wait: overrules the launcher's own setting.
 
         Returns:
             Whether the points have ended and nothing else ends the sweep.
         """
-        if not numbers:
+        if not chosen:
             return True
-        chosen = sorted(numbers, key=lambda number: plans[number].order)
-        with_extra = {number: [*overrides[number], *extra] for number in chosen}
+        ordered = sorted(chosen, key=lambda job: job.plan.order)
         if not isinstance(self.point_launcher, PointLauncher):  # one that the user chose
-            self.point_launcher.launch(list(with_extra.values()), initial_job_idx=0)
+            self.point_launcher.launch([job.overrides for job in ordered], initial_job_idx=0)
             return True
-        jobs = [
-            PointJob(
-                plan,
-                plain(self._compose(with_extra.get(n, overrides[n]))),
-                list(with_extra.get(n, overrides[n])),
-            )
-            for n, plan in enumerate(plans)
-        ]
-        return self.point_launcher.launch_points([jobs[n] for n in chosen], jobs, finish=finish, wait=wait)
-
-    def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        return compose_point(self.context, self.composed, overrides)
+        changed = {job.plan.identity: job for job in ordered}
+        whole = [changed.get(job.plan.identity, job) for job in jobs]
+        return self.point_launcher.launch_points(ordered, whole, finish=finish, wait=wait)
 
 
-def check_distinct(plans: Sequence[PointPlan], overrides: Sequence[Sequence[str]]) -> None:
+def pause_at(job: PointJob, share: float) -> PointJob:
+    """The same point, trained to a share of its steps only."""
+    return replace(
+        job,
+        config={**job.config, "pause": share},
+        overrides=[*job.overrides, f"pause={share}"],
+    )
+
+
+def check_distinct(jobs: Sequence[PointJob]) -> None:
     """Two points never share a directory.
 
     Raises:
         SweepError: two lists of overrides describe the same point.
     """
     seen: dict[Path, int] = {}
-    for number, plan in enumerate(plans):
-        first = seen.setdefault(plan.directory, number)
+    for number, job in enumerate(jobs):
+        first = seen.setdefault(job.plan.directory, number)
         if first != number:
             raise SweepError(
-                f"Points {first} ({' '.join(overrides[first])}) and {number} ({' '.join(overrides[number])}) "
-                f"are the same point {plan.identity}: remove one of them from the sweep."
+                f"Points {first} ({' '.join(jobs[first].overrides)}) and {number} "
+                f"({' '.join(job.overrides)}) are the same point {job.plan.identity}: remove one of them "
+                "from the sweep."
             )
-
-
-def is_done(directory: Path) -> bool:
-    """Whether the ledger, the point's own record, says that it has ended well."""
-    return (directory / RECORD_NAME).exists() and RunRecord.load(directory).state is State.DONE

@@ -15,7 +15,9 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 HEAD = """\
 # Commands
 
-`chemscale VERB …` and `python -m chemscale.VERB …` are the same; `--help` prints what stands here. are one paragraph and status 2; `CHEMSCALE_DEBUG=1` shows the traceback. `chemscale --version` prints what a bug report needs.
+`chemscale COMMAND …` and `python -m chemscale.COMMAND …` are the same; `--help` prints what stands here.
+Errors are one paragraph and status 2; `CHEMSCALE_DEBUG=1` shows the traceback. `chemscale --version` prints
+what a bug report needs.
 
 | command | what it makes |
 |---|---|

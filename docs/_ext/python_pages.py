@@ -70,27 +70,27 @@ MODULES = {
 
 RESULTS = {
     "laws": [
-        "allocation.Optimum",
-        "broken.Extrapolation",
-        "design.Design",
-        "design.Goal",
-        "design.KnownLaw",
-        "envelope.Curve",
-        "holdout.Extrapolation",
-        "holdout.HeldOut",
-        "intervals.Scatter",
-        "intervals.SeedSpread",
-        "profiles.Profile",
-        "projection.CrossCheck",
-        "projection.Projection",
-        "regimes.Limited",
-        "regimes.Regime",
-        "regimes.Slice",
-        "resampling.Draws",
-        "sensitivity.Row",
+        "allocation.design.Design",
+        "allocation.design.Goal",
+        "allocation.design.KnownLaw",
+        "allocation.envelope.Curve",
+        "allocation.optimum.Optimum",
+        "axis.broken.Extrapolation",
+        "axis.intervals.Scatter",
+        "axis.intervals.SeedSpread",
+        "axis.regimes.Limited",
+        "axis.regimes.Regime",
+        "axis.regimes.Slice",
+        "checks.holdout.Extrapolation",
+        "checks.holdout.HeldOut",
+        "checks.profiles.Profile",
+        "checks.projection.CrossCheck",
+        "checks.projection.Projection",
+        "checks.sensitivity.Row",
+        "joint.bootstrap.Draws",
     ]
 }
-"""Classes that functions take or return, and that nobody needs to import."""
+"""Classes that functions take or return, and that nobody needs to import: their names below the package."""
 
 
 def pages() -> dict[str, str]:

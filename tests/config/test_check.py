@@ -1,7 +1,6 @@
 """A key that nothing reads is refused, with the keys that may have been meant."""
 
 import subprocess
-import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,9 +11,11 @@ from chemscale.config.check import OVERRIDE_GROUPS, UnknownKeyError, check_keys,
 from chemscale.config.options import groups, option
 from chemscale.models.potentials import CONFIGS, register
 from chemscale.points.base import ConfigurationError
-from chemscale.points.build import read_point, read_points
+from chemscale.points.build import read_point
+from chemscale.points.cost import plan_points
 from chemscale.sweeps.identity import identity
 from chemscale.training.trackers import TrackerError
+from tests.helpers.preloaded import python
 
 OPTIONS = [(group, name) for group, names in groups().items() if group != "site" for name in names]
 
@@ -112,7 +113,7 @@ def test_an_option_of_ones_own_may_set_any_key_and_no_other(tmp_path):
 def test_no_point_of_a_sweep_is_prepared_before_all_keys_are_checked(tmp_path):
     configs = [composed(f"corpora={tmp_path}"), composed(f"corpora={tmp_path}", "+trainer.foo=1")]
     with pytest.raises(UnknownKeyError, match=r"trainer\.foo"):
-        read_points(configs)
+        plan_points(configs, [[], []], [])
     assert not list(tmp_path.iterdir())
 
 
@@ -149,7 +150,7 @@ def test_a_slip_in_a_sweep_file_is_told_in_one_paragraph(tmp_path, more, axis, w
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "mine.yaml").write_text(SWEEP.format(more=more, axis=axis))
     done = subprocess.run(
-        [sys.executable, "-m", "chemscale.train", "--config-dir", ".", "+sweep=mine"],
+        [python(), "-m", "chemscale.train", "--config-dir", ".", "+sweep=mine"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -4,8 +4,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from chemscale.common.sections import read_section
 from chemscale.models.potentials import CONFIGS, build, parameter_counts, read_config
-from chemscale.points.base import choose_budget, schedule_section, section
+from chemscale.points.build import choose_budget
+from chemscale.points.sections import read_schedule
 from chemscale.structures.batches import BatchBudget
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW
@@ -29,12 +31,12 @@ def composed(*overrides: str) -> dict:
 
 def check_potential(config: dict) -> None:
     read_config(config["model"])
-    section(EnergyForceLoss, config["loss"], "loss")
+    read_section(EnergyForceLoss, config["loss"], "loss")
     assert {"accumulate", "per_gpu"} <= set(config["batch"])
     limits = {key: value for key, value in config["batch"].items() if key not in ("accumulate", "per_gpu")}
-    section(BatchBudget, limits, "batch")
-    section(AdamW, config["optimizer"], "optimizer")
-    schedule_section(config["schedule"])
+    read_section(BatchBudget, limits, "batch")
+    read_section(AdamW, config["optimizer"], "optimizer")
+    read_schedule(config["schedule"])
     Budget.from_mapping(config["budget"])
     assert 0 < config["ema"] < 1
 
@@ -55,8 +57,8 @@ def test_recipes_compose(recipe):
     config = composed(f"+recipe={recipe}", "data.path=x.npz")
     if config["model"]["family"] == "chemgpt":
         Budget.from_mapping(choose_budget(config["budget"], [f"+recipe={recipe}"]))
-        section(AdamW, config["optimizer"], "optimizer")
-        schedule_section(config["schedule"])
+        read_section(AdamW, config["optimizer"], "optimizer")
+        read_schedule(config["schedule"])
         return  # tests/points/test_placement.py places it
     check_potential(config)
     assert config["data"]["split"] == 1

@@ -37,6 +37,7 @@ def html(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_link_of_the_built_pages_is_dead(html):
     found = links_of_html(html)
     assert found.internal > 1000
@@ -65,6 +66,7 @@ def test_a_dead_link_is_found(tmp_path):
     assert targets("[a](b.md#c) `[d](e)` ![f](g.png)\n```\n[h](i)\n```") == ["b.md#c", "g.png"]
 
 
+@pytest.mark.slow
 def test_every_key_and_every_option_is_in_the_reference(html):
     page = (html / "reference" / "configuration.html").read_text()
     for group, names in groups().items():
@@ -74,6 +76,7 @@ def test_every_key_and_every_option_is_in_the_reference(html):
                 assert f">{key.name}<" in page or "_target_" in key.name, key.name
 
 
+@pytest.mark.slow
 def test_every_verb_is_in_the_reference(html):
     page = (html / "reference" / "commands.html").read_text()
     for verb in VERBS:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.helpers.documents.blocks import Block, all_blocks, blocks_of, with_words
 from tests.helpers.documents.count import counts
-from tests.helpers.documents.preloaded import Preloaded
 from tests.helpers.documents.running import execute, plain_environment
+from tests.helpers.preloaded import Preloaded
 
 COLD = bool(os.environ.get("CHEMSCALE_TEST_COLD"))
 """Every command in a process of its own from the start, as a reader's are; ten seconds a command more."""
@@ -29,6 +29,7 @@ RUN = [block for block in all_blocks() if block.is_executed or block.marker == "
 HERE = [block for block in RUN if block.marker != "slurm"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", HERE, ids=str)
 def test_a_block_of_commands_runs(block, folder, environment):
     execute(block, folder, environment)
@@ -91,6 +92,7 @@ def test_words_are_not_added_where_it_is_open_where_they_belong():
     assert with_words("ls | tail", "b=2") == "ls | tail"
 
 
+@pytest.mark.slow
 def test_a_failing_command_fails_its_block(folder, environment):
     block = Block("a.md", 1, "bash", "python -m chemscale.train +nonsense=1\ntouch after\n", "", "")
     with pytest.raises(pytest.fail.Exception, match=r"status 2[\s\S]*nonsense: nothing reads"):

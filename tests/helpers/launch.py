@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.launchers.ledger import load
 from chemscale.launchers.settings import PointJob
 from chemscale.records import PointPlan, RunRecord, find_records
+from tests.helpers.preloaded import python
 
 SMALL = [
     "+sweep=chemgpt_sizes",
@@ -38,7 +38,7 @@ def run(
 ):
     """Output of a verb that ended with this status."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [python(), "-m", module, *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,8 @@ from chemscale.analysis.records_to_points import point_of
 from chemscale.common.files import write_json
 from chemscale.laws.axis.law import fit_axis
 from chemscale.laws.data.points import LawPoints
-from chemscale.laws.reports.axis_report import Origin, Report
+from chemscale.laws.reports.axis_report import Report
+from chemscale.laws.reports.page import Origin
 from chemscale.records import Compute, DataSeen, Loss, Parameters, RunRecord, State, find_records
 
 PER_STEP = 1000

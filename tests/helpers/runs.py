@@ -1,13 +1,13 @@
-"""Runs as a user starts them: real processes in a folder, and what they leave."""
+"""Runs as a user starts them: processes in a folder, and what they leave."""
 
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from chemscale.records import RunRecord
+from tests.helpers.preloaded import python
 
 SMALL = [
     "+sweep=chemgpt_sizes",
@@ -28,8 +28,11 @@ SMALL = [
 COMPARED = ("train", "validation")
 
 
-def train(folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL):
-    command = [sys.executable, "-m", "chemscale.train", *small, *arguments]
+def train(
+    folder: Path, smiles_file: Path, *arguments: str, small: list[str] = SMALL, interpreter: str | None = None
+):
+    """Start ``python -m chemscale.train`` on small settings; ``interpreter=sys.executable`` to kill it."""
+    command = [interpreter or python(), "-m", "chemscale.train", *small, *arguments]
     return start(folder, [*command, "data=smiles", f"data.path={smiles_file}"])
 
 

@@ -2,12 +2,12 @@
 
 import json
 import signal
-import sys
 import time
 
 import pytest
 
 from chemscale.records import State, find_records
+from tests.helpers.preloaded import python
 from tests.helpers.runs import SMALL, finish, rows, start, train
 
 SETTINGS = [
@@ -93,7 +93,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_decisions(estimated, tmp_path,
 
 def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
     folder, _ = estimated
-    process = start(folder, [sys.executable, "-m", "chemscale.fit", "runs/chemgpt_hparams"])
+    process = start(folder, [python(), "-m", "chemscale.fit", "runs/chemgpt_hparams"])
     assert "does not feed a law" in finish(process, status=2)
 
 

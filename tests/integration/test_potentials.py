@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from chemscale.records import State, find_records
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.starter import StarterFrames, write_starter
+from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, wait_for_step
 
 SMALL = [
@@ -45,7 +45,7 @@ def structures(tmp_path_factory) -> Path:
 
 
 def command(structures: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "chemscale.train", *SMALL, f"structures={structures}", *arguments]
+    return [python(), "-m", "chemscale.train", *SMALL, f"structures={structures}", *arguments]
 
 
 def start(folder: Path, structures: Path, *arguments: str):
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_predicted_leaves_nothing_behind(trained, ethanol,
 
 def test_the_test_part_is_evaluated_and_the_result_kept(trained, structures):
     done = subprocess.run(
-        [sys.executable, "-m", "chemscale.evaluate", str(trained), "--part", "test"],
+        [python(), "-m", "chemscale.evaluate", str(trained), "--part", "test"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "forces_mae" in done.stdout
@@ -206,7 +206,7 @@ def test_files_are_predicted_in_batches_and_nothing_is_overwritten(trained, stru
         frames.append(atoms)
     write(tmp_path / "in.extxyz", frames)
     run = [
-        sys.executable,
+        python(),
         "-m",
         "chemscale.predict",
         str(trained),

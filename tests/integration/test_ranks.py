@@ -1,7 +1,6 @@
 """Points on several ranks, started as a user starts them: interrupted, damaged, on other numbers of ranks."""
 
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 
 from chemscale.records import RunRecord, State, find_records
 from chemscale.testing.equivalence import TOLERANCES
+from tests.helpers.preloaded import python
 from tests.helpers.runs import finish, rows, start
 
 POINT = [
@@ -21,7 +21,7 @@ POINT = [
 
 
 def train(folder: Path, smiles_file: Path, *arguments: str):
-    command = [sys.executable, "-m", "chemscale.train", *POINT, "data=smiles", f"data.path={smiles_file}"]
+    command = [python(), "-m", "chemscale.train", *POINT, "data=smiles", f"data.path={smiles_file}"]
     return start(folder, [*command, *arguments])
 
 
@@ -54,6 +54,7 @@ def alone(tmp_path_factory, smiles_file):
     return only_point(folder)
 
 
+@pytest.mark.slow
 def test_a_point_is_the_same_point_on_any_number_of_ranks(undisturbed, alone):
     assert undisturbed.name == alone.name
     for ours, theirs in zip(rows(undisturbed), rows(alone), strict=True):
@@ -102,7 +103,7 @@ def test_a_run_goes_on_on_another_number_of_ranks_by_one_setting(tmp_path, smile
         key = "loss" if ours["kind"] == "train" else "nats_per_token"
         assert ours[key] == pytest.approx(theirs[key], rel=of_loss)
     exported = tmp_path / "exported"
-    finish(start(tmp_path, [sys.executable, "-m", "chemscale.export", str(directory), "--to", str(exported)]))
+    finish(start(tmp_path, [python(), "-m", "chemscale.export", str(directory), "--to", str(exported)]))
     model, copy = (load_file(next(f.glob("*.safetensors"))) for f in (directory / "model", exported))
     assert model.keys() == copy.keys()
     assert all(torch.equal(model[name], copy[name]) for name in model)

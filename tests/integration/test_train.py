@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from chemscale.records import RunRecord, State, find_records
+from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, train, wait_for_step
 
 
@@ -66,7 +67,7 @@ def test_the_same_command_again_trains_nothing(sweep, smiles_file):
 def test_molecules_are_generated_and_counted(sweep):
     folder, _ = sweep
     run = next(d for d, r in find_records(folder / "runs") if r.config["model"]["width"] == 32)
-    command = [sys.executable, "-m", "chemscale.generate", str(run), "--n", "50", "--max-length", "60"]
+    command = [python(), "-m", "chemscale.generate", str(run), "--n", "50", "--max-length", "60"]
     done = subprocess.run(
         [*command, "--out", "m.csv"], cwd=folder, capture_output=True, text=True, check=True
     )
@@ -134,7 +135,7 @@ def test_killed_at_random_moments_a_point_ends_bit_identical(tmp_path, smiles_fi
     finish(train(whole, smiles_file, *arguments))
     moments = sorted(random.Random(0).sample(range(30, 1400), 5))
     for moment in moments:
-        process = train(cut, smiles_file, *arguments)
+        process = train(cut, smiles_file, *arguments, interpreter=sys.executable)
         wait_for_step(cut, moment)
         time.sleep(random.Random(moment).random() / 5)
         os.kill(process.pid, signal.SIGKILL)

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from chemscale.common.paths import own_folder, site_folders
-from chemscale.launchers import in_process
+from chemscale.common.sections import read_section
 from chemscale.launchers.ledger import load
 from chemscale.launchers.local import read_gpus
-from chemscale.launchers.section import LaunchError
+from chemscale.launchers.section import LaunchError, LauncherSettings
 from chemscale.launchers.settings import PointJob, Shape, Site, launcher_name, levels
 from chemscale.launchers.slurm.environment import foreign
 from chemscale.launchers.slurm.queue import read_accounting
@@ -25,11 +25,15 @@ from chemscale.records import State
 from tests.helpers.launch import config, job, launch, records, rows, run, sweep
 
 
+def launcher(*overrides: str) -> LauncherSettings:
+    return read_section(LauncherSettings, config(*overrides)["launcher"], "launcher")
+
+
 def test_one_rank_one_point_at_a_time_stays_in_the_commands_own_process():
-    assert in_process(config())
-    assert not in_process(config("launcher.gpus_per_node=2"))
-    assert not in_process(config("launcher.parallel=2"))
-    assert not in_process(config("launcher=slurm"))
+    assert launcher().in_process
+    assert not launcher("launcher.gpus_per_node=2").in_process
+    assert not launcher("launcher.parallel=2").in_process
+    assert not launcher("launcher=slurm").in_process
 
 
 def test_gpus_are_asked_for_unless_the_cpu_is():

@@ -36,7 +36,7 @@ def alone(net, tokens, lengths):
 def test_each_molecule_has_the_same_logits_packed_and_alone(kernel, groups):
     net = model()
     tokens, positions = packed(LENGTHS)
-    layout = Documents.from_lengths(LENGTHS, most_groups=groups)
+    layout = Documents.from_lengths(LENGTHS, max_groups=groups)
     torch.testing.assert_close(
         net(tokens, positions, layout), alone(net, tokens, LENGTHS), rtol=1e-9, atol=1e-11
     )
@@ -46,7 +46,7 @@ def test_each_molecule_has_the_same_logits_packed_and_alone(kernel, groups):
 def test_gradients_are_the_same_packed_and_alone(kernel, groups):
     net = model()
     tokens, positions = packed(LENGTHS)
-    layout = Documents.from_lengths(LENGTHS, most_groups=groups)
+    layout = Documents.from_lengths(LENGTHS, max_groups=groups)
     net(tokens, positions, layout).square().sum().backward()
     ours = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()

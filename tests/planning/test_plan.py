@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from chemscale.records import State, find_records
 from chemscale.sweeps.expansion import expand
 from chemscale.training.metrics.throughput import peak_flops
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 CONF = ROOT / "conf"
 GUESS = ["--law", "E=0.9,A=20,B=300,alpha=0.35,beta=0.4"]
@@ -97,7 +97,7 @@ def test_memory_of_a_gpu_falls_by_stage_as_the_states_are_split():
 
 def test_candidates_keep_to_budget_heads_ratio_and_data():
     family = Family(layers=2, heads=4, batch_tokens=512)
-    found = candidates(family, 1e13, ratio=(2, 50), most_tokens=3e6)
+    found = candidates(family, 1e13, ratio=(2, 50), max_tokens=3e6)
     assert (found.flops <= 1e13).all()
     assert (found.width % 4 == 0).all()
     ratio = found.inputs[:, 1] / found.inputs[:, 0]
@@ -317,7 +317,7 @@ def test_plan_train_fit_and_plan_again(tmp_path):
     common = ["--layers", "2", "--heads", "4", *(part for s in settings for part in ("--set", s))]
 
     def call(verb: str, *arguments: object) -> str:
-        command = [sys.executable, "-m", f"chemscale.{verb}", *map(str, arguments)]
+        command = [python(), "-m", f"chemscale.{verb}", *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -2,18 +2,18 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
-PREPARE = [sys.executable, "-m", "chemscale.prepare", "data.prepare_workers=1"]
+from tests.helpers.preloaded import python
+
+PREPARE = ["-m", "chemscale.prepare", "data.prepare_workers=1"]
 
 
 def together(folder: Path, count: int, *arguments: str) -> list[str]:
     """What `count` processes say that are started at once."""
+    command = [python(), *PREPARE, *arguments]
     running = [
-        subprocess.Popen(
-            [*PREPARE, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(count)
     ]
     said = [process.communicate(timeout=300)[0] for process in running]

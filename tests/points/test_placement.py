@@ -13,7 +13,6 @@ from chemscale.planning.single_model import fastest, place, read_model, usable
 from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
-from chemscale.points.placement import room_of
 from chemscale.points.tables import show_plan
 from tests.helpers.paths import ROOT
 
@@ -45,7 +44,7 @@ def test_chemgpt_1_2b_fits_eight_gpus_of_40_and_of_80_gb(read, gpu, gib):
     assert point.parameter_counts()["matrices"] == 12 * 24 * 2048**2
     rest = point.model.vocab_size * 2048 + 2048 * 2048 + 2 * 2048  # both embeddings, the last norm
     assert point.parameter_counts()["all"] == 24 * (12 * 2048**2 + 10 * 2048) + rest
-    memory, room = point.memory(), room_of(point.config)
+    memory, room = point.memory(), point.placement.device_memory()
     assert room.holds(memory)
     assert memory.total < 0.85 * gib * GIB
     batch = point.config["batch"]
@@ -58,7 +57,7 @@ def test_a_larger_step_is_cut_into_as_few_micro_batches_as_fit(read):
     large = read(*wanted, "launcher.gpu=a100", "batch.tokens=524288")
     assert large.config["batch"]["accumulate"] < small.config["batch"]["accumulate"]
     for point in (small, large):
-        room, cut = room_of(point.config), point.config["batch"]["accumulate"]
+        room, cut = point.placement.device_memory(), point.config["batch"]["accumulate"]
         assert room.holds(point.memory())
         assert 65536 % cut == 0
     assert small.identity == large.identity  # how a step is cut is no part of what a point is
@@ -86,8 +85,8 @@ def test_what_fits_nowhere_here_says_what_would(read):
     ("override", "words"),
     [
         ("batch.per_gpu=100", "less than one block, data.block=512"),
-        ("batch.per_gpu=many", "a number above 0, auto, or null"),
-        ("trainer.checkpoint_activations=often", "true, false or auto"),
+        ("batch.per_gpu=many", "give a whole number, auto or null"),
+        ("trainer.checkpoint_activations=often", "give true, false or auto"),
     ],
 )
 def test_wrong_settings_are_refused_in_words(read, override, words):

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from chemscale.structures.store import FrameStore
 from chemscale.training.checkpointing.checkpoints import LAYOUT, _write_checksums
 from chemscale.training.checkpointing.gathering import whole_weights
 from chemscale.training.checkpointing.safe_pickle import TRUST, UntrustedCheckpoint, check_pickles
+from tests.helpers.preloaded import python
 from tests.helpers.runs import finish, start
 
 
@@ -186,7 +186,7 @@ def test_a_profile_with_an_object_of_python(tmp_path, mark):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "evil.yaml").write_text(f"partition: !!python/object/apply:os.mknod ['{mark}']\n")
     run = subprocess.run(
-        [sys.executable, "-m", "chemscale.train", "site=evil", "--cfg", "job"],
+        [python(), "-m", "chemscale.train", "site=evil", "--cfg", "job"],
         env={**os.environ, "CHEMSCALE_CONFIG": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
@@ -294,7 +294,7 @@ def test_one_s_own_checkpoint_can_be_loaded_as_it_is(tmp_path, monkeypatch):
 def test_a_run_does_not_resume_from_a_program(tmp_path, mark, smiles_file, strategy):
     """Real checkpoints pass, and one that was replaced, with right checksums, ends the run."""
     command = [
-        *(sys.executable, "-m", "chemscale.train", "model.width=16", "model.layers=2", "model.heads=2"),
+        *(python(), "-m", "chemscale.train", "model.width=16", "model.layers=2", "model.heads=2"),
         *("batch.tokens=1024", "data.block=128", "trainer.accelerator=cpu", "budget.steps=6"),
         *(
             "data=smiles",

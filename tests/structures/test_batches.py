@@ -1,5 +1,7 @@
 """Batches: under their budget, each frame once an epoch, a pure function of seed and number."""
 
+import errno
+import fcntl
 from itertools import pairwise
 
 import numpy as np
@@ -163,6 +165,15 @@ def test_an_interrupted_neighbour_cache_is_taken_up(store):
         edges, store.structure(int(cache.frames[position])).with_neighbours(2.0).edges
     )
     assert len(whole.counts(3)) == 3
+
+
+def test_neighbours_are_found_on_a_file_system_without_locks(store, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert (EdgeCache(store, "train", 2.25).counts(3) > 0).all()
+    assert "let one process find the neighbours before others are started" in caplog.text
 
 
 def test_subsets_are_nested_and_bounded(store):

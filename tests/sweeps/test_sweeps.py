@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chemscale.launchers.settings import PointJob
 from chemscale.records import PointPlan
 from chemscale.sweeps.expansion import SweepError, expand
 from chemscale.sweeps.identity import identity
@@ -70,4 +71,4 @@ def test_an_axis_without_values_and_a_point_that_is_no_mapping_are_refused():
 def test_two_points_never_share_a_directory():
     plan = PointPlan("id", Path("runs/x/id"), "n", 1, 1, 1, 1, 1)
     with pytest.raises(SweepError, match=r"a=1.*a=2.*same point"):
-        check_distinct([plan, plan], [["a=1"], ["a=2"]])
+        check_distinct([PointJob(plan, {}, ["a=1"]), PointJob(plan, {}, ["a=2"])])

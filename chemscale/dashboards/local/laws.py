@@ -74,7 +74,7 @@ def read_law(path: Path) -> dict[str, Any]:
 
 def _words(law: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Formula and parameters with their intervals, of each rung where there are several."""
-    from chemscale.laws.reports.axis_report import SYMBOLS, span_text
+    from chemscale.laws.reports.texts import SYMBOLS, span_text
 
     for name, fit in law.get("rungs", {"": law}).items():
         if fit.get("parameters"):

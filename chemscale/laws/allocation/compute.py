@@ -19,9 +19,13 @@ Flops = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class PowerCompute:
-    """C = k·N^p·D^q. Callable like any ``Flops``; with it Approach 3 has a closed form.
+    """FLOPs as C = k·N^p·D^q, callable like any ``Flops``; with it Approach 3 has a closed form.
 
-    ``misfit``: the largest relative error over the runs that it was fitted to.
+    Args:
+        k: coefficient.
+        p: exponent of N.
+        q: exponent of D.
+        misfit: the largest relative error over the runs that it was fitted to.
     """
 
     k: float
@@ -43,10 +47,12 @@ SIX_ND = PowerCompute(6.0, 1.0, 1.0)
 
 
 def fit_compute(n: np.ndarray, d: np.ndarray, flops: np.ndarray) -> PowerCompute:
-    """C = k·N^p·D^q through counted FLOPs of runs, least squares of log C.
+    """Fit C = k·N^p·D^q to counted FLOPs of runs, by least squares of log C.
 
     Args:
-        n, d, flops: (m,) of each run.
+        n: (m,) parameters of each run.
+        d: (m,) its data.
+        flops: (m,) what it cost, as counted.
 
     Raises:
         FitError: fewer than 3 runs, or N and D that do not vary apart from each other.
@@ -71,9 +77,15 @@ def fit_compute(n: np.ndarray, d: np.ndarray, flops: np.ndarray) -> PowerCompute
 
 
 def data_for(flops: Flops, budget: float, n: np.ndarray) -> np.ndarray:
-    """(m,) D at which models of (m,) sizes have spent the budget, by bisection in log D.
+    """Data at which models have spent a budget, by bisection in log D; NaN where even one token costs more.
 
-    NaN where even one token or example costs more.
+    Args:
+        flops: of N and D.
+        budget: FLOPs.
+        n: (m,) sizes.
+
+    Returns:
+        (m,) data.
     """
     n = np.asarray(n, dtype=float)
     if isinstance(flops, PowerCompute):

@@ -209,7 +209,8 @@ def choose_points(
     that helps (Fedorov 1972). The best of the three is returned.
 
     Args:
-        candidates: (m, k) inputs. flops: (m,) what each costs.
+        candidates: (m, k) inputs.
+        flops: (m,) what each costs.
 
     Raises:
         FitError: no candidate is within the budget, or the goal does not depend on the law's parameters.
@@ -266,8 +267,8 @@ class _Search:
         """(m,) criterion with one more point."""
         moved = self.rows @ covariance  # (m, p)
         spent = self.law.noise**2 + np.sum(moved * self.rows, 1)
-        told = moved @ self.slope.T  # (m, g)
-        less = told[:, :, None] * told[:, None, :] / spent[:, None, None]
+        explained = moved @ self.slope.T  # (m, g)
+        less = explained[:, :, None] * explained[:, None, :] / spent[:, None, None]
         return self._criterion(self.slope @ covariance @ self.slope.T - less)
 
     def greedy(self, order: str) -> list[int]:

@@ -1,6 +1,6 @@
 """Approach 1: the lower envelope of training curves, and the model sizes that lie on it.
 
-At each compute the run whose curve is lowest says which size and how much data were best (Hoffmann et al.
+At each compute the run whose curve is lowest shows which size and how much data were best (Hoffmann et al.
 2022, Approach 1). It takes losses in the middle of a run for those of a run that ended there: right for a
 constant learning rate, wrong (too high) under a schedule that decays over the whole run.
 """
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from chemscale.laws.allocation.optimum import NAMES, Allocation, Optimum
-from chemscale.laws.axis.fit import LEVEL, FitError, fit_forms, supported
+from chemscale.laws.axis.fit import LEVEL, Fit, FitError, fit_forms, supported
 
 COMPUTES = 400
 """Points of the grid of compute on which curves are compared."""
-FEWEST_SIZES = 3
-FEWEST_DRAWS = 0.5
+MIN_SIZES = 3
+"""Sizes that must win between the smallest and the largest."""
+MIN_DRAWS = 0.5
+"""Share of the resampled sets of runs that must have an envelope."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class Curve:
     """One run's training or validation curve.
 
     Args:
-        n: size of the model. d, flops, loss: (m,) data seen, FLOPs spent and loss so far, in order.
+        n: size of the model.
+        d: (m,) data seen so far, in order.
+        flops: (m,) FLOPs spent so far.
+        loss: (m,) loss then.
     """
 
     n: float
@@ -38,13 +43,16 @@ class Curve:
 def allocate_envelope(
     curves: Sequence[Curve], *, compute: str = "counted", bootstrap: int = 1000, seed: int = 0
 ) -> Allocation:
-    """Approach 1 with intervals from resampling runs.
+    """Allocate by Approach 1, with intervals from resampling runs.
 
     Sizes are compared where at least two of them have a curve. Where the smallest or the largest of those
     wins, the best may lie outside, and that compute is not used.
 
     Args:
         curves: of single runs, of at least 5 sizes.
+        compute: how FLOPs were counted, in words.
+        bootstrap: draws.
+        seed: of the draws.
 
     Raises:
         FitError: too few sizes, curves that do not overlap in compute, or fewer than 3 sizes inside.
@@ -59,39 +67,27 @@ def allocate_envelope(
     found = _lines(sizes, table, np.arange(len(curves)), grid)
     if found is None:
         raise FitError(
-            f"Approach 1: fewer than {FEWEST_SIZES} sizes win between the smallest and the largest. Add "
+            f"Approach 1: fewer than {MIN_SIZES} sizes win between the smallest and the largest. Add "
             "sizes between them, or train the large ones longer, so that curves cross."
         )
     lines, winners, used = found
-    random = np.random.default_rng(seed)
-    again = [
-        _lines(sizes, table, random.integers(0, len(curves), len(curves)), grid) for _ in range(bootstrap)
-    ]
-    draws = np.array([each[0] for each in again if each is not None])
-    if len(draws) < FEWEST_DRAWS * bootstrap:
-        raise FitError(
-            f"Approach 1 gives no interval: {1 - len(draws) / bootstrap:.0%} of the resampled sets of runs "
-            "have no envelope of 3 sizes. Add model sizes."
-        )
-    law, lowest = _losses(table, winners, used, grid, seed)
+    draws = _resampled(sizes, table, grid, bootstrap, seed)
+    law, lowest = _loss_law(table, winners, used, grid, seed), float(np.log(grid[0]))
 
     def locate(budget: float) -> Optimum:
         x, c = np.array([1.0, np.log(budget) - lowest]), np.array([budget])
-        values = [float(np.exp(lines[k : k + 2] @ x)) for k in (0, 2)]
-        ends = [np.exp(_percentiles(draws[:, k : k + 2] @ x)) for k in (0, 2)]
-        pairs = [(float(low), float(high)) for low, high in ends]
-        band = tuple(float(end[0]) for end in law.band(c))
+        n, d = (float(np.exp(lines[k : k + 2] @ x)) for k in (0, 2))
+        n_ends, d_ends = (np.exp(_percentiles(draws[:, k : k + 2] @ x)) for k in (0, 2))
+        low, high = (float(end[0]) for end in law.band(c))
         return Optimum(
-            budget, values[0], pairs[0], values[1], pairs[1], float(law.predict(c)[0]), (band[0], band[1])
-        )
+            budget, n, (float(n_ends[0]), float(n_ends[1])), d, (float(d_ends[0]), float(d_ends[1])),
+            float(law.predict(c)[0]), (low, high),
+        )  # fmt: skip
 
     a, b = float(lines[1]), float(lines[3])
     at_one = [float(np.exp(lines[k] - lines[k + 1] * lowest)) for k in (0, 2)]
     drawn = [draws[:, 1], draws[:, 3], *(np.exp(draws[:, k] - draws[:, k + 1] * lowest) for k in (0, 2))]
-    intervals = {}
-    for name, values in zip(NAMES, drawn, strict=True):
-        low, high = _percentiles(values)
-        intervals[name] = (float(low), float(high))
+    intervals = {name: _percentiles(values) for name, values in zip(NAMES, drawn, strict=True)}
     notes = [
         f"{len(np.unique(sizes[winners[used]]))} sizes on the envelope, C from {grid[used].min():.3g} to "
         f"{grid[used].max():.3g}.",
@@ -100,6 +96,21 @@ def allocate_envelope(
     if len(draws) < bootstrap:
         notes.append(f"{1 - len(draws) / bootstrap:.1%} of the resampled sets of runs had no envelope.")
     return Allocation("1 (envelope)", compute, a, b, at_one[0], at_one[1], intervals, locate, notes)
+
+
+def _resampled(
+    sizes: np.ndarray, table: np.ndarray, grid: np.ndarray, bootstrap: int, seed: int
+) -> np.ndarray:
+    """(draws, 4) lines as ``_lines`` gives them, of runs drawn with replacement."""
+    random, runs = np.random.default_rng(seed), len(sizes)
+    again = [_lines(sizes, table, random.integers(0, runs, runs), grid) for _ in range(bootstrap)]
+    draws = np.array([each[0] for each in again if each is not None])
+    if len(draws) < MIN_DRAWS * bootstrap:
+        raise FitError(
+            f"Approach 1 gives no interval: {1 - len(draws) / bootstrap:.0%} of the resampled sets of runs "
+            "have no envelope of 3 sizes. Add model sizes."
+        )
+    return draws
 
 
 def _check(curves: Sequence[Curve]) -> None:
@@ -113,9 +124,9 @@ def _check(curves: Sequence[Curve]) -> None:
         if (np.diff(arrays[1]) <= 0).any():
             raise FitError("The FLOPs of a curve must grow from one moment to the next.")
     sizes = len({curve.n for curve in curves})
-    if sizes < FEWEST_SIZES + 2:
+    if sizes < MIN_SIZES + 2:
         raise FitError(
-            f"Approach 1 is not fitted: {sizes} sizes, at least {FEWEST_SIZES + 2} needed (the smallest and "
+            f"Approach 1 is not fitted: {sizes} sizes, at least {MIN_SIZES + 2} needed (the smallest and "
             "the largest only bound the envelope)."
         )
 
@@ -136,8 +147,12 @@ def _on_grid(curve: Curve, grid: np.ndarray) -> np.ndarray:
 def _lines(
     sizes: np.ndarray, table: np.ndarray, chosen: np.ndarray, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(4,) intercept and slope of log N* and log D* against log C less the grid's first, the winning run at
-    each compute, and where it counts; None where too few sizes win."""
+    """Lines through the envelope: None where too few sizes win.
+
+    Returns:
+        (4,) intercept and slope of log N* and of log D* against log C less the grid's first, the winning run
+        at each compute, and where it counts.
+    """
     loss = np.where(np.isfinite(table[chosen, 0]), table[chosen, 0], np.inf)
     present = np.isfinite(loss)
     here = np.where(present, sizes[chosen, None], np.nan)
@@ -148,7 +163,7 @@ def _lines(
     winners = chosen[np.argmin(loss, 0)]
     best = sizes[winners]
     used = some & (best > lowest) & (best < highest)
-    if len(np.unique(best[used])) < FEWEST_SIZES:
+    if len(np.unique(best[used])) < MIN_SIZES:
         return None
     at = np.flatnonzero(used)
     x = np.log(grid[at] / grid[0])
@@ -156,9 +171,8 @@ def _lines(
     return np.concatenate(lines), winners, used
 
 
-def _losses(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.ndarray, seed: int):
-    """A law of the envelope's loss against C, from the middle of each run's stretch; and log C of the grid's
-    first."""
+def _loss_law(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.ndarray, seed: int) -> Fit:
+    """A law of the envelope's loss against C, from the middle of each run's stretch."""
     at = []
     for run in np.unique(winners[used]):
         stretch = np.flatnonzero(used & (winners == run))
@@ -169,7 +183,7 @@ def _losses(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.n
     law = supported(fits)
     if law is None:
         raise FitError(f"The envelope's loss has no law: {' '.join(refused)}")
-    return law, float(np.log(grid[0]))
+    return law
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

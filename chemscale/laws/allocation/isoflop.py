@@ -25,7 +25,7 @@ from chemscale.laws.joint.surfaces import Surface
 
 SAME = 1.15
 """Runs whose FLOPs differ by at most this factor from the next belong to one budget."""
-FEWEST_SIZES = 4
+MIN_SIZES = 4
 """Distinct sizes of a budget below which its minimum is not taken: 3 points lie on any parabola."""
 
 
@@ -83,7 +83,9 @@ def weighted_line(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> Line:
     line implies (Student's t). Points without a finite deviation are left out.
 
     Args:
-        x, y, std: (K,), x and y positive.
+        x: (K,) positive.
+        y: (K,) positive.
+        std: (K,) standard deviations of log y.
 
     Raises:
         FitError: fewer than 3 points, or all at one x.
@@ -136,10 +138,15 @@ def isoflop_minima(
     Deviations come from redrawing every run's log loss with normal noise and taking the minimum again.
 
     Args:
-        n, d, flops, loss: (m,) of each run.
+        n: (m,) parameters of each run.
+        d: (m,) its data.
+        flops: (m,) what it cost.
+        loss: (m,) where it ended.
         method: ``parabola`` of loss, or ``akima`` curve of log loss, both in log N.
         noise: spread of log loss between seeds; None for that of the residuals of the parabolas, all budgets
             pooled (an Akima curve goes through its points and has none).
+        draws: of the noise.
+        seed: of the draws.
 
     Raises:
         FitError: bad values, an unknown method, or no budget with a minimum inside its sizes.
@@ -149,29 +156,18 @@ def isoflop_minima(
     groups, notes = group_budgets(flops), []
     parts = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
     parts = [part[np.argsort(n[part], kind="stable")] for part in parts]
-    enough = [part for part in parts if len(np.unique(n[part])) >= FEWEST_SIZES]
+    enough = [part for part in parts if len(np.unique(n[part])) >= MIN_SIZES]
     if len(enough) < len(parts):
         few = len(parts) - len(enough)
         budgets = "1 budget has" if few == 1 else f"{few} budgets have"
-        notes.append(f"{budgets} fewer than {FEWEST_SIZES} sizes: left out.")
+        notes.append(f"{budgets} fewer than {MIN_SIZES} sizes: left out.")
     spread = _pooled_noise(enough, n, loss) if noise is None else noise
     random = np.random.default_rng(seed)
     rows = []
     for part in enough:
-        best = _minimum(n[part], d[part], loss[None, part], method)[0]
-        budget = float(np.exp(np.mean(np.log(flops[part]))))
-        if not np.isfinite(best).all():
-            notes.append(f"C = {budget:.3g}: no minimum inside the sizes that were run: left out.")
-            continue
-        noisy = loss[part] * np.exp(spread * random.standard_normal((draws, len(part))))
-        again = _minimum(n[part], d[part], noisy, method)
-        lost = float(np.mean(~np.isfinite(again[:, 0])))
-        if lost > 0.05:
-            notes.append(f"C = {budget:.3g}: the minimum leaves the sizes in {lost:.0%} of the redraws.")
-        # No noise at all still leaves rounding, and weights must be finite.
-        std = np.fmax(_robust_std(again[:, :2]), 1e-9)
-        width = np.sqrt(n[part].max() / n[part].min())
-        rows.append([budget, np.exp(best[0]), std[0], np.exp(best[1]), std[1], best[2], width])
+        row, note = _budget(n[part], d[part], flops[part], loss[part], method, spread, draws, random)
+        rows += [row] if row else []
+        notes += [note] if note else []
     if not rows:
         raise FitError(
             "No budget has a minimum: each needs runs of at least 4 sizes at nearly the same FLOPs, reaching "
@@ -192,11 +188,17 @@ def allocate_isoflop(
     compute: str = "counted",
     seed: int = 0,
 ) -> Allocation:
-    """Approach 2 with intervals.
+    """Allocate by Approach 2, with intervals.
 
     Args:
-        n, d, flops, loss: (m,) of each run; runs of one budget are found by their FLOPs.
+        n: (m,) parameters of each run.
+        d: (m,) its data.
+        flops: (m,) what it cost; runs of one budget are found by it.
+        loss: (m,) where it ended.
+        method: ``parabola`` of loss, or ``akima`` curve of log loss.
+        noise: spread of log loss between seeds; None for that of the residuals.
         compute: how `flops` were counted, in words.
+        seed: of the draws.
 
     Raises:
         FitError: fewer than 3 budgets with a minimum inside their sizes.
@@ -226,7 +228,18 @@ def from_lines(
     notes: Sequence[str],
     seed: int = 0,
 ) -> Allocation:
-    """An allocation from lines through optima, and a law of one axis through their losses."""
+    """An allocation from lines through optima, and a law of one axis through their losses.
+
+    Args:
+        approach: in words.
+        compute: how FLOPs were counted, in words.
+        of_n: log N* against log C.
+        of_d: log D* against log C.
+        flops: (K,) budgets.
+        loss: (K,) at their optima.
+        notes: what a reader must know.
+        seed: of the bootstrap.
+    """
     law = _loss_law(flops, loss, seed)
 
     def locate(budget: float) -> Optimum:
@@ -263,8 +276,13 @@ def bias_of_isoflop(
     """Relative error of Approach 2's N* at the largest budget on a noise-free additive surface.
 
     Args:
-        theta: (5,) E, A, B, α, β. budgets: (K,) FLOPs.
-        width: sizes run from N*/width to width·N* at each budget. sizes: how many.
+        surface: of the form additive.
+        theta: (5,) E, A, B, α, β.
+        budgets: (K,) FLOPs.
+        width: sizes run from N*/width to width·N* at each budget.
+        sizes: how many.
+        flops: of N and D.
+        method: ``parabola`` or ``akima``.
 
     Raises:
         FitError: the law has no optimum at a budget.
@@ -283,7 +301,30 @@ def bias_of_isoflop(
     return found / exact[int(np.argmax(budgets))] - 1
 
 
-# --- one budget ---
+def _budget(
+    n: np.ndarray,
+    d: np.ndarray,
+    flops: np.ndarray,
+    loss: np.ndarray,
+    method: str,
+    spread: float,
+    draws: int,
+    random: np.random.Generator,
+) -> tuple[list[float] | None, str]:
+    """One budget: its row of ``Minima``, None where its minimum is at an edge, and a note on it or ``""``."""
+    best = _minimum(n, d, loss[None], method)[0]
+    budget, note = float(np.exp(np.mean(np.log(flops)))), ""
+    if not np.isfinite(best).all():
+        return None, f"C = {budget:.3g}: no minimum inside the sizes that were run: left out."
+    noisy = loss * np.exp(spread * random.standard_normal((draws, len(n))))
+    again = _minimum(n, d, noisy, method)
+    lost = float(np.mean(~np.isfinite(again[:, 0])))
+    if lost > 0.05:
+        note = f"C = {budget:.3g}: the minimum leaves the sizes in {lost:.0%} of the redraws."
+    # No noise at all still leaves rounding, and weights must be finite.
+    std = np.fmax(_robust_std(again[:, :2]), 1e-9)
+    width = np.sqrt(n.max() / n.min())
+    return [budget, np.exp(best[0]), std[0], np.exp(best[1]), std[1], best[2], width], note
 
 
 def _minimum(n: np.ndarray, d: np.ndarray, loss: np.ndarray, method: str) -> np.ndarray:

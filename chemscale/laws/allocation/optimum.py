@@ -2,12 +2,13 @@
 
 Three approaches (Hoffmann et al. 2022) answer from different evidence, and each gives an ``Allocation``, so
 that they can stand side by side: the envelope of training curves (``envelope``), the minima of runs of equal
-compute (``isoflop``), and the minimum of a fitted surface (here). Where they disagree, the runs do not tell.
+compute (``isoflop``), and the minimum of a fitted surface (here). Where they disagree, the runs
+are not enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,9 +40,19 @@ class Optimum:
 class Allocation:
     """N* = coefficient_n·C^exponent_n and D* = coefficient_d·C^exponent_d, by one approach.
 
-    ``intervals`` holds all four under these names. ``compute`` says how FLOPs were counted. Where the count
-    is no power of N and D, the exponents are the local slopes at the compute that ``notes`` name, and ``at``
-    is exact all the same.
+    Where the count of FLOPs is no power of N and D, the exponents are the local slopes at the compute that
+    `notes` name, and ``at`` is exact all the same.
+
+    Args:
+        approach: of Hoffmann et al. 2022, in words.
+        compute: how FLOPs were counted, in words.
+        exponent_n: of N*.
+        exponent_d: of D*.
+        coefficient_n: of N*.
+        coefficient_d: of D*.
+        intervals: of these four, by these names.
+        locate: optimum of a budget; see ``at``.
+        notes: what a reader must know.
     """
 
     approach: str
@@ -65,6 +76,7 @@ class Allocation:
         return self.locate(float(flops))
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         values = {name: getattr(self, name) for name in NAMES}
         return {
             "approach": self.approach,
@@ -77,36 +89,11 @@ class Allocation:
 
 
 NAMES = ("exponent_n", "exponent_d", "coefficient_n", "coefficient_d")
-
-
-def side_by_side(allocations: Sequence[Allocation], flops: float) -> list[dict[str, str]]:
-    """A row of text for each approach: exponents, and the optimum of a budget, all with intervals."""
-    rows = []
-    for allocation in allocations:
-        best = allocation.at(flops)
-        rows.append(
-            {
-                "approach": allocation.approach,
-                "compute": allocation.compute,
-                "N* ∝ C^a": _text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f"),
-                "D* ∝ C^b": _text(allocation.exponent_d, allocation.intervals["exponent_d"], ".3f"),
-                f"N* at {flops:.3g}": _text(best.n, best.n_interval, ".3g"),
-                f"D* at {flops:.3g}": _text(best.d, best.d_interval, ".3g"),
-                "loss": _text(best.loss, best.loss_interval, ".4g"),
-            }
-        )
-    return rows
-
-
-def _text(value: float, interval: Interval, digits: str) -> str:
-    return f"{value:{digits}} [{interval[0]:{digits}}, {interval[1]:{digits}}]"
-
-
-# --- Approach 3: the minimum of a fitted surface ---
+"""Of the four numbers of an allocation, and of their intervals."""
 
 
 def allocate_surface(fit: SurfaceFit, flops: Flops = SIX_ND, *, at: float | None = None) -> Allocation:
-    """Approach 3: minimise E + A·N^−α + B·D^−β under a budget.
+    """Allocate by Approach 3: minimise E + A·N^−α + B·D^−β under a budget.
 
     With C = k·N^p·D^q the minimum is a power law with a = β/(αq + βp) and b = α/(αq + βp), for C = 6ND
     Hoffmann's a = β/(α + β) (their Eq. 4). With any other count it is found numerically.
@@ -120,11 +107,36 @@ def allocate_surface(fit: SurfaceFit, flops: Flops = SIX_ND, *, at: float | None
         FitError: another form, or α or β not above 0 (then more of one axis never helps).
     """
     _check_form(fit)
-    power = isinstance(flops, PowerCompute)
     reference = at or float(np.max(np.asarray(flops(fit.inputs[:, 0], fit.inputs[:, 1]))))
+    target = _laws_target(flops, reference)
 
-    def laws(phi: np.ndarray) -> np.ndarray:
-        """(S, 4) exponents and log coefficients."""
+    def locate(budget: float) -> Optimum:
+        target = optimum_target(fit.surface, flops, budget)
+        best, (low, high) = np.exp(target(fit.phi[None])[0]), np.exp(fit.interval(target))
+        if not np.isfinite(best).all():
+            raise FitError(f"A budget of {budget:.3g} FLOPs has no optimum between 1 and its cheapest model.")
+        pairs = [(float(lo), float(hi)) for lo, hi in zip(low, high, strict=True)]
+        n, d, loss = map(float, best)
+        return Optimum(budget, n, pairs[0], d, pairs[1], loss, pairs[2])
+
+    best, ends = target(fit.phi[None])[0], np.stack(fit.interval(target))
+    best[2:], ends[:, 2:] = np.exp(best[2:]), np.exp(ends[:, 2:])
+    intervals = {name: (float(ends[0, k]), float(ends[1, k])) for k, name in enumerate(NAMES)}
+    notes, power = list(fit.notes), isinstance(flops, PowerCompute)
+    if not power:
+        notes.append(f"Exponents are the local slopes at C = {reference:.3g}; this count is no power law.")
+    lost = float(np.mean(~np.isfinite(target(fit.draws.phi)[:, 0])))
+    if lost > 0:
+        notes.append(f"{lost:.1%} of the bootstrap draws have no optimum (an exponent at or below 0).")
+    a, b, at_one_n, at_one_d = map(float, best)
+    count = str(flops) if power else "counted"
+    return Allocation("3 (parametric surface)", count, a, b, at_one_n, at_one_d, intervals, locate, notes)
+
+
+def _laws_target(flops: Flops, reference: float) -> Target:
+    """(S, p) coordinates of an additive surface → (S, 4) exponents and log coefficients of N* and D*."""
+
+    def target(phi: np.ndarray) -> np.ndarray:
         if isinstance(flops, PowerCompute):
             a, b = _exponents(phi, flops)
             log_n, log_d = _closed(phi, flops, reference)
@@ -136,39 +148,23 @@ def allocate_surface(fit: SurfaceFit, flops: Flops = SIX_ND, *, at: float | None
         log_c = np.log(reference)
         return np.stack([a, b, log_n - a * log_c, log_d - b * log_c], 1)
 
-    def locate(budget: float) -> Optimum:
-        target = optimum_target(fit.surface, flops, budget)
-        best, (low, high) = np.exp(target(fit.phi[None])[0]), np.exp(fit.interval(target))
-        if not np.isfinite(best).all():
-            raise FitError(f"A budget of {budget:.3g} FLOPs has no optimum between 1 and its cheapest model.")
-        pairs = [(float(lo), float(hi)) for lo, hi in zip(low, high, strict=True)]
-        n, d, loss = map(float, best)
-        return Optimum(budget, n, pairs[0], d, pairs[1], loss, pairs[2])
-
-    best, ends = laws(fit.phi[None])[0], np.stack(fit.interval(laws))
-    best[2:], ends[:, 2:] = np.exp(best[2:]), np.exp(ends[:, 2:])
-    intervals = {name: (float(ends[0, k]), float(ends[1, k])) for k, name in enumerate(NAMES)}
-    notes = list(fit.notes)
-    if not power:
-        notes.append(f"Exponents are the local slopes at C = {reference:.3g}; this count is no power law.")
-    lost = float(np.mean(~np.isfinite(laws(fit.draws.phi)[:, 0])))
-    if lost > 0:
-        notes.append(f"{lost:.1%} of the bootstrap draws have no optimum (an exponent at or below 0).")
-    return Allocation(
-        "3 (parametric surface)",
-        str(flops) if power else "counted",
-        float(best[0]),
-        float(best[1]),
-        float(best[2]),
-        float(best[3]),
-        intervals,
-        locate,
-        notes,
-    )
+    return target
 
 
 def optimum_target(surface: Surface, flops: Flops, budget: float) -> Target:
-    """(S, p) coordinates of an additive surface → (S, 3) log N*, log D* and log L* of a budget."""
+    """The optimum of a budget as a function of a law.
+
+    Args:
+        surface: of the form additive.
+        flops: of N and D.
+        budget: FLOPs.
+
+    Returns:
+        A function of (S, p) coordinates: (S, 3) log N*, log D* and log L*.
+
+    Raises:
+        FitError: another form.
+    """
 
     def target(phi: np.ndarray) -> np.ndarray:
         if isinstance(flops, PowerCompute):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from chemscale.laws.axis.forms import FORMS, Broken, FitError, Form
-from chemscale.laws.axis.intervals import MOST_BETA
-from chemscale.laws.axis.least_squares import descend
+from chemscale.laws.axis.intervals import MAX_BETA
+from chemscale.laws.axis.least_squares import fit_least_squares
 
 FLOORS = (0.0, 0.5, 0.8, 0.92, 0.98)
 """Starts of the floor, as shares of the smallest loss."""
@@ -23,7 +23,7 @@ WIDTHS = (0.02, 0.08, 0.25)
 """Starts of the width of a break, as shares of the log range of sizes."""
 NARROWEST, WIDEST = 0.01, 1.0
 KEPT = {"broken1": 20, "broken2": 32}
-"""Starts that descend, the best of the grid."""
+"""Starts that fit_least_squares, the best of the grid."""
 THOROUGH, QUICK = (100, 4, 1000), (40, 4, 300)
 """(steps of every start, how many of the lowest go on, for how many steps more)."""
 
@@ -38,7 +38,7 @@ def box(form: Form, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if form.name == "power":
         return np.full(2, -np.inf), np.full(2, np.inf)
     if form.name == "offset":
-        return np.array([-np.inf, 1e-6, 0.0]), np.array([np.inf, MOST_BETA, top])
+        return np.array([-np.inf, 1e-6, 0.0]), np.array([np.inf, MAX_BETA, top])
     assert isinstance(form, Broken)
     sizes = np.unique(z)
     span = float(sizes[-1] - sizes[0])
@@ -53,7 +53,9 @@ def solve(
     """(θ, sum of squares of log residuals, converged) of the lowest of many descents.
 
     Args:
-        x: (n,) sizes. y: (n,) losses. effort: ``THOROUGH`` or ``QUICK``.
+        x: (n,) sizes.
+        y: (n,) losses.
+        effort: ``THOROUGH`` or ``QUICK``.
 
     Raises:
         FitError: no descent ended at a finite law.
@@ -69,9 +71,9 @@ def solve(
         low, high = box(form, z, y)
         starts = _offset_starts(z, y) if form.name == "offset" else broken_starts(form, z, y)
         early, leading, late = effort
-        first = descend(form, starts, z, log_y, low, high, steps=early)
+        first = fit_least_squares(form, starts, z, log_y, low, high, steps=early)
         lowest = first.phi[np.argsort(first.objective)[:leading]]
-        phi, objective, converged = descend(form, lowest, z, log_y, low, high, steps=late).best()
+        phi, objective, converged = fit_least_squares(form, lowest, z, log_y, low, high, steps=late).best()
     if not math.isfinite(objective):
         raise FitError(f"No start of {form.formula} converged: the points do not follow such a law.")
     if isinstance(form, Broken):
@@ -92,7 +94,7 @@ def refit(
     else:
         low, high = box(form, z, np.exp(log_draws))
         start = form.shift(form.internal(theta)[None], -centre)
-        found = descend(form, np.repeat(start, len(log_draws), 0), z, log_draws, low, high)
+        found = fit_least_squares(form, np.repeat(start, len(log_draws), 0), z, log_draws, low, high)
         phi, converged = found.phi, found.converged
     if isinstance(form, Broken):
         phi = form.ordered(phi)
@@ -146,7 +148,7 @@ def _unbroken(form: Broken, z: np.ndarray, y: np.ndarray, positions: np.ndarray)
     plainer = FORMS["offset" if form.breaks == 1 else "broken1"]
     starts = _offset_starts(z, y) if form.breaks == 1 else broken_starts(plainer, z, y)
     low, high = box(plainer, z, y)
-    phi = descend(plainer, starts, z, np.log(y), low, high).best()[0]
+    phi = fit_least_squares(plainer, starts, z, np.log(y), low, high).best()[0]
     if form.breaks == 1:
         phi = np.array([phi[2], phi[0], phi[1]])
     flat = math.log(0.1 * float(z.max() - z.min()))
@@ -157,14 +159,14 @@ def _unbroken(form: Broken, z: np.ndarray, y: np.ndarray, positions: np.ndarray)
 
 
 class Extrapolation(NamedTuple):
-    """A loss foretold at a later size: `form` is what was used, `status` why it is not the one asked for."""
+    """A loss predicted at a later size: `form` is what was used, `status` why it is not the one asked for."""
 
     value: float
     form: str
     status: str
 
 
-LEAST = {"power": 3, "offset": 5, "broken1": 8}
+MIN_CURVE_SIZES = {"power": 3, "offset": 5, "broken1": 8}
 """Distinct sizes of a curve that each form needs."""
 
 
@@ -175,20 +177,22 @@ def extrapolate_curve(
 
     A curve's points depend on each other, so that this has no interval of its own: calibrate it on curves
     whose end is known. Points that are not positive and finite are dropped. Where the form cannot be fitted,
-    or foretells a rise above the last quarter of the curve, the next plainer one is used, in the end the last
+    or predicts a rise above the last quarter of the curve, the next plainer one is used, in the end the last
     loss.
 
     Args:
-        x: (n,) tokens or steps seen. y: (n,) losses. at: where to foretell. form: ``power``, ``offset`` or
-            ``broken1``.
+        x: (n,) tokens or steps seen.
+        y: (n,) losses.
+        at: where to predict.
+        form: ``power``, ``offset`` or ``broken1``.
 
     Raises:
         FitError: the form is not one of these, x and y differ in length, or no point is positive and finite.
 
     Source: Domhan et al. 2015 for the task; Caballero et al. 2022 for the broken form.
     """
-    if form not in LEAST:
-        raise FitError(f"A learning curve is extrapolated by {', '.join(LEAST)}, not by {form!r}.")
+    if form not in MIN_CURVE_SIZES:
+        raise FitError(f"A learning curve is extrapolated by {', '.join(MIN_CURVE_SIZES)}, not by {form!r}.")
     sizes, losses = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if sizes.shape != losses.shape or sizes.ndim != 1:
         raise FitError(f"Sizes {sizes.shape} and losses {losses.shape} must be two lists of one length.")
@@ -198,9 +202,9 @@ def extrapolate_curve(
         raise FitError("The learning curve has no point with positive, finite size and loss.")
     dropped = int(np.sum(~good))
     status = [f"{dropped} point{'s' if dropped > 1 else ''} not positive and finite"] if dropped else []
-    names = list(LEAST)
+    names = list(MIN_CURVE_SIZES)
     for name in reversed(names[: names.index(form) + 1]):
-        value, why = _foretell(FORMS[name], sizes, losses, float(at))
+        value, why = _extrapolate(FORMS[name], sizes, losses, float(at))
         if value is not None:
             return Extrapolation(value, name, "; ".join(status) or "ok")
         status.append(f"{name}: {why}")
@@ -208,9 +212,9 @@ def extrapolate_curve(
     return Extrapolation(last, "last", "; ".join([*status, "the last loss stands"]))
 
 
-def _foretell(form: Form, x: np.ndarray, y: np.ndarray, at: float) -> tuple[float | None, str]:
+def _extrapolate(form: Form, x: np.ndarray, y: np.ndarray, at: float) -> tuple[float | None, str]:
     """(value, "") or (None, why not)."""
-    distinct, least = len(np.unique(x)), LEAST[form.name]
+    distinct, least = len(np.unique(x)), MIN_CURVE_SIZES[form.name]
     if distinct < least:
         return None, f"{distinct} distinct sizes, {least} needed"
     try:

@@ -1,4 +1,4 @@
-"""Least squares in log space, and intervals that say how little a few points know."""
+"""Fits of one axis by least squares in log space, with intervals as wide as few points make them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from chemscale.laws.axis.intervals import (
 )
 
 __all__ = [
-    "FEWEST",
     "LEVEL",
+    "MIN_SIZES",
     "Fit",
     "FitError",
     "fit_form",
@@ -38,14 +38,14 @@ __all__ = [
     "supported",
 ]
 
-FEWEST = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
+MIN_SIZES = {"power": 3, "offset": 5, "broken1": 8, "broken2": 11}
 """Distinct sizes below which a form is not fitted: with as many points as parameters any law is perfect."""
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One form fitted to points. ``intervals`` are at LEVEL, None where the data do not bound a side."""
+    """One form fitted to points. `intervals` are at LEVEL, None where the data do not bound a side."""
 
     form: Form
     theta: np.ndarray
@@ -68,6 +68,7 @@ class Fit:
 
     @property
     def values(self) -> dict[str, float]:
+        """Parameters by name."""
         return dict(zip(self.form.parameters, map(float, self.theta), strict=True))
 
     @property
@@ -101,6 +102,7 @@ class Fit:
         return np.nanpercentile(curves, tail, axis=0), np.nanpercentile(curves, 100 - tail, axis=0)
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "form": self.form.name,
             "formula": self.form.formula,
@@ -132,7 +134,16 @@ def fit_power_law(
     seed: int = 0,
     resampling: str = "auto",
 ) -> Fit:
-    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names."""
+    """Fit L = αx^−β, or with offset L∞ + αx^−β, to points: ``fit_form`` by these two names.
+
+    Args:
+        x: (n,) sizes.
+        y: (n,) losses.
+        offset: whether there is a floor.
+        bootstrap: draws.
+        seed: of the draws.
+        resampling: see ``fit_form``.
+    """
     name = "offset" if offset else "power"
     return fit_form(x, y, name, bootstrap=bootstrap, seed=seed, resampling=resampling)
 
@@ -153,11 +164,13 @@ def fit_form(
     come from a bootstrap around the law (rescaled by the degrees of freedom, refits from the optimum).
 
     Args:
-        x: (n,) sizes. y: (n,) losses. Several points may share a size (seeds).
+        x: (n,) sizes.
+        y: (n,) losses. Several points may share a size (seeds).
         name: ``power``, ``offset``, ``broken1`` or ``broken2``.
-        bootstrap: draws. seed: of the draws.
+        bootstrap: draws.
+        seed: of the draws.
         resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
-            the seeds, unless a lack-of-fit test says that sizes miss the law by more than seeds explain.
+            the seeds, unless a lack-of-fit test finds that sizes miss the law by more than seeds explain.
 
     Raises:
         FitError: not enough distinct sizes, values that are not positive and finite, equal losses, a law that
@@ -169,17 +182,10 @@ def fit_form(
     form = FORMS[name]
     _check(x, y, form)
     theta, objective, converged = solve(form, x, y)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        fitted = np.log(form.value(x, theta))
-        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
-    if not (known and np.isfinite(fitted).all()):
-        raise FitError(
-            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
-            "wrong size or loss, or give sizes in a larger unit."
-        )
+    fitted = _log_law(form, x, theta)
     spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
     random = np.random.default_rng(seed)
-    draws, settled = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
+    draws, converged_draws = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
     intervals = _percentiles(form, x, y, draws)
     if "beta" in form.parameters:
         intervals["beta"] = profile_beta(form, x, y, theta, objective, spread)
@@ -197,8 +203,21 @@ def fit_form(
         scatter=spread,
         seeds=seed_spread(x, y),
     )
-    fit.notes.extend(_notes(fit, 1 - float(settled.mean())))
+    fit.notes.extend(_notes(fit, 1 - float(converged_draws.mean())))
     return fit
+
+
+def _log_law(form: Form, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """(n,) log of the law at sizes; refused where a number of it is not finite."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        fitted = np.log(form.value(x, theta))
+        known = np.isfinite(form.internal(theta)).all() and np.isfinite(theta).all()
+    if not (known and np.isfinite(fitted).all()):
+        raise FitError(
+            f"{form.formula} is not fitted: the best law has a coefficient that no number holds. Look for a "
+            "wrong size or loss, or give sizes in a larger unit."
+        )
+    return fitted
 
 
 def fit_forms(
@@ -210,7 +229,15 @@ def fit_forms(
     seed: int = 0,
     resampling: str = "auto",
 ) -> tuple[list[Fit], list[str]]:
-    """Every form asked for that the points allow, plainest first, and why the others were refused.
+    """Fit every form asked for that the points allow, plainest first; and why the others were refused.
+
+    Args:
+        x: (n,) sizes.
+        y: (n,) losses.
+        forms: names.
+        bootstrap: draws.
+        seed: of the draws.
+        resampling: see ``fit_form``.
 
     Raises:
         FitError: a name that is not a form.
@@ -228,7 +255,7 @@ def fit_forms(
 
 
 def supported(fits: Sequence[Fit]) -> Fit | None:
-    """The most flexible law of which F tests at 5 % say that the points show what it adds.
+    """The most flexible law of which F tests at 5 % find that the points show what it adds.
 
     The forms are nested, power ⊂ offset ⊂ broken1 ⊂ broken2: each that was fitted and converged is tested in
     this order against the one preferred so far.
@@ -268,7 +295,7 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
     if not (np.isfinite(x).all() and np.isfinite(y).all() and (x > 0).all() and (y > 0).all()):
         raise FitError("Sizes and losses must be positive and finite.")
     refuse_absurd(x, y)
-    distinct, least = len(np.unique(x)), FEWEST[form.name]
+    distinct, least = len(np.unique(x)), MIN_SIZES[form.name]
     if distinct < least:
         line = form.name == "power" and distinct == 2
         why = "two points always lie on a line" if line else form.refusal
@@ -313,7 +340,7 @@ def _aicc(objective: float, n: int, parameters: int) -> float:
 
 def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
     smaller = x < x.max()
-    if len(np.unique(x[smaller])) < FEWEST[form.name]:
+    if len(np.unique(x[smaller])) < MIN_SIZES[form.name]:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -322,7 +349,7 @@ def _held_out(form: Form, x: np.ndarray, y: np.ndarray) -> float | None:
     return float(form.value(np.array([x.max()]), theta)[0] / largest - 1)
 
 
-def _notes(fit: Fit, unsettled: float) -> list[str]:
+def _notes(fit: Fit, unconverged: float) -> list[str]:
     notes = []
     _, freedom = fit.error
     if freedom <= 2:
@@ -335,8 +362,8 @@ def _notes(fit: Fit, unsettled: float) -> list[str]:
         notes += [fit.seeds.text(), fit.scatter.reason]
     if not fit.converged:
         notes.append("The fit did not converge: do not use these numbers.")
-    if unsettled > 0.01:
-        notes.append(f"{unsettled:.0%} of the bootstrap's refits did not converge.")
+    if unconverged > 0.01:
+        notes.append(f"{unconverged:.0%} of the bootstrap's refits did not converge.")
     notes += _exponent_notes(fit) if "beta" in fit.values else _break_notes(fit)
     if fit.form.name == "offset" and (fit.intervals["floor"][0] or 0.0) <= 1e-3 * float(fit.y.min()):
         notes.append("The interval of L∞ reaches 0: these points do not show a floor.")

@@ -9,11 +9,11 @@ import numpy as np
 from scipy import optimize, stats
 
 from chemscale.laws.axis.forms import FitError, Form
-from chemscale.laws.axis.least_squares import descend
-from chemscale.laws.data.points import LEAST, MOST
+from chemscale.laws.axis.least_squares import fit_least_squares
+from chemscale.laws.data.points import MAX_VALUE, MIN_VALUE
 
 LEVEL = 0.95
-MOST_BETA = 5.0
+MAX_BETA = 5.0
 ROUNDING = 1e-9
 """Spread of log losses below which they are equal."""
 POOL = 0.25
@@ -69,12 +69,14 @@ def refuse_absurd(sizes: np.ndarray, losses: np.ndarray) -> None:
     """Refuse positive sizes and losses that no run has, whose powers leave what a number holds.
 
     Raises:
-        FitError: one is outside LEAST to MOST.
+        FitError: one is outside MIN_VALUE to MAX_VALUE.
     """
     for what, values in (("size", sizes), ("loss", losses)):
-        absurd = values[(values < LEAST) | (values > MOST)]
+        absurd = values[(values < MIN_VALUE) | (values > MAX_VALUE)]
         if len(absurd):
-            raise FitError(f"A {what} of {absurd[0]:g} is outside {LEAST:g} to {MOST:g}: no law is fitted.")
+            raise FitError(
+                f"A {what} of {absurd[0]:g} is outside {MIN_VALUE:g} to {MAX_VALUE:g}: no law is fitted."
+            )
 
 
 def refuse_equal(losses: np.ndarray) -> None:
@@ -188,7 +190,7 @@ def profile_beta(
 
     def edge(direction: int) -> float | None:
         step, inside = 0.02 * max(abs(beta), 0.05), beta
-        while abs(inside - beta) < MOST_BETA:
+        while abs(inside - beta) < MAX_BETA:
             outside = inside + direction * step
             if form.name == "offset" and outside <= 1e-4:
                 return None if excess(1e-4) < 0 else float(optimize.brentq(excess, 1e-4, inside, rtol=1e-6))
@@ -214,4 +216,4 @@ def best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:
         floor = share * float(y.min())
         starts.append([float(np.mean(np.log(y - floor) + beta * z)), beta, floor])
     low, high = np.array([-np.inf, beta, 0.0]), np.array([np.inf, beta, float(y.max())])
-    return descend(form, np.array(starts), z, log_y, low, high).best()[1]
+    return fit_least_squares(form, np.array(starts), z, log_y, low, high).best()[1]

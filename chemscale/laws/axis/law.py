@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chemscale.laws.axis.fit import FEWEST, Fit, fit_forms, supported
+from chemscale.laws.axis.fit import MIN_SIZES, Fit, fit_forms, supported
 from chemscale.laws.axis.regimes import Regime, straight_regime
 
 AUTO = ("power", "offset", "broken1", "broken2")
@@ -62,18 +62,22 @@ def fit_axis(
     that a test finds outside are left out of it, and the fits to all points stand beside.
 
     Args:
-        x: (n,) sizes. y: (n,) losses.
-        axis, other: names of the axis and of what may limit instead, for the words of the test.
+        x: (n,) sizes.
+        y: (n,) losses.
+        axis: its name, for the words of the test.
+        other: name of what may limit instead.
         forms: names; None for all that the number of sizes allows.
+        bootstrap: draws.
+        seed: of the draws.
 
     Raises:
         FitError: an unknown form.
     """
     sizes = len(np.unique(x))
-    names = forms or [n for n in AUTO if n in ("power", "offset") or sizes >= FEWEST[n]]
+    names = forms or [n for n in AUTO if n in ("power", "offset") or sizes >= MIN_SIZES[n]]
     fits, refused = fit_forms(x, y, forms=names, bootstrap=bootstrap, seed=seed)
     if forms is None and fits and len(names) < len(AUTO):
-        most = " and ".join(f"{n} needs {FEWEST[n]}" for n in AUTO if n not in names)
+        most = " and ".join(f"{n} needs {MIN_SIZES[n]}" for n in AUTO if n not in names)
         refused.append(f"Not tried with {sizes} distinct sizes: {most}.")
     if not fits or "power" not in names:
         return AxisLaw(fits, refused)

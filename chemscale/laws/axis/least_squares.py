@@ -2,6 +2,9 @@
 
 All starts (or all draws of a bootstrap) descend together as one batch of Levenberg–Marquardt steps. A
 parameter that sits on a side of its box and is pushed outwards is left out of the step.
+
+``joint.huber`` is its like for joint laws and cannot stand for it: damping, scaling and the test of the end
+are other ones, and its least squares (δ = ∞) differ from these in their last digits.
 """
 
 from __future__ import annotations
@@ -20,19 +23,19 @@ EXACT = 1e-13
 
 @dataclass(frozen=True)
 class Descents:
-    """What S descents reached: φ (S, p), sums of squares (S,), and whether each converged (S,)."""
+    """Where S descents ended: φ (S, p), objectives (S,), and whether each converged (S,)."""
 
     phi: np.ndarray
     objective: np.ndarray
     converged: np.ndarray
 
     def best(self) -> tuple[np.ndarray, float, bool]:
-        """(φ, sum of squares, converged) of the lowest."""
+        """(φ, objective, converged) of the lowest."""
         lowest = int(np.argmin(np.where(np.isfinite(self.objective), self.objective, np.inf)))
         return self.phi[lowest], float(self.objective[lowest]), bool(self.converged[lowest])
 
 
-def descend(
+def fit_least_squares(
     form: Form,
     phi: np.ndarray,
     z: np.ndarray,
@@ -45,8 +48,13 @@ def descend(
     """Minimise Σ (log L − log L̂)² from every start.
 
     Args:
-        phi: (S, p) starts in the form's coordinates. z: (n,) log sizes. log_y: (n,) or (S, n) log losses.
-        low, high: (p,) the box; equal numbers hold a parameter fixed.
+        form: of the law.
+        phi: (S, p) starts in the form's coordinates.
+        z: (n,) log sizes.
+        log_y: (n,) or (S, n) log losses.
+        low: (p,) lower sides of the box.
+        high: (p,) upper sides; where both are equal the parameter is held.
+        steps: at most.
     """
     phi = np.clip(np.atleast_2d(phi).astype(float), low, high)
     target = np.broadcast_to(log_y, (len(phi), len(z)))

@@ -17,22 +17,22 @@ from chemscale.laws.axis.intervals import scatter, seed_spread
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError
 
 SIGNIFICANT = 0.05
-SMALLEST = 4
+MIN_WINDOW = 4
 """Distinct sizes that a window keeps."""
 SAME = 1.02
 """Sizes of the other axis that differ by less than this factor belong to one slice."""
-FEWEST_SEEDED = 4
+MIN_SEED_FREEDOM = 4
 """Degrees of freedom of pure error from which seeds measure the noise."""
 TEST = (
     "On a window of consecutive sizes a straight line in log-log is tested against a parabola (F test, 5 %). "
     "While it is rejected, the end that is flatter than the rest leaves the window, a size at a time, "
-    f"down to {SMALLEST} sizes. The noise is {{noise}}."
+    f"down to {MIN_WINDOW} sizes. The noise is {{noise}}."
 )
 
 
 @dataclass(frozen=True)
 class Regime:
-    """What the test says of one sweep along one axis."""
+    """Result of the test of one sweep along one axis."""
 
     keep: np.ndarray
     """(n,) bool, in the order of the points given."""
@@ -87,8 +87,10 @@ def straight_regime(x: np.ndarray, y: np.ndarray, *, axis: str = "size", other: 
     single sweep cannot tell a floor of the data from a limit by the other axis.
 
     Args:
-        x: (n,) sizes. y: (n,) losses; several points may share a size (seeds).
-        axis, other: names for the words of the reasons.
+        x: (n,) sizes.
+        y: (n,) losses; several points may share a size (seeds).
+        axis: its name, for the words of the reasons.
+        other: name of what may limit instead.
 
     Raises:
         FitError: sizes and losses that are not two lists of one length, positive and finite.
@@ -105,7 +107,7 @@ def straight_regime(x: np.ndarray, y: np.ndarray, *, axis: str = "size", other: 
     z, log_y = np.log(x), np.log(y)
     first, last = 0, len(sizes) - 1
     p, flattens = _curvature(z, log_y, noise)
-    while p < SIGNIFICANT and last - first + 1 > SMALLEST:
+    while p < SIGNIFICANT and last - first + 1 > MIN_WINDOW:
         first, last = (first, last - 1) if flattens else (first + 1, last)
         inside = (size >= first) & (size <= last)
         p, flattens = _curvature(z[inside], log_y[inside], noise)
@@ -123,7 +125,10 @@ def limited_by_other(points: LawPoints, axis: str, other: str, unit: str) -> Lim
     or the loss, stay as they are.
 
     Args:
-        axis, other: axes of the points' sizes, such as ``parameters`` and ``tokens``. unit: of the loss.
+        points: the table.
+        axis: of the points' sizes, such as ``parameters``.
+        other: another axis, such as ``tokens``.
+        unit: of the loss.
 
     Raises:
         PointsError: no used point has both sizes and the loss.
@@ -169,7 +174,7 @@ def _noise(x: np.ndarray, y: np.ndarray, count: int) -> _Noise | None:
     and leaves more degrees of freedom than a window of few sizes.
     """
     log_y = np.log(y)
-    if count <= SMALLEST:
+    if count <= MIN_WINDOW:
         return None
     degree = 3 if count >= 6 else 2
     z = np.log(x) - np.log(x).mean()
@@ -177,7 +182,7 @@ def _noise(x: np.ndarray, y: np.ndarray, count: int) -> _Noise | None:
     missed = log_y - np.polyval(np.polyfit(z, log_y, degree), z)
     around, seeds = scatter(x, missed, degree + 1), seed_spread(x, y)
     smooth = f"the scatter around a {'cubic' if degree == 3 else 'parabola'} through all sizes"
-    if seeds and seeds.freedom >= FEWEST_SEEDED and around.resampling == "seeds":
+    if seeds and seeds.freedom >= MIN_SEED_FREEDOM and around.resampling == "seeds":
         words = f"that of seeds of one size ({seeds.freedom} degrees of freedom)"
         return _Noise(seeds.deviation**2, seeds.freedom, words)
     extra = ", more than seeds explain" if around.resampling == "sizes" else ""
@@ -246,7 +251,7 @@ def _statement(sizes: np.ndarray, first: int, last: int, p: float, straight: boo
 def _untested(points: int, sizes: int) -> Regime:
     words = (
         f"{sizes} distinct size{'s' if sizes != 1 else ''}: too few to tell which axis limits the loss "
-        f"(at least {SMALLEST + 1} are needed). Nothing is left out."
+        f"(at least {MIN_WINDOW + 1} are needed). Nothing is left out."
     )
     keep = np.ones(points, dtype=bool)
     return Regime(keep, ("",) * points, None, TEST.format(noise="not measured"), words, None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from chemscale.laws.joint.huber import descend, huber
+from chemscale.laws.joint.huber import fit_huber, huber
 from chemscale.laws.joint.surfaces import Surface
 
 DELTA = 1e-3
@@ -71,7 +71,7 @@ def greatest_likelihood(
     best_phi = phi
     threshold = float(np.abs(residual()).std())
     while threshold > 0.3 * delta * best.sigma:
-        phi = descend(surface, phi, z, y, delta=threshold, steps=500, tolerance=1e-13).phi
+        phi = fit_huber(surface, phi, z, y, delta=threshold, steps=500, tolerance=1e-13).phi
         reached = log_likelihood(residual(), delta)
         if reached.value > best.value:
             best, best_phi = reached, phi

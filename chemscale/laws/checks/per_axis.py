@@ -1,6 +1,6 @@
 """One axis at a time of a sweep over two: a power law along N at each D, and along D at each N.
 
-This is how Frey et al. 2023 report their exponents; a joint law says the same in one formula.
+This is how Frey et al. 2023 report their exponents; a joint law is the same in one formula.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.laws.axis.fit import FEWEST, Fit, FitError, fit_form
+from chemscale.laws.axis.fit import MIN_SIZES, Fit, FitError, fit_form
 from chemscale.laws.axis.regimes import Regime, limited_by_other
 from chemscale.laws.data.points import LawPoints
 
@@ -18,7 +18,7 @@ DRAWS = 200
 
 
 @dataclass(frozen=True)
-class SliceLaw:
+class PerAxisLaw:
     """A power law along `axis` where `other` is `value`."""
 
     axis: str
@@ -41,11 +41,15 @@ class SliceLaw:
         }
 
 
-def slice_laws(points: LawPoints, axis: str, other: str, unit: str, *, seed: int = 0) -> list[SliceLaw]:
+def laws_per_axis(points: LawPoints, axis: str, other: str, unit: str, *, seed: int = 0) -> list[PerAxisLaw]:
     """A law for each value of `other` that runs of at least three sizes share; none where runs form no grid.
 
     Args:
-        axis, other: axes of the points' sizes. unit: of the loss.
+        points: the table.
+        axis: of the points' sizes.
+        other: axis that is held.
+        unit: of the loss.
+        seed: of the bootstrap.
 
     Raises:
         PointsError: no used point has both sizes and the loss.
@@ -55,7 +59,7 @@ def slice_laws(points: LawPoints, axis: str, other: str, unit: str, *, seed: int
     for each in limited.slices:
         members = [points.points[number] for number in each.members]
         x, y = np.array([p.sizes[axis] for p in members]), np.array([p.losses[unit] for p in members])
-        if len(np.unique(x)) < FEWEST["power"]:
+        if len(np.unique(x)) < MIN_SIZES["power"]:
             continue
         keep = each.regime.keep
         try:
@@ -63,5 +67,5 @@ def slice_laws(points: LawPoints, axis: str, other: str, unit: str, *, seed: int
             inside = None if keep.all() else fit_form(x[keep], y[keep], "power", bootstrap=DRAWS, seed=seed)
         except FitError:  # seeds of two sizes inside the regime
             continue
-        laws.append(SliceLaw(axis, other, each.other, fit, inside, each.regime))
+        laws.append(PerAxisLaw(axis, other, each.other, fit, inside, each.regime))
     return laws

@@ -15,7 +15,7 @@ from scipy import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.joint.bootstrap import Sample, covariance
 from chemscale.laws.joint.fit import SurfaceFit
-from chemscale.laws.joint.huber import descend
+from chemscale.laws.joint.huber import fit_huber
 
 REACHES = 0.5 * 2.0 ** np.arange(8)
 """Standard errors to either side at which the profile is looked at first."""
@@ -144,17 +144,17 @@ class _Path:
         """(m,) least objective at coordinates (m,)."""
         starts = [self.best + np.outer(at - self.best[self.place], self.slope)]
         starts += [np.repeat(start[None], len(at), 0) for start in (self.best, *self.others)]
-        heights, phi = self._descend(np.stack(starts), at)
+        heights, phi = self._fit(np.stack(starts), at)
         # A value whose descents all stopped early may do better from where its neighbours ended.
         beside = np.stack([np.roll(phi, 1, 0), np.roll(phi, -1, 0), phi])
-        return np.minimum(heights, self._descend(beside, at)[0])
+        return np.minimum(heights, self._fit(beside, at)[0])
 
-    def _descend(self, starts: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _fit(self, starts: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Starts (s, m, p) → (m,) objectives and (m, p) φ of the best."""
         s, m, p = starts.shape
         starts[:, :, self.place] = at
         starts = np.maximum(starts, self.surface.lowest())
-        found = descend(
+        found = fit_huber(
             self.surface, starts.reshape(-1, p), self.z, self.y,
             delta=self.fit.delta, fixed=self.held, steps=STEPS,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Variable projection: a search over the exponents alone, with E, A and B solved inside.
 
 At fixed exponents L = E + A·N^−α + B·D^−β is linear in E, A, B ≥ 0, so that the outer search has two
-dimensions (one with a tied exponent) and needs no grid of coefficients. Of ``descent`` it shares the loss
-alone, and minimises the same objective: where both agree, neither stopped early.
+dimensions (one with a tied exponent) and needs no grid of coefficients. It shares the objective with
+``joint.huber`` and nothing else: where both agree, neither stopped early.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def project(
     the objective by the exponents at the inner solution.
 
     Args:
-        inputs: (n, 2) parameters and tokens. loss: (n,).
+        inputs: (n, 2) parameters and tokens.
+        loss: (n,).
         delta: of Huber's loss, in the unit of the residual; infinity is least squares.
         tied: one exponent for both (Gadre et al. 2024).
         residual: ``log`` for log L − log L̂, ``loss`` for L − L̂.

@@ -69,7 +69,8 @@ def sensitivity(
     Args:
         left_out: how many of the worst runs to leave out; 0 is the fit as it is.
         sets: further rows: a label, and the places of the runs to leave out.
-        bootstrap: draws of each row's intervals. starts: of the form's grid, for each row.
+        bootstrap: draws of each row's intervals.
+        starts: of the form's grid, for each row.
     """
     surface = fit.surface
     grid = surface.starts()

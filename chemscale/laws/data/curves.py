@@ -20,9 +20,11 @@ class TrainingCurve:
         seen: (n,) data seen at the end of each row of the training log, in any one unit.
         loss: (n,) mean training loss per unit of data since the row before.
         planned: data that the whole run is to see.
-        validated: (m,) data seen at each validation. validation: (m,) its loss.
+        validated: (m,) data seen at each validation.
+        validation: (m,) its loss.
         final: loss of the run at its end, infinite if it diverged; None where it has not ended.
-        flops: of the whole run. spent: what of them was spent so far; None for all.
+        flops: of the whole run.
+        spent: what of them was spent so far; None for all.
         warmup: data over which the rate rises.
 
     Raises:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.laws.data.points import (
-    LEAST,
-    MOST,
+    MAX_VALUE,
+    MIN_VALUE,
     ROLES,
     LawPoint,
     LawPoints,
@@ -78,9 +78,9 @@ def _point(
     reason = f"W&B state {state or 'unknown'}" if state != FINISHED else ""
     if not reason and lacking:
         reason = f"no positive number in {', '.join(lacking)}"
-    absurd = [columns[r] for r, number in numbers.items() if number and not LEAST <= number <= MOST]
+    absurd = [columns[r] for r, number in numbers.items() if number and not MIN_VALUE <= number <= MAX_VALUE]
     if not reason and absurd:
-        reason = f"not within {LEAST:g} to {MOST:g}: {', '.join(absurd)}"
+        reason = f"not within {MIN_VALUE:g} to {MAX_VALUE:g}: {', '.join(absurd)}"
     sizes = {ROLES[role]: number for role, number in numbers.items() if role in ROLES and number is not None}
     loss = numbers["loss"]
     label = str(values.get(columns["label"]) or name) if "label" in columns else name

@@ -16,7 +16,7 @@ import numpy as np
 
 ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens", "J": "joules"}
 """What a column of a table is, and the axis that it gives."""
-LEAST, MOST = 1e-30, 1e60
+MIN_VALUE, MAX_VALUE = 1e-30, 1e60
 """Sizes and losses outside these are mistakes, and their powers leave what a number holds."""
 
 
@@ -215,10 +215,10 @@ def _positive(path: Path, number: int, row: Mapping[str, str], column: str) -> f
     if not (math.isfinite(value) and value > 0):
         text = row.get(column)
         raise PointsError(f"{path}, row {number}, column {column}: {text} must be positive and finite.")
-    if not LEAST <= value <= MOST:
+    if not MIN_VALUE <= value <= MAX_VALUE:
         raise PointsError(
-            f"{path}, row {number}, column {column}: {value:g} is outside {LEAST:g} to {MOST:g}, where sizes "
-            "and losses lie."
+            f"{path}, row {number}, column {column}: {value:g} is outside {MIN_VALUE:g} to {MAX_VALUE:g}, "
+            "where sizes and losses lie."
         )
     return value
 

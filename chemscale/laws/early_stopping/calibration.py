@@ -1,4 +1,4 @@
-"""From a score to a final loss: a regression over finished runs, and how far it can be trusted."""
+"""Training performance estimation (TPE, Frey et al. 2023): the regression of final losses on scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 
 from chemscale.laws.axis.intervals import LEVEL
 
-FEWEST = 4
+MIN_RUNS = 4
 """Finished runs below which no regression is made: a line through three has one residual to judge it by."""
 
 
@@ -20,8 +20,12 @@ class Calibration:
     """final = a·score + b by least squares (Frey et al. 2023), with its prediction interval.
 
     Args:
-        slope, intercept: a and b. spread: standard deviation of the residuals, n − 2 degrees of freedom.
-        centre, square: mean of the scores, and the sum of their squared deviations.
+        slope: a.
+        intercept: b.
+        spread: standard deviation of the residuals, n − 2 degrees of freedom.
+        count: of the finished runs.
+        centre: mean of the scores.
+        square: sum of their squared deviations.
     """
 
     slope: float
@@ -37,7 +41,7 @@ class Calibration:
         good = np.isfinite(scores) & np.isfinite(finals)
         x, y = scores[good], finals[good]
         square = float(np.sum((x - x.mean()) ** 2)) if len(x) else 0.0
-        if len(x) < FEWEST or square <= 1e-20 * max(1.0, float(np.mean(x)) ** 2):
+        if len(x) < MIN_RUNS or square <= 1e-20 * max(1.0, float(np.mean(x)) ** 2):
             return None
         slope = float(np.sum((x - x.mean()) * (y - y.mean())) / square)
         intercept = float(y.mean() - slope * x.mean())
@@ -107,7 +111,7 @@ def assess(
     """Compare scores with what the runs became; None where no line can be drawn through them."""
     good = np.isfinite(scores) & np.isfinite(finals)
     x, y = scores[good], finals[good]
-    if Calibration.fit(x, y) is None or len(x) < FEWEST + 1 or np.ptp(y) <= 1e-12 * np.abs(y).max():
+    if Calibration.fit(x, y) is None or len(x) < MIN_RUNS + 1 or np.ptp(y) <= 1e-12 * np.abs(y).max():
         return None
     left_out = np.full(len(x), np.nan)
     held = np.zeros(len(x), bool)
@@ -118,8 +122,8 @@ def assess(
             left_out[k] = without.predict(x[k : k + 1])[0]
             low, high = without.interval(x[k : k + 1])
             held[k] = low[0] <= y[k] <= high[0]
-    told = np.isfinite(left_out)
-    p, q = left_out[told], y[told]
+    known = np.isfinite(left_out)
+    p, q = left_out[known], y[known]
     exact = stats.binomtest(int(held.sum()), len(x)).proportion_ci(LEVEL)
     rho = float(stats.spearmanr(x, y).statistic)
     return Assessment(
@@ -170,7 +174,7 @@ def _resampled(
     values = []
     for _ in range(draws):
         drawn = random.integers(0, len(x), len(x))
-        if len(np.unique(x[drawn])) >= FEWEST and len(np.unique(y[drawn])) >= FEWEST:
+        if len(np.unique(x[drawn])) >= MIN_RUNS and len(np.unique(y[drawn])) >= MIN_RUNS:
             values.append(statistic(x[drawn], y[drawn]))
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(values, [tail, 100 - tail]) if values else (np.nan, np.nan)

@@ -16,7 +16,7 @@ from chemscale.laws.data.curves import TrainingCurve
 
 WINDOWS = 50
 """Equal parts of a run that stand for the paper's 50 epochs."""
-FEWEST_ROWS = 6
+MIN_ROWS = 6
 """Rows of a log after its warm-up, below which a curve is extrapolated from all of them."""
 
 
@@ -55,7 +55,8 @@ class Estimator:
     """A number that says how a run will end, from the part of its curve up to a share.
 
     Args:
-        score: lower is better. direct: whether it is an estimate of the final loss itself.
+        score: lower is better.
+        direct: whether it is an estimate of the final loss itself.
     """
 
     name: str
@@ -81,7 +82,7 @@ def _extrapolated(form: str) -> Callable[[TrainingCurve, float], float]:
             return float("inf")
         # The warm-up is no part of any law of the curve, nor is the fall from the first weights.
         after = seen > max(curve.warmup, 0.1 * seen[-1])
-        if np.sum(after) < FEWEST_ROWS:
+        if np.sum(after) < MIN_ROWS:
             after = np.ones(len(seen), bool)
         return extrapolate_curve(seen[after], loss[after], curve.planned, form)[0]
 

@@ -139,7 +139,7 @@ def successive_halving(
 ) -> Outcome:
     """Keep the best 1/η by the last validation loss at `share`, η·share, …; the last survivors are finished.
 
-    Jamieson and Talwalkar 2016, with the first rung where training performance estimation looks.
+    Jamieson and Talwalkar 2016, with the first rung where the estimate is made.
     """
     alive, rung = list(range(len(curves))), share
     reached = dict.fromkeys(alive, share)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chemscale.laws.joint.huber import Descent, descend
+from chemscale.laws.axis.least_squares import Descents
+from chemscale.laws.joint.huber import fit_huber
 from chemscale.laws.joint.surfaces import Surface
 
 RUNS_ENOUGH = 100
@@ -93,17 +94,17 @@ def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, see
 
 def _refit(
     sample: Sample, optima: np.ndarray, count: int, y: np.ndarray, weights: np.ndarray | None
-) -> Descent:
+) -> Descents:
     """Every draw from every optimum; the best of each."""
     tries = [
-        descend(
+        fit_huber(
             sample.surface, np.repeat(start[None], count, 0), sample.z, y,
             weights=weights, delta=sample.delta, fixed=sample.held, steps=STEPS,
         )
         for start in optima
     ]  # fmt: skip
     chosen, draws = np.argmin([one.objective for one in tries], axis=0), np.arange(count)
-    return Descent(
+    return Descents(
         np.stack([one.phi for one in tries])[chosen, draws],
         np.stack([one.objective for one in tries])[chosen, draws],
         np.stack([one.converged for one in tries])[chosen, draws],

@@ -11,6 +11,7 @@ from scipy import stats
 
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
+from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.bootstrap import (
     RUNS_ENOUGH,
     Draws,
@@ -21,7 +22,7 @@ from chemscale.laws.joint.bootstrap import (
     moved,
     standard_errors,
 )
-from chemscale.laws.joint.huber import DELTA, Descent, descend, polish
+from chemscale.laws.joint.huber import DELTA, fit_huber, polish
 from chemscale.laws.joint.surfaces import Surface
 
 __all__ = ["LEVEL", "RUNS_ENOUGH", "Draws", "SurfaceFit", "Target", "fit_surface"]
@@ -49,7 +50,7 @@ class SurfaceFit:
     reached: float
     """Share of the starts whose descent ended at the optimum."""
     status: str
-    """What the last optimiser says."""
+    """Status of the last optimizer, in words."""
     inputs: np.ndarray
     """(n, k)"""
     loss: np.ndarray
@@ -68,6 +69,7 @@ class SurfaceFit:
 
     @property
     def values(self) -> dict[str, float]:
+        """Reported parameters by name."""
         return dict(zip(self.surface.parameters, map(float, self.theta), strict=True))
 
     @property
@@ -112,7 +114,7 @@ class SurfaceFit:
         return float(np.sqrt(np.sum(self.residuals**2) / (len(self.loss) - len(self.free))))
 
     def predict(self, *inputs: np.ndarray) -> np.ndarray:
-        """Loss at inputs in the order of ``surface.columns``, of one shape."""
+        """Loss at inputs of one shape, in the order of ``surface.columns``."""
         arrays = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in inputs))
         z = np.log(np.stack([x.ravel() for x in arrays], axis=1))
         return np.exp(self.surface.log_loss(self.phi[None], z)[0][0]).reshape(arrays[0].shape)
@@ -132,9 +134,16 @@ class SurfaceFit:
         return np.exp(best - np.hypot(best - low, reach)), np.exp(best + np.hypot(high - best, reach))
 
     def interval(self, target: Target, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) and (m,) ends of the interval of anything that follows from φ.
+        """Interval of anything that follows from φ.
 
         A quantity whose noise grows with itself is better asked for as its logarithm.
+
+        Args:
+            target: (S, p) coordinates → (S, m) quantities.
+            level: of confidence.
+
+        Returns:
+            (m,) lower and (m,) upper ends.
         """
         values, best = target(self.draws.phi), target(self.phi[None])[0]
         with np.errstate(invalid="ignore"):
@@ -194,12 +203,16 @@ def fit_surface(
     coefficients and exponents; parameters are reported for the inputs as given.
 
     Args:
-        inputs: (n, k) in the order of ``surface.columns``. loss: (n,).
+        surface: the form.
+        inputs: (n, k) in the order of ``surface.columns``.
+        loss: (n,).
         delta: of Huber's loss, on log loss; infinity is least squares.
         starts: (S, p) in the surface's own coordinates; None for its grid.
         fixed: parameters that are held at a value, by their reported names; the others are fitted.
-        groups: (n,) what tells which runs share a configuration and differ by seed; they are drawn together.
+        groups: (n,) the configuration of each run, where runs differ by seed; they are drawn together.
+        bootstrap: draws.
         resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
+        seed: of the draws.
 
     Raises:
         FitError: too few runs, equal losses, inputs that do not vary apart from each other, a parameter that
@@ -212,36 +225,20 @@ def fit_surface(
     z, y = np.log(inputs), np.log(loss)
     centre = surface.centre(z, fixed)
     sample = Sample(surface, z - centre, y, delta, held, _numbered(groups, len(loss)))
-    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
-    grid = grid.copy()
-    for name, value in fixed.items():
-        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
-    grid = np.unique(grid, axis=0) if fixed else grid
-    found = descend(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
-    best = int(np.argmin(found.objective))
-    if not np.isfinite(found.objective[best]):
-        raise FitError(f"{surface.formula}: no start has a finite loss.")
-    polished = sorted(
-        (polish(surface, one, sample.z, y, delta, held) for one in _candidates(found)), key=lambda p: p[1]
-    )
-    phi, objective, status = polished[0]
-    close = [p[0] for p in polished if p[1] <= NEAR * objective]
-    draws = draw(sample, _apart(np.array(close))[:3], resample, bootstrap, seed)
-    reached = float(np.mean(found.objective <= NEAR * objective + 1e-20))
+    grid = _grid(surface, starts, fixed)
+    found = fit_huber(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
+    optima, objective, status = _optima(sample, found)
+    best = optima[:1]
+    draws = draw(sample, _apart(optima)[:3], resample, bootstrap, seed)
     fit = SurfaceFit(
         surface=surface,
-        phi=surface.recentre(phi[None], centre)[0],
-        covariance=moved(surface, covariance(sample, phi[None], y), phi[None], centre)[0],
-        draws=Draws(
-            draws.method,
-            surface.recentre(draws.phi, centre),
-            None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
-            draws.converged,
-        ),
+        phi=surface.recentre(best, centre)[0],
+        covariance=moved(surface, covariance(sample, best, y), best, centre)[0],
+        draws=_recentred(surface, draws, centre),
         objective=objective,
         delta=delta,
         starts=len(grid),
-        reached=reached,
+        reached=float(np.mean(found.objective <= NEAR * objective + 1e-20)),
         status=status,
         inputs=inputs,
         loss=loss,
@@ -253,7 +250,41 @@ def fit_surface(
     return fit
 
 
-def _candidates(found: Descent) -> np.ndarray:
+def _grid(surface: Surface, starts: np.ndarray | None, fixed: Mapping[str, float]) -> np.ndarray:
+    """(S, p) starts with the fixed parameters at their values."""
+    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
+    grid = grid.copy()
+    for name, value in fixed.items():
+        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
+    return np.unique(grid, axis=0) if fixed else grid
+
+
+def _optima(sample: Sample, found: Descents) -> tuple[np.ndarray, float, str]:
+    """(m, p) the least optimum and those as good to within ``NEAR``, with its objective and status."""
+    if not np.isfinite(found.objective[int(np.argmin(found.objective))]):
+        raise FitError(f"{sample.surface.formula}: no start has a finite loss.")
+    polished = sorted(
+        (
+            polish(sample.surface, one, sample.z, sample.y, sample.delta, sample.held)
+            for one in _candidates(found)
+        ),
+        key=lambda end: end[1],
+    )
+    _, objective, status = polished[0]
+    return np.array([end[0] for end in polished if end[1] <= NEAR * objective]), objective, status
+
+
+def _recentred(surface: Surface, draws: Draws, centre: np.ndarray) -> Draws:
+    """Draws for inputs as given."""
+    return Draws(
+        draws.method,
+        surface.recentre(draws.phi, centre),
+        None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
+        draws.converged,
+    )
+
+
+def _candidates(found: Descents) -> np.ndarray:
     """(m, p) ends of descents nearly as good as the best and apart from each other, best first.
 
     A surface of few residuals within δ has optima beside each other, and which is least shows only once their
@@ -312,15 +343,15 @@ def _check(surface: Surface, inputs: np.ndarray, loss: np.ndarray, held: Collect
             f"{parameters + 2} needed (its curves would follow the noise)."
         )
     refuse_equal(loss)
-    told = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
-    for column in told:
+    informed = [column for column, names in enumerate(surface.informs) if set(names) - set(held)]
+    for column in informed:
         distinct = len(np.unique(inputs[:, column]))
         if distinct < 3:
             name = surface.columns[column]
             raise FitError(f"{surface.formula} is not fitted: {name} takes {distinct} values, 3 are needed.")
-    z = np.log(inputs[:, told]) - np.log(inputs[:, told]).mean(0)
-    if len(told) > 1 and np.linalg.svd(z / z.std(0), compute_uv=False)[-1] < 1e-6:
-        names = " and ".join(surface.columns[column] for column in told)
+    z = np.log(inputs[:, informed]) - np.log(inputs[:, informed]).mean(0)
+    if len(informed) > 1 and np.linalg.svd(z / z.std(0), compute_uv=False)[-1] < 1e-6:
+        names = " and ".join(surface.columns[column] for column in informed)
         raise FitError(
             f"{surface.formula} is not fitted: {names} grow together in these runs, so that their effects "
             "cannot be told apart. Add runs that vary one of them."

@@ -8,11 +8,11 @@ reweighted least squares: each step minimises a quadratic that lies above the ob
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
 
+from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.surfaces import Surface
 
 DELTA = 1e-3
@@ -31,16 +31,7 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
     return np.where(size <= delta, 0.5 * residual**2, delta * (size - 0.5 * delta))
 
 
-@dataclass
-class Descent:
-    """Where S descents ended."""
-
-    phi: np.ndarray  # (S, p)
-    objective: np.ndarray  # (S,)
-    converged: np.ndarray  # (S,) whether the last steps changed nothing
-
-
-def descend(
+def fit_huber(
     surface: Surface,
     phi: np.ndarray,
     z: np.ndarray,
@@ -51,11 +42,13 @@ def descend(
     fixed: np.ndarray | None = None,
     steps: int = 200,
     tolerance: float = 1e-10,
-) -> Descent:
+) -> Descents:
     """Damped Gauss–Newton steps from every start.
 
     Args:
-        phi: (S, p) starts. z: (n, k) log inputs. y: (n,) or (S, n) log losses.
+        phi: (S, p) starts.
+        z: (n, k) log inputs.
+        y: (n,) or (S, n) log losses.
         weights: (S, n) how often each run counts in each descent; None for once.
         fixed: (p,) which coordinates stay where they start.
         steps: the most steps of a descent.
@@ -65,7 +58,7 @@ def descend(
     chunk = max(1, NUMBERS_AT_ONCE // (len(z) * parameters))
     free = np.ones(parameters, bool) if fixed is None else ~fixed
     parts = [
-        _descend(
+        _fit_chunk(
             surface,
             phi[at : at + chunk],
             z,
@@ -78,12 +71,12 @@ def descend(
         )
         for at in range(0, count, chunk)
     ]
-    return Descent(
+    return Descents(
         *(np.concatenate([getattr(part, key) for part in parts]) for key in ("phi", "objective", "converged"))
     )
 
 
-def _descend(
+def _fit_chunk(
     surface: Surface,
     phi: np.ndarray,
     z: np.ndarray,
@@ -93,7 +86,7 @@ def _descend(
     free: np.ndarray,
     steps: int,
     tolerance: float,
-) -> Descent:
+) -> Descents:
     phi = phi.copy()
     alive = np.arange(len(phi))  # rows still descending
     damping = np.full(len(phi), 1e-2)
@@ -133,7 +126,7 @@ def _descend(
             alive, residual, jacobian = alive[stay], residual[stay], jacobian[stay]
     ended = np.ones(len(phi), bool)
     ended[alive] = False
-    return Descent(phi, objective, ended)
+    return Descents(phi, objective, ended)
 
 
 def _damped_step(

@@ -8,7 +8,7 @@ import numpy as np
 
 from chemscale.laws.joint.surfaces import Additive, Surface
 
-MOST_EXCESS = 1e12
+MAX_EXCESS = 1e12
 """Repeats are cut here, so that a wild start cannot turn into infinity times zero."""
 
 
@@ -107,7 +107,7 @@ def _product(*axes: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def _saturating(excess: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log(1 + (1 − exp(−ρR))/ρ) for R ≥ 0 and ρ ≥ 0, and its derivatives by R and by ρ; smooth at ρ = 0."""
-    excess = np.minimum(excess, MOST_EXCESS)
+    excess = np.minimum(excess, MAX_EXCESS)
     x = excess * rate
     small = x < 1e-3
     safe = np.where(small, 1.0, x)

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.forms import Broken
@@ -15,7 +19,7 @@ from chemscale.laws.reports.plotting import (
     BLUE,
     GREEN,
     MARKERS,
-    MOST_LEVELS,
+    MAX_LEVELS,
     ORANGE,
     PURPLE,
     SKY,
@@ -29,22 +33,22 @@ from chemscale.laws.reports.plotting import (
     new_figure,
     outside_legend,
     save,
-    short,
     style,
 )
+from chemscale.laws.reports.texts import short
 
 __all__ = [
     "AXES",
     "UNITS",
     "close",
     "curves_figure",
+    "families_figure",
     "inline_svg",
-    "ladder_figure",
     "law_figure",
     "save",
 ]
 
-_RUNGS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+_FAMILY_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _STYLES = {
     "power": (BLUE, "-"),
     "offset": (VERMILION, "--"),
@@ -59,11 +63,14 @@ def law_figure(
     axis: str,
     unit: str,
     outside: np.ndarray | None = None,
-):
+) -> Figure:
     """Loss against size in log-log with every fit, the first one's band, and its residuals below.
 
     Args:
+        points: used or not.
         fits: each with what it was fitted to, in words; the law first.
+        axis: of the sizes.
+        unit: of the loss.
         outside: (n,) sizes of runs outside the regime of the axis, drawn as rings; None where none are.
     """
     with style():
@@ -94,8 +101,10 @@ def law_figure(
     return figure
 
 
-def _runs(ax, shown: Sequence[LawPoint], axis: str, unit: str, outside: np.ndarray | None) -> list:
-    handles = []
+def _runs(
+    ax: Axes, shown: Sequence[LawPoint], axis: str, unit: str, outside: np.ndarray | None
+) -> list[Artist]:
+    handles: list[Artist] = []
     for used, marker, label in ((True, "o", "runs"), (False, "x", "left out")):
         chosen = [p for p in shown if p.used is used]
         if chosen:
@@ -110,14 +119,15 @@ def _runs(ax, shown: Sequence[LawPoint], axis: str, unit: str, outside: np.ndarr
     return handles
 
 
-def curves_figure(curves: list[dict[str, Any]], unit: str):
+def curves_figure(curves: list[dict[str, Any]], unit: str) -> Figure:
     """Validation loss against the data seen, a line a run: its colour is the size of the model.
 
-    Each curve holds ``seen``, ``loss``, ``unit`` of the data, ``label`` and, where known, ``size``. Where all
-    runs are of one size, the data that they see tell them apart.
-    """
-    from matplotlib.lines import Line2D
+    Where all runs are of one size, the data that they see distinguish them.
 
+    Args:
+        curves: each with ``seen``, ``loss``, ``unit`` of the data, ``label`` and, where known, ``size``.
+        unit: of the loss.
+    """
     with style():
         figure, ax = new_figure(3.0)
         drawn = [c for c in curves if len(c["seen"]) > 0]
@@ -141,17 +151,23 @@ def curves_figure(curves: list[dict[str, Any]], unit: str):
             Line2D([], [], color=lv.color, marker=lv.marker, ms=3.5, label=near + short(lv.value))
             for lv in found
         ]
-        outside_legend(figure, handles[:MOST_LEVELS], title)
+        outside_legend(figure, handles[:MAX_LEVELS], title)
     return figure
 
 
-def ladder_figure(rungs: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str):
-    """Every rung's points and law in log-log, each with its band; exponents in the legend."""
+def families_figure(families: list[tuple[str, list[LawPoint], Fit | None]], axis: str, unit: str) -> Figure:
+    """Every family's points and law in log-log, each with its band; exponents in the legend.
+
+    Args:
+        families: name, points and law of each.
+        axis: of the sizes.
+        unit: of the loss.
+    """
     with style():
-        figure, ax = new_figure(3.2 + 0.12 * len(rungs))
+        figure, ax = new_figure(3.2 + 0.12 * len(families))
         handles, sizes = [], []
-        for number, (name, points, fit) in enumerate(rungs):
-            color, marker = _RUNGS[number % len(_RUNGS)], MARKERS[number % len(MARKERS)]
+        for number, (name, points, fit) in enumerate(families):
+            color, marker = _FAMILY_COLORS[number % len(_FAMILY_COLORS)], MARKERS[number % len(MARKERS)]
             shown = [p for p in points if p.used and axis in p.sizes and unit in p.losses]
             label = name if fit is None else f"{name}: {_summary(fit)}"
             xs, ys = [p.sizes[axis] for p in shown], [p.losses[unit] for p in shown]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, StrMethodFormatter
 
 from chemscale.laws.axis.fit import LEVEL
 from chemscale.laws.checks.profiles import Profile
@@ -15,10 +18,11 @@ from chemscale.laws.reports.plotting import (
     VERMILION,
     log_sizes,
     new_figure,
-    short,
+    rounded,
     size_ticks,
     style,
 )
+from chemscale.laws.reports.texts import short
 
 SYMBOLS = {
     "alpha": "α", "beta": "β", "eta": "η", "floor": "L∞", "N_c": "N$_c$", "D_c": "D$_c$",
@@ -26,7 +30,7 @@ SYMBOLS = {
 }  # fmt: skip
 
 
-def residual_figure(found: JointAnalysis):
+def residual_figure(found: JointAnalysis) -> Figure:
     """Residuals in per cent against the fitted loss, N and D; a pattern is a law that does not hold."""
     law = found.law
     assert law is not None
@@ -48,12 +52,8 @@ def residual_figure(found: JointAnalysis):
     return figure
 
 
-def _plain(ax, x: np.ndarray) -> None:
+def _plain(ax: Axes, x: np.ndarray) -> None:
     """Plain numbers along a loss on the x axis."""
-    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-
-    from chemscale.laws.reports.plotting import rounded
-
     low, high = float(x.min()) / 1.02, float(x.max()) * 1.02
     ax.set(xlim=(low, high))
     places = rounded(low, high)
@@ -62,7 +62,7 @@ def _plain(ax, x: np.ndarray) -> None:
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def profile_figure(profiles: list[Profile]):
+def profile_figure(profiles: list[Profile]) -> Figure:
     """For each parameter the rise of the objective, 1 where its interval ends; a flat valley is not known."""
     rows = math.ceil(len(profiles) / 2)
     with style():
@@ -76,9 +76,7 @@ def profile_figure(profiles: list[Profile]):
     return figure
 
 
-def _profile(ax, each: Profile) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
+def _profile(ax: Axes, each: Profile) -> None:
     if not len(each.values):
         ax.set(xticks=[], xlabel=f"{SYMBOLS.get(each.name, each.name)}: no profile", ylim=(0, 3))
         return

@@ -1,10 +1,12 @@
-"""Figures of an estimate of training performance."""
+"""Figures of training performance estimation (TPE, Frey et al. 2023)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.rule import Standing
@@ -14,8 +16,15 @@ NAMED = 4
 """Settings that a legend names, the most promising."""
 
 
-def prediction_figure(known: Standing, share: float, title: str, unit: str):
-    """Final against predicted loss; runs that were stopped show their prediction interval alone."""
+def prediction_figure(known: Standing, share: float, title: str, unit: str) -> Figure:
+    """Final against predicted loss; runs that were stopped show their prediction interval alone.
+
+    Args:
+        known: scores, ends and the regression.
+        share: of each run that was seen.
+        title: of the estimator.
+        unit: of the final loss.
+    """
     with style():
         figure, ax = new_figure(3.1)
         ax.set(ylabel=UNITS.get(unit, unit).replace("validation", "final"))
@@ -43,10 +52,14 @@ def prediction_figure(known: Standing, share: float, title: str, unit: str):
         return figure
 
 
-def training_figure(curves: Sequence[TrainingCurve], known: Standing, share: float):
-    """Training loss of every setting against the share of the run; a line where the estimate looked."""
-    import matplotlib as mpl
+def training_figure(curves: Sequence[TrainingCurve], known: Standing, share: float) -> Figure:
+    """Training loss of every setting against the share of the run; a line where the estimate ends.
 
+    Args:
+        curves: of all settings.
+        known: their ranks.
+        share: of each run that was seen.
+    """
     with style():
         figure, ax = new_figure(2.7)
         order = np.argsort(known.ranks)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import write_json
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.calibration import LEVEL, Assessment, assess
 from chemscale.laws.early_stopping.estimators import ESTIMATORS, WINDOWS
 from chemscale.laws.early_stopping.rule import Outcome, Rule, Standing, replay, standing, successive_halving
-from chemscale.laws.reports.axis_report import render, whole_folder, write_law, write_text
 from chemscale.laws.reports.early_stopping_figures import prediction_figure, training_figure
+from chemscale.laws.reports.page import render, whole_folder, write_text
 from chemscale.laws.reports.plotting import saved_inline
 
 
@@ -189,7 +190,7 @@ class TpeReport:
                 ("Predicted and final loss", saved_inline(predicted, folder / "predicted_final")),
                 ("Training curves", saved_inline(trained, folder / "training_curves")),
             ]
-            write_law(folder / "tpe.json", self.to_dict())
+            write_json(folder / "tpe.json", self.to_dict())
             write_text(folder / "report.html", render("tpe.html.j2", report=self, images=images))
         return Path(out) / "report.html"
 

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import write_json
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.law import AxisLaw, fit_axis
 from chemscale.laws.data.points import LawPoint, LawPoints
 from chemscale.laws.reports import axis_figures as figures
-from chemscale.laws.reports.axis_report import (
+from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
     Origin,
     law_data,
     render,
-    values_text,
     whole_folder,
     write_csv,
-    write_law,
     write_text,
 )
 from chemscale.laws.reports.plotting import saved_inline
+from chemscale.laws.reports.texts import values_text
 
 
 @dataclass
-class Rung:
+class Family:
     """One family and the forms fitted to it."""
 
     name: str
@@ -51,17 +51,26 @@ class Rung:
         return [*self.law_of.refused, *outside]
 
     def line(self, which: str, fit: Fit) -> str:
+        """A fit as it is printed; `which` is what it was fitted to."""
         best = "the law" if fit is self.fit and len(self.fits) > 1 else ""
         mark = ", ".join(text for text in (which, best) if text)
         return f"{self.name}: {fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}"
 
 
 @dataclass
-class Ladder:
-    """Groups of runs that differ in their model, compared along one axis.
+class FamiliesReport:
+    """Families of models compared along one axis.
 
     Args:
-        groups: name of a rung to its points.
+        title: of the page.
+        groups: name of each family to its points.
+        axis: along which laws are fitted.
+        unit: of the loss.
+        source: where the points come from.
+        origin: what the page shows of the runs.
+        forms: names; None for what the points allow.
+        bootstrap: draws.
+        seed: of the draws.
     """
 
     title: str
@@ -71,32 +80,31 @@ class Ladder:
     source: str
     origin: Origin
     forms: Sequence[str] | None = None
-    """Names; None for what the points allow."""
     bootstrap: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
         self.points = LawPoints(tuple(p for group in self.groups.values() for p in group), self.source)
-        self.rungs = [self._fit(name, group) for name, group in self.groups.items()]
+        self.families = [self._fit(name, group) for name, group in self.groups.items()]
 
-    def _fit(self, name: str, group: list[LawPoint]) -> Rung:
+    def _fit(self, name: str, group: list[LawPoint]) -> Family:
         x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
         law = fit_axis(x, y, axis=self.axis, forms=self.forms, bootstrap=self.bootstrap, seed=self.seed)
-        return Rung(name, group, law)
+        return Family(name, group, law)
 
     def lines(self) -> list[str]:
-        """A line for each form of each rung: never an exponent without its interval."""
+        """A line for each form of each family: never an exponent without its interval."""
         out = list(self.origin.notes)
-        for rung in self.rungs:
-            if not rung.fits:
-                out.append(f"{rung.name}: no law. {' '.join(rung.refused)}")
+        for family in self.families:
+            if not family.fits:
+                out.append(f"{family.name}: no law. {' '.join(family.refused)}")
                 continue
             first = len(out)
-            for which, fit in rung.fits:
-                out.append(rung.line(which, fit))
-                said = out[first:]
-                out += [line for note in fit.notes if (line := f"  {note}") not in said]
-            out += [f"  {why}" for why in rung.refused]
+            for which, fit in family.fits:
+                out.append(family.line(which, fit))
+                shown = out[first:]
+                out += [line for note in fit.notes if (line := f"  {note}") not in shown]
+            out += [f"  {why}" for why in family.refused]
         return out
 
     def law(self) -> dict[str, Any]:
@@ -108,13 +116,13 @@ class Ladder:
             "axis": self.axis,
             "unit": self.unit,
             "rungs": {
-                rung.name: {
-                    **(rung.fit.to_dict() if rung.fit else {}),
-                    "fits": [fit.to_dict() for fit in rung.law_of.fits],
-                    "inside_regime": [fit.to_dict() for fit in rung.law_of.inside],
-                    "refused": rung.refused,
+                family.name: {
+                    **(family.fit.to_dict() if family.fit else {}),
+                    "fits": [fit.to_dict() for fit in family.law_of.fits],
+                    "inside_regime": [fit.to_dict() for fit in family.law_of.inside],
+                    "refused": family.refused,
                 }
-                for rung in self.rungs
+                for family in self.families
             },
             "command": self.origin.command,
             "data": law_data(self.points, self.origin),
@@ -123,13 +131,15 @@ class Ladder:
         }
 
     def write(self, out: Path) -> Path:
-        """Write the page, the figure, ``law.json`` and ``points.csv``; returns the page."""
-        figure = figures.ladder_figure([(r.name, r.points, r.fit) for r in self.rungs], self.axis, self.unit)
+        """Write the page, the figure, ``law.json`` and ``points.csv`` into `out`; returns the page."""
+        figure = figures.families_figure(
+            [(each.name, each.points, each.fit) for each in self.families], self.axis, self.unit
+        )
         with whole_folder(Path(out)) as folder:
             image = saved_inline(figure, folder / "ladder")
-            write_law(folder / "law.json", self.law())
+            write_json(folder / "law.json", self.law())
             write_csv(folder / "points.csv", self._rows())
-            write_text(folder / "report.html", render("ladder.html.j2", ladder=self, image=image))
+            write_text(folder / "report.html", render("families.html.j2", report=self, image=image))
         return Path(out) / "report.html"
 
     def _rows(self) -> list[dict[str, Any]]:

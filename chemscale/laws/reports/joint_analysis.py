@@ -13,7 +13,7 @@ from chemscale.laws.allocation.isoflop import Minima, allocate_isoflop, isoflop_
 from chemscale.laws.allocation.optimum import Allocation, allocate_surface
 from chemscale.laws.axis.fit import FitError
 from chemscale.laws.checks.holdout import Extrapolation, extrapolation
-from chemscale.laws.checks.per_axis import SliceLaw, slice_laws
+from chemscale.laws.checks.per_axis import PerAxisLaw, laws_per_axis
 from chemscale.laws.checks.profiles import Profile, profile
 from chemscale.laws.checks.projection import CrossCheck, cross_check
 from chemscale.laws.checks.sensitivity import Row, sensitivity
@@ -26,16 +26,16 @@ from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
 SURFACES: dict[str, Surface] = {s.name: s for s in (Additive(), Repeats(), Tied(), Kaplan())}
 """Joint forms by name."""
 CONVENTIONS = ("parameters", "blocks", "non_embedding", "all")
-FEWEST_VALUES = 3
+MIN_VALUES = 3
 """Sizes and amounts of data from which a joint law is sought."""
-FEWER_STARTS = 300
+CHECK_STARTS = 300
 """Of a form's grid, for each refit of a check."""
-FEWER_DRAWS = 200
+CHECK_DRAWS = 200
 HELD_SHARE = 0.2
 """Of the configurations, the largest of which are held out together."""
-MOST_PROFILES = 7
+MAX_PROFILES = 7
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass
@@ -64,7 +64,7 @@ class JointAnalysis:
     """Every form's errors at the largest fifth."""
     conventions: list[tuple[str, SurfaceFit]] = field(default_factory=list)
     """The law with N under each count that all runs have; the first is the law itself."""
-    slices: list[SliceLaw] = field(default_factory=list)
+    per_axis: list[PerAxisLaw] = field(default_factory=list)
     """Power laws of one axis, where the runs form a grid."""
     allocations: list[Allocation] = field(default_factory=list)
     minima: Minima | None = None
@@ -123,7 +123,7 @@ def has_joint(points: LawPoints, unit: str, data_axis: str) -> bool:
     """Whether the points that are fitted take enough values of both N and D for a joint law to be sought."""
     chosen = points.fitted(unit)
     return all(
-        distinct(p.sizes[axis] for p in chosen if axis in p.sizes) >= FEWEST_VALUES
+        distinct(p.sizes[axis] for p in chosen if axis in p.sizes) >= MIN_VALUES
         for axis in ("parameters", data_axis)
     )
 
@@ -150,13 +150,14 @@ def analyse(
     curves: Sequence[Curve] = (),
     bootstrap: int = 1000,
     seed: int = 0,
-    say: Say = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> JointAnalysis:
     """Fit joint forms to points and check the first that could be fitted.
 
     Args:
-        forms: names in ``SURFACES``. curves: of single runs, for Approach 1.
-        say: told what is being done.
+        forms: names in ``SURFACES``.
+        curves: of single runs, for Approach 1.
+        progress: called with what is being done.
 
     Raises:
         PointsError: a point lacks what a form takes.
@@ -164,28 +165,28 @@ def analyse(
     found = JointAnalysis(points, unit, data_axis, [], [])
     groups = configurations(points.fitted(unit), data_axis)
     for name in forms:
-        say(f"{name}: all starts and {bootstrap} draws")
+        progress(f"{name}: all starts and {bootstrap} draws")
         fit_into(found, name, groups, delta, bootstrap, seed)
     if found.law is None:
         return found
     _relate(found)
-    say("held-out runs")
+    progress("held-out runs")
     _hold_out(found, groups, bootstrap, seed)
-    say("δ and outliers")
-    found.sensitivity = sensitivity(found.law, seed=seed, bootstrap=FEWER_DRAWS)
+    progress("δ and outliers")
+    found.sensitivity = sensitivity(found.law, seed=seed, bootstrap=CHECK_DRAWS)
     for fit in found.fits:
-        say(f"variable projection of {fit.surface.name}")
+        progress(f"variable projection of {fit.surface.name}")
         if (check := cross_check(fit)) is not None:
             found.checks.append(check)
-    for name in found.law.free[:MOST_PROFILES]:
-        say(f"profile of {name}")
+    for name in found.law.free[:MAX_PROFILES]:
+        progress(f"profile of {name}")
         found.profiles.append(profile(found.law, name))
-    say("other counts of parameters")
+    progress("other counts of parameters")
     _count_otherwise(found, groups, seed)
     pairs = (("parameters", data_axis), (data_axis, "parameters"))
     for axis, other in pairs if found.one_corpus else ():
-        found.slices += slice_laws(points, axis, other, unit, seed=seed)
-    say("compute-optimal allocation")
+        found.per_axis += laws_per_axis(points, axis, other, unit, seed=seed)
+    progress("compute-optimal allocation")
     _allocate(found, curves, bootstrap, seed)
     return found
 
@@ -253,7 +254,7 @@ def configurations(points: Sequence[LawPoint], data_axis: str, apart: float = 1.
 
 def _fewer(surface: Surface) -> np.ndarray:
     grid = surface.starts()
-    return grid[:: max(1, len(grid) // FEWER_STARTS)]
+    return grid[:: max(1, len(grid) // CHECK_STARTS)]
 
 
 def _relate(found: JointAnalysis) -> None:
@@ -304,7 +305,7 @@ def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int)
         try:
             fit = fit_surface(
                 law.surface, inputs, loss, delta=law.delta, starts=_fewer(law.surface), groups=groups,
-                bootstrap=FEWER_DRAWS, seed=seed,
+                bootstrap=CHECK_DRAWS, seed=seed,
             )  # fmt: skip
         except FitError as error:
             found.refused.append(f"N as {name.replace('_', '-')}: {error}")
@@ -354,5 +355,5 @@ def _isoflop(found: JointAnalysis, how: str, seed: int) -> Allocation:
     if not found.one_corpus:
         raise FitError("runs of one budget differ in how often they repeat their data.")
     runs = found.n, found.d, found.flops, found.loss
-    found.minima = isoflop_minima(*runs, draws=FEWER_DRAWS, seed=seed)
+    found.minima = isoflop_minima(*runs, draws=CHECK_DRAWS, seed=seed)
     return allocate_isoflop(*runs, compute=how, seed=seed)

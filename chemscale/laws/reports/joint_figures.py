@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chemscale.laws.allocation.compute import data_for
@@ -23,18 +28,18 @@ from chemscale.laws.reports.plotting import (
     outside_legend,
     pale,
     power_text,
-    short,
     size_colors,
     size_ticks,
     style,
 )
+from chemscale.laws.reports.texts import short
 
-MOST_BUDGETS = 6
+MAX_BUDGETS = 6
 NEAR = 1.15
 """A run lies on a curve of equal compute if its own is at most this factor away."""
 
 
-def loss_against(found: JointAnalysis, against: str):
+def loss_against(found: JointAnalysis, against: str) -> Figure:
     """Loss against ``parameters`` with a line for each D, or against the data with a line for each N."""
     law, n, d = found.law, found.n, found.d
     assert law is not None
@@ -57,7 +62,7 @@ def loss_against(found: JointAnalysis, against: str):
     return figure
 
 
-def loss_against_compute(found: JointAnalysis):
+def loss_against_compute(found: JointAnalysis) -> Figure:
     """Loss against FLOPs: runs, a line for each N, and the efficient frontier with its band."""
     law, n, flops = found.law, found.n, found.flops
     assert law is not None
@@ -78,7 +83,7 @@ def loss_against_compute(found: JointAnalysis):
     return figure
 
 
-def _frontier_loss(ax, found: JointAnalysis) -> list:
+def _frontier_loss(ax: Axes, found: JointAnalysis) -> list[Artist]:
     allocation = frontier(found)
     if allocation is None:
         return []
@@ -107,7 +112,7 @@ def parabolas(found: JointAnalysis) -> bool:
     return found.minima is not None and len(found.minima.n) >= 3
 
 
-def isoflop_figure(found: JointAnalysis):
+def isoflop_figure(found: JointAnalysis) -> Figure:
     """Loss along curves of equal compute: runs, parabolas with their minima, the law's curves and optimum."""
     law, n, flops = found.law, found.n, found.flops
     assert law is not None
@@ -115,12 +120,12 @@ def isoflop_figure(found: JointAnalysis):
     minima = found.minima if parabolas(found) else None
     low, high = np.percentile(flops, [15, 95])
     budgets = np.geomspace(low, high, 5) if minima is None else minima.flops
-    if len(budgets) > MOST_BUDGETS:
-        budgets = budgets[np.linspace(0, len(budgets) - 1, MOST_BUDGETS).astype(int)]
+    if len(budgets) > MAX_BUDGETS:
+        budgets = budgets[np.linspace(0, len(budgets) - 1, MAX_BUDGETS).astype(int)]
     colors = size_colors(budgets, budgets)
     with style():
         figure, ax = new_figure(3.3)
-        handles = []
+        handles: list[Artist] = []
         for number, (budget, color) in enumerate(zip(budgets, colors, strict=True)):
             if minima is None:
                 near = np.abs(np.log(flops / budget)) < np.log(NEAR)
@@ -156,7 +161,7 @@ def _two(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def _parabola(ax, n: np.ndarray, loss: np.ndarray, color) -> None:
+def _parabola(ax: Axes, n: np.ndarray, loss: np.ndarray, color: Any) -> None:
     x = np.log(n)
     if len(np.unique(x)) < 3:
         return
@@ -165,7 +170,7 @@ def _parabola(ax, n: np.ndarray, loss: np.ndarray, color) -> None:
     ax.plot(np.exp(line), fitted, ":", color=color, lw=1)
 
 
-def _optima(ax, found: JointAnalysis, budgets: np.ndarray) -> list:
+def _optima(ax: Axes, found: JointAnalysis, budgets: np.ndarray) -> list[Artist]:
     allocation = frontier(found)
     if allocation is None:
         return []
@@ -175,18 +180,10 @@ def _optima(ax, found: JointAnalysis, budgets: np.ndarray) -> list:
         return []
     n, loss = [b.n for b in best], [b.loss for b in best]
     ax.plot(n, loss, "-", color=VERMILION, lw=0.8, zorder=5)
-    return ax.plot(
-        [b.n for b in best],
-        [b.loss for b in best],
-        "*",
-        color=VERMILION,
-        ms=7,
-        label="optimum of law",
-        zorder=6,
-    )
+    return [*ax.plot(n, loss, "*", color=VERMILION, ms=7, label="optimum of law", zorder=6)]
 
 
-def surface_figure(found: JointAnalysis):
+def surface_figure(found: JointAnalysis) -> Figure:
     """Contours of the loss over N and D, the runs, and the compute-optimal line with its interval."""
     law, n, d = found.law, found.n, found.d
     assert law is not None
@@ -211,7 +208,7 @@ def surface_figure(found: JointAnalysis):
     return figure
 
 
-def _optimal_line(ax, found: JointAnalysis, sides: list[np.ndarray]) -> list:
+def _optimal_line(ax: Axes, found: JointAnalysis, sides: list[np.ndarray]) -> list[Artist]:
     allocation = frontier(found)
     if allocation is None:
         return []
@@ -231,10 +228,7 @@ def _optimal_line(ax, found: JointAnalysis, sides: list[np.ndarray]) -> list:
     low_n, high_n = np.where(ends[0] == np.inf, sides[0][0], ends[0]), ends[1]
     edges = (sides[0][0], sides[0][-1])
     ax.fill_betweenx(d, low_n.clip(*edges), high_n.clip(*edges), color=VERMILION, alpha=0.25, lw=0)
-    return ax.plot(n, d, color=VERMILION, lw=1.6, label="compute-optimal")
-
-
-# --- shared by the figures above ---
+    return [*ax.plot(n, d, color=VERMILION, lw=1.6, label="compute-optimal")]
 
 
 def _inputs(found: JointAnalysis, n: np.ndarray, d: np.ndarray) -> list[np.ndarray]:
@@ -244,7 +238,9 @@ def _inputs(found: JointAnalysis, n: np.ndarray, d: np.ndarray) -> list[np.ndarr
     return [n, d, unique][: len(found.law.surface.columns)]
 
 
-def _scatter(ax, x: np.ndarray, loss: np.ndarray, other: np.ndarray, shown: list[Level], grid: bool) -> None:
+def _scatter(
+    ax: Axes, x: np.ndarray, loss: np.ndarray, other: np.ndarray, shown: list[Level], grid: bool
+) -> None:
     if grid:
         for level in shown:
             ax.plot(x[level.members], loss[level.members], level.marker, color=level.color, ls="", zorder=4)
@@ -252,8 +248,10 @@ def _scatter(ax, x: np.ndarray, loss: np.ndarray, other: np.ndarray, shown: list
     ax.scatter(x, loss, s=9, c=size_colors(other, other), lw=0, zorder=4)
 
 
-def _legend(figure, shown: list[Level], grid: bool, name: str, extra: list | None = None) -> None:
-    handles = [
+def _legend(
+    figure: Figure, shown: list[Level], grid: bool, name: str, extra: list[Artist] | None = None
+) -> None:
+    handles: list[Artist] = [
         Line2D([], [], color=level.color, marker=level.marker if grid else "", label=short(level.value))
         for level in shown
     ]
@@ -261,7 +259,7 @@ def _legend(figure, shown: list[Level], grid: bool, name: str, extra: list | Non
     outside_legend(figure, handles + (extra or []), title, 5)
 
 
-def _loss_axis(ax, found: JointAnalysis) -> None:
+def _loss_axis(ax: Axes, found: JointAnalysis) -> None:
     ax.set(yscale="log", ylabel=UNITS.get(found.unit, found.unit))
     low, high = float(found.loss.min()), float(found.loss.max())
     bottom, top = ax.get_ylim()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import write_json
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, FitError
@@ -18,23 +19,25 @@ from chemscale.laws.data.points import LawPoints
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.reports import check_figures, joint_figures
 from chemscale.laws.reports.axis_figures import curves_figure
-from chemscale.laws.reports.axis_report import (
+from chemscale.laws.reports.joint_analysis import JointAnalysis
+from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
-    SYMBOLS,
     Origin,
-    interval_text,
     law_data,
-    parameters_text,
     render,
-    sizes_text,
-    span_text,
     whole_folder,
     write_csv,
-    write_law,
     write_text,
 )
-from chemscale.laws.reports.joint_analysis import JointAnalysis
-from chemscale.laws.reports.plotting import saved_inline, short
+from chemscale.laws.reports.plotting import saved_inline
+from chemscale.laws.reports.texts import (
+    SYMBOLS,
+    interval_text,
+    parameters_text,
+    short,
+    sizes_text,
+    span_text,
+)
 
 Drawn = tuple[str, str, Callable[[], Any], str]
 """Name of a figure's file, its caption, the drawing, and what it shows."""
@@ -91,7 +94,7 @@ class SurfaceReport:
             out.append(f"  {self.how(fit)}")
             out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
-        out += self._slices()
+        out += self._per_axis_lines()
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
             a = span_text(allocation.exponent_n, allocation.intervals["exponent_n"], ".3f")
@@ -106,11 +109,11 @@ class SurfaceReport:
             out.append(text)
         return out + [f"  {why}" for why in self.found.refused]
 
-    def _slices(self) -> list[str]:
+    def _per_axis_lines(self) -> list[str]:
         """The exponent along each axis alone, at the largest value of the other that has most sizes."""
         out = []
         for axis in ("parameters", self.axis):
-            along = [each for each in self.found.slices if each.axis == axis]
+            along = [each for each in self.found.per_axis if each.axis == axis]
             if along:
                 last = max(along, key=lambda each: (len(np.unique(each.fit.x)), each.value))
                 inside = f", inside its regime {interval_text(last.inside, 'beta')}" if last.inside else ""
@@ -207,7 +210,7 @@ class SurfaceReport:
             "sensitivity": [row.to_dict() for row in found.sensitivity],
             "profiles": [each.to_dict() for each in found.profiles],
             "conventions": {name: fit.to_dict() for name, fit in found.conventions},
-            "slices": [each.to_dict() for each in found.slices],
+            "slices": [each.to_dict() for each in found.per_axis],
             "allocation": [self._allocation(each) for each in found.allocations],
             "notes": [*self.origin.notes, *found.refused],
             "versions": self.origin.versions,
@@ -234,7 +237,7 @@ class SurfaceReport:
         drawn = [*self._laws(), *self._checks()]
         images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
         law = self.law()
-        write_law(out / "law.json", law)
+        write_json(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
         write_text(out / "report.html", render("surface.html.j2", report=self, images=images))
 

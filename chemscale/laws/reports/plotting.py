@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from chemscale.laws.reports.texts import short
 
 WIDTH = 3.5
 """Inches."""
@@ -47,7 +64,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 )  # fmt: skip
 MARKERS = "os^DvPX*<>"
-MOST_LEVELS = 10
+MAX_LEVELS = 10
 RC: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -67,41 +84,48 @@ RC: Any = {
 
 
 @contextmanager
-def style():
+def style() -> Iterator[None]:
     """Settings under which a figure is drawn and saved."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    with matplotlib.rc_context(RC):
+    mpl.use("Agg")
+    with mpl.rc_context(RC):
         yield
 
 
-def new_figure(height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **settings):
-    """A figure in inches and its axes; within ``style``."""
-    import matplotlib.pyplot as plt
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **settings: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes, one or an array of them; within ``style``.
 
+    Args:
+        height: inches.
+        rows: of axes.
+        columns: of axes.
+        width: inches.
+        **settings: of ``pyplot.subplots``.
+    """
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **settings)
 
 
-def save(figure, path: Path) -> None:
-    """`path`.png and `path`.svg."""
+def save(figure: Figure, path: Path) -> None:
+    """Write `path`.png and `path`.svg."""
     with style():
         for kind in ("png", "svg"):
             figure.savefig(Path(path).with_suffix(f".{kind}"), dpi=240)
 
 
-def saved_inline(figure, path: Path) -> str:
-    """``save``, and the address of ``inline_svg`` from the file: drawing is slow."""
+def saved_inline(figure: Figure, path: Path) -> str:
+    """Save a figure; its data address, as ``inline_svg`` gives it, from the file: drawing is slow."""
     save(figure, path)
     close(figure)
     return address(Path(path).with_suffix(".svg").read_bytes())
 
 
 def address(svg: bytes) -> str:
+    """A data address of an SVG."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def inline_svg(figure) -> str:
+def inline_svg(figure: Figure) -> str:
     """The figure as a data address for a page that stands alone."""
     buffer = io.BytesIO()
     with style():
@@ -109,9 +133,8 @@ def inline_svg(figure) -> str:
     return address(buffer.getvalue())
 
 
-def close(figure) -> None:
-    import matplotlib.pyplot as plt
-
+def close(figure: Figure) -> None:
+    """Free the memory of a figure."""
     plt.close(figure)
 
 
@@ -120,7 +143,7 @@ def close(figure) -> None:
 
 @dataclass(frozen=True)
 class Level:
-    """One of a few sizes that a figure tells apart."""
+    """One of a few sizes that a figure distinguishes."""
 
     value: float
     members: np.ndarray
@@ -130,9 +153,14 @@ class Level:
 
 
 def levels(values: np.ndarray, apart: float = 1.05, between: int = 5) -> tuple[list[Level], bool]:
-    """Sizes (n,) as at most ``MOST_LEVELS`` levels, and whether every run lies on one of them.
+    """Sizes as at most ``MAX_LEVELS`` levels, and whether every run lies on one of them.
 
     Runs of a grid do; where sizes are all over the place, levels are spread over their range.
+
+    Args:
+        values: (n,) sizes.
+        apart: factor by which sizes of one level differ at most.
+        between: levels of sizes that form no grid.
     """
     order = np.argsort(values)
     clusters = list[list[int]]()
@@ -140,7 +168,7 @@ def levels(values: np.ndarray, apart: float = 1.05, between: int = 5) -> tuple[l
         if not clusters or values[place] > apart * values[clusters[-1][0]]:
             clusters.append([])
         clusters[-1].append(int(place))
-    grid = len(clusters) <= MOST_LEVELS
+    grid = len(clusters) <= MAX_LEVELS
     if not grid:
         low, high = np.percentile(values, [3, 97])
         centres = list(np.geomspace(low, high, between))
@@ -156,11 +184,13 @@ def levels(values: np.ndarray, apart: float = 1.05, between: int = 5) -> tuple[l
     return found, grid
 
 
-def pale(name: str, ink: float = 0.5):
-    """A colour map mixed with white, on which lines and points stand out."""
-    import matplotlib as mpl
-    from matplotlib.colors import ListedColormap
+def pale(name: str, ink: float = 0.5) -> ListedColormap:
+    """A colour map mixed with white, on which lines and points stand out.
 
+    Args:
+        name: of the map.
+        ink: share of the colour.
+    """
     colors = mpl.colormaps[name](np.linspace(0, 1, 256))
     colors[:, :3] = 1 - ink * (1 - colors[:, :3])
     return ListedColormap(colors)
@@ -168,8 +198,6 @@ def pale(name: str, ink: float = 0.5):
 
 def size_colors(sizes: np.ndarray, over: np.ndarray) -> np.ndarray:
     """(n, 4) colours from blue to ochre by the logarithm of a size in the range of `over`."""
-    import matplotlib as mpl
-
     low, high = np.log(np.min(over)), np.log(np.max(over))
     share = (np.log(sizes) - low) / max(high - low, 1e-9)
     return mpl.colormaps["cividis"](0.82 * np.clip(share, 0, 1))
@@ -178,20 +206,16 @@ def size_colors(sizes: np.ndarray, over: np.ndarray) -> np.ndarray:
 # --- numbers and ticks ---
 
 
-def short(value: float) -> str:
-    """``125k``, ``1.3M``, ``70B``."""
-    if not np.isfinite(value):
-        return "∞"
-    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= 0.9995 * scale:
-            return f"{value / scale:.3g}{letter}"
-    return f"{value:.3g}"
+def size_ticks(axis: Axis, low: float, high: float, powers: bool = False, most: int = 6) -> None:
+    """Place at most so many ticks along a logarithmic axis.
 
-
-def size_ticks(axis, low: float, high: float, powers: bool = False, most: int = 6) -> None:
-    """At most so many ticks of a logarithmic axis; `powers` writes 10ᵏ instead of a letter."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
-
+    Args:
+        axis: x or y.
+        low: its lower end.
+        high: its upper end.
+        powers: whether to write 10ᵏ instead of a letter.
+        most: ticks.
+    """
     decades = float(np.log10(high / low))
     subs = (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 2.5 else (1,)
     powers_of_ten = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 2)
@@ -216,10 +240,8 @@ def power_text(value: float) -> str:
     return f"${front}10^{{{power}}}$"
 
 
-def loss_ticks(ax) -> None:
-    """Plain numbers along a logarithmic loss axis: round steps under a decade, else 1, 2, 5."""
-    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
-
+def loss_ticks(ax: Axes) -> None:
+    """Write plain numbers along a logarithmic loss axis: round steps under a decade, else 1, 2, 5."""
     low, high = ax.get_ylim()
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if high / low < 12:
@@ -248,22 +270,36 @@ def round_step(step: float) -> float:
     return float(scale * min((1, 2, 5, 10), key=lambda m: abs(np.log(m * scale / step))))
 
 
-def log_sizes(ax, axis: str, values: Iterable[float], margin: float = 1.25) -> None:
-    """A logarithmic x axis over sizes, with its name and ticks."""
+def log_sizes(ax: Axes, axis: str, values: Iterable[float], margin: float = 1.25) -> None:
+    """Make the x axis logarithmic over sizes, with its name and ticks.
+
+    Args:
+        ax: of the figure.
+        axis: what the sizes are (see ``AXES``).
+        values: the sizes.
+        margin: factor to each side of them.
+    """
     found = np.asarray(list(values), dtype=float)
     low, high = (float(found.min()) / margin, float(found.max()) * margin) if len(found) else (1.0, 10.0)
     ax.set(xscale="log", xlim=(low, high), xlabel=AXES.get(axis, axis))
     size_ticks(ax.xaxis, low, high, powers=axis == "flops")
 
 
-def outside_legend(figure, handles: Sequence, title: str = "", columns: int = 4) -> None:
-    """A legend below the axes, where it hides nothing."""
+def outside_legend(figure: Figure, handles: Sequence[Artist], title: str = "", columns: int = 4) -> None:
+    """Draw a legend below the axes, where it hides nothing.
+
+    Args:
+        figure: that it belongs to.
+        handles: labelled artists; without any there is no legend.
+        title: above them.
+        columns: at most.
+    """
     if handles:
         rows = -(-len(handles) // columns)
         columns = -(-len(handles) // rows)
         # Matplotlib fills columns first; a reader expects rows.
         handles = [handles[k] for c in range(columns) for k in range(c, len(handles), columns)]
-        labels = [handle.get_label() for handle in handles]
+        labels = [str(handle.get_label()) for handle in handles]
         figure.legend(
             handles, labels, loc="outside lower center", ncols=columns, title=title or None,
             columnspacing=1.2, handletextpad=0.5,

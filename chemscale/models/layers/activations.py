@@ -18,7 +18,11 @@ class ShiftedSoftplus(nn.Module):
 
 
 class Swish(nn.Module):
-    """αx·sigmoid(βx) with α and β trainable for each feature (SpookyNet, Eq. 3)."""
+    """αx·sigmoid(βx) with α and β trainable for each feature (SpookyNet, Eq. 3).
+
+    Args:
+        width: number of features.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -35,7 +39,13 @@ def inverse_softplus(value: float) -> float:
 
 
 def mlp(widths: list[int], activation: type[nn.Module] = nn.SiLU, *, bias: bool = True) -> nn.Sequential:
-    """Linear layers with an activation between them and none at the end."""
+    """Linear layers with an activation between them and none at the end.
+
+    Args:
+        widths: of the input, of what is between, and of the output.
+        activation: class of the activation.
+        bias: whether the layers have one.
+    """
     layers: list[nn.Module] = []
     for index, (a, b) in enumerate(pairwise(widths)):
         if index:
@@ -44,12 +54,16 @@ def mlp(widths: list[int], activation: type[nn.Module] = nn.SiLU, *, bias: bool 
     return nn.Sequential(*layers)
 
 
-SILU_SECOND_MOMENT = 1.6790
+SILU_NORM = 1.6790
 """1/√E[silu(x)²] for standard normal x: keeps the scale of a signal through a SiLU, as e3nn normalises."""
 
 
 class ScaledMLP(nn.Module):
-    """A bias-free MLP whose signal starts with unit variance, SiLU between layers (NequIP, Allegro, MACE)."""
+    """A bias-free MLP whose signal starts with unit variance, SiLU between layers (NequIP, Allegro, MACE).
+
+    Args:
+        widths: of the input, of what is between, and of the output.
+    """
 
     def __init__(self, widths: list[int]):
         super().__init__()
@@ -60,5 +74,5 @@ class ScaledMLP(nn.Module):
         for index, weight in enumerate(self.weights):
             x = x @ (weight * (weight.shape[0] ** -0.5))
             if index < last:
-                x = F.silu(x) * SILU_SECOND_MOMENT
+                x = F.silu(x) * SILU_NORM
         return x

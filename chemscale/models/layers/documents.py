@@ -8,51 +8,59 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Below this many tokens PyTorch's fused kernel for CPUs takes twice as long as the batched products
-# (heads of width 1 to 8, one and two threads); molecules are almost always below.
 SHORT_ON_CPU = 128
+"""Up to this many tokens PyTorch's fused kernel for CPUs takes twice as long as the batched products (heads
+of width 1 to 8, one and two threads); molecules are almost always below."""
 
 
 @dataclass
 class Group:
     """Molecules of similar length, attended to together as one padded (M, L) rectangle.
 
-    ``rows`` (M·L,) says which flat token stands in each slot; slots right of a molecule's end repeat
-    token 0 of the batch. Under a causal mask no real query ever sees them, and their own output is dropped.
+    Slots right of a molecule's end repeat token 0 of the batch. Under a causal mask no real query ever sees
+    them, and their own output is dropped.
+
+    Args:
+        molecules: M.
+        longest: L.
+        rows: (M·L,) which flat token stands in each slot.
+        padding: (P,) the slots of the rectangle that hold no token.
     """
 
     molecules: int
     longest: int
     rows: Tensor
     padding: Tensor
-    """(P,) the slots of the rectangle that hold no token."""
 
 
 @dataclass
 class Documents:
     """The document mask of a flat batch: each token belongs to exactly one molecule.
 
-    ``inverse`` (T,) is the slot of each flat token in the concatenated rectangles of all groups.
+    Args:
+        groups: rectangles that hold the molecules.
+        inverse: (T,) slot of each flat token in the concatenated rectangles of all groups.
+        identity: whether the flat batch is itself one full rectangle, so that nothing needs to be moved.
     """
 
     groups: list[Group]
     inverse: Tensor
     identity: bool = False
-    """True when the flat batch is itself one full rectangle: nothing needs to be moved."""
 
     @classmethod
-    def from_lengths(cls, lengths: Sequence[int] | np.ndarray, *, most_groups: int = 4) -> Documents:
+    def from_lengths(cls, lengths: Sequence[int] | np.ndarray, *, max_groups: int = 4) -> Documents:
         """Lay out molecules that stand one after another in the flat batch.
 
         Args:
             lengths: (number of molecules,) tokens of each, in flat order.
-            most_groups: split by length into at most so many rectangles; more of them waste fewer slots.
+            max_groups: split by length into at most so many rectangles; more of them waste fewer slots.
 
         Raises:
             ValueError: no molecule, or one without a token.
@@ -65,7 +73,7 @@ class Documents:
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         inverse = np.empty(int(sizes.sum()), dtype=np.int64)
         groups, base = [], 0
-        for members in _split_by_length(sizes, most_groups):
+        for members in _split_by_length(sizes, max_groups):
             longest = int(sizes[members].max())
             column = np.arange(longest)
             slots = starts[members, None] + column
@@ -90,11 +98,16 @@ class Documents:
         return cls([Group(molecules, length, none, none)], none, identity=True)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Documents:
-        move = lambda t: t.to(device, non_blocking=non_blocking)  # noqa: E731
+        """The same on another device, as ``torch.Tensor.to``."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
         groups = [Group(g.molecules, g.longest, move(g.rows), move(g.padding)) for g in self.groups]
         return Documents(groups, move(self.inverse), self.identity)
 
     def pin_memory(self) -> Documents:
+        """The same in page-locked memory, as ``torch.Tensor.pin_memory``."""
         groups = [
             Group(g.molecules, g.longest, g.rows.pin_memory(), g.padding.pin_memory()) for g in self.groups
         ]
@@ -156,7 +169,7 @@ def _short_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Ten
 
 
 def banded_mask(length: int, window: int | None, device: torch.device) -> Tensor:
-    """(length, length) boolean, True where query i may see key j: i - window < j <= i."""
+    """Causal mask (length, length), True where query i may see key j: i - window < j <= i."""
     i = torch.arange(length, device=device)
     distance = i[:, None] - i[None, :]
     return (distance >= 0) & (distance < (length if window is None else window))
@@ -166,12 +179,12 @@ class _Pad(torch.autograd.Function):
     """Flat tokens to the rectangles. Each token has exactly one slot, so the gradient is a gather too."""
 
     @staticmethod
-    def forward(ctx, flat: Tensor, documents: Documents) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, flat: Tensor, documents: Documents) -> tuple[Tensor, ...]:
         ctx.documents = documents
         return tuple(flat.index_select(0, group.rows) for group in documents.groups)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor):
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         # Empty slots name token 0 but are not it: `inverse` never points at them, so nothing leaks.
         return torch.cat(grads).index_select(0, ctx.documents.inverse), None
 
@@ -180,12 +193,12 @@ class _Unpad(torch.autograd.Function):
     """The rectangles of all groups back to flat tokens; the inverse of ``_Pad``."""
 
     @staticmethod
-    def forward(ctx, documents: Documents, *rectangles: Tensor) -> Tensor:
+    def forward(ctx: Any, documents: Documents, *rectangles: Tensor) -> Tensor:
         ctx.documents = documents
         return torch.cat(rectangles).index_select(0, documents.inverse)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = []
         for group in ctx.documents.groups:
             part = grad.index_select(0, group.rows)
@@ -193,11 +206,11 @@ class _Unpad(torch.autograd.Function):
         return None, *grads
 
 
-def _split_by_length(sizes: np.ndarray, most_groups: int) -> list[np.ndarray]:
-    """Molecules sorted by length and cut where a cut saves most slots; in at most `most_groups` parts."""
+def _split_by_length(sizes: np.ndarray, max_groups: int) -> list[np.ndarray]:
+    """Molecules sorted by length and cut where a cut saves most slots; in at most `max_groups` parts."""
     order = np.argsort(sizes, kind="stable")
     cuts = [0, len(order)]
-    while len(cuts) - 1 < most_groups:
+    while len(cuts) - 1 < max_groups:
         best_saving, best_cut = 0, 0
         for low, high in itertools.pairwise(cuts):
             if high - low < 2:

@@ -47,7 +47,16 @@ def occupation(z: int) -> dict[str, int]:
 
 
 def descriptors(elements: tuple[int, ...]) -> Tensor:
-    """(T, 20): Z, electrons of each subshell, and valence electrons of s, p, d and f kind, each at most 1."""
+    """Electron configurations as numbers up to 1, (T, 20) for T elements.
+
+    Z, electrons of each subshell, and valence electrons of s, p, d and f kind, each a share of its largest.
+
+    Args:
+        elements: atomic numbers.
+
+    Raises:
+        ValueError: an element beyond radon.
+    """
     rows = []
     for z in elements:
         filled = occupation(z)

@@ -15,13 +15,22 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from chemscale.models.layers.activations import SILU_NORM
 from chemscale.models.layers.trilinear import trilinear
 
 Irreps = tuple[o3.Irrep, ...]
+SCALAR = o3.Irrep(0, 1)
+TANH_NORM = 1.5927
+"""1/√E[tanh(x)²] for standard normal x, as ``SILU_NORM``."""
 
 
 def irreps_up_to(l_max: int, *, parity: bool) -> Irreps:
-    """0e, 1o, 2e, … to `l_max`, the parity of spherical harmonics; with `parity` both parities of each."""
+    """Irreps 0e, 1o, 2e, … to a degree, each once.
+
+    Args:
+        l_max: highest degree.
+        parity: whether both parities of each degree are in it, or only that of the spherical harmonics.
+    """
     both = [o3.Irrep(degree, p) for degree in range(l_max + 1) for p in (1, -1)]
     return tuple(ir for ir in both if parity or ir.p == (-1) ** ir.l)
 
@@ -41,7 +50,11 @@ def slices(irreps: Sequence[o3.Irrep]) -> list[slice]:
 
 
 class SphericalHarmonics(nn.Module):
-    """Y_l(v/|v|) for l = 0 … l_max, component normalised: (E, 3) → (E, (l_max + 1)²)."""
+    """Y_l(v/|v|) for l = 0 … l_max, component normalised: (E, 3) → (E, (l_max + 1)²).
+
+    Args:
+        l_max: highest degree.
+    """
 
     def __init__(self, l_max: int):
         super().__init__()
@@ -54,7 +67,7 @@ class SphericalHarmonics(nn.Module):
 
 @lru_cache(maxsize=512)
 def wigner_3j(a: int, b: int, c: int) -> Tensor:
-    """(2a+1, 2b+1, 2c+1) coupling of degrees a and b to c, float64, norm 1."""
+    """Wigner 3j symbol, (2a+1, 2b+1, 2c+1): coupling of degrees a and b to c, float64, norm 1."""
     return o3.wigner_3j(a, b, c, dtype=torch.float64)
 
 
@@ -62,18 +75,17 @@ def coupling_paths(
     left: Irreps, right: Irreps, wanted: Sequence[o3.Irrep]
 ) -> list[tuple[int, int, o3.Irrep]]:
     """Every (index in left, index in right, irrep) that O(3) allows, ordered by the resulting irrep."""
-    allowed = [
+    return [
         (i, j, ir)
         for ir in dict.fromkeys(wanted)
         for i, a in enumerate(left)
         for j, b in enumerate(right)
         if abs(a.l - b.l) <= ir.l <= a.l + b.l and ir.p == a.p * b.p
     ]
-    return allowed
 
 
 def coupling_tensor(left: Irreps, right: Irreps, paths: list[tuple[int, int, o3.Irrep]]) -> Tensor:
-    """(K, I, J): component k of all paths from components i and j.
+    """Coupling coefficients (K, I, J): component k of all paths from components i and j.
 
     Scaled so that independent unit-variance components give unit-variance components.
     """
@@ -92,10 +104,12 @@ class ChannelMixing(nn.Module):
 
     Args:
         irreps_in: irreps of the input, repeated where several paths lead to one, grouped by irrep.
-        irreps_out: irreps of the output; one may stand there several times (gates).
+        channels_in: U.
+        irreps_out: irreps of the output, grouped; one may stand there several times (gates).
+        channels_out: V.
 
     Raises:
-        ValueError: an output irrep that no input leads to.
+        ValueError: an output irrep that no input leads to, or irreps that are not grouped.
     """
 
     def __init__(
@@ -144,7 +158,11 @@ class ElementMixing(nn.Module):
     """Channel mixing with weights of each element: (N, I, U) → (N, I', V); 0 where no input irrep fits.
 
     Args:
-        irreps_in: each irrep once. irreps_out: grouped; an irrep may stand there several times.
+        irreps_in: irreps of the input, each once.
+        channels_in: U.
+        irreps_out: irreps of the output, grouped; one may stand there several times.
+        channels_out: V.
+        types: number of elements.
     """
 
     def __init__(
@@ -190,6 +208,11 @@ class NeighbourCoupling(nn.Module):
     """What a neighbour's features become along an edge: x_j ⊗ Y(r̂) with a weight for each path and channel.
 
     (E, I, U), (E, J), (E, P, U) → (E, K, U) with K components of P paths ("uvu" in e3nn's terms).
+
+    Args:
+        irreps_in: of the features, I components.
+        harmonics: irreps of the spherical harmonics, J components.
+        wanted: irreps that paths may lead to.
     """
 
     coupling: Tensor
@@ -214,7 +237,13 @@ class NeighbourCoupling(nn.Module):
 
 
 class ChannelCoupling(nn.Module):
-    """Channel by channel product: (M, I, U), (M, J, U) → (M, K, U), one block of rows a path ("uuu")."""
+    """Channel by channel product: (M, I, U), (M, J, U) → (M, K, U), one block of rows a path ("uuu").
+
+    Args:
+        left: irreps of the first factor, I components.
+        right: irreps of the second factor, J components.
+        wanted: irreps that paths may lead to.
+    """
 
     coupling: Tensor
 
@@ -232,15 +261,17 @@ class ChannelCoupling(nn.Module):
 class Gate(nn.Module):
     """SiLU on even scalars, tanh on odd ones, and each other irrep times the SiLU of a scalar of its own.
 
-    (N, I + G, U) → (N, I, U); the G gate scalars come first, as `irreps_in` says.
+    (N, I + G, U) → (N, I, U); the G gate scalars come first, as `irreps_in` has them.
+
+    Args:
+        irreps: of the output.
     """
 
     def __init__(self, irreps: Irreps):
         super().__init__()
         self.irreps = irreps
         self.gated = tuple(ir for ir in irreps if ir.l > 0)
-        scalar = o3.Irrep(0, 1)
-        self.irreps_in: Irreps = (*(scalar for _ in self.gated), *irreps)
+        self.irreps_in: Irreps = (*(SCALAR for _ in self.gated), *irreps)
 
     def forward(self, x: Tensor) -> Tensor:
         gates, x = x[:, : len(self.gated)], x[:, len(self.gated) :]
@@ -256,8 +287,3 @@ class Gate(nn.Module):
             else:
                 outputs.append(torch.tanh(part) * TANH_NORM)
         return torch.cat(outputs, 1)
-
-
-SILU_NORM = 1.6790
-TANH_NORM = 1.5927
-"""1/√E[f(x)²] for standard normal x."""

@@ -19,6 +19,9 @@ class ZBL(nn.Module):
     """Screened repulsion of nuclei (Ziegler, Biersack and Littmark 1985), cut off smoothly.
 
     E_ij = k·Z_i Z_j/r·Σ_k c_k exp(-d_k r/a), a = 0.8854 a₀/(Z_i^0.23 + Z_j^0.23).
+
+    Args:
+        cutoff: Å.
     """
 
     COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
@@ -39,7 +42,7 @@ class ZBL(nn.Module):
 
 
 def conserve_charge(charges: Tensor, graph: AtomGraph) -> Tensor:
-    """Spreads evenly over a structure's atoms what its partial charges lack to its total charge."""
+    """Spread evenly over a structure's atoms what its partial charges lack to its total charge."""
     sizes = (graph.ptr[1:] - graph.ptr[:-1]).to(charges.dtype)
     missing = graph.charge - sum_by(charges, graph.batch, graph.structures)
     return charges + (missing / sizes)[graph.batch]
@@ -50,6 +53,11 @@ def electrostatics(charges: Tensor, graph: AtomGraph, cutoff: float) -> Tensor:
 
     1/r goes over into 1/√(r² + 1 Å²) between three quarters and one quarter of the cutoff, where the network
     describes the pair. All pairs of a structure interact: structures are molecules, not crystals.
+
+    Args:
+        charges: (N,) partial charges in e.
+        graph: the atoms and their positions.
+        cutoff: Å.
     """
     senders, receivers = all_pairs(graph.batch, graph.ptr)
     vectors = graph.positions[senders] - graph.positions[receivers]

@@ -16,7 +16,13 @@ def cosine_cutoff(r: Tensor, cutoff: float) -> Tensor:
 
 
 def polynomial_cutoff(r: Tensor, cutoff: float, p: int = 6) -> Tensor:
-    """The envelope of DimeNet (Gasteiger et al. 2020, Eq. 8): value and two derivatives vanish at r_c."""
+    """The envelope of DimeNet (Gasteiger et al. 2020, Eq. 8): value and two derivatives vanish at r_c.
+
+    Args:
+        r: (E,) Å.
+        cutoff: r_c in Å.
+        p: power; the larger, the later it falls.
+    """
     x = r / cutoff
     envelope = (
         1.0 - (p + 1) * (p + 2) / 2 * x**p + p * (p + 2) * x ** (p + 1) - p * (p + 1) / 2 * x ** (p + 2)
@@ -32,7 +38,12 @@ def bump_cutoff(r: Tensor, cutoff: float) -> Tensor:
 
 
 class GaussianBasis(nn.Module):
-    """`count` Gaussians between 0 and the cutoff, as wide as they are apart (SchNet, Schütt et al. 2017)."""
+    """`count` Gaussians between 0 and the cutoff, as wide as they are apart (SchNet, Schütt et al. 2017).
+
+    Args:
+        count: K.
+        cutoff: Å.
+    """
 
     centres: Tensor
 
@@ -47,7 +58,13 @@ class GaussianBasis(nn.Module):
 
 
 class BesselBasis(nn.Module):
-    """√(2/r_c)·sin(ω_n r)/r with ω_n = nπ/r_c at the start (DimeNet, Gasteiger et al. 2020, Eq. 7)."""
+    """√(2/r_c)·sin(ω_n r)/r with ω_n = nπ/r_c at the start (DimeNet, Gasteiger et al. 2020, Eq. 7).
+
+    Args:
+        count: K.
+        cutoff: r_c in Å.
+        trainable: whether the frequencies ω learn.
+    """
 
     def __init__(self, count: int, cutoff: float, *, trainable: bool = True):
         super().__init__()
@@ -64,6 +81,10 @@ class BernsteinBasis(nn.Module):
     """Bernstein polynomials in exp(-γr), γ trainable (SpookyNet, Unke et al. 2021, Eqs. 11 and 12).
 
     Evaluated through logarithms: binomial coefficients and small powers would overflow and underflow.
+
+    Args:
+        count: K.
+        gamma: γ at the start, 1/Å.
     """
 
     log_binomial: Tensor
@@ -91,6 +112,10 @@ class EdgeLinear(nn.Module):
 
     There are far more edges than functions: with this layout the gradient of the weights is a product of a
     short wide matrix with a tall one, which is twice as fast on a CPU as its transpose.
+
+    Args:
+        inputs: K.
+        outputs: F.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -104,7 +129,12 @@ class EdgeLinear(nn.Module):
 
 
 def radial_basis(name: str, count: int, cutoff: float) -> nn.Module:
-    """A basis by the name that configurations use.
+    """A radial basis by the name that configurations use.
+
+    Args:
+        name: gaussian, bessel or bernstein.
+        count: functions of the basis.
+        cutoff: Å.
 
     Raises:
         ValueError: an unknown name or fewer than two functions.

@@ -21,6 +21,15 @@ class SymmetricContraction(nn.Module):
 
     The products of ν components that are the same in another order are taken once: on monomials the
     contraction is a single matrix product shared by all atoms and channels. (N, I, U) → (N, I', U).
+
+    Shapes: N atoms, I components of the input, U channels, P paths, M monomials.
+
+    Args:
+        irreps_in: of the atomic basis A.
+        irreps_out: of the result B.
+        channels: U.
+        correlation: highest ν.
+        types: number of elements.
     """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, channels: int, correlation: int, types: int):
@@ -77,10 +86,15 @@ class SymmetricContraction(nn.Module):
 
 @lru_cache(maxsize=64)
 def equivariant_basis(irreps_in: Irreps, target: o3.Irrep, degree: int) -> Tensor:
-    """(P, 2l+1, M): an orthonormal basis of the equivariant polynomials of one degree, float64.
+    """An orthonormal basis of the equivariant polynomials of one degree, (P, 2l+1, M), float64.
 
     Components are coupled one by one along every tree; polynomials that come out dependent are removed.
     M counts the monomials of the degree in ``itertools.combinations_with_replacement`` order.
+
+    Args:
+        irreps_in: of the factors.
+        target: irrep of the result.
+        degree: number of factors.
     """
     index = {
         m: i
@@ -126,6 +140,13 @@ def _trees(irreps_in: Irreps, degree: int, target: o3.Irrep) -> list[list[Polyno
 
 
 def _couple(tree: list[Polynomial], start: int, symbol: Tensor) -> Polynomial:
+    """Component of a tree of polynomials coupled to one more factor.
+
+    Args:
+        tree: a polynomial for each component of what is coupled so far.
+        start: index of the first component of the new factor.
+        symbol: (components, components) coupling coefficients.
+    """
     result: Polynomial = {}
     for i, j in torch.nonzero(symbol.abs() > 1e-12).tolist():
         factor = float(symbol[i, j])

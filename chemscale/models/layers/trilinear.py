@@ -18,7 +18,9 @@ def trilinear(coupling: Tensor, left: Tensor, right: Tensor) -> Tensor:
     energies, forces and the gradient of a force loss all run through this one function; C is constant.
 
     Args:
-        coupling: (K, I, J). left: (M, I, U). right: (M, J, U).
+        coupling: (K, I, J) constant C.
+        left: (M, I, U) first factor.
+        right: (M, J, U) second factor.
 
     Returns:
         (M, K, U)
@@ -29,6 +31,8 @@ def trilinear(coupling: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Trilinear(torch.autograd.Function):
+    """The product in parts that fit a core's cache; its gradients are products of the same kind."""
+
     @staticmethod
     def forward(ctx: Any, coupling: Tensor, left: Tensor, right: Tensor) -> Tensor:
         ctx.save_for_backward(coupling, left, right)

@@ -25,8 +25,8 @@ KNOWN_COLUMNS = (
     "molecule",
 )
 PROBE_ROWS = 100
-LEAST_SHARE = 0.5
-"""Of the probed rows so many must be SMILES: words such as "C" or "I" parse by accident."""
+MIN_SHARE = 0.5
+"""Share of the probed rows that must be SMILES: words such as "C" or "I" parse by accident."""
 
 
 class SourceError(ValueError):
@@ -37,6 +37,7 @@ class Source:
     """One input file, opened far enough to know where its SMILES are.
 
     Args:
+        path: of the file.
         column: name or number (from 0) of the SMILES column; None to find it.
 
     Raises:
@@ -146,7 +147,7 @@ class Source:
         return self.kind in ("parquet", "jsonl", "ndjson", "json")
 
     def _locate(self, probe: list[list[str]]) -> tuple[bool, int]:
-        """(whether the first row is a header, number of the SMILES column)"""
+        """Whether the first row is a header, and the number of the SMILES column."""
         first = [cell.strip() for cell in probe[0]]
         if isinstance(self.wanted, int):
             column = self.wanted
@@ -165,11 +166,12 @@ class Source:
         return self._search(probe, first)
 
     def _search(self, probe: list[list[str]], first: list[str]) -> tuple[bool, int]:
+        """The same where no name gives the column away: the one with most SMILES."""
         width = max(len(row) for row in probe)
         body = probe[1:] or probe
         shares = [_share(body, column) for column in range(width)]
         best = max(range(width), key=lambda column: shares[column], default=0)
-        if not shares or shares[best] < LEAST_SHARE:
+        if not shares or shares[best] < MIN_SHARE:
             raise self._refuse(probe, "no column has mostly SMILES")
         header = self._named or (len(probe) > 1 and not (best < len(first) and is_smiles(first[best])))
         return header, best
@@ -178,7 +180,7 @@ class Source:
         rows = probe[1:] if header else probe
         if not rows:
             raise self._refuse(probe, "there is a header and nothing below it")
-        if _share(rows, column) < LEAST_SHARE:
+        if _share(rows, column) < MIN_SHARE:
             raise self._refuse(probe, f"column {column} has few SMILES")
         return column
 
@@ -191,7 +193,7 @@ class Source:
 
 
 def is_smiles(text: str) -> bool:
-    """Whether RDKit reads it as a molecule with at least one atom."""
+    """Whether RDKit reads a text as a molecule with at least one atom."""
     if not text or len(text) > 5000:
         return False
     with rdBase.BlockLogs():
@@ -210,7 +212,15 @@ def _share(rows: Sequence[list[str]], column: int) -> float:
 def read_chunks(
     files: Sequence[Path], column: str | int | None, size: int
 ) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """Chunks of (running row number over all files from 1, SMILES text), in bounded memory.
+    """Read files as numbered chunks of rows, in bounded memory.
+
+    Args:
+        files: one after another.
+        column: name or number (from 0) of the SMILES column; None to find it.
+        size: rows of a chunk.
+
+    Yields:
+        Number of the chunk, and its rows: running number over all files from 1, text of the SMILES cell.
 
     Raises:
         SourceError: a file is refused; all are looked at before the first row is read.

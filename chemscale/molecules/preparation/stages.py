@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from chemscale.common.files import atomic_path
+from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
 from chemscale.molecules.preparation.standardize import (
     Molecule,
     Policy,
@@ -33,7 +34,14 @@ BUCKET_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("length", "<u2"), ("h
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows for stage 1."""
+    """A task of stage 1: rows to standardise.
+
+    Args:
+        number: of the chunk.
+        rows: their running number and SMILES text.
+        policy: what is kept of a molecule.
+        folder: of the build.
+    """
 
     number: int
     rows: list[tuple[int, str]]
@@ -43,7 +51,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Hashes low ≤ h < high for stage 2."""
+    """A task of stage 2: molecules with hashes low ≤ h < high.
+
+    Args:
+        number: of the bucket.
+        low: lowest hash.
+        high: end of the hashes.
+        parts: number of parts that stage 1 left.
+        policy: what is kept of a molecule.
+        folder: of the build.
+    """
 
     number: int
     low: int
@@ -54,25 +71,27 @@ class Bucket:
 
 
 def molecule_hash(smiles: str) -> int:
-    """64 bits of a canonical SMILES: they order the corpus and decide its split."""
+    """Hash of a canonical SMILES, 64 bits: it orders the corpus and decides its split."""
     return int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=8).digest(), "little")
 
 
 def part_path(folder: Path, number: int) -> Path:
+    """File of a part of stage 1; what belongs to it lies beside, under other suffixes."""
     return folder / f"part-{number:06d}.npy"
 
 
 def bucket_path(folder: Path, number: int) -> Path:
+    """File of a bucket of stage 2; what belongs to it lies beside, under other suffixes."""
     return folder / f"bucket-{number:06d}.npy"
 
 
 def standardize_chunk(chunk: Chunk) -> int:
-    """Stage 1. Returns the number of rows."""
+    """Standardise a chunk and write its part sorted by hash (stage 1); returns the number of rows."""
     target = part_path(chunk.folder, chunk.number)
     if target.exists():
         return len(chunk.rows)
     kept: list[tuple[int, int, Molecule]] = []
-    rejected = []
+    rejected: list[DroppedRow] = []
     for row, text in chunk.rows:
         result = standardize(text, chunk.policy)
         if isinstance(result, Rejected):
@@ -88,13 +107,13 @@ def standardize_chunk(chunk: Chunk) -> int:
     index["start"] = np.cumsum(index["length"]) - index["length"]
     index["heavy"] = [item[2].heavy_atoms for item in kept]
     target.with_suffix(".smi").write_bytes(b"".join(texts))
-    write_rejected(target.with_suffix(".dropped"), rejected)
+    write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, index)
     return len(chunk.rows)
 
 
 def encode_bucket(bucket: Bucket) -> int:
-    """Stage 2. Returns the number of molecules looked at."""
+    """Drop duplicates of a bucket and encode the rest (stage 2); returns the number of molecules seen."""
     target = bucket_path(bucket.folder, bucket.number)
     molecules = sorted(_members(bucket))
     if target.exists():
@@ -102,7 +121,7 @@ def encode_bucket(bucket: Bucket) -> int:
     vocabulary: dict[str, int] = {}
     index: list[tuple[int, int, int, int]] = []
     tokens: list[int] = []
-    rejected = []
+    rejected: list[DroppedRow] = []
     previous = None
     for value, smiles, row, heavy in molecules:
         if smiles == previous:
@@ -117,7 +136,7 @@ def encode_bucket(bucket: Bucket) -> int:
         index.append((value, row, len(symbols), heavy))
     np.asarray(tokens, dtype="<u2").tofile(target.with_suffix(".tokens"))
     target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
-    write_rejected(target.with_suffix(".dropped"), rejected)
+    write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, np.array(index, dtype=BUCKET_DTYPE))
     return len(molecules)
 
@@ -145,20 +164,9 @@ def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """The array last and whole: its presence says that its stage is complete."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        np.save(file, array)
-    os.replace(partial, path)
+    """Write an array so that it is there whole or not at all.
 
-
-def write_rejected(path: Path, rows: list[list]) -> None:
-    """One JSON list a line, by row number."""
-    rows.sort()
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def read_rejected(path: Path) -> Iterator[list]:
-    with open(path) as file:
-        for line in file:
-            yield json.loads(line)
+    It is written last: where it is, its stage is complete.
+    """
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)

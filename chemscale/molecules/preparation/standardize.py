@@ -37,9 +37,10 @@ class Policy:
 
     Args:
         stereo: keep | strip (tetrahedral and double-bond).
-        salts: keep all fragments | keep the largest | drop molecules of several.
+        salts: keep all fragments | largest fragment only | drop molecules of several.
         charge: keep | neutralize where a proton can do it.
-        max_symbols: SELFIES symbols, the end not counted.
+        max_symbols: SELFIES symbols at most, the end not counted.
+        max_heavy_atoms: heavy atoms at most; None for any number.
 
     Raises:
         PolicyError: an unknown choice.
@@ -64,13 +65,18 @@ class Policy:
             raise PolicyError("data.max_symbols and data.max_heavy_atoms must be at least 1.")
 
     def to_dict(self) -> dict[str, Any]:
-        """With the SELFIES constraints that hold, which are part of the policy."""
+        """Its fields by name, and the SELFIES constraints that hold, which are part of the policy."""
         return {**asdict(self), "selfies_constraints": selfies.get_semantic_constraints()}
 
 
 @dataclass(frozen=True)
 class Molecule:
-    """A standardised molecule."""
+    """A standardised molecule.
+
+    Args:
+        smiles: canonical.
+        heavy_atoms: atoms other than hydrogen.
+    """
 
     smiles: str
     heavy_atoms: int
@@ -78,14 +84,24 @@ class Molecule:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Why a row is not a molecule of the corpus; ``detail`` is for people."""
+    """Why a row is not a molecule of the corpus.
+
+    Args:
+        reason: one of the list.
+        detail: for people.
+    """
 
     reason: Reason
     detail: str = ""
 
 
 def standardize(text: str, policy: Policy) -> Molecule | Rejected:
-    """The canonical SMILES under a policy; never raises for what a row may contain."""
+    """Canonical SMILES of a molecule under a policy, or why there is none.
+
+    Args:
+        text: of a cell, whatever it may contain: nothing is raised for it.
+        policy: what is kept of a molecule.
+    """
     if not text:
         return Rejected(Reason.EMPTY)
     with rdBase.BlockLogs():
@@ -128,7 +144,12 @@ def _uncharger() -> rdMolStandardize.Uncharger:
 
 
 def encode(smiles: str, policy: Policy) -> list[str] | Rejected:
-    """Canonical SMILES → SELFIES symbols."""
+    """SELFIES symbols of a canonical SMILES, or why there are none.
+
+    Args:
+        smiles: canonical.
+        policy: how many symbols are allowed.
+    """
     try:
         symbols = list(selfies.split_selfies(selfies.encoder(smiles)))
     except selfies.EncoderError as error:

@@ -192,6 +192,6 @@ CC(C)N(CCC(c1ccccc1)c1cc(C)ccc1O)C(C)C tolterodine
 
 
 def drugs() -> dict[str, str]:
-    """Name → SMILES."""
+    """SMILES of well-known medicines by their name."""
     pairs = (line.split(" ", 1) for line in DRUGS.strip().splitlines())
     return {name: smiles for smiles, name in pairs}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,16 +20,17 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 from rdkit.Chem import BRICS, rdMolDescriptors
 
+from chemscale.common.files import atomic_write
+from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
-from chemscale.molecules.preparation.parallel import ordered_map, worker_count
 from chemscale.molecules.starter.drugs import drugs
 
 log = logging.getLogger(__name__)
 
 SEED = 2023
 CANDIDATES_PER_TASK = 2048
-FEWEST_ATOMS, MOST_ATOMS = 10, 40
-LARGEST_COUNT = 1_000_000
+MIN_ATOMS, MAX_ATOMS = 10, 40
+MAX_COUNT = 1_000_000
 KNOWN_HASHES = {
     1_000: "adb4c77882cf2a2f6aecc4ba492cf620582fee852fe1349f6eca145be97e8bf8",
     50_000: "03ace0bfd4284b0340879ba1cc2e93281c999d77fc4b8465df7a08c758856764",
@@ -47,17 +47,28 @@ class StarterError(ValueError):
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a medicine, as SMILES text whose open bonds are ring closures %91 (and %92)."""
+    """A piece of a medicine with one or two open bonds.
+
+    Args:
+        text: SMILES whose open bonds are ring closures %91 (and %92).
+        labels: BRICS environment of each open bond.
+        atoms: heavy atoms.
+    """
 
     text: str
     labels: tuple[str, ...]
-    """BRICS environment of each open bond."""
     atoms: int
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Caps have one open bond, cores two; ``fitting``: the caps that BRICS lets an environment bond to."""
+    """All pieces of all medicines.
+
+    Args:
+        caps: those of one open bond.
+        cores: those of two.
+        fitting: environment → caps that BRICS lets it bond to.
+    """
 
     caps: tuple[Piece, ...]
     cores: tuple[Piece, ...]
@@ -65,13 +76,18 @@ class Pieces:
 
 
 def write_starter(path: Path, count: int, *, workers: int | None = None) -> None:
-    """Write `count` distinct molecules, one SMILES a line; the same bytes for any number of workers.
+    """Write distinct molecules, one SMILES a line; the same bytes for any number of workers.
+
+    Args:
+        path: of the file.
+        count: how many.
+        workers: processes; None for one a core.
 
     Raises:
         StarterError: count is not between 100 and a million.
     """
-    if not 100 <= count <= LARGEST_COUNT:
-        raise StarterError(f"data.count={count}: between 100 and {LARGEST_COUNT:,} can be made.")
+    if not 100 <= count <= MAX_COUNT:
+        raise StarterError(f"data.count={count}: between 100 and {MAX_COUNT:,} can be made.")
     text = "".join(f"{smiles}\n" for smiles in starter_smiles(count, workers=workers)).encode()
     known = KNOWN_HASHES.get(count)
     if known and hashlib.sha256(text).hexdigest() != known:
@@ -80,13 +96,17 @@ def write_starter(path: Path, count: int, *, workers: int | None = None) -> None
             "Losses are comparable only between runs on the same corpus hash.",
             rdBase.rdkitVersion,
         )
-    partial = path.with_suffix(".part")
-    partial.write_bytes(text)
-    os.replace(partial, path)
+    with atomic_write(path, "wb") as file:
+        file.write(text)
 
 
 def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:
-    """`count` distinct canonical SMILES: the medicines first, then recombinations in a fixed order."""
+    """Distinct canonical SMILES: the medicines first, then recombinations in a fixed order.
+
+    Args:
+        count: how many.
+        workers: processes; None for one a core.
+    """
     found = dict.fromkeys(Chem.CanonSmiles(smiles) for smiles in drugs().values())
     tasks = itertools.count(0, CANDIDATES_PER_TASK)
     with ProgressBar("starter molecules", count, "molecules") as progress:
@@ -100,7 +120,11 @@ def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:
 
 
 def recombine(first: int) -> list[str]:
-    """The molecules among so many candidates from the given number on: a pure function of it."""
+    """Molecules among the next candidates, as canonical SMILES: a pure function of the first one's number.
+
+    Args:
+        first: number of the first of ``CANDIDATES_PER_TASK`` candidates.
+    """
     pieces = cut_drugs()
     with rdBase.BlockLogs():
         candidates = (_candidate(pieces, number) for number in range(first, first + CANDIDATES_PER_TASK))
@@ -108,7 +132,10 @@ def recombine(first: int) -> list[str]:
 
 
 def _candidate(pieces: Pieces, number: int) -> str | None:
-    """Cap–core–cap two times of three, else cap–cap; None where the size is wrong or nothing fits."""
+    """Candidate of a number: cap–core–cap two times of three, else cap–cap.
+
+    None where the size is wrong or nothing fits.
+    """
     draw = hashlib.blake2b(f"{SEED}/{number}".encode(), digest_size=16).digest()
     a, b, c, kind = (int.from_bytes(draw[i : i + 4], "little") for i in range(0, 16, 4))
     if kind % 3:
@@ -125,7 +152,7 @@ def _candidate(pieces: Pieces, number: int) -> str | None:
             return None
         parts = [cap, others[b % len(others)]]
         text = f"{cap.text}.{parts[1].text}"
-    return text if FEWEST_ATOMS <= sum(part.atoms for part in parts) <= MOST_ATOMS else None
+    return text if MIN_ATOMS <= sum(part.atoms for part in parts) <= MAX_ATOMS else None
 
 
 def _drug_like(text: str) -> str | None:
@@ -158,6 +185,7 @@ def cut_drugs() -> Pieces:
 
 
 def _cut(molecule: Chem.Mol) -> Iterator[Piece]:
+    """Pieces that one or two cuts of BRICS bonds leave."""
     # Environment 7 is the only double bond of BRICS: a ring closure would make it single.
     bonds = [bond for bond in BRICS.FindBRICSBonds(molecule) if "7" not in bond[1][0] + bond[1][1]]
     for cuts in itertools.chain(itertools.combinations(bonds, 1), itertools.combinations(bonds, 2)):
@@ -167,6 +195,7 @@ def _cut(molecule: Chem.Mol) -> Iterator[Piece]:
 
 
 def _piece(piece: Chem.Mol) -> Piece | None:
+    """A fragment with dummy atoms as a piece; None where it is too small or large, or does not close."""
     dummies = [atom for atom in piece.GetAtoms() if atom.GetAtomicNum() == 0]
     atoms = piece.GetNumHeavyAtoms() - sum(1 for d in dummies if d.GetAtomicNum() > 1)
     if len(dummies) > 2 or not 2 <= atoms <= 24:
@@ -186,5 +215,6 @@ def _piece(piece: Chem.Mol) -> Piece | None:
 
 
 def _allowed_pairs() -> set[tuple[str, str]]:
+    """Pairs of environments that BRICS joins by a single bond, both ways round."""
     pairs = {(a, b) for definitions in BRICS.reactionDefs for a, b, bond in definitions if bond == "-"}
     return pairs | {(b, a) for a, b in pairs}

@@ -37,7 +37,12 @@ class NotationError(TokenizerError):
 
 
 class UnknownSymbolError(TokenizerError):
-    """A symbol outside the vocabulary; ``symbol`` says which."""
+    """A symbol outside the vocabulary.
+
+    Args:
+        symbol: which.
+        way_out: what the user can do.
+    """
 
     def __init__(self, symbol: str, way_out: str = ""):
         self.symbol = symbol
@@ -52,26 +57,45 @@ class UnknownSymbolError(TokenizerError):
 
 @dataclass(frozen=True)
 class Representation:
-    """What the ids stand for: text in another representation is refused, never mis-read."""
+    """What the ids of a tokenizer stand for: text in another representation is refused, never misread.
+
+    Args:
+        notation: "selfies".
+        selfies_version: the major line; symbols of 1.x and 2.x differ.
+        constraints: bonding capacities that decoding obeys, which are part of what a string means.
+        stereo: whether symbols carry stereo.
+    """
 
     notation: str
     selfies_version: str
-    """The major line: symbols of 1.x and 2.x differ."""
     constraints: tuple[tuple[str, int], ...]
-    """Bonding capacities that decoding obeys; part of what a string means."""
     stereo: bool
 
     def to_dict(self) -> dict[str, Any]:
+        """Its fields by name, as JSON has them."""
         return {**asdict(self), "constraints": dict(self.constraints)}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Representation:
-        """Raises: KeyError or TypeError where ``raw`` is not a record of this kind."""
+        """Read what ``to_dict`` gave.
+
+        Args:
+            raw: fields by name.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a field too many, or none.
+        """
         return cls(**{**raw, "constraints": tuple(sorted(raw["constraints"].items()))})
 
 
 def content_hash(tokens: Sequence[str], representation: Representation) -> str:
-    """Of a vocabulary, in the order of its ids, and of what it stands for."""
+    """Hash of a vocabulary, in the order of its ids, and of what it stands for.
+
+    Args:
+        tokens: in the order of their ids.
+        representation: what they stand for.
+    """
     content = json.dumps([list(tokens), representation.to_dict()], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -80,14 +104,17 @@ def content_hash(tokens: Sequence[str], representation: Representation) -> str:
 
 
 def is_version_1(symbol: str) -> bool:
-    """Whether the name exists in SELFIES 1 only."""
+    """Whether the name of a symbol exists in SELFIES 1 only."""
     return _VERSION_1_SYMBOL.fullmatch(symbol) is not None
 
 
 def split(text: str) -> list[str]:
-    """Symbols without their closing bracket: ``"[C][=O]"`` → ``["[C", "[=O"]``; "." stays ".".
+    """Symbols of a text without their closing bracket: ``"[C][=O]"`` → ``["[C", "[=O"]``; "." stays ".".
 
     Fast because it checks only the ends; a part that is in no vocabulary goes to ``refusal``.
+
+    Args:
+        text: SELFIES.
 
     Raises:
         NotationError: the text does not begin and end as SELFIES does.
@@ -99,7 +126,14 @@ def split(text: str) -> list[str]:
 
 
 def refusal(text: str, part: str, version: str, way_out: str = "") -> TokenizerError:
-    """The error that says why ``part`` of ``text`` has no id in a vocabulary of this SELFIES line."""
+    """The error that explains why a part of a text has no id.
+
+    Args:
+        text: that was to be encoded.
+        part: of it, as ``split`` gives it.
+        version: SELFIES line of the vocabulary, "1" or "2".
+        way_out: what the user can do about an unknown symbol.
+    """
     symbol = part if part == "." else f"{part}]"
     if symbol != "." and (part.count("[") != 1 or part[0] != "["):
         return _not_selfies(text)
@@ -163,7 +197,11 @@ def to_version_2(symbol: str) -> str:
 
 
 def smiles_to_selfies(smiles: str, representation: Representation) -> str:
-    """SMILES → SELFIES 2 under the constraints of a representation.
+    """SELFIES 2 of a SMILES, under the constraints of a representation.
+
+    Args:
+        smiles: of a molecule.
+        representation: whose constraints and stereo hold.
 
     Raises:
         NotationError: stereo where the representation has none.
@@ -183,7 +221,11 @@ def smiles_to_selfies(smiles: str, representation: Representation) -> str:
 
 
 def selfies_to_smiles(text: str, representation: Representation) -> str:
-    """SELFIES 2 → SMILES, not canonical; empty for no symbol and for what SELFIES refuses.
+    """SMILES of SELFIES 2, not canonical; empty for no symbol and for what SELFIES refuses.
+
+    Args:
+        text: SELFIES 2.
+        representation: whose constraints hold.
 
     Raises:
         TokenizerError: selfies is set to other constraints than the representation's.
@@ -196,7 +238,10 @@ def selfies_to_smiles(text: str, representation: Representation) -> str:
 
 
 def check_selfies(representation: Representation) -> None:
-    """Molecules and text are converted by the installed selfies only under the recorded constraints.
+    """Refuse to convert where the installed selfies does not obey the recorded constraints.
+
+    Args:
+        representation: whose constraints must hold.
 
     Raises:
         TokenizerError: another major line is installed, or other bonding constraints are set.

@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +66,18 @@ class ChemGPTTokenizer:
     Those of selfies 1.0.4 were other for ions and boron (C+ 5, P+ 6, P- 4, S+ 7, B 8); on the same
     molecules both sets decode alike.
 
-    ``policy``: "error" refuses symbols outside the vocabulary, "unk" gives them ``unk_id``. Other
-    notations are refused under both.
+    Args:
+        published: content of the published ``tokenizer.json``.
+        policy: "error" refuses symbols outside the vocabulary, "unk" gives them ``unk_id``. Other notations
+            are refused under both.
+
+    Raises:
+        TokenizerError: not the content of such a file, or an unknown policy.
     """
 
     unk_id, pad_id, bos_id, eos_id, mask_id = range(5)
 
     def __init__(self, published: dict[str, Any], *, policy: str = "error"):
-        """
-        Raises:
-            TokenizerError: not the content of such a file, or an unknown policy.
-        """
         if policy not in POLICIES:
             raise TokenizerError(f"policy={policy!r}: choose {' or '.join(POLICIES)}.")
         self.policy = policy
@@ -95,6 +95,10 @@ class ChemGPTTokenizer:
     @classmethod
     def load(cls, path: Path, *, policy: str = "error") -> ChemGPTTokenizer:
         """Read a published ``tokenizer.json``, or a folder written by ``save``.
+
+        Args:
+            path: of the file or the folder.
+            policy: for symbols outside the vocabulary, as for the class.
 
         Raises:
             TokenizerError: the file is missing or is not one of the two.
@@ -119,7 +123,7 @@ class ChemGPTTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Word pieces included: the rows of the published checkpoints' embedding."""
+        """Number of ids, word pieces included: the rows of the published checkpoints' embedding."""
         return len(self._tokens)
 
     @property
@@ -129,18 +133,14 @@ class ChemGPTTokenizer:
 
     @property
     def hash(self) -> str:
-        """Of the vocabulary and of what it stands for."""
+        """Hash of the vocabulary and of what it stands for."""
         return content_hash(self._tokens, self.representation)
 
-    @cached_property
-    def undecodable(self) -> tuple[str, ...]:
-        """Symbols that no string can use: the installed selfies refuses any text with them."""
-        return tuple(
-            s for s in self.symbols if not selfies_to_smiles("[C]" + to_version_2(s), self.representation)
-        )
-
     def encode(self, text: str) -> list[int]:
-        """SELFIES of this line → ids of its symbols, without begin and end.
+        """Ids of the symbols of a text, without begin and end.
+
+        Args:
+            text: SELFIES of the tokenizer's line.
 
         Raises:
             NotationError: SMILES, SELFIES of the other line, or a special token in the text.
@@ -160,9 +160,12 @@ class ChemGPTTokenizer:
         raise error
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids → SELFIES of this line; the end token ends it, other specials are left out.
+        """SELFIES of ids, in the tokenizer's line; the end token ends it, other specials are left out.
 
         Word pieces, which only a model can produce, are joined as the published file joins them.
+
+        Args:
+            ids: of tokens.
 
         Raises:
             TokenizerError: an id outside the vocabulary.
@@ -181,7 +184,10 @@ class ChemGPTTokenizer:
         return out
 
     def from_smiles(self, smiles: str) -> list[int]:
-        """SMILES of a molecule without stereo → ids, without begin and end.
+        """Ids of a molecule without stereo, without begin and end.
+
+        Args:
+            smiles: of the molecule.
 
         Raises:
             RoundTripError: as SELFIES 1 the molecule would be read as another one.
@@ -207,9 +213,12 @@ class ChemGPTTokenizer:
         raise UnknownSymbolError(old or symbol, _WAY_OUT)
 
     def to_smiles(self, ids: Iterable[int]) -> str:
-        """Ids → SMILES, not canonical; empty where they are no molecule (a word piece among them).
+        """SMILES of ids, not canonical; empty where they are no molecule (a word piece among them).
 
         SELFIES 1 is read by the rules of selfies 2, as its ``decoder(…, compatible=True)`` does.
+
+        Args:
+            ids: of tokens.
 
         Raises:
             TokenizerError: an id outside the vocabulary, or selfies set to other constraints.
@@ -223,10 +232,13 @@ class ChemGPTTokenizer:
     # --- files ---
 
     def save(self, folder: Path) -> None:
-        """A Hugging Face folder with the same ids that ``AutoTokenizer`` loads, pads and decodes.
+        """Write a Hugging Face folder with the same ids that ``AutoTokenizer`` loads, pads and decodes.
 
         Text outside the vocabulary becomes one ``[UNK]`` there, never word pieces. The published file
         lies beside it, so that the folder can be loaded here again.
+
+        Args:
+            folder: of the files; it is made.
 
         Raises:
             TokenizerError: the files would not give the same ids (nothing is written then).
@@ -239,7 +251,11 @@ class ChemGPTTokenizer:
         self.save_published(Path(folder) / PUBLISHED_FILE)
 
     def save_published(self, path: Path) -> None:
-        """The file as it was read, defects included."""
+        """Write the file as it was read, defects included.
+
+        Args:
+            path: of the file.
+        """
         write_text(Path(path), json.dumps(self._published, separators=(",", ":"), ensure_ascii=False))
 
     def _repaired(self) -> Tokenizer:
@@ -260,7 +276,11 @@ class ChemGPTTokenizer:
 
 
 def _tokens(published: dict[str, Any]) -> tuple[str, ...]:
-    """The vocabulary in the order of its ids, checked for what ``ChemGPTTokenizer`` takes for granted."""
+    """Tokens in the order of their ids, checked for what ``ChemGPTTokenizer`` takes for granted.
+
+    Raises:
+        TokenizerError: the content of another file, or a damaged one.
+    """
     try:
         model = published["model"]
         vocabulary = model["vocab"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -12,6 +11,7 @@ from pathlib import Path
 import selfies
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from chemscale.common.files import atomic_write
 from chemscale.molecules.tokenizers.notation import (
     NotationError,
     Representation,
@@ -39,13 +39,17 @@ __all__ = [
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 SYMBOL_PATTERN = r"\[[^\]]*\]|\."
 MAX_LENGTH = 2048
-"""Positions of the published ChemGPT models, and of ours unless configured."""
+"""Positions of the published ChemGPT models, and of ours unless the configuration has another number."""
 
 
 class SelfiesTokenizer:
     """Ids of SELFIES symbols: four specials, then the symbols in sorted order.
 
     Use ``from_symbols`` or ``load``. Immutable once made: threads and processes may share it.
+
+    Args:
+        symbols: in the order of their ids, which begin at 4.
+        representation: what they stand for.
     """
 
     pad_id, bos_id, eos_id, unk_id = range(4)
@@ -64,6 +68,8 @@ class SelfiesTokenizer:
         """A tokenizer of exactly these symbols.
 
         Args:
+            symbols: of SELFIES 2, in any order.
+            stereo: whether they carry stereo.
             constraints: bonding capacities; None for the default preset of ``selfies``.
 
         Raises:
@@ -82,15 +88,19 @@ class SelfiesTokenizer:
 
     @property
     def vocab_size(self) -> int:
+        """Number of ids, specials included."""
         return len(self._tokens)
 
     @property
     def hash(self) -> str:
-        """Of the vocabulary and of what it stands for."""
+        """Hash of the vocabulary and of what it stands for."""
         return content_hash(self._tokens, self.representation)
 
     def encode(self, text: str) -> list[int]:
-        """SELFIES → ids of its symbols, without begin and end.
+        """Ids of the symbols of a text, without begin and end.
+
+        Args:
+            text: SELFIES 2.
 
         Raises:
             NotationError: the text is not SELFIES 2 (SMILES, SELFIES 1).
@@ -102,7 +112,10 @@ class SelfiesTokenizer:
             raise refusal(text, error.args[0], self.representation.selfies_version) from None
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids → SELFIES; the end symbol ends it, other specials are left out.
+        """SELFIES of ids; the end symbol ends it, other specials are left out.
+
+        Args:
+            ids: of symbols.
 
         Raises:
             TokenizerError: an id outside the vocabulary.
@@ -118,7 +131,10 @@ class SelfiesTokenizer:
         return "".join(out)
 
     def from_smiles(self, smiles: str) -> list[int]:
-        """SMILES → ids, without begin and end.
+        """Ids of a molecule, without begin and end.
+
+        Args:
+            smiles: of the molecule.
 
         Raises:
             TokenizerError: stereo where the tokenizer has none, a molecule that SELFIES cannot express,
@@ -127,7 +143,10 @@ class SelfiesTokenizer:
         return self.encode(smiles_to_selfies(smiles, self.representation))
 
     def to_smiles(self, ids: Iterable[int]) -> str:
-        """Ids → SMILES as SELFIES decodes them, not canonical; empty where they are no molecule.
+        """SMILES of ids as SELFIES decodes them, not canonical; empty where they are no molecule.
+
+        Args:
+            ids: of symbols.
 
         Raises:
             TokenizerError: an id outside the vocabulary, or selfies set to other constraints.
@@ -138,6 +157,9 @@ class SelfiesTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+        Args:
+            folder: of the files; it is made.
 
         Raises:
             TokenizerError: the file would not give the same ids (nothing is written then).
@@ -152,7 +174,10 @@ class SelfiesTokenizer:
 
     @classmethod
     def load(cls, path: Path) -> SelfiesTokenizer:
-        """Read a folder written by ``save`` (or its ``tokenizer.json``).
+        """Read a folder written by ``save``.
+
+        Args:
+            path: of the folder, or of its ``tokenizer.json``.
 
         Raises:
             TokenizerError: the files are missing or are not of such a tokenizer.
@@ -193,7 +218,11 @@ class SelfiesTokenizer:
 
 @lru_cache(maxsize=4)
 def hf_tokenizer(tokens: tuple[str, ...]) -> Tokenizer:
-    """The same vocabulary as a Hugging Face ``tokenizers`` pipeline: ``<bos> … <eos>`` around the symbols."""
+    """A vocabulary as a Hugging Face ``tokenizers`` pipeline: ``<bos> … <eos>`` around the symbols.
+
+    Args:
+        tokens: specials and symbols in the order of their ids.
+    """
     backend = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=SPECIALS[3]))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(SYMBOL_PATTERN), behavior="isolated")
     _, bos, eos, _ = SPECIALS
@@ -217,7 +246,10 @@ def write_folder(
     """Write the Hugging Face files of a tokenizer once their text, read back, gives the expected ids.
 
     Args:
-        special_names: ``pad_token`` and so on.
+        folder: of the files; it is made.
+        backend: the pipeline.
+        special_names: ``pad_token`` and so on, and the tokens.
+        representation: what the symbols stand for.
         expected: SELFIES text → ids with begin and end; each must also decode to itself.
 
     Raises:
@@ -246,7 +278,11 @@ def write_folder(
 
 
 def write_text(path: Path, text: str) -> None:
-    """A file that is complete or absent."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write a file that is complete or absent.
+
+    Args:
+        path: of the file.
+        text: its content.
+    """
+    with atomic_write(path) as file:
+        file.write(text)

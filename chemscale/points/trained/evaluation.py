@@ -9,7 +9,7 @@ import numpy as np
 from chemscale.common.files import write_json
 from chemscale.common.progress import ProgressBar
 from chemscale.models.potentials import load_potential
-from chemscale.points.data import open_or_prepare_structures
+from chemscale.points.data import open_or_prepare_structures, read_structure_data
 from chemscale.records import RunRecord
 from chemscale.structures.batches import BatchBudget, ValidationFrames
 from chemscale.structures.edges import EdgeCache
@@ -41,7 +41,8 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
         raise ValueError(f"{run} is a {record.family}: evaluate is for potentials so far.")
     if part not in PARTS:
         raise ValueError(f"--part {part}: choose one of {', '.join(PARTS)}.")
-    store = open_or_prepare_structures(record.config["data"], Path(record.config["structures"]))
+    data = read_structure_data(record.config["data"])
+    store = open_or_prepare_structures(data, Path(record.config["structures"]))
     if store.hash != record.data_hash:
         raise ValueError(f"{store.path} is not what {run} was trained on: the hashes differ.")
     chosen = np.asarray(store.part(part)[:frames])

@@ -11,31 +11,23 @@ from dataclasses import dataclass, field
 
 import torch
 
+from chemscale.hardware.accelerators import ACCELERATORS, accelerator_named
 from chemscale.records import Compute
 from chemscale.training.metrics.energy import Energy
 
-# Dense bf16 peaks without sparsity, FLOP/s, from the makers' data sheets. First match wins; a device that
-# is not here has no known peak, and its MFU is not guessed.
-BF16_PEAKS = (
-    ("b200", 2250e12),
-    ("h200", 989e12),
-    ("h100 pcie", 756e12),
-    ("h100 nvl", 835e12),
-    ("h100", 989e12),
-    ("a100", 312e12),
-    ("l40s", 362e12),
-    ("l4", 121e12),
-    ("4090", 165e12),
-    ("3090", 71e12),
-    ("v100", 125e12),  # float16: it has no bf16
-)
+REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
+"""Precisions that the table of accelerators holds peaks for."""
 
 
 def peak_flops(device_name: str, precision: str) -> float | None:
-    """Peak FLOP/s of a device at reduced precision, or None where it is not known."""
-    if precision not in ("bf16-mixed", "16-mixed", "bf16-true"):
-        return None
-    return next((peak for part, peak in BF16_PEAKS if part in device_name.lower()), None)
+    """Peak FLOP/s of a device, None where it is not known: an MFU is never guessed.
+
+    Args:
+        device_name: as the driver gives it.
+        precision: of the forward pass; peaks are known of reduced precision only.
+    """
+    key = accelerator_named(device_name)
+    return ACCELERATORS[key].peak if key is not None and precision in REDUCED else None
 
 
 def device_name(device: torch.device) -> str:

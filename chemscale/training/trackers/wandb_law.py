@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.training.trackers.base import SweepLaw, flat
-from chemscale.training.trackers.wandb import start
+from chemscale.training.trackers.wandb_run import start
 
 FINISH_SECONDS = 300.0
 FILES = ("law.json", "report.html", "points.csv")

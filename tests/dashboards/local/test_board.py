@@ -15,9 +15,9 @@ from chemscale.dashboards.local.curves import MOST_ROWS, Curve
 from chemscale.dashboards.local.page import snapshot, write_page
 from chemscale.dashboards.local.points import SILENT_S
 from chemscale.laws.data.points import LawPoint, LawPoints
-from chemscale.laws.reports.axis_report import Origin
 from chemscale.laws.reports.joint_analysis import analyse
 from chemscale.laws.reports.joint_report import SurfaceReport
+from chemscale.laws.reports.page import Origin
 from chemscale.records import PointPlan, RunRecord, State, keep_plan
 from tests.helpers.local_runs import PER_STEP, grow, rows_at, write_law, write_run
 

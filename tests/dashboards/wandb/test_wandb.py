@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chemscale.dashboards.wandb.view import LAW_FIGURE, LAW_TABLE, TASKS, workspace
 from chemscale.records import find_records
+from tests.helpers.preloaded import python
 from tests.helpers.wandb_files import offline_runs
 from tests.helpers.wandb_service import serve
 
@@ -29,7 +29,7 @@ KEY = "0123456789" * 4
 
 
 def train(folder: Path, *arguments: str, **environment: str) -> str:
-    command = [sys.executable, "-m", "chemscale.train", *COMMON, *arguments]
+    command = [python(), "-m", "chemscale.train", *COMMON, *arguments]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
     )
@@ -147,7 +147,7 @@ def test_a_service_is_told_the_same_and_a_restart_continues_the_run(tmp_path, sm
 
 
 def dashboard(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "chemscale.dashboard", "wandb", *arguments]
+    command = [python(), "-m", "chemscale.dashboard", "wandb", *arguments]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
     )

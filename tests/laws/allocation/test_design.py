@@ -14,7 +14,7 @@ from chemscale.laws.allocation.design import (
     loss_at,
     loss_of_budget,
 )
-from chemscale.laws.joint.huber import descend
+from chemscale.laws.joint.huber import fit_huber
 
 SURFACE = Additive()
 TRUTH = np.array([0.9, 60.0, 300.0, 0.34, 0.4])
@@ -46,7 +46,7 @@ def refitted(inputs: np.ndarray, goal, count: int = 300) -> np.ndarray:
     inner = SURFACE.recentre(phi, -centre)
     y = SURFACE.log_loss(inner, z - centre)[0]
     y = y + np.random.default_rng(0).normal(0, NOISE, (count, len(z)))
-    found = descend(SURFACE, np.repeat(inner, count, 0), z - centre, y, delta=np.inf)
+    found = fit_huber(SURFACE, np.repeat(inner, count, 0), z - centre, y, delta=np.inf)
     return goal.target(SURFACE.recentre(found.phi, centre))
 
 

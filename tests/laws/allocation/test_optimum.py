@@ -13,7 +13,7 @@ from chemscale.laws.allocation.isoflop import (
     isoflop_minima,
     weighted_line,
 )
-from chemscale.laws.allocation.optimum import allocate_surface, side_by_side
+from chemscale.laws.allocation.optimum import allocate_surface
 
 SURFACE = Additive()
 TRUTH = np.array([1.69, 406.4, 410.7, 0.34, 0.28])
@@ -212,19 +212,18 @@ def test_curves_that_cannot_tell_are_refused_in_words():
 
 def test_the_approaches_stand_side_by_side_with_counted_flops_and_6nd():
     fit = fitted(noise=0.002)
-    rows = side_by_side(
-        [
-            allocate_envelope(curves(noise=0.002), bootstrap=100),
-            allocate_isoflop(*isoflops(noise=0.002)),
-            allocate_surface(fit),
-            allocate_surface(fit, counted),
-        ],
-        1e20,
-    )
-    assert [row["approach"][0] for row in rows] == ["1", "2", "3", "3"]
-    assert [row["compute"] for row in rows] == ["counted", "counted", "C = 6ND", "counted"]
-    for row in rows:
-        assert row["N* at 1e+20"].count("[") == row["N* ∝ C^a"].count("[") == 1
+    allocations = [
+        allocate_envelope(curves(noise=0.002), bootstrap=100),
+        allocate_isoflop(*isoflops(noise=0.002)),
+        allocate_surface(fit),
+        allocate_surface(fit, counted),
+    ]
+    assert [each.approach[0] for each in allocations] == ["1", "2", "3", "3"]
+    assert [each.compute for each in allocations] == ["counted", "counted", "C = 6ND", "counted"]
+    for each in allocations:
+        best = each.at(1e20)
+        assert best.n_interval[0] <= best.n <= best.n_interval[1]
+        assert each.intervals["exponent_n"][0] <= each.exponent_n <= each.intervals["exponent_n"][1]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws.axis.broken import extrapolate_curve, solve
-from chemscale.laws.axis.fit import FEWEST, FitError, fit_form, fit_forms, supported
+from chemscale.laws.axis.fit import MIN_SIZES, FitError, fit_form, fit_forms, supported
 from chemscale.laws.axis.forms import FORMS
 
 ONCE = {
@@ -76,8 +76,8 @@ def test_gradients_are_those_of_finite_differences(name, theta):
 
 @pytest.mark.parametrize(("name", "count"), [("broken1", "six"), ("broken2", "nine")])
 def test_a_broken_law_of_too_few_sizes_is_refused_in_words(name, count):
-    few = np.geomspace(1e4, 1e8, FEWEST[name] - 1)
-    with pytest.raises(FitError, match=rf"{FEWEST[name]} needed \(its {count} parameters"):
+    few = np.geomspace(1e4, 1e8, MIN_SIZES[name] - 1)
+    with pytest.raises(FitError, match=rf"{MIN_SIZES[name]} needed \(its {count} parameters"):
         fit_form(few, 3.0 * few**-0.1, name)
 
 

@@ -10,7 +10,7 @@ from chemscale.laws.allocation.design import KnownLaw
 from chemscale.laws.checks.holdout import extrapolation
 from chemscale.laws.checks.sensitivity import sensitivity
 from chemscale.laws.joint.fit import fit_surface
-from chemscale.laws.joint.huber import descend, huber
+from chemscale.laws.joint.huber import fit_huber, huber
 from chemscale.laws.joint.surfaces import Additive, Kaplan, Tied
 from tests.helpers.laws import TRUTH, grid, sweep
 
@@ -57,7 +57,7 @@ def test_the_objective_never_rises_from_any_start():
     centre = z.mean(0)
     starts = surface.recentre(surface.starts()[::100], -centre)
     before = huber(surface.log_loss(starts, z - centre)[0] - y, 1e-3).sum(1)
-    reached = [descend(surface, starts, z - centre, y, steps=k).objective for k in (3, 10, 40)]
+    reached = [fit_huber(surface, starts, z - centre, y, steps=k).objective for k in (3, 10, 40)]
     assert (reached[0] <= before).all()
     assert (reached[1] <= reached[0]).all()
     assert (reached[2] <= reached[1]).all()

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from chemscale.analysis.fit import fit_csv, fit_runs
+from chemscale.common.files import write_json
 from chemscale.laws.checks.profiles import Profile
 from chemscale.laws.data.points import LawPoint, PointsError
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive
-from chemscale.laws.reports.axis_report import finite, formula_html, span_text, write_law
 from chemscale.laws.reports.check_figures import profile_figure
 from chemscale.laws.reports.joint_analysis import configurations
 from chemscale.laws.reports.plotting import close
+from chemscale.laws.reports.texts import formula_html, span_text
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State
 
 TRUTH = {"E": 1.2, "A": 30.0, "B": 200.0, "alpha": 0.4, "beta": 0.38}
@@ -216,10 +217,11 @@ def test_points_outside_the_regime_are_left_out_of_the_law_and_shown_in_a_second
     assert any(fit["form"] == "broken1" for fit in law["fits"])
 
 
-def test_numbers_of_a_page_and_of_json_are_readable():
+def test_numbers_of_a_page_and_of_json_are_readable(tmp_path):
     assert span_text(0.5, (None, np.inf)) == "0.5 [−∞, ∞]"
     assert span_text(np.inf, (3.0, np.inf)) == "∞ [3, ∞]"
-    assert finite({"a": [np.nan, 1.0, (np.inf,)]}) == {"a": [None, 1.0, [None]]}
+    write_json(tmp_path / "law.json", {"a": [np.nan, 1.0, (np.inf,)]})
+    assert strict(tmp_path / "law.json") == {"a": [None, 1.0, [None]]}
     assert formula_html("A·N^(−α) < x_c") == "A·N<sup>−α</sup> &lt; x<sub>c</sub>"
     assert formula_html("[D_c]^α_D") == "[D<sub>c</sub>]<sup>α<sub>D</sub></sup>"
 
@@ -253,7 +255,7 @@ def test_a_parameter_without_an_upper_end_is_drawn_and_is_null_in_json(tmp_path)
         "R_N_star", at, 1 + 1 / at, math.inf, 1.0, 1.2, (5.0, math.inf), True, False, at_infinity=1.0
     )
     close(profile_figure([flat]))
-    write_law(tmp_path / "law.json", {"profiles": [flat.to_dict()]})
+    write_json(tmp_path / "law.json", {"profiles": [flat.to_dict()]})
     assert strict(tmp_path / "law.json")["profiles"][0]["interval"] == [5.0, None]
 
 

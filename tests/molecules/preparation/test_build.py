@@ -16,7 +16,7 @@ import pytest
 
 from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
-from chemscale.molecules.preparation import stages
+from chemscale.molecules.preparation import shards, stages
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
 from chemscale.molecules.preparation.standardize import Policy, standardize
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
@@ -108,7 +108,7 @@ def test_subsets_are_nested(corpus):
 
 
 def test_gathering_crosses_shards(smiles_file, tmp_path, monkeypatch, corpus):
-    monkeypatch.setattr(building, "SHARD_TOKENS", 700)
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 700)
     made = build_corpus([smiles_file], tmp_path / "c", workers=1, validation_fraction=0.1)
     assert sum(s["part"] == "tokens" and s["split"] == "train" for s in made.manifest["shards"]) > 2
     chosen = np.array([0, len(made.train) - 1, 7, 200])

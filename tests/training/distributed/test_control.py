@@ -59,6 +59,7 @@ def start(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "said_of_it"),
     [

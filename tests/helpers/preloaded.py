@@ -1,28 +1,33 @@
-"""Start-up shared by the commands of the documents: a process that has imported chemscale and forks.
+"""Start-up shared by the commands that tests start: a process that has imported chemscale and forks.
 
-``python -m chemscale.VERB`` spends about ten seconds on importing torch and Lightning. Here one process
-imports both, once. A stand-in for ``python`` and ``chemscale``, first in PATH, hands it arguments, working
-directory, environment and open files, and ends with the status of the forked process, which runs ``main`` of
-the verb, or a file of Python. Anything else goes to the real interpreter.
+``python -m chemscale.VERB`` spends six to ten seconds on importing torch and Lightning. Here one process
+imports both, once. A stand-in for ``python`` and ``chemscale`` hands it arguments, working directory,
+environment and open files, and ends with the status of the forked process, which runs ``main`` of the verb,
+or a file of Python. Anything else goes to the real interpreter. SIGINT, SIGTERM and SIGUSR1 are handed on; a
+test that kills with SIGKILL, or looks for a signal in a status, starts ``sys.executable`` itself.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib
 import json
 import os
 import pkgutil
 import runpy
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
 
-SOCKET = "CHEMSCALE_TEST_SOCKET"
 STAND_IN = """\
 #!{python} -IS
 import json, os, signal, socket, sys
@@ -38,7 +43,7 @@ if verb is None:
     real = [{python}] if name != "chemscale" else [{python}, "-m", "chemscale"]
     os.execv({python}, [*real, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
-server.connect(os.environ["{socket}"])
+server.connect({socket})
 asked = json.dumps([verb, arguments, os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(asked).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(asked)
@@ -54,7 +59,8 @@ class Preloaded:
     """The process, and the folder of stand-ins.
 
     Args:
-        folder: for the socket and the stand-ins. python: the interpreter that they stand for.
+        folder: for the socket and the stand-ins.
+        python: the interpreter that they stand for.
     """
 
     def __init__(self, folder: Path, python: str = sys.executable):
@@ -65,10 +71,11 @@ class Preloaded:
         for name in ("python", "chemscale"):
             stand_in = self.bin / name
             quoted = STAND_IN.replace("#!{python}", f"#!{python}").replace("{python}", repr(python))
-            stand_in.write_text(quoted.replace("{verbs}", repr(tuple(VERBS))).replace("{socket}", SOCKET))
+            quoted = quoted.replace("{verbs}", repr(tuple(VERBS)))
+            stand_in.write_text(quoted.replace("{socket}", repr(str(self.socket))))
             stand_in.chmod(0o755)
         self.process = subprocess.Popen(
-            [python, "-m", "tests.helpers.documents.preloaded", str(self.socket)],
+            [python, "-m", "tests.helpers.preloaded", str(self.socket)],
             cwd=ROOT,
             start_new_session=True,
         )
@@ -80,12 +87,23 @@ class Preloaded:
     def environment(self, base: dict[str, str]) -> dict[str, str]:
         """`base` with the stand-ins first."""
         path = f"{self.bin}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', '')}"
-        return {**base, "PATH": path, SOCKET: str(self.socket)}
+        return {**base, "PATH": path}
 
     def close(self) -> None:
         """End it and everything that it started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@functools.cache
+def python() -> str:
+    """A stand-in for ``sys.executable`` that starts commands of chemscale at once; made at its first use."""
+    folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
+    server = Preloaded(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.close)
+    return str(server.bin / "python")
 
 
 def serve(path: str) -> None:
@@ -100,12 +118,26 @@ def serve(path: str) -> None:
     listener.bind(f"{path}.part")
     listener.listen()
     os.rename(f"{path}.part", path)
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # ends with the tests, however they end
+        ready, _, _ = select.select([listener], [], [], 1.0)
+        while ready_child():
+            pass
+        if not ready:
+            continue
         client, _ = listener.accept()
         if os.fork() == 0:  # waits for the command and tells its status
             listener.close()
             wait_for(client)
         client.close()
+
+
+def ready_child() -> bool:
+    """Whether a forked process had ended, which is forgotten."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
 
 
 def wait_for(client: socket.socket) -> None:

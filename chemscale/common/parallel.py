@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import collections
-import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import Any
+from typing import TypeVar
 
-log = logging.getLogger(__name__)
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def worker_count(asked: int | None) -> int:
-    """As asked, else one a core that this process may use."""
+    """Number of processes: as asked, else one a core that this process may use.
+
+    Args:
+        asked: by the user; None if not.
+    """
     return asked if asked is not None else len(os.sched_getaffinity(0))
 
 
-def ordered_map(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Iterator[Any]:
-    """Results in the order of the tasks; at most a few tasks a worker wait at a time.
+def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+    """Results of a function over tasks, in their order; at most a few tasks a worker wait at a time.
 
-    One worker is this process itself.
+    Args:
+        function: of one task; processes import it by its name.
+        tasks: drawn one by one.
+        workers: processes; one worker is this process itself.
     """
     if workers <= 1:
         yield from map(function, tasks)
@@ -30,7 +38,7 @@ def ordered_map(function: Callable[[Any], Any], tasks: Iterable[Any], workers: i
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
     try:
-        waiting: collections.deque[Future] = collections.deque()
+        waiting: collections.deque[Future[Result]] = collections.deque()
         for task in tasks:
             waiting.append(pool.submit(function, task))
             if len(waiting) >= 3 * workers:
@@ -44,8 +52,7 @@ def ordered_map(function: Callable[[Any], Any], tasks: Iterable[Any], workers: i
 
 
 def _one_thread() -> None:
+    # Two OpenMP threads on a busy core are many times slower than one.
     os.environ["OMP_NUM_THREADS"] = "1"
     # Ctrl-C belongs to the parent, which ends the pool.
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)

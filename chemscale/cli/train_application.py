@@ -1,0 +1,49 @@
+"""The Hydra application behind ``chemscale train`` and ``chemscale launch submit``.
+
+What trains is imported when a point is planned: ``--help`` and ``--cfg`` need none of it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from chemscale.cli.app import one_paragraph
+from chemscale.common.logs import show_logs
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.records import RECORD_NAME, is_done
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="train", version_base=None)
+def hydra_main(cfg: DictConfig) -> None:
+    """Train one point; a sweep reaches this only through a launcher or sweeper that is not ours."""
+    from chemscale.launchers.run import run_points
+    from chemscale.points.build import read_point
+    from chemscale.points.cost import plan_points
+    from chemscale.points.run import train_point
+
+    hydra_config = HydraConfig.get()
+    overrides = list(hydra_config.overrides.task)
+    if hydra_config.mode is RunMode.MULTIRUN:
+        train_point(read_point(cfg, overrides), overrides)
+        return
+    (job,) = plan_points([cfg], [overrides], overrides)
+    if is_done(job.plan.directory):
+        log.info("%s is done already: %s", job.plan.name, job.plan.directory / RECORD_NAME)
+    elif job.launcher.name == "local" and job.launcher.world == 1 and job.train is not None:
+        job.train(job)
+    else:
+        run_points([job], [job], finish=None)
+
+
+def main() -> None:
+    """Run the command line; errors are one paragraph."""
+    show_logs()
+    with one_paragraph():
+        hydra_main()

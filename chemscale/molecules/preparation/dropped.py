@@ -1,0 +1,67 @@
+"""Rows that a build drops: JSON lines while it runs, one table of all of them at the end."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import gzip
+import heapq
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chemscale.common.files import atomic_path
+
+DroppedRow = list[Any]
+"""Row number, reason, SMILES, detail."""
+EXAMPLES = 5
+"""Rows of each reason that the manifest shows."""
+
+
+def write_dropped_rows(path: Path, rows: list[DroppedRow]) -> None:
+    """Write one JSON list a line, by row number."""
+    rows.sort()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_dropped_rows(path: Path) -> Iterator[DroppedRow]:
+    """Rows of a file that ``write_dropped_rows`` wrote, in its order."""
+    with open(path) as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def write_dropped_table(
+    path: Path, lists: list[Path], unknown: Path
+) -> tuple[dict[str, int], dict[str, list[dict[str, Any]]]]:
+    """Write all dropped rows by row number.
+
+    Args:
+        path: of the gzipped CSV file.
+        lists: files of dropped rows, each in order.
+        unknown: one more, in any order.
+
+    Returns:
+        Counts, and first examples, of each reason.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    examples: dict[str, list[dict[str, Any]]] = {}
+    unknown_rows = iter(sorted(read_dropped_rows(unknown)))
+    # No time stamp in the gzip header: the same rows give the same bytes.
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["row", "reason", "smiles", "detail"])
+        for row in heapq.merge(*(read_dropped_rows(p) for p in lists), unknown_rows):
+            writer.writerow(row)
+            counts[row[1]] += 1
+            shown = examples.setdefault(row[1], [])
+            if len(shown) < EXAMPLES:
+                shown.append({"row": row[0], "smiles": row[2], "detail": row[3]})
+    return dict(sorted(counts.items())), dict(sorted(examples.items()))

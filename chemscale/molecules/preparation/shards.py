@@ -1,0 +1,144 @@
+"""The token shards of a corpus: what is held out, and the files that molecules are appended to."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chemscale.molecules.corpus import sha256
+from chemscale.molecules.preparation.dropped import DroppedRow
+from chemscale.molecules.preparation.stages import bucket_path
+from chemscale.molecules.preparation.standardize import Reason
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+
+SHARD_TOKENS = 1 << 27
+"""Tokens of a shard at most, unless one bucket has more."""
+
+
+def _low_bits(index: np.ndarray) -> np.ndarray:
+    """The half of the hash that the order of the corpus does not depend on first."""
+    return (index["hash"] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def validation_limit(folder: Path, buckets: int, fraction: float) -> int:
+    """Low bits of the hash below which molecules are held out; a tiny corpus holds out at least one.
+
+    Args:
+        folder: of the build.
+        buckets: number of them.
+        fraction: share of molecules to hold out.
+    """
+    limit = int(fraction * 2**32)
+    smallest = min(
+        (
+            int(_low_bits(index).min())
+            for n in range(buckets)
+            if len(index := np.load(bucket_path(folder, n)))
+        ),
+        default=0,
+    )
+    return max(limit, smallest + 1)
+
+
+def write_bucket(
+    path: Path, tokenizer: SelfiesTokenizer, limit: int, writers: dict[str, ShardWriter]
+) -> Iterator[DroppedRow]:
+    """Append a bucket to the shards.
+
+    Args:
+        path: array of the bucket.
+        tokenizer: the vocabulary of the corpus.
+        limit: low bits of the hash below which a molecule is held out.
+        writers: of each split.
+
+    Yields:
+        Rows with a symbol outside the vocabulary.
+    """
+    index = np.load(path)
+    if not len(index):
+        return
+    symbols = json.loads(path.with_suffix(".vocabulary").read_text())
+    known = {symbol: i + 4 for i, symbol in enumerate(tokenizer.symbols)}
+    table = np.array([known.get(symbol, tokenizer.unk_id) for symbol in symbols], dtype="<u2")
+    tokens = table[np.fromfile(path.with_suffix(".tokens"), dtype="<u2")]
+    owner = np.repeat(np.arange(len(index)), index["length"])
+    outside = np.zeros(len(index), dtype=bool)
+    outside[owner[tokens == tokenizer.unk_id]] = True
+    for row in sorted(index["row"][outside].tolist()):
+        yield [row, Reason.UNKNOWN_SYMBOL.value, "", ""]
+    held_out = _low_bits(index) < limit
+    for split, mine in (("train", ~held_out & ~outside), ("validation", held_out & ~outside)):
+        writers[split].add(tokens[mine[owner]], index["length"][mine], index["heavy"][mine])
+
+
+class ShardWriter:
+    """Token, length and heavy-atom files of one split, each shard of bounded size.
+
+    Args:
+        target: folder of the corpus.
+        split: its name.
+    """
+
+    def __init__(self, target: Path, split: str):
+        self.target, self.split = target, split
+        self.molecules = self.tokens = self.heavy_atoms = self.longest = 0
+        self._shard, self._in_shard = -1, 0
+        self._files: dict[str, io.BufferedWriter] = {}
+        self._paths: list[tuple[str, Path]] = []
+        self._open()
+
+    def _open(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._shard, self._in_shard = self._shard + 1, 0
+        for part in ("tokens", "lengths", "heavy_atoms"):
+            path = self.target / f"{self.split}-{part.replace('_', '-')}-{self._shard:05d}.bin"
+            self._files[part] = open(path, "wb")  # noqa: SIM115 (until close)
+            self._paths.append((part, path))
+
+    def add(self, tokens: np.ndarray, lengths: np.ndarray, heavy_atoms: np.ndarray) -> None:
+        """Append molecules.
+
+        Args:
+            tokens: ids of all, one molecule after another.
+            lengths: (n,) symbols of each.
+            heavy_atoms: (n,) of each.
+        """
+        if self._in_shard and self._in_shard + len(tokens) > SHARD_TOKENS:
+            self._open()
+        for part, values in (("tokens", tokens), ("lengths", lengths), ("heavy_atoms", heavy_atoms)):
+            self._files[part].write(values.astype("<u2").tobytes())
+        self._in_shard += len(tokens)
+        self.molecules += len(lengths)
+        self.tokens += len(tokens)
+        self.heavy_atoms += int(heavy_atoms.sum())
+        self.longest = max(self.longest, int(lengths.max(initial=0)))
+
+    def close(self) -> list[dict[str, Any]]:
+        """Close the files and describe each for the manifest."""
+        for file in self._files.values():
+            file.close()
+        return [
+            {
+                "file": path.name,
+                "split": self.split,
+                "part": part,
+                "bytes": path.stat().st_size,
+                "sha256": sha256(path),
+            }
+            for part, path in self._paths
+        ]
+
+    def totals(self) -> dict[str, int]:
+        """Counts of the split, for the manifest."""
+        return {
+            "molecules": self.molecules,
+            "symbols": self.tokens,
+            "heavy_atoms": self.heavy_atoms,
+            "longest": self.longest,
+        }

@@ -1,0 +1,165 @@
+"""How a step of a potential is split into micro-batches, and what they keep in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.hardware.memory import Memory, Weights, rank_memory
+from chemscale.models.potential import Potential
+from chemscale.models.potentials import PotentialConfig, build
+from chemscale.points.data import read_structure_data
+from chemscale.points.placement import choose_micro_batching, what_fits
+from chemscale.points.sections import Sections
+from chemscale.structures.batches import read_batch
+from chemscale.structures.data_module import StructureDataModule
+from chemscale.structures.references import statistics
+from chemscale.structures.settings import FrameBatch, StructureData
+from chemscale.tasks.losses import EnergyForceLoss
+from chemscale.tasks.optimisation import AdamW, Plateau
+from chemscale.tasks.potential import InteratomicPotential
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
+from chemscale.training.metrics.flops import saved_bytes
+from chemscale.training.settings import MicroBatching
+
+
+@dataclass(frozen=True)
+class PotentialSections:
+    """Sections and keys that only potentials have (``conf/task/potential.yaml``).
+
+    Args:
+        batch: the section of this name.
+        data: likewise.
+        loss: likewise.
+        lint: what is done about what the data linter finds.
+        ema: decay a step of the averaged weights; None: none.
+        force_error_limit: share of the forces' RMS by which a reduced precision may change them.
+    """
+
+    batch: FrameBatch
+    data: StructureData
+    loss: EnergyForceLoss
+    lint: str = "warn"
+    ema: float | None = None
+    force_error_limit: float = 0.002
+
+    @classmethod
+    def read(cls, config: dict[str, Any]) -> PotentialSections:
+        """Check and read them.
+
+        Raises:
+            ConfigurationError: a key or a value that makes no sense, named.
+        """
+        keys = ("batch", "data", "loss", "lint", "ema", "force_error_limit")
+        read_structure_data(config["data"])  # molecules are refused in words of their own
+        return read_section(cls, {key: config[key] for key in keys if key in config}, "")
+
+
+WORKING = 1.5
+"""The peak of a step beside what autograd keeps of its forward pass: forces and their gradient."""
+
+
+PROBED = 8
+"""Frames by which the memory of a micro-batch is measured before its size is chosen."""
+
+
+def objective(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> torch.Tensor:
+    return sum(loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+
+
+def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:
+    """Bytes that autograd keeps of the forward pass and the forces."""
+    return saved_bytes(lambda: objective(module, loss, batch))
+
+
+def weights_of(count: int, optimizer: AdamW, ema: float | None) -> Weights:
+    return Weights(count, averages=0 if ema is None else 1, moments=3 if optimizer.amsgrad else 2)
+
+
+def decide_micro_batching(
+    sections: Sections,
+    task: PotentialSections,
+    model: PotentialConfig,
+    batches: Callable[[int], StructureDataModule],
+) -> MicroBatching:
+    """Decide ``batch.accumulate``; potentials do not recompute.
+
+    Args:
+        sections: of the configuration.
+        task: those of potentials alone.
+        model: its shape.
+        batches: the data module for a number of micro-batches.
+
+    Raises:
+        ConfigurationError: recomputing is asked for, or no micro-batch fits.
+    """
+    if sections.trainer.checkpoint_activations is True:
+        raise ConfigurationError(
+            "trainer.checkpoint_activations=true is for language models: forces are a derivative whose own "
+            "derivative is taken, and every recomputed block would have to be computed three times over. Use "
+            "batch.per_gpu=auto, which cuts a step into smaller micro-batches."
+        )
+    per_gpu, world = task.batch.per_gpu, sections.placement.world
+    if per_gpu is None:
+        return MicroBatching(task.batch.accumulate)
+    data = batches(1)
+    fullest = int(np.diff(data.plan.epoch(0)[1]).max())
+    numbers = list(range(1, max(1, fullest // world) + 1))
+    if not isinstance(per_gpu, int):  # auto
+        return _largest(sections, task, model, data, numbers)
+    numbers = [k for k in numbers if -(-fullest // (k * world)) <= per_gpu]
+    return MicroBatching(numbers[0] if numbers else max(1, fullest // world))
+
+
+def _largest(
+    sections: Sections,
+    task: PotentialSections,
+    model: PotentialConfig,
+    data: StructureDataModule,
+    numbers: list[int],
+) -> MicroBatching:
+    """The fewest micro-batches that fit, from what a few frames keep and the heaviest step of an epoch."""
+    placement = sections.placement
+    known = statistics(data.store, data.train, data.train_edges.counts, task.data.references)
+    loads = data.plan.atoms + data.plan.edges
+    few = np.arange(min(PROBED, len(data.train)))
+    with torch.random.fork_rng(devices=[]):
+        potential = build(model, known.elements, neighbours=known.neighbours).train()
+    module = InteratomicPotential(potential, task.loss, sections.optimizer, Plateau(), 1, ema=None)
+    batch = read_batch(data.store, data.train, data.train_edges, few)
+    per_load = WORKING * kept_bytes(module, task.loss, batch) / loads[few].sum()
+    order, bounds = data.plan.epoch(0)
+    heaviest = max(int(loads[order[start:end]].sum()) for start, end in pairwise(bounds))
+    weights = weights_of(sum(p.numel() for p in potential.parameters()), sections.optimizer, task.ema)
+
+    def memory(strategy: str, ranks: int, accumulate: int) -> Memory:
+        # A deal leaves a part at most one frame above its even share.
+        load = heaviest / (ranks * accumulate) + int(loads.max())
+        return rank_memory(
+            strategy,
+            weights,
+            ranks,
+            activations=per_load * min(load, heaviest),
+            accumulate=accumulate,
+            offload=sections.strategy.offload == "cpu",
+            overlap=placement.has_gpu,
+        )
+
+    def least(strategy: str, ranks: int) -> Memory | None:
+        return None if strategy in SHARDED_WEIGHTS else memory(strategy, ranks, numbers[-1])
+
+    strategy = sections.resolve_strategy()
+    return choose_micro_batching(
+        numbers,
+        False,
+        lambda how: memory(strategy, placement.world, how.accumulate),
+        placement.device_memory(),
+        key="batch.per_gpu",
+        advice=lambda available: what_fits(least, placement.world, available),
+    )

@@ -1,0 +1,104 @@
+"""Prepared data that the points of a sweep share: opened, checked and planned once, whoever asks first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TypeVar
+
+from chemscale.molecules.corpus import Corpus
+from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
+from chemscale.molecules.settings import MoleculeData
+from chemscale.points.data import open_or_prepare, open_or_prepare_structures
+from chemscale.structures.batches import BatchBudget
+from chemscale.structures.data_module import StructureDataModule
+from chemscale.structures.lint.run import lint_store
+from chemscale.structures.settings import StructureData
+from chemscale.structures.store import FrameStore
+
+T = TypeVar("T")
+
+
+class SharedData:
+    """Corpora, stores and data modules by what they are made of; one object lives as long as a command."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, Hashable], object] = {}
+
+    def corpus(self, data: MoleculeData, corpora: Path) -> Corpus:
+        """The corpus of a section ``data``, prepared where it is missing.
+
+        Raises:
+            ValueError: as ``open_or_prepare``.
+        """
+        return self._once("corpus", (data, corpora), lambda: open_or_prepare(data, corpora))
+
+    def molecules(
+        self, corpus: Corpus, shape: BatchShape, data: MoleculeData, seed: int
+    ) -> MoleculeDataModule:
+        """Batches of molecules: points that see the same in the same order share the plan of their blocks."""
+        key = (corpus.hash, shape, seed, data.molecules, data.validation_molecules, data.workers)
+
+        def plan() -> MoleculeDataModule:
+            return MoleculeDataModule(
+                corpus,
+                shape,
+                seed=seed,
+                molecules=data.molecules,
+                validation_molecules=data.validation_molecules,
+                workers=data.workers,
+            )
+
+        return self._once("molecules", key, plan)
+
+    def store(self, data: StructureData, structures: Path, lint: str) -> FrameStore:
+        """The store of a section ``data``, prepared where it is missing; its findings are shown once.
+
+        Args:
+            data: the section.
+            structures: where stores are kept.
+            lint: what is done about what the linter finds.
+
+        Raises:
+            ValueError: as ``open_or_prepare_structures`` and ``lint_store``.
+        """
+
+        def open_store() -> FrameStore:
+            store = open_or_prepare_structures(data, structures)
+            lint_store(store, lint)
+            return store
+
+        return self._once("store", (repr(data), structures, lint), open_store)
+
+    def frames(
+        self,
+        store: FrameStore,
+        budget: BatchBudget,
+        cutoff: float,
+        data: StructureData,
+        *,
+        accumulate: int,
+        seed: int,
+    ) -> StructureDataModule:
+        """Batches of frames: points that see the same in the same order share the plan of their batches."""
+        subset = (data.frames, data.validation_frames, data.workers)
+        key = (store.hash, budget, accumulate, cutoff, seed, *subset)
+
+        def plan() -> StructureDataModule:
+            return StructureDataModule(
+                store,
+                budget,
+                cutoff,
+                seed=seed,
+                accumulate=accumulate,
+                frames=data.frames,
+                validation_frames=data.validation_frames,
+                workers=data.workers,
+            )
+
+        return self._once("frames", key, plan)
+
+    def _once(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
+        if (kind, key) not in self._made:
+            self._made[kind, key] = make()
+        return self._made[kind, key]  # type: ignore[return-value]

@@ -1,0 +1,104 @@
+"""What version 0.1.0 left on users' disks opens, and goes on as it would have done."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import pytest
+import torch
+from ase import Atoms
+
+from chemscale.analysis.finish import finish_sweep
+from chemscale.launchers import hooks
+from chemscale.launchers.ledger import load
+from chemscale.models.chemgpt_hf import load_pretrained
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.records import RunRecord, State, find_records
+from chemscale.structures.calculator import ChemscaleCalculator
+from chemscale.sweeps.identity import identity
+from tests.compatibility.inputs import DATA, SHORT, SMALL, put_inputs
+from tests.helpers.preloaded import python
+from tests.helpers.runs import finish, rows, start
+
+REFERENCE = json.loads((DATA / "reference.json").read_text())
+SAME_MACHINE = REFERENCE["made_with"] == {
+    "torch": torch.__version__,
+    "cpu": torch.backends.cpu.get_cpu_capability(),
+}
+"""Elsewhere a sum of floats may be taken in another order."""
+RECORDS = sorted(DATA.rglob("record.json"))
+
+
+def again(folder, task):
+    """The command that the old code was given, without the pause."""
+    command = [python(), "-m", "chemscale.train", *SMALL[task], *SHORT, f"sweep_name={task}"]
+    return finish(start(folder, command))
+
+
+@pytest.mark.parametrize("task", ["language", "potential"])
+def test_a_stopped_run_goes_on_to_the_numbers_that_it_would_have_had(task, tmp_path):
+    put_inputs(tmp_path)
+    shutil.copytree(DATA / "paused", tmp_path / "runs")
+    assert "continues at step 6" in again(tmp_path, task)
+    whole = next((DATA / "whole").glob(f"{task}/*"))
+    directory = tmp_path / "runs" / task / whole.name
+    record, expected = RunRecord.load(directory), RunRecord.load(whole)
+    assert record.state is State.DONE
+    assert record.data == expected.data
+    assert [r.identity for _, r in find_records(tmp_path / "runs" / task)] == [expected.identity]
+    if SAME_MACHINE:
+        assert rows(directory) == rows(whole)
+        assert record.final == expected.final
+    assert [row["step"] for row in rows(directory)] == [row["step"] for row in rows(whole)]
+    assert record.final.values == pytest.approx(expected.final.values, rel=1e-3)
+
+
+def test_a_finished_run_is_found_again_and_nothing_is_trained(tmp_path):
+    put_inputs(tmp_path)
+    shutil.copytree(DATA / "whole", tmp_path / "runs")
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("record.json")}
+    assert "is done already" in again(tmp_path, "language")
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("record.json")} == before
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: "-".join(path.parts[-4:-2]))
+def test_a_record_opens_with_its_identity_and_loses_nothing(path):
+    record = RunRecord.load(path.parent)
+    assert identity(record.config, record.data_hash) == record.identity == path.parent.name
+    written, now = json.loads(path.read_text()), json.loads(json.dumps(asdict(record), default=str))
+    assert now == written
+
+
+def test_a_language_model_computes_the_same():
+    folder = next((DATA / "whole").glob("language/*/model"))
+    tokenizer = SelfiesTokenizer.load(folder)
+    assert [tokenizer.bos_id, *tokenizer.encode(REFERENCE["selfies"])] == REFERENCE["ids"]
+    with torch.no_grad():
+        logits = load_pretrained(folder).dense(torch.tensor([REFERENCE["ids"]]))
+    torch.testing.assert_close(logits[0], torch.tensor(REFERENCE["logits"]))
+
+
+def test_a_potential_computes_the_same():
+    atoms = Atoms(REFERENCE["symbols"], positions=REFERENCE["positions"])
+    atoms.calc = ChemscaleCalculator(
+        next((DATA / "whole").glob("potential/*/model")), device="cpu", dtype=torch.float64
+    )
+    assert atoms.get_potential_energy() == pytest.approx(REFERENCE["energy"], abs=1e-9)
+    assert atoms.get_forces() == pytest.approx(torch.tensor(REFERENCE["forces"]).double().numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("launcher", ["local", "slurm"])
+def test_a_ledger_opens_and_its_hook_is_still_there(launcher, tmp_path):
+    (tmp_path / "jobs").mkdir()
+    shutil.copy(DATA / "ledgers" / launcher / "submission.json", tmp_path / "jobs")
+    written = json.loads((tmp_path / "jobs" / "submission.json").read_text())
+    ledger = load(tmp_path)
+    assert hooks.resolve(ledger.finish) is finish_sweep
+    assert ledger.finish == "chemscale.train.finish_sweep"
+    assert [plan.identity for plan in ledger.plans()] == ledger.sweep == list(written["points"])
+    assert ledger.has_slurm_jobs() == (launcher == "slurm")
+    for entry in ledger.points.values():
+        assert entry.attempts_left(None) > 0
+    ledger.save()
+    now = json.loads((tmp_path / "jobs" / "submission.json").read_text())
+    assert now == written | {"root": str(tmp_path)}

@@ -1,0 +1,98 @@
+"""A point is checked whole before anything is spent: a value of the wrong type is refused by its key."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.points.build import choose_budget, read_point
+from chemscale.points.cost import plan_points
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
+        return compose("train", list(overrides))
+
+
+WRONG = [
+    ("trainer.checkpoint_seconds=fast", r"trainer\.checkpoint_seconds='fast': give a number"),
+    ("trainer.threads=x", r"trainer\.threads='x': give a whole number or null"),
+    ("trainer.validate_every=often", r"trainer\.validate_every='often': give a number"),
+    ("trainer.log_every=0", r"trainer\.log_every=0: must be above 0"),
+    ("trainer.clip=big", r"trainer\.clip='big': give a number or null"),
+    ("trainer.accelerator=gpu", r"trainer\.accelerator='gpu': give auto, cpu or cuda"),
+    ("trainer.health.skips=x", r"trainer\.health\.skips='x': give a whole number"),
+    ("launcher.nodes=two", r"launcher\.nodes='two': give a whole number"),
+    ("launcher.wait=maybe", r"launcher\.wait='maybe': give true or false"),
+    ("strategy.elastic=1", r"strategy\.elastic=1: give true or false"),
+    ("strategy.hang_minutes=long", r"strategy\.hang_minutes='long': give a number"),
+    ("strategy.name=zero4", r"strategy\.name='zero4': give auto, single, ddp, zero1"),
+    ("strategy.offload=disk", r"strategy\.offload='disk': give none or cpu"),
+    ("batch.accumulate=1.5", r"batch\.accumulate=1\.5: give a whole number"),
+    ("optimizer.lr=high", r"optimizer\.lr='high': give a number"),
+    ("schedule.warmup=x", r"schedule\.warmup='x': give a number"),
+    ("data.workers=many", r"data\.workers='many': give a whole number"),
+    ("data.validation_fraction=some", r"data\.validation_fraction='some': give a number"),
+    ("budget.epochs=some", r"budget\.epochs=some: give a number above 0, or null"),
+    ("seed=x", r"seed='x': give a whole number"),
+    ("trunk=maybe", r"trunk='maybe': give true or false"),
+    ("pause=2", r"pause=2\.0: give a share"),
+    ("model.width=wide", r"model\.width='wide': give a whole number"),
+]
+OF_MOLECULES = [
+    ("batch.tokens=4k", r"batch\.tokens='4k': give a whole number"),
+    ("data.block=big", r"data\.block='big': give a whole number"),
+    ("data.molecules=all", r"data\.molecules='all': give a whole number or null"),
+    ("data.verify=sometimes", r"data\.verify='sometimes': give true or false"),
+]
+OF_STRUCTURES = [
+    ("batch.frames=few", r"batch\.frames='few': give a whole number or null"),
+    ("data.frames=all", r"data\.frames='all': give a whole number or null"),
+    ("data.split_seed=x", r"data\.split_seed='x': give a whole number"),
+    ("loss.forces=strong", r"loss\.forces='strong': give a number"),
+    ("ema=slow", r"ema='slow': give a number or null"),
+    ("force_error_limit=none", r"force_error_limit='none': give a number"),
+    ("data=starter", r"data\.source='starter': a potential needs structures"),
+]
+
+
+@pytest.mark.parametrize(
+    ("task", "override", "words"),
+    [
+        *(("language", *case) for case in (*WRONG, *OF_MOLECULES)),
+        *(("potential", *case) for case in (*WRONG, *OF_STRUCTURES)),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_its_key_before_data_are_prepared(
+    tmp_path, monkeypatch, task, override, words
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        read_point(composed(f"task={task}", override))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_unit_of_budget_that_was_typed_wins_over_one_from_a_file():
+    budget = {"epochs": None, "tokens": 1e6, "steps": 10}
+    assert choose_budget(budget, ["+sweep=x", "budget.steps=10"]) == {
+        "epochs": None,
+        "tokens": None,
+        "steps": 10,
+    }
+    assert choose_budget(budget, ["+sweep=x"]) == budget
+
+
+def test_points_of_a_sweep_share_their_data_and_keep_what_they_were_composed_from(tmp_path, smiles_file):
+    own = ["model.layers=1", "model.heads=2", "data.prepare_workers=1", "budget.epochs=1", "logger=none"]
+    own += ["data=smiles", f"data.path={smiles_file}", f"corpora={tmp_path}", f"runs={tmp_path}/runs"]
+    own += ["batch.tokens=1024", "data.validation_fraction=0.1"]
+    overrides = [[*own, f"model.width={width}"] for width in (8, 16)]
+    jobs = plan_points([composed(*each) for each in overrides], overrides, own)
+    assert [job.overrides for job in jobs] == overrides
+    assert all(job.config["budget"]["epochs"] == 1 for job in jobs)
+    first, second = (job.train.args[0] for job in jobs)
+    assert first.data is second.data
+    assert first.identity != second.identity
+    paused = first.paused_at(0.5)
+    assert paused.identity == first.identity
+    assert paused.pause_at == round(first.steps / 2)
+    assert first.pause_at is None

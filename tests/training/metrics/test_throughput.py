@@ -1,0 +1,40 @@
+"""What a device can do at best comes from one table, and is never guessed."""
+
+import pytest
+
+from chemscale.hardware.accelerators import ACCELERATORS, accelerator_named
+from chemscale.training.metrics.throughput import peak_flops
+
+
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA H100 NVL", "h100-nvl"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA B200", "b200"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA L40", "l40"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("Tesla V100-SXM2-32GB", "v100"),
+    ],
+)
+def test_a_device_has_the_peak_of_its_own_entry(device, key):
+    assert accelerator_named(device) == key
+    assert peak_flops(device, "bf16-mixed") == ACCELERATORS[key].peak
+
+
+@pytest.mark.parametrize(
+    "device", ["NVIDIA GB200", "NVIDIA L400", "NVIDIA RTX A6000", "AMD EPYC 9654 (2 threads)"]
+)
+def test_the_peak_of_a_device_that_is_not_in_the_table_is_unknown(device):
+    assert accelerator_named(device) is None
+    assert peak_flops(device, "bf16-mixed") is None
+
+
+def test_float32_has_no_peak_in_the_table():
+    assert peak_flops("NVIDIA H100 80GB HBM3", "32") is None

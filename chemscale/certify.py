@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from chemscale.cli.app import run_verb
+from chemscale.common.files import atomic_write
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -40,6 +41,7 @@ def certify(
 
     `python -m chemscale.certify --worlds 2 --models chemgpt --accumulate 4`
     """
+    from chemscale.testing.certificate import lines, reasons, table_of  # loads torch: not for --help
     from chemscale.testing.equivalence import TOLERANCES, all_cases
     from chemscale.testing.equivalence import certify as run
 
@@ -48,15 +50,13 @@ def certify(
     cases = list(
         all_cases(
             models.split(","),
-            numbers("--worlds", worlds),
+            read_numbers("--worlds", worlds),
             strategies.split(","),
             precisions.split(","),
-            numbers("--accumulate", accumulate),
+            read_numbers("--accumulate", accumulate),
         )
     )
     verdicts = run(cases, shared, console.print)
-    from chemscale.testing.certificate import lines, reasons, table_of
-
     Console(width=None if console.is_terminal else 132).print(table_of(verdicts))
     for reason in reasons(verdicts):
         console.print(reason, highlight=False, markup=False)
@@ -66,13 +66,18 @@ def certify(
             f"{precision}: gradients within {of_gradient:g} of one float32 process, losses {of_loss:g}."
         )
     if markdown is not None:
-        markdown.write_text("\n".join(lines(verdicts)) + "\n")
+        with atomic_write(markdown) as file:
+            file.write("\n".join(lines(verdicts)) + "\n")
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
 
 
-def numbers(option: str, text: str) -> list[int]:
-    """Whole numbers between commas.
+def read_numbers(option: str, text: str) -> list[int]:
+    """Read whole numbers between commas.
+
+    Args:
+        option: that they were given with, for the message.
+        text: as given.
 
     Raises:
         ValueError: something else.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chemscale.cli.app import run_verb
-from chemscale.records import find_run
+from chemscale.common.progress import ProgressBar
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,14 +39,14 @@ def generate(
 
       python -m chemscale.generate runs/chemgpt_sizes/chemgpt-w64-l8/model --temperature 0.8
     """
-    from chemscale.common.progress import ProgressBar
-    from chemscale.molecules.generation import Sample, write_csv
+    from chemscale.molecules.generation import Sample, write_csv  # loads torch and RDKit: not for --help
+    from chemscale.molecules.loading import load_trained
     from chemscale.molecules.sampling import Sampling, sample
 
     if out is not None and out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     sampling = Sampling(temperature, top_k, top_p, max_length)
-    model, tokenizer = load(run, device)
+    model, tokenizer = load_trained(run, device)
     result = Sample(tokenizer)
     with ProgressBar("generate", n, "molecules") as progress:
         for sequences in sample(model, n, sampling, seed=seed, batch=batch):
@@ -58,37 +57,6 @@ def generate(
     if out is not None:
         write_csv(out, result)
         typer.echo(f"Written to {out}")
-
-
-def load(run: Path, device: str):
-    """Model and tokenizer of a point's directory or of a saved folder.
-
-    Raises:
-        ValueError: there is no trained model.
-    """
-    import torch
-
-    from chemscale.models.chemgpt_hf import load_pretrained
-    from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
-    from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer, TokenizerError
-
-    run = find_run(run)
-    folder = run / "model" if (run / "model").is_dir() else run
-    if (run / "record.json").exists() and folder == run:
-        raise ValueError(
-            f"{run}: this point has no model yet; run the command that made it until it is done."
-        )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_pretrained(folder).to(device).eval()
-    try:
-        tokenizer: SelfiesTokenizer | ChemGPTTokenizer = SelfiesTokenizer.load(folder)
-    except TokenizerError:
-        tokenizer = ChemGPTTokenizer.load(folder)
-    # The published models name a begin and an end outside their vocabulary: the tokenizer knows better.
-    ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    model.config = replace(model.config, **ids)
-    return model, tokenizer
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 HEAD = """\
 # Commands
 
-`chemscale VERB …` and `python -m chemscale.VERB …` are the same, and `--help` of each says what stands here.
+`chemscale COMMAND …` and `python -m chemscale.COMMAND …` are the same; `--help` prints what stands here.
 Errors are one paragraph and status 2; `CHEMSCALE_DEBUG=1` shows the traceback. `chemscale --version` prints
 what a bug report needs.
 
-| verb | what it makes |
+| command | what it makes |
 |---|---|
 """
 EXAMPLE = re.compile(r"^ {2,}((?:python -m |chemscale |export |SLURM_).*)$", re.MULTILINE)
@@ -43,10 +43,10 @@ def _verb(verb: str) -> str:
 
 def _hydra(verb: str) -> str:
     help_ = yaml.safe_load((CONFIG_DIRECTORY / f"{verb}.yaml").read_text())["hydra"]["help"]["template"]
-    told, _, _ = help_.partition("Groups (group=option):")
-    told, _, _ = told.partition("All keys (key=value):")
+    text, _, _ = help_.partition("Groups (group=option):")
+    text, _, _ = text.partition("All keys (key=value):")
     return (
-        f"## `chemscale {verb}`\n\n```text\n{told.rstrip()}\n```\n\n"
+        f"## `chemscale {verb}`\n\n```text\n{text.rstrip()}\n```\n\n"
         "All groups and keys, with type, default and meaning: {doc}`configuration`. `--cfg job` prints the "
         "composed configuration and starts nothing.\n"
     )

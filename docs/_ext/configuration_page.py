@@ -15,7 +15,7 @@ GROUPS = {
     "trainer": "How the training loop runs.",
     "strategy": "What several ranks share.",
     "launcher": "Where ranks run.",
-    "site": "What your cluster must be told: files of your own in `~/.config/chemscale/site/`.",
+    "site": "What your cluster wants of every job: files of your own in `~/.config/chemscale/site/`.",
     "logger": "Where metrics go beside `metrics.jsonl`; several at once as `logger=[wandb,tensorboard]`.",
     "sweep": "Lists of points: `+sweep=NAME`.",
     "recipe": "Published training settings: `+recipe=NAME`.",
@@ -40,20 +40,20 @@ Every key of `train` and `prepare`, made from the files in `conf/` and their com
 
 def page() -> str:
     """The whole page."""
-    told: set[str] = set()
-    parts = [HEAD, "## Top level\n", _about(option("", "train")), _table(option("", "train"), told)]
+    linked: set[str] = set()
+    parts = [HEAD, "## Top level\n", _about(option("", "train")), _table(option("", "train"), linked)]
     parts += ["A command without a group takes these options:\n", _defaults()]
     missing = set(groups()) - set(GROUPS)
-    assert not missing, f"docs/_ext/configuration_page.py says nothing of the groups {missing}"
+    assert not missing, f"docs/_ext/configuration_page.py lacks the groups {missing}"
     for group, about in GROUPS.items():
         parts += [f"## {group}\n", f"{about}\n"]
         for name in groups()[group]:
             parts += [
                 _heading(option(group, name)),
                 _about(option(group, name)),
-                _table(option(group, name), told),
+                _table(option(group, name), linked),
             ]
-    parts += [_sweeps(), "## prepare\n", _about(option("", "prepare")), _table(option("", "prepare"), told)]
+    parts += [_sweeps(), "## prepare\n", _about(option("", "prepare")), _table(option("", "prepare"), linked)]
     return "\n".join(part for part in parts if part)
 
 
@@ -69,11 +69,11 @@ def _about(o: Option) -> str:
     return f"{o.about}{more}\n" if o.about or more else ""
 
 
-def _table(o: Option, told: set[str]) -> str:
+def _table(o: Option, linked: set[str]) -> str:
     keys = [o.keys[name] for name in o.own if not name.endswith("._target_")]
     if not keys:
         return ""
-    rows = [_row(key, told) for key in keys]
+    rows = [_row(key, linked) for key in keys]
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 
 
@@ -82,11 +82,11 @@ def anchor(name: str) -> str:
     return f"key-{name}".replace(".", "-").replace("_", "-")
 
 
-def _row(key: Key, told: set[str]) -> str:
+def _row(key: Key, linked: set[str]) -> str:
     name = f"`{key.name}`"
-    if key.name not in told:  # what links to a key leads to where it is first told
+    if key.name not in linked:  # what links to a key leads to where it is first explained
         name = f"[{name}]{{#{anchor(key.name)}}}"
-        told.add(key.name)
+        linked.add(key.name)
     meaning = key.meaning.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("$", "\\$")
     kind = " \\| ".join(f"`{word}`" for word in key.kind.split(" | ")) if key.kind else ""
     return f"| {name} | {kind} | `{key.default}` | {meaning} |"
@@ -115,13 +115,13 @@ def _sweeps() -> str:
     ]
     common = {field.name for field in fields(ChemscaleSweeperConf)}
     for field in fields(ChemscaleEstimatingSweeperConf):
-        told = field.metadata.get("meaning")
+        meanings = field.metadata.get("meaning")
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         of = "both" if field.name in common else "`chemscale_tpe`"
-        rows = [(field.name, default, told)]
-        if isinstance(told, dict):
-            rows = [(f"{field.name}.{key}", default[key], meaning) for key, meaning in told.items()]
-        for name, value, meaning in rows if told else []:
+        rows = [(field.name, default, meanings)]
+        if isinstance(meanings, dict):
+            rows = [(f"{field.name}.{key}", default[key], meaning) for key, meaning in meanings.items()]
+        for name, value, meaning in rows if meanings else []:
             key = f"hydra.sweeper.{name}"
             lines.append(f"| [`{key}`]{{#{anchor(key)}}} | {of} | `{value}` | {meaning} |")
     return "\n".join([*lines, ""])

@@ -1,40 +1,10 @@
-"""Sections of docstrings as napoleon reads them: a line of its own for each name.
-
-The house writes ``size: bytes. name: of what`` in one line where both are short.
-"""
+"""What Sphinx reads wrongly in Google docstrings: a colon in an attribute's, and defaults of dataclasses."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from typing import Any
 
 from sphinx.application import Sphinx
-
-SECTION = re.compile(r"^(Args|Raises):$")
-
-
-def split_names(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """In place: parameters, and errors, that share a line get lines of their own."""
-    try:
-        known = set(inspect.signature(obj).parameters)
-    except (TypeError, ValueError):
-        known = set()
-    found: list[str] = []
-    section = ""
-    for line in lines:
-        if match := SECTION.match(line):
-            section = match[1]
-        elif line and not line.startswith(" "):
-            section = ""
-        if section == "Args" and line.startswith("    ") and known:
-            names = "|".join(map(re.escape, sorted(known)))
-            line = re.sub(rf"(?<=[.;)]) +((?:{names})): ", r"\n    \1: ", line)
-        elif section == "Raises":
-            line = re.sub(r"(?<=\.) +([A-Z]\w*(?:Error|Exception)): ", r"\n    \1: ", line)
-        found += line.split("\n")
-    lines[:] = found
-
 
 _SENTENCES: dict[str, list[str]] = {}
 
@@ -59,8 +29,8 @@ def plain_defaults(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("autodoc-process-docstring", split_names, priority=100)  # before napoleon
-    app.connect("autodoc-process-docstring", keep_sentences, priority=101)
+    """Connect to autodoc."""
+    app.connect("autodoc-process-docstring", keep_sentences, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", restore_sentences, priority=900)  # after it
     app.connect("autodoc-process-signature", plain_defaults)
     return {"parallel_read_safe": True}

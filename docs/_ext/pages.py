@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
-BESIDE = {
+OUTSIDE = {
     "launch/README.md": "project/launching",
     "CONTRIBUTING.md": "project/contributing",
     "CHANGELOG.md": "project/changelog",
@@ -29,11 +29,12 @@ FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2", re.MULTILINE | re.DOTALL)
 
 
 def relink(text: str, source: Path, page: str) -> str:
-    """The text of a Markdown file with its links to files outside ``docs/`` turned to the pages that show
-    them.
+    """Point the links of a Markdown file to files outside ``docs/`` at the pages that show them.
 
     Args:
-        source: the file. page: the page that it is shown as, from ``docs/``.
+        text: of the file.
+        source: the file.
+        page: the page that it is shown as, from ``docs/``.
     """
     ups = "../" * page.count("/")
 
@@ -43,13 +44,13 @@ def relink(text: str, source: Path, page: str) -> str:
             return match[0]
         there = (source.parent / target).resolve()
         if not there.exists() and not there.is_relative_to(DOCS):
-            return match[0]  # a dead link stays one, and the build says so
+            return match[0]  # a dead link stays one, and the build fails by it
         if there.is_relative_to(DOCS):
             found = f"{ups}{there.relative_to(DOCS).as_posix()}"
-        elif (beside := there.relative_to(ROOT).as_posix()) in BESIDE:
-            found = f"{ups}{BESIDE[beside]}.md"
+        elif (inside := there.relative_to(ROOT).as_posix()) in OUTSIDE:
+            found = f"{ups}{OUTSIDE[inside]}.md"
         else:
-            return f"{opening}{ups}../{beside}{anchor}{closing}"
+            return f"{opening}{ups}../{inside}{anchor}{closing}"
         return f"{opening}{found}{anchor}{closing}"
 
     pieces, last = [], 0
@@ -64,7 +65,7 @@ def write_pages(app: Sphinx) -> None:
     made = {"reference/configuration.md": configuration_page.page()}
     made["reference/commands.md"] = commands_page.page()
     made |= {f"reference/{name}": text for name, text in python_pages.pages().items()}
-    for name, page in BESIDE.items():
+    for name, page in OUTSIDE.items():
         source = ROOT / name
         if page != "index" and source.exists():
             made[f"{page}.md"] = relink(source.read_text(), source, page)
@@ -80,12 +81,13 @@ def write_pages(app: Sphinx) -> None:
 
 
 def relink_source(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Links of written pages to the README and its like lead to their pages."""
+    """Point links of written pages to the README and its like at the pages that show them."""
     if not docname.startswith(("project/", "reference/")):
         source[0] = relink(source[0], DOCS / f"{docname}.md", docname)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect to the build."""
     app.connect("builder-inited", write_pages)
     app.connect("source-read", relink_source)
     return {"parallel_read_safe": True}

@@ -10,7 +10,11 @@ MODULES = {
         "Forms, fits, intervals, allocation. NumPy and SciPy only: usable alone, on anyone's runs.",
         ["chemscale.laws"],
     ),
-    "records": ("Records", "What a run says of itself.", ["chemscale.records"]),
+    "records": (
+        "Records",
+        "What a run leaves: its configuration, versions, costs and losses.",
+        ["chemscale.records"],
+    ),
     "models": (
         "Models",
         "Plain modules, and the dataclasses that are their shapes.",

@@ -15,7 +15,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 from chemscale.models.potential import UnknownElementError
-from chemscale.predict import predict
+from chemscale.points.trained.prediction import predict_file
 from chemscale.records import State, find_records
 from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.calculator import ChemscaleCalculator
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_predicted_leaves_nothing_behind(trained, ethanol,
     stranger.numbers[0] = 14
     write(tmp_path / "in.extxyz", [ethanol, stranger])
     with pytest.raises(UnknownElementError, match=r"Z = \[14\] are not known"):
-        predict(trained, tmp_path / "in.extxyz", tmp_path / "out.extxyz", batch=1)
+        predict_file(trained, tmp_path / "in.extxyz", tmp_path / "out.extxyz", batch=1)
     assert [p.name for p in tmp_path.iterdir()] == ["in.extxyz"]
 
 

@@ -22,7 +22,7 @@ from chemscale.config.keys import (
     read_option,
     split_comment,
 )
-from chemscale.launchers.settings import Site
+from chemscale.launchers.slurm.resources import Site
 from chemscale.models.potentials import CONFIGS, register
 from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point

@@ -42,7 +42,7 @@ def test_a_number_out_of_its_range_is_refused_by_its_key(override, words):
         ("launcher.minutes=1.5", "launcher.minutes=1.5: give a whole number."),
         ("launcher.memory_gib=all", "launcher.memory_gib='all': give a number or null."),
         ("launcher.wait=1", "launcher.wait=1: give true or false."),
-        ("launcher.name=pbs", "launcher.name='pbs': give local, slurm."),
+        ("launcher.name=pbs", "launcher.name='pbs': give local or slurm."),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_its_key(override, words):

@@ -31,7 +31,7 @@ class RunInfo:
     config: Mapping[str, Any]
     resume_step: int = 0
     """The optimiser step that the run goes on from; 0 at its beginning."""
-    passed: int = 0
+    skipped: int = 0
     """Optimiser steps that roll-backs took away: they stay in what trackers have seen."""
 
 

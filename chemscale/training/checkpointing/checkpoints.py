@@ -1,4 +1,4 @@
-"""Trainer checkpoints: written whole or not at all, the newest two kept, a damaged one left with a warning."""
+"""Trainer checkpoints: written whole or not at all, the newest two kept, a damaged one left out loudly."""
 
 from __future__ import annotations
 

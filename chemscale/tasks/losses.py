@@ -52,6 +52,7 @@ class EnergyForceLoss:
         return of_energy, of_forces
 
     def each(self, error: Tensor) -> Tensor:
+        """The loss of every single error."""
         if self.kind == "mse":
             return error.square()
         if self.kind == "mae":

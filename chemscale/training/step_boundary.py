@@ -245,7 +245,7 @@ class StepBoundary(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Lightning counts micro-batches; a step may have been cut into another number of them before."""
+        """Lightning counts micro-batches; a step may have had another number of them before."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         done = checkpoint["global_step"] * trainer.accumulate_grad_batches
         moved = done - progress["current"]["ready"]

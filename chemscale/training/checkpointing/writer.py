@@ -55,7 +55,7 @@ class CheckpointWriter:
         return bool(every and step % every == 0)
 
     def save(self, trainer: pl.Trainer, step: int, *, must: bool, later: bool) -> None:
-        """Save the run; where that fails it goes on from memory and says so.
+        """Save the run; where that fails it goes on from memory, with an error in the log.
 
         Args:
             trainer: of the run.

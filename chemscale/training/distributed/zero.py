@@ -146,7 +146,7 @@ class ZeroStrategy(DeepSpeedStrategy):
                 cast = torch.autocast(self.root_device.type, dtype=torch.bfloat16)
                 setattr(module, name, cast(getattr(module, name)))
         with warnings.catch_warnings():
-            # Our clipping hook is told of, and leaves clipping to DeepSpeed.
+            # It remarks on our clipping hook, which leaves clipping to DeepSpeed.
             warnings.filterwarnings("ignore", message=".*handles gradient clipping internally.*")
             super().setup(trainer)
 

@@ -33,7 +33,7 @@ def peak_flops(device_name: str, precision: str) -> float | None:
 
 
 def device_name(device: torch.device) -> str:
-    """The maker's name of the device, as far as the system tells."""
+    """The maker's name of the device, as far as the system knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -123,7 +123,7 @@ class Meter:
         """Real units a second; padding and data wait in per cent; MFU and watts if they are known.
 
         Args:
-            device: whose memory is told.
+            device: whose memory in use is given.
             peak: FLOP/s of all ranks at best, None where it is not known.
         """
         seconds = max(self.seconds, 1e-9)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -25,14 +26,18 @@ from chemscale.training.distributed.ranks import Ranks
 
 
 def trainer_of(width: int) -> tuple[SimpleNamespace, int]:
-    """What saving needs of a trainer, around a model that has made one step."""
+    """What saving needs of a trainer, around a model that has made one step; its number of parameters.
+
+    Args:
+        width: of the model.
+    """
     model = ChemGPT(ChemGPTConfig(vocab_size=600, width=width))
     optimizer = AdamW(1e-3).build(model)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
 
-    def dump_checkpoint(weights_only: bool) -> dict:
+    def dump_checkpoint(weights_only: bool) -> dict[str, Any]:
         return {"state_dict": model.state_dict(), "optimizer_states": [optimizer.state_dict()]}
 
     return SimpleNamespace(

@@ -2,8 +2,8 @@
 
     python benchmarks/memory_per_rank.py [--ranks 2 4] [--strategies ddp zero1 …] [--width 1024] [--layers 6]
 
-Ranks are processes of this machine that take four optimiser steps of a ChemGPT on the starter molecules
-through the project's own strategies. Two things are measured on each, and the fullest is told:
+Ranks are processes of this machine that take four optimizer steps of a ChemGPT on the starter molecules
+through the project's own strategies. Two things are measured on each, and the fullest is printed:
 
 - states: bytes of all live tensors, each storage once, when the optimizer has stepped: weights, gradients
   with the flat buffers that a strategy keeps, optimizer;

@@ -13,17 +13,19 @@ class RemainingBatches(Sampler[int]):
     Lightning counts on from the batches of earlier attempts and ends the epoch at the loader's length.
 
     Args:
-        done, total: optimiser steps. accumulate: micro-batches of each.
-        passed: (step, how many) from where on so many steps' worth of the data are passed over.
+        done: optimizer steps before the first batch.
+        total: optimizer steps of the whole run.
+        accumulate: micro-batches of a step.
+        skipped: (step, count) of data skipped after roll-backs: from the step on, so many steps' worth.
     """
 
-    def __init__(self, done: int, total: int, accumulate: int, passed: Sequence[tuple[int, int]] = ()):
+    def __init__(self, done: int, total: int, accumulate: int, skipped: Sequence[tuple[int, int]] = ()):
         self.done, self.total = accumulate * done, accumulate * total
-        self.passed = [(accumulate * begin, accumulate * count) for begin, count in passed]
+        self.skipped = [(accumulate * begin, accumulate * count) for begin, count in skipped]
 
     def __len__(self) -> int:
         return self.total
 
     def __iter__(self) -> Iterator[int]:
         for number in range(self.done, self.total):
-            yield number + sum(count for begin, count in self.passed if number >= begin)
+            yield number + sum(count for begin, count in self.skipped if number >= begin)

@@ -83,7 +83,7 @@ class MoleculeDataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
-        self.passed: list[tuple[int, int]] = []  # (step, how many) that a run passes over after rolling back
+        self.skipped: list[tuple[int, int]] = []  # (step, count) of data skipped after a roll-back
         if molecules is not None and not 1 <= molecules <= len(corpus.train):
             raise SubsetError(
                 f"data.molecules={molecules}: {corpus.path} has {len(corpus.train)} training molecules."
@@ -129,7 +129,7 @@ class MoleculeDataModule(pl.LightningDataModule):
             batches,
             batch_size=None,
             sampler=RemainingBatches(
-                trainer.global_step, int(trainer.max_steps), self.shape.accumulate, self.passed
+                trainer.global_step, int(trainer.max_steps), self.shape.accumulate, self.skipped
             ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",

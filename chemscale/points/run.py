@@ -20,8 +20,8 @@ from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
 from chemscale.training.distributed.ranks import inside_job, take_gpu, this_rank
 from chemscale.training.health import RolledBack
 from chemscale.training.locks import point_lock
-from chemscale.training.metrics.throughput import truth_text
-from chemscale.training.session import Attempt
+from chemscale.training.metrics.throughput import format_throughput
+from chemscale.training.session import TrainingSession
 from chemscale.training.signals import Interrupted
 from chemscale.training.trainer import set_threads
 
@@ -123,37 +123,34 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
     """Train to the end of the budget, from the newest whole checkpoint if there is one.
 
     Args:
-        extra: Lightning callbacks beside the keeper.
-    """
+        point: what is trained.
+        record: of the run.
+        extra: Lightning callbacks beside the step boundary.
 
-    # --- build ---
+    Raises:
+        Interrupted: by a signal; the run saved itself.
+    """
     set_threads(point.settings.trainer.threads)
     torch.manual_seed(point.config["seed"])
     module = point.build_module()
-    with Attempt(point, record, extra) as attempt:
-        # --- fit ---
-        try:
-            attempt.trainer.fit(module, datamodule=point.data, ckpt_path=attempt.resume, weights_only=True)
-        finally:
-            state = attempt.close()
-    step = attempt.trainer.global_step
-    if state is State.PREEMPTED:
-        raise Interrupted(f"{attempt.flag.name} at step {step} of {point.steps}")
-    # --- record ---
-    if state is State.PAUSED:
-        finish_record(record, point, state, f"at step {step} of {point.steps}")
-        return
-    attempt.save_model(module)
-    finish_record(record, point, State.DONE, record.reason if attempt.keeper.ended_early else "")
-    if attempt.ranks.is_first and record.final is not None and record.truth:
+    with TrainingSession.open(point, record, extra) as session:
+        stopping = session.fit(module)
+    if stopping.state is State.PREEMPTED:
+        raise Interrupted(stopping.reason)
+    if stopping.state is State.DONE:
+        session.save_model(module)
+    finish_record(record, point, stopping.state, stopping.reason)
+    if stopping.state is State.DONE and session.ranks.is_first and record.final is not None and record.truth:
         log.info(
-            "%s done: validation %s · %s", point.name, point.summary(record.final), truth_text(record.truth)
+            "%s done: validation %s · %s",
+            point.name,
+            point.summary(record.final),
+            format_throughput(record.truth),
         )
 
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:
     """What became of the run, written by the rank that keeps the record."""
-
     record.state, record.reason, record.updated = state, reason, now()
     if not this_rank().is_first:
         return

@@ -51,7 +51,7 @@ class StructureDataModule(pl.LightningDataModule):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
         self.accumulate = accumulate
-        self.passed: list[tuple[int, int]] = []  # (step, how many) that a run passes over after rolling back
+        self.skipped: list[tuple[int, int]] = []  # (step, count) of data skipped after a roll-back
         train, validation = store.part("train"), store.part("validation")
         if frames is not None and not 1 <= frames <= len(train):
             raise SubsetError(f"data.frames={frames}: {store.path} has {len(train)} training frames.")
@@ -88,7 +88,7 @@ class StructureDataModule(pl.LightningDataModule):
             self.training_batches(trainer.global_rank, trainer.world_size),
             batch_size=None,
             sampler=RemainingBatches(
-                trainer.global_step, int(trainer.max_steps), self.accumulate, self.passed
+                trainer.global_step, int(trainer.max_steps), self.accumulate, self.skipped
             ),
             num_workers=self.workers,
             pin_memory=trainer.strategy.root_device.type == "cuda",

@@ -11,9 +11,9 @@ from torch.distributed.tensor import DTensor
 
 
 class Task(pl.LightningModule):
-    """A Lightning module whose books the keeper keeps.
+    """A Lightning module as ``training.step_boundary.StepBoundary`` drives it.
 
-    `step_sums` holds a vector of sums for every micro-batch since the last log, on the device; the keeper
+    `step_sums` holds a vector of sums for every micro-batch since the last log, on the device; the log
     empties it through ``training_metrics``. `gradient_norm` is the norm of the last step before clipping.
     """
 
@@ -30,7 +30,7 @@ class Task(pl.LightningModule):
         raise NotImplementedError
 
     def validated(self, objective: float) -> bool:
-        """Told the validation objective by the keeper; whether the run should end here."""
+        """Take note of a validation objective; whether the run should end here."""
         return False
 
     def configure_gradient_clipping(
@@ -43,6 +43,11 @@ class Task(pl.LightningModule):
 
         A step whose gradient is not finite is left out: without gradients the optimizer touches neither
         weights nor moments. DeepSpeed clips, and leaves such steps out, itself.
+
+        Args:
+            optimizer: whose parameters are clipped.
+            gradient_clip_val: the largest norm; None: only the norm is computed.
+            gradient_clip_algorithm: not used: it is the norm that is clipped.
         """
         if self.trainer.strategy.handles_gradient_accumulation:
             return

@@ -20,7 +20,8 @@ class LanguageModel(Task):
     Args:
         model: the architecture.
         optimizer: how weights move.
-        schedule: how the rate moves, over `total_steps` optimiser steps.
+        schedule: how the rate moves.
+        total_steps: optimiser steps of the run.
     """
 
     def __init__(self, model: ChemGPT, optimizer: AdamW, schedule: Schedule, total_steps: int):

@@ -14,7 +14,8 @@ class EnergyForceLoss:
     """w_E·mean ℓ(ΔE/n^p) + w_F·mean ℓ(ΔF), with ΔE in eV and ΔF in eV/Å.
 
     Args:
-        energy, forces: the weights.
+        energy: weight of the energy term.
+        forces: weight of the force term.
         kind: ``mse``, ``mae`` or ``huber``.
         per_atom: whether energy errors are divided by the number of atoms first (p = 1).
         delta: where Huber's loss goes over from square to linear, in eV and eV/Å.
@@ -41,7 +42,8 @@ class EnergyForceLoss:
         """Summed energy and force terms over the labels that there are, weights left out.
 
         Args:
-            energy_error: (B,) eV, NaN where there is no label. force_error: (N, 3) eV/Å, likewise.
+            energy_error: (B,) eV, NaN where there is no label.
+            force_error: (N, 3) eV/Å, likewise; None if no force is wanted.
             atoms: (B,) of each structure.
         """
         scaled = energy_error / atoms if self.per_atom else energy_error
@@ -50,6 +52,7 @@ class EnergyForceLoss:
         return of_energy, of_forces
 
     def each(self, error: Tensor) -> Tensor:
+        """The loss of every single error."""
         if self.kind == "mse":
             return error.square()
         if self.kind == "mae":

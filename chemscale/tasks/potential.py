@@ -33,8 +33,10 @@ class InteratomicPotential(Task):
     """Loss, validation metrics and optimiser of a potential.
 
     Args:
-        model: the potential. loss: what is minimised.
-        optimizer, schedule: how weights move; a ``Plateau`` follows the validation objective.
+        model: the potential.
+        loss: what is minimised.
+        optimizer: how weights move.
+        schedule: how the rate moves; a ``Plateau`` follows the validation objective.
         total_steps: optimiser steps of the run.
         ema: decay per step of an average of the weights, which is what is validated and kept; None for none.
     """
@@ -152,7 +154,7 @@ class InteratomicPotential(Task):
         return metrics
 
     def validated(self, objective: float) -> bool:
-        """Told the validation objective by the keeper; whether the run should end here."""
+        """Let a ``Plateau`` follow the validation objective; whether the run should end here."""
         if self.plateau is None:
             return False
         self.plateau.step(objective)

@@ -1,1 +1,1 @@
-"""Running a point: budgets, the step-boundary keeper, checkpoints, trackers, signals, throughput."""
+"""Running a point: budgets, the life of a step, checkpoints, trackers, signals, throughput."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class BudgetError(ValueError):
-    """A budget that says nothing, or too many things."""
+    """A budget that is not one positive amount of one unit."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,14 @@ class Epoch:
 
     @property
     def axis(self) -> str:
+        """The unit that progress is counted along."""
         return next(iter(self.amounts))
 
     def in_units(self, unit: str) -> float:
         """How much of a budget's unit one pass is.
+
+        Args:
+            unit: of a budget.
 
         Raises:
             BudgetError: this kind of data has no such unit.
@@ -45,6 +49,10 @@ class Epoch:
 class Budget:
     """A single amount of one unit.
 
+    Args:
+        unit: steps, epochs, flops, or a unit of the data.
+        amount: of it.
+
     Raises:
         BudgetError: an amount that is not positive.
     """
@@ -58,7 +66,10 @@ class Budget:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, float | None]) -> Budget:
-        """Exactly one unit is set, the others are null.
+        """Read a section ``budget``, where exactly one unit is set and the others are null.
+
+        Args:
+            values: the section.
 
         Raises:
             BudgetError: none or several are set.
@@ -73,7 +84,11 @@ class Budget:
         return cls(*next(iter(given.items())))
 
     def steps(self, epoch: Epoch, cuts_per_step: int) -> int:
-        """Optimiser steps that spend at least this budget.
+        """Optimizer steps that spend at least this budget.
+
+        Args:
+            epoch: one pass over the training subset.
+            cuts_per_step: pieces in a step.
 
         Raises:
             BudgetError: the data have no such unit.

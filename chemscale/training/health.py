@@ -2,9 +2,9 @@
 
 - A step whose gradient is not finite is left out: weights and moments stay as they are.
 - After ``skips`` of them in a row, or when the logged loss lies ``spike`` robust standard deviations above
-  the median of the last ones, the run goes back to the newest checkpoint from before and passes over the
-  data in between (as Chowdhery et al. 2022 did for PaLM): the same data would do the same again.
-- This happens at most ``roll_backs`` times. Then a spike is only told, and steps that stay without a finite
+  the median of the last ones, the run goes back to the newest checkpoint from before and skips the data
+  in between (as Chowdhery et al. 2022 did for PaLM): the same data would do the same again.
+- This happens at most ``roll_backs`` times. Then a spike is only logged, and steps that stay without a finite
   gradient fail the run.
 
 A healthy run is never touched by any of it, so the rule is not part of a point's identity; what it did stands
@@ -22,7 +22,7 @@ from typing import Any
 
 WINDOW = 20
 """Logged losses that a new one is compared with."""
-LEAST_SPREAD = 0.02
+MIN_SPREAD = 0.02
 """Of the median: the least standard deviation that is believed, for a loss that hardly moves."""
 TO_SIGMA = 1.4826
 """Median absolute deviation to standard deviation of a normal distribution."""
@@ -38,7 +38,12 @@ class RolledBack(Exception):
 
 @dataclass(frozen=True)
 class HealthPolicy:
-    """The rule.
+    """When a run goes back to an earlier checkpoint (section ``trainer.health``).
+
+    Args:
+        skips: steps in a row without a finite gradient before it does.
+        spike: standard deviations of the logged loss above its median that send it back; None: none do.
+        roll_backs: how often it may.
 
     Raises:
         ValueError: a number outside its range.
@@ -57,22 +62,26 @@ class HealthPolicy:
             raise ValueError(f"trainer.health.roll_backs={self.roll_backs}: must not be negative.")
 
 
-def passed_over(roll_backs: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-    """(step, how many) from where on so many steps' worth of the data are passed over.
+def skipped_data(roll_backs: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+    """(step, count) of data skipped after roll-backs: from the step on, so many steps' worth.
 
     Args:
-        roll_backs: of a record, in order. One that lands before an earlier one passes over what that one did.
+        roll_backs: of a record, in order. One that lands before an earlier one skips what that one did.
     """
-    passed: list[tuple[int, int]] = []
+    skipped: list[tuple[int, int]] = []
     for back in roll_backs:
-        again = sum(count for begin, count in passed if begin >= back["to"])
-        passed = [(begin, count) for begin, count in passed if begin < back["to"]]
-        passed.append((back["to"], back["from"] - back["to"] + again))
-    return passed
+        again = sum(count for begin, count in skipped if begin >= back["to"])
+        skipped = [(begin, count) for begin, count in skipped if begin < back["to"]]
+        skipped.append((back["to"], back["from"] - back["to"] + again))
+    return skipped
 
 
 class Health:
-    """Watches gradient norms and logged losses, which are the same on every rank."""
+    """Watches gradient norms and logged losses, which are the same on every rank.
+
+    Args:
+        policy: what it watches for.
+    """
 
     def __init__(self, policy: HealthPolicy):
         self.policy = policy
@@ -98,7 +107,7 @@ class Health:
         if len(self.recent) == WINDOW:
             middle = statistics.median(self.recent)
             spread = TO_SIGMA * statistics.median(abs(value - middle) for value in self.recent)
-            sigma = max(spread, LEAST_SPREAD * abs(middle))
+            sigma = max(spread, MIN_SPREAD * abs(middle))
             if sigma > 0 and loss - middle > self.policy.spike * sigma:
                 return f"the loss rose from about {middle:.4g} to {loss:.4g}"
         self.recent.append(loss)

@@ -1,4 +1,4 @@
-"""One process trains a point: a second one is told so instead of writing over the first."""
+"""One process trains a point: a second one is refused instead of writing over the first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class PointBusyError(ValueError):
 
 @contextlib.contextmanager
 def point_lock(directory: Path) -> Iterator[None]:
-    """Hold the point in `directory`; the lock file ``.lock`` says which process does.
+    """Hold the point in `directory`; the lock file ``.lock`` names the process that does.
+
+    Args:
+        directory: the point's own.
 
     Raises:
         PointBusyError: another process holds it.

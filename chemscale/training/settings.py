@@ -13,7 +13,7 @@ PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The section ``trainer`` (``conf/trainer/default.yaml`` says what each key means).
+    """The section ``trainer`` (``conf/trainer/default.yaml`` explains each key).
 
     Raises:
         ConfigurationError: an interval that is not above 0.

@@ -15,7 +15,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopFlag:
-    """Within ``with StopFlag() as flag`` the first signal asks for a stop; a second Ctrl-C is immediate."""
+    """Within ``with StopFlag() as flag`` the first signal asks for a stop; a second Ctrl-C is immediate.
+
+    A handler may only set a flag: what all ranks make of it is decided in ``stopping.Stopping``.
+
+    Attributes:
+        name: of the newest signal, None where there was none.
+    """
 
     def __init__(self) -> None:
         self.name: str | None = None

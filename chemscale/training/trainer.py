@@ -6,43 +6,17 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from chemscale.training.budget import Epoch
 from chemscale.training.distributed.ranks import Ranks, environment
 from chemscale.training.distributed.strategies import ZERO, build_strategy
-from chemscale.training.settings import RunSettings
-from chemscale.training.step_boundary import Keeper
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
+from chemscale.training.trained_point import TrainedPoint
 
 log = logging.getLogger(__name__)
-
-
-class TrainedPoint(Protocol):
-    """What of a point the trainer needs."""
-
-    @property
-    def config(self) -> dict[str, Any]: ...
-    @property
-    def directory(self) -> Path: ...
-    @property
-    def identity(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def strategy(self) -> str: ...
-    @property
-    def settings(self) -> RunSettings: ...
-    @property
-    def epoch(self) -> Epoch: ...
 
 
 def set_threads(threads: int | None) -> None:
@@ -52,16 +26,15 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def build_trainer(
-    point: TrainedPoint, keeper: Keeper, ranks: Ranks, extra: Sequence[pl.Callback] = ()
-) -> pl.Trainer:
-    """A trainer that does nothing on its own: the keeper validates, logs and saves.
+def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """A trainer that does nothing on its own: ``StepBoundary`` validates, logs and saves.
 
     Args:
+        point: what is trained.
         ranks: of this process; they exist already, none is started here.
-        extra: callbacks beside the keeper.
+        extra: callbacks beside the step boundary, which is added once it is built.
     """
-    settings = point.config["trainer"]
+    settings = point.settings.trainer
     quieten_lightning()
     if (
         point.precision == "bf16-mixed"
@@ -71,7 +44,7 @@ def build_trainer(
     ):
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
-    accelerator = settings["accelerator"]
+    accelerator = settings.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     name = point.strategy
@@ -91,9 +64,9 @@ def build_trainer(
         **precision,
         max_steps=point.steps,
         max_epochs=-1,
-        accumulate_grad_batches=point.config["batch"]["accumulate"],
-        gradient_clip_val=settings["clip"],
-        callbacks=[keeper, *extra],
+        accumulate_grad_batches=point.settings.micro_batching.accumulate,
+        gradient_clip_val=settings.clip,
+        callbacks=list(extra),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -101,11 +74,12 @@ def build_trainer(
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        deterministic="warn" if settings["deterministic"] else None,
+        deterministic="warn" if settings.deterministic else None,
     )
 
 
 def quieten_lightning() -> None:
+    """Silence Lightning's remarks and the warnings of what is wanted here."""
     for chatty in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     for message in (
@@ -132,11 +106,14 @@ def has_fast_bf16() -> bool:
 
 
 def build_trackers(
-    point: TrainedPoint, resume_step: int, ranks: Ranks, roll_backs: Sequence[dict]
+    point: TrainedPoint, resume_step: int, ranks: Ranks, roll_backs: Sequence[dict[str, Any]]
 ) -> Tracker:
     """What the configuration names, on rank 0; the other ranks do not track.
 
     Args:
+        point: what is trained.
+        resume_step: optimizer step that it goes on from.
+        ranks: of this process.
         roll_backs: of the record.
     """
     if not ranks.is_first:
@@ -150,6 +127,6 @@ def build_trackers(
             axis=point.epoch.axis,
             config=point.config,
             resume_step=resume_step,
-            passed=sum(back["from"] - back["to"] for back in roll_backs),
+            skipped=sum(back["from"] - back["to"] for back in roll_backs),
         )
     )

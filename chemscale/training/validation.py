@@ -15,6 +15,11 @@ def validation_metrics(trainer: pl.Trainer, module: Any, control: Control) -> di
 
     All ranks run equally many: where they share the weights they need each other for every batch. What a rank
     runs beyond the end of the set does not count.
+
+    Args:
+        trainer: of the run; its data module has the held-out batches.
+        module: a ``tasks.base.Task``.
+        control: sums over ranks.
     """
     world, rank = control.ranks.world, control.ranks.rank
     batches = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]

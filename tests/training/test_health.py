@@ -6,7 +6,7 @@ import torch
 
 from chemscale.points.run import fit, fit_through, open_record
 from chemscale.records import RunRecord, State
-from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, passed_over
+from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, skipped_data
 from tests.helpers.points import STEPS, point_in
 
 
@@ -104,7 +104,7 @@ def test_a_spike_is_far_above_the_recent_losses_and_noise_is_not():
 
 def test_a_roll_back_before_an_earlier_one_passes_over_what_that_one_did():
     backs = [{"from": 40, "to": 35}, {"from": 42, "to": 30}]
-    (only,) = passed_over(backs)
+    (only,) = skipped_data(backs)
     # Step 41 had read the data of step 46 before it went back to 30: all of that is passed over.
     assert only == (30, 12 + 5)
-    assert passed_over([{"from": 40, "to": 35}, {"from": 60, "to": 50}]) == [(35, 5), (50, 10)]
+    assert skipped_data([{"from": 40, "to": 35}, {"from": 60, "to": 50}]) == [(35, 5), (50, 10)]

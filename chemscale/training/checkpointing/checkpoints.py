@@ -1,4 +1,4 @@
-"""Trainer checkpoints: written whole or not at all, the newest two kept, a damaged one passed over loudly."""
+"""Trainer checkpoints: written whole or not at all, the newest two kept, a damaged one left out loudly."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Checkpoints:
     from each rank. The checksums are in the format of ``sha256sum``.
 
     Args:
+        directory: where they lie.
         keep: how many of the newest stay; None for all.
     """
 
@@ -54,12 +55,17 @@ class Checkpoints:
     def save(self, trainer: Any, step: int, control: Control | None = None) -> Path:
         """Save through `trainer`, on all ranks together; a kill at any instant leaves the one before usable.
 
+        Args:
+            trainer: Lightning's.
+            step: optimizer steps done.
+            control: how the ranks agree; one rank if not given.
+
         Raises:
             CheckpointError: on every rank, where one of them could not write.
         """
         control = control or Control(Ranks())
         target = self.path(step)
-        partial = target.with_suffix(".part")
+        partial = target.with_suffix(".part")  # one name: all ranks of a sharded state write into it
         if control.ranks.is_first:
             self.directory.mkdir(parents=True, exist_ok=True)
             _remove(partial)
@@ -84,7 +90,12 @@ class Checkpoints:
     def save_in_background(self, trainer: Any, step: int, control: Control) -> None:
         """Copy the state to host memory and go on; rank 0 writes the copy meanwhile. Not for sharded states.
 
-        What became of it is told by ``written``; only one is under way at a time.
+        ``written`` returns what became of it; only one is under way at a time.
+
+        Args:
+            trainer: Lightning's.
+            step: optimizer steps done.
+            control: how the ranks agree.
         """
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         if not control.ranks.is_first:
@@ -96,6 +107,9 @@ class Checkpoints:
     def written(self, *, wait: bool = False) -> Path | None:
         """The checkpoint that was written in the background since the last call, None if there is none yet.
 
+        Args:
+            wait: until the one under way is done.
+
         Raises:
             CheckpointError: it could not be written.
         """
@@ -104,11 +118,6 @@ class Checkpoints:
             return None
         self._pending = None
         return pending.result()
-
-    @property
-    def busy(self) -> bool:
-        """Whether one is being written."""
-        return self._pending is not None
 
     def _write(self, checkpoint: dict[str, Any], step: int) -> Path:
         target = self.path(step)

@@ -20,7 +20,8 @@ def make_universal(checkpoint: Path, workers: int = 1) -> Path:
     """Write DeepSpeed's universal layout beside the parts of a ZeRO checkpoint, once.
 
     Args:
-        checkpoint: a folder of ``Checkpoints``. workers: processes that convert.
+        checkpoint: a folder of ``Checkpoints``.
+        workers: processes that convert.
 
     Raises:
         CheckpointError: DeepSpeed's converter failed; its last lines are quoted.

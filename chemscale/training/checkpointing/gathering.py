@@ -19,6 +19,10 @@ from chemscale.training.distributed.zero import prepare_cpu
 def load_weights(module: nn.Module, checkpoint: Path) -> None:
     """Fill a Lightning module that has whole weights.
 
+    Args:
+        module: with fresh weights.
+        checkpoint: of any strategy.
+
     Raises:
         CheckpointError: the checkpoint holds other weights.
     """
@@ -32,6 +36,7 @@ def whole_weights(checkpoint: Path, like: nn.Module) -> dict[str, Tensor]:
     """Every weight and buffer in full.
 
     Args:
+        checkpoint: of any strategy.
         like: a module with the names and shapes, filled where a format needs a place to read into.
 
     Raises:

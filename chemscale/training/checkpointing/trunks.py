@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from chemscale.common.files import atomic_path
 from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.distributed.control import Control
 from chemscale.training.locks import PointBusyError, point_lock
@@ -58,13 +59,17 @@ class Trunk:
         return found
 
     def _copy_rows(self, metrics: Path) -> None:
-        rows = self._rows(self.end)
-        partial = rows.with_suffix(".rows")
-        shutil.copyfile(metrics, partial)
-        os.replace(partial, rows)
+        with atomic_path(self._rows(self.end)) as temporary:
+            shutil.copyfile(metrics, temporary)
 
-    def keep(self, trainer, metrics: Path, control: Control) -> None:
-        """Leave the end of this point's stable phase for longer ones, unless somebody has done so."""
+    def keep(self, trainer: Any, metrics: Path, control: Control) -> None:
+        """Leave the end of this point's stable phase for longer ones, unless somebody has done so.
+
+        Args:
+            trainer: Lightning's.
+            metrics: the rows up to that step.
+            control: how the ranks agree.
+        """
         first = control.ranks.is_first
         with contextlib.ExitStack() as held:
             mine, problem = False, ""

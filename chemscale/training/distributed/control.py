@@ -1,4 +1,4 @@
-"""What ranks tell each other at a step boundary, and what ends a run whose ranks no longer meet.
+"""How ranks agree at a step boundary, and what ends a run one of whose ranks hangs.
 
 Sums go over a group of their own on the CPU (gloo): they never wait for a GPU's queue, and a rank that hangs
 in its GPU work is missed by the others here.
@@ -32,7 +32,7 @@ class Control:
 
     Args:
         ranks: of this process.
-        limit: seconds within which all ranks must meet.
+        limit: seconds within which all ranks must come to a step boundary.
     """
 
     def __init__(self, ranks: Ranks, limit: float = 1800.0):
@@ -89,6 +89,7 @@ class Watchdog:
     ``START_AGAIN``, so that a launcher starts the run again.
 
     Args:
+        ranks: of this process.
         limit: seconds that a step, a validation and a checkpoint together may take.
         leave: what ends the process; ``os._exit``, for the main thread may hang in a collective for ever.
     """
@@ -127,6 +128,7 @@ class Watchdog:
         self.ticks += 1
 
     def stop(self) -> None:
+        """Watch no longer."""
         self._stop.set()
         for thread in self._threads:
             thread.join(self.interval)
@@ -169,7 +171,7 @@ class Watchdog:
         return found[-1]
 
     def verdict(self) -> str:
-        """Who is missing, as far as the store tells."""
+        """Which ranks are missing, as far as the store shows."""
         before = self._read()
         time.sleep(3 * self.interval)
         states = self._read()

@@ -1,4 +1,4 @@
-"""Who this process is among the ranks of a point: told by the launcher, the same locally and under SLURM.
+"""Who this process is among the ranks of a point: as the launcher sets it, locally and under SLURM alike.
 
 Ranks are tasks of a submitit job. Lightning never starts one itself: under Hydra it would run the whole
 sweep again in each of them.
@@ -31,7 +31,12 @@ class Ranks:
     """This process among the ranks of its point.
 
     Args:
-        rank, world: among all. local_rank, per_node: on this node. node, nodes: of the job.
+        rank: among all.
+        world: number of ranks.
+        local_rank: among those of this node.
+        per_node: number of ranks on a node.
+        node: of this rank.
+        nodes: number of nodes.
     """
 
     rank: int = 0
@@ -43,6 +48,10 @@ class Ranks:
 
     def same_world(self, before: int, elastic: bool) -> None:
         """Refuse to go on from a run on another number of ranks, unless that is wanted.
+
+        Args:
+            before: ranks that wrote the checkpoint.
+            elastic: ``strategy.elastic``.
 
         Raises:
             WorldError: with the setting that allows it.
@@ -56,7 +65,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank keeps the books: record, metrics, model."""
+        """Whether this rank writes record, metrics and model."""
         return self.rank == 0
 
 
@@ -66,7 +75,7 @@ def inside_job() -> bool:
 
 
 def this_rank() -> Ranks:
-    """As submitit tells it; one rank alone outside a job."""
+    """This process's place as submitit gives it; one rank alone outside a job."""
     if not inside_job():
         return Ranks()
     job = submitit.JobEnvironment()
@@ -157,7 +166,12 @@ def environment() -> ClusterEnvironment:
 
 
 def join(device: torch.device, timeout: timedelta) -> None:
-    """Meet the other ranks in a process group, once in the life of this process."""
+    """Join the process group of all ranks, once in the life of this process.
+
+    Args:
+        device: of this rank.
+        timeout: of collectives.
+    """
     if dist.is_initialized():
         return
     cluster = environment()

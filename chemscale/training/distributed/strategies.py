@@ -15,6 +15,8 @@ from packaging.version import Version
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
 from chemscale.training.distributed.control import GRACE
+from chemscale.training.distributed.fsdp import FullyShardedStrategy
+from chemscale.training.distributed.zero import ZeroStrategy
 from chemscale.training.settings import RunSettings, StrategySettings
 
 SHARDED_WEIGHTS = ("zero3", "fsdp2")
@@ -114,11 +116,7 @@ def build_strategy(name: str, settings: RunSettings, device: torch.device) -> St
             broadcast_buffers=False,
         )
     if name == "fsdp2":
-        from chemscale.training.distributed.fsdp import FullyShardedStrategy
-
         return FullyShardedStrategy(process_group_backend=backend, timeout=timeout)
-    from chemscale.training.distributed.zero import ZeroStrategy
-
     return ZeroStrategy(
         stage=int(name[-1]),
         offload=settings.strategy.offload == "cpu",

@@ -46,7 +46,7 @@ class ZeroPrecision(DeepSpeedPrecision):
         return nullcontext()
 
     def backward(self, tensor: Tensor, model: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """The loss as Lightning has divided it, times what DeepSpeed will divide it by once more."""
+        """Propagate the loss as Lightning has divided it, times what DeepSpeed divides it by once more."""
         engine = model.trainer.model
         engine.backward(tensor * engine.gradient_accumulation_steps(), *args, **kwargs)
 
@@ -65,6 +65,10 @@ class ZeroStrategy(DeepSpeedStrategy):
         stage: 1, 2 or 3.
         offload: whether the optimizer's state lies in host memory.
         autocast: whether the forward pass runs in bf16 where that is safe.
+        process_group_backend: ``nccl``, or ``gloo`` for CPU ranks.
+        timeout: of collectives.
+
+    Attributes:
         universal: whether checkpoints are read in DeepSpeed's universal layout, for any number of ranks.
     """
 
@@ -142,7 +146,7 @@ class ZeroStrategy(DeepSpeedStrategy):
                 cast = torch.autocast(self.root_device.type, dtype=torch.bfloat16)
                 setattr(module, name, cast(getattr(module, name)))
         with warnings.catch_warnings():
-            # Our clipping hook is told of, and leaves clipping to DeepSpeed.
+            # It remarks on our clipping hook, which leaves clipping to DeepSpeed.
             warnings.filterwarnings("ignore", message=".*handles gradient clipping internally.*")
             super().setup(trainer)
 
@@ -159,10 +163,16 @@ class ZeroStrategy(DeepSpeedStrategy):
         return {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        """DeepSpeed's parts. A rank that cannot write still goes through the barriers, then raises.
+        """Write DeepSpeed's parts. A rank that cannot write still goes through the barriers, then raises.
+
+        Args:
+            checkpoint: Lightning's state of the run.
+            filepath: folder to write into.
+            storage_options: not used.
 
         Raises:
-            OSError, RuntimeError: of this rank's own writing.
+            OSError: of this rank's own writing.
+            RuntimeError: likewise.
         """
         engine = self.deepspeed_engine
         write = engine.checkpoint_engine.save
@@ -192,7 +202,7 @@ class ZeroStrategy(DeepSpeedStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Weights, optimizer and client state, from the layout of this number of ranks or the universal one.
 
-        DeepSpeed unpickles what it reads: ``pickles.check_pickles`` has seen it before (``Attempt``).
+        DeepSpeed unpickles what it reads: ``check_pickles`` has seen it before (``session.check_layout``).
         """
         path = Path(checkpoint_path)
         engine = self.deepspeed_engine
@@ -237,6 +247,6 @@ def prepare_cpu() -> None:
 
 
 def quieten() -> None:
-    """DeepSpeed logs every setting of every run at INFO and WARNING."""
+    """Silence DeepSpeed, which logs every setting of every run at INFO and WARNING."""
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="deepspeed.*")

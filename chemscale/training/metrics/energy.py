@@ -32,7 +32,11 @@ class Counter(Protocol):
     """What is counted, for the record."""
 
     def joules(self) -> list[float]:
-        """Totals of its parts. Raises: OSError where they can no longer be read."""
+        """Totals of its parts.
+
+        Raises:
+            OSError: they can no longer be read.
+        """
         ...
 
     def span(self, part: int) -> float | None:
@@ -169,11 +173,13 @@ class Energy:
             return None
         return taken if self._counts else 0.0
 
-    def settle(self, compute: Compute, total: Callable[[Sequence[float]], Sequence[float]]) -> float | None:
+    def record_joules(
+        self, compute: Compute, total: Callable[[Sequence[float]], Sequence[float]]
+    ) -> float | None:
         """Joules since the last time over all ranks, added to a record; a run that lacks a part has none.
 
         Args:
-            compute: its ``seconds`` do not hold yet what is settled now.
+            compute: its ``seconds`` do not hold the time of these joules yet.
             total: sums over ranks.
         """
         mine = self.take()
@@ -201,6 +207,8 @@ def energy_of(device: torch.device, *, local_rank: int, alone: bool) -> Energy:
     """What can be read of the energy of a rank's device.
 
     Args:
+        device: of the rank.
+        local_rank: of the rank on its machine: the first counts the machine's CPU packages for all.
         alone: whether no other point of the sweep trains on this machine's CPUs at the same time.
     """
     try:

@@ -1,4 +1,4 @@
-"""The truth line: what a run really does per second, and what of it is waste."""
+"""Throughput: what a run really does per second, and what of it is waste."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from chemscale.hardware.accelerators import ACCELERATORS, accelerator_named
 from chemscale.records import Compute
+from chemscale.training.counters import StepAmounts
+from chemscale.training.distributed.control import Control
 from chemscale.training.metrics.energy import Energy
 
 REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
@@ -31,7 +33,7 @@ def peak_flops(device_name: str, precision: str) -> float | None:
 
 
 def device_name(device: torch.device) -> str:
-    """The maker's name of the device, as far as the system tells."""
+    """The maker's name of the device, as far as the system knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -62,13 +64,14 @@ class Meter:
     joules: float | None = 0.0
     """Over all ranks; None where they are not known."""
     _mark: float | None = None
-    _settled: float = 0.0
+    _recorded: float = 0.0
 
     def resume(self) -> None:
         """Training goes on now: time since the last mark was not training."""
         self._mark = time.perf_counter()
 
     def batch_arrived(self) -> None:
+        """The data of a micro-batch are there: until now the run waited for them."""
         now = time.perf_counter()
         if self._mark is not None:
             self.waiting += now - self._mark
@@ -76,43 +79,53 @@ class Meter:
         self._mark = now
 
     def batch_done(self) -> None:
+        """A micro-batch was trained on."""
         now = time.perf_counter()
         if self._mark is not None:
             self.seconds += now - self._mark
         self._mark = now
 
-    def count(self, amounts: Mapping[str, int], slots: int, flops: float) -> None:
-        """Args: what a step held (its first key is what slots are counted in), and the slots it took."""
-        self.amounts.update(amounts)
-        self.slots += slots
-        self.flops += flops
+    def count(self, step: StepAmounts) -> None:
+        """Count what all ranks did in a step."""
+        self.amounts.update(step.amounts)
+        self.slots += step.slots
+        self.flops += step.flops
 
-    def settle(
+    def record_time(
         self,
         compute: Compute,
         energy: Energy,
         total: Callable[[Sequence[float]], Sequence[float]],
         world: int,
     ) -> None:
-        """Time and energy since the last time go into a record: a checkpoint between two logs keeps them.
+        """Add time and energy since the last time to a record: a checkpoint between two logs keeps them.
 
         Args:
-            total: sums over ranks. world: their number.
+            compute: of the record.
+            energy: of this rank's device.
+            total: sums over ranks.
+            world: number of ranks.
         """
-        joules = energy.settle(compute, total)
+        joules = energy.record_joules(compute, total)
         self.joules = None if joules is None or self.joules is None else self.joules + joules
-        seconds, self._settled = self.seconds - self._settled, self.seconds
+        seconds, self._recorded = self.seconds - self._recorded, self.seconds
         compute.seconds += seconds
         compute.device_seconds += seconds * world
 
     def add(self, other: Meter) -> None:
+        """Add another stretch of the same run."""
         self.amounts.update(other.amounts)
         for key in ("slots", "flops", "seconds", "waiting"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.joules = None if self.joules is None or other.joules is None else self.joules + other.joules
 
-    def truth(self, device: torch.device, peak: float | None) -> dict[str, float]:
-        """Real units a second; padding and data wait in per cent; MFU and watts if they are known."""
+    def throughput_line(self, device: torch.device, peak: float | None) -> dict[str, float]:
+        """Real units a second; padding and data wait in per cent; MFU and watts if they are known.
+
+        Args:
+            device: whose memory in use is given.
+            peak: FLOP/s of all ranks at best, None where it is not known.
+        """
         seconds = max(self.seconds, 1e-9)
         line = {f"{unit}_per_second": amount / seconds for unit, amount in self.amounts.items()}
         first = next(iter(self.amounts.values()), 0)
@@ -129,8 +142,62 @@ class Meter:
         return line
 
 
-def truth_text(line: dict[str, float]) -> str:
-    """The truth line as people read it."""
+class Throughput:
+    """Meters of one rank: since the last row, and of the whole attempt.
+
+    Args:
+        device: of this rank.
+        precision: of the forward pass, which decides the peak.
+        energy: of the device.
+        control: sums over ranks.
+    """
+
+    def __init__(self, device: torch.device, precision: str, energy: Energy, control: Control):
+        self.device, self.energy, self.control = device, energy, control
+        peak = peak_flops(device_name(device), precision)
+        self.peak = None if peak is None else peak * control.ranks.world
+        self._since_row, self._attempt = Meter(), Meter()
+
+    def resume(self) -> None:
+        """Training goes on now."""
+        self._since_row.resume()
+        self.energy.resume()
+
+    def pause(self) -> None:
+        """What follows is no training, and its energy is not counted."""
+        self.energy.pause()
+
+    def batch_arrived(self) -> None:
+        """The data of a micro-batch are there."""
+        self._since_row.batch_arrived()
+
+    def batch_done(self) -> None:
+        """A micro-batch was trained on."""
+        self._since_row.batch_done()
+
+    def count(self, step: StepAmounts) -> None:
+        """Count what all ranks did in a step."""
+        self._since_row.count(step)
+
+    def record_time(self, compute: Compute) -> None:
+        """Add time and energy since the last time to a record; all ranks together."""
+        ranks = self.control.ranks
+        self._since_row.record_time(compute, self.energy, self.control.total, ranks.world)
+
+    def next_line(self) -> dict[str, float]:
+        """The throughput line since the last one; the next begins here."""
+        line = self._since_row.throughput_line(self.device, self.peak)
+        self._attempt.add(self._since_row)
+        self._since_row = Meter()
+        return line
+
+    def attempt_line(self) -> dict[str, float]:
+        """The throughput line of the whole attempt up to the last row; empty before the first."""
+        return self._attempt.throughput_line(self.device, self.peak) if self._attempt.seconds else {}
+
+
+def format_throughput(line: dict[str, float]) -> str:
+    """The throughput line as people read it."""
     mfu = f"{line['mfu_percent']:.1f} %" if "mfu_percent" in line else "unknown (no peak known)"
     rates = [
         f"{value:,.{0 if value >= 1000 else 1}f} {key.removesuffix('_per_second')}/s"

@@ -19,7 +19,7 @@ class TrackerError(ValueError):
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker is told of a run when it begins, or goes on."""
+    """What a tracker knows of a run when it begins, or goes on."""
 
     directory: Path
     """The point's own."""
@@ -31,7 +31,7 @@ class RunInfo:
     config: Mapping[str, Any]
     resume_step: int = 0
     """The optimiser step that the run goes on from; 0 at its beginning."""
-    passed: int = 0
+    skipped: int = 0
     """Optimiser steps that roll-backs took away: they stay in what trackers have seen."""
 
 
@@ -53,8 +53,8 @@ class Tracker(ABC):
 
     A row is a dictionary: ``kind`` (train, validation, truth), ``step``, counts of the data seen, ``flops``,
     and numbers; None where a number does not exist. A subclass takes a ``RunInfo`` and, as keywords, the keys
-    of its file in ``conf/logger/``, which names the class in ``_target_``. Whatever it raises is told once,
-    and the run goes on without it.
+    of its file in ``conf/logger/``, which names the class in ``_target_``. Whatever it raises is logged
+    once, and the run goes on without it.
     """
 
     @classmethod

@@ -9,13 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import atomic_write
 from chemscale.training.trackers.base import Tracker
 
 log = logging.getLogger(__name__)
 
 
 class JsonLines(Tracker):
-    """``metrics.jsonl``, the source of truth. On resuming at a step, later rows are cut off first."""
+    """``metrics.jsonl``, the source of truth. On resuming at a step, later rows are cut off first.
+
+    Args:
+        path: of the file.
+        resume_step: the optimizer step that the run goes on from; 0 at its beginning.
+    """
 
     def __init__(self, path: Path, resume_step: int):
         self.path = Path(path)
@@ -35,9 +41,8 @@ class JsonLines(Tracker):
                 break
             if row["step"] <= step:
                 kept.append(line + "\n")
-        partial = self.path.with_suffix(".part")
-        partial.write_text("".join(kept))
-        os.replace(partial, self.path)
+        with atomic_write(self.path) as file:
+            file.writelines(kept)
 
     def log(self, row: Mapping[str, Any]) -> None:
         self._waiting.append((json.dumps(dict(row)) + "\n").encode())
@@ -62,7 +67,11 @@ class JsonLines(Tracker):
         return ""
 
     def flush(self) -> None:
-        """Raises: OSError where rows still wait."""
+        """Bring every row to the disk.
+
+        Raises:
+            OSError: rows still wait.
+        """
         problem = self._write()
         if problem:
             raise OSError(f"{self.path}: {len(self._waiting)} rows could not be written: {problem}")

@@ -61,7 +61,7 @@ def check_trackers(config: Mapping[str, Any]) -> None:
 
 
 def open_trackers(run: RunInfo) -> Tracker:
-    """``metrics.jsonl`` and what the configuration names; what cannot start is told and left out."""
+    """``metrics.jsonl`` and what the configuration names; what cannot start is left out with a warning."""
     primary = JsonLines(run.directory / METRICS, run.resume_step)
     secondary: list[Tracker] = []
     for kind, settings in chosen(run.config):

@@ -44,7 +44,7 @@ class Wandb(Tracker):
             id=run.identity,
             config=without_secrets(run.config),
         )
-        self._passed = run.passed
+        self._skipped = run.skipped
         self._first = self._run.starting_step
         for count in COUNTS:
             self._run.define_metric(count, hidden=True)
@@ -67,7 +67,7 @@ class Wandb(Tracker):
             )
 
     def log(self, row: Mapping[str, Any]) -> None:
-        step = row["step"] + self._passed
+        step = row["step"] + self._skipped
         if step < self._first:  # an earlier attempt sent the same row
             return
         counts = {key: row[key] for key in COUNTS if key in row}

@@ -66,7 +66,7 @@ def start(mode: str, directory: Path, finish_seconds: float, **run: Any) -> Any:
 
 
 def has_account() -> bool:
-    """Whether W&B would find a key without asking for it; True where that cannot be told."""
+    """Whether W&B would find a key without asking for it; True where that cannot be found out."""
     import wandb
 
     try:

@@ -133,10 +133,10 @@ def test_ranks_whose_network_is_cut_end_within_the_set_time(two_hosts):
 LIMITED = """
 import os, resource, sys
 from chemscale.training.checkpointing.checkpoints import Checkpoints
-import chemscale.train as train
+from chemscale.points.build import resolve_config
+from chemscale.points.run import run_rank
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from chemscale.cli.app import CONFIG_DIRECTORY
+from chemscale.common.paths import CONFIG_DIRECTORY
 if os.environ["SUBMITIT_LOCAL_GLOBALID"] == "1":
     save = Checkpoints.save
     def limited(self, trainer, step, control=None):
@@ -145,8 +145,8 @@ if os.environ["SUBMITIT_LOCAL_GLOBALID"] == "1":
         return save(self, trainer, step, control)
     Checkpoints.save = limited
 with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):
-    config = OmegaConf.to_container(compose("train", overrides=sys.argv[1:]), resolve=True)
-train.run_rank(config, sys.argv[1:])
+    config = resolve_config(compose("train", overrides=sys.argv[1:]), sys.argv[1:])
+run_rank(config, sys.argv[1:])
 """
 
 

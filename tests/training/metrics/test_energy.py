@@ -90,7 +90,7 @@ def test_a_run_that_lacks_the_energy_of_any_part_has_none(powercap):
         energy.resume()
         spend(powercap, 1)
         energy.pause()
-        assert energy.settle(compute, one_rank) == pytest.approx(3)
+        assert energy.record_joules(compute, one_rank) == pytest.approx(3)
         compute.seconds += 1
     assert compute.joules == pytest.approx(6)
     assert "RAPL" in compute.joules_of
@@ -98,12 +98,12 @@ def test_a_run_that_lacks_the_energy_of_any_part_has_none(powercap):
     (powercap / "intel-rapl:1" / "energy_uj").unlink()
     energy.resume()
     energy.pause()
-    assert energy.settle(compute, one_rank) is None
+    assert energy.record_joules(compute, one_rank) is None
     assert compute.joules is None
     assert compute.joules_of == ""
     # Nor does it come back: what is missing stays missing.
     put(powercap / "intel-rapl:1", 5.0)
-    assert Energy(PackageCounter(powercap)).settle(compute, one_rank) == 0.0
+    assert Energy(PackageCounter(powercap)).record_joules(compute, one_rank) == 0.0
     assert compute.joules is None
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_between_two_logs_holds_the_energy_and_the_time_until_then(
         spend(powercap, joules)
         energy.pause()
         meter.seconds += seconds
-        meter.settle(compute, energy, one_rank, 1)
+        meter.record_time(compute, energy, one_rank, 1)
         assert compute.seconds == meter.seconds
         assert compute.joules == pytest.approx(meter.joules)
     assert compute.joules == pytest.approx(15)
@@ -127,7 +127,7 @@ def test_a_checkpoint_between_two_logs_holds_the_energy_and_the_time_until_then(
 
 def test_the_energy_of_a_rank_that_cannot_read_it_makes_the_sum_unknown():
     compute = Compute()
-    assert Energy().settle(compute, lambda values: [values[0] + 0.0, values[1] + 40.0]) is None
+    assert Energy().record_joules(compute, lambda values: [values[0] + 0.0, values[1] + 40.0]) is None
     assert compute.joules is None
 
 

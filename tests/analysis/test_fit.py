@@ -75,7 +75,7 @@ def test_the_rule_by_which_runs_are_left_out_stands_in_the_report(runs):
     assert any("--exclude-highest 1" in line for line in outcome.lines)
 
 
-def test_too_few_runs_still_give_a_report_that_says_why(tmp_path):
+def test_too_few_runs_still_give_a_report_with_the_reason(tmp_path):
     write_run(tmp_path, 10_000, 2.0)
     write_run(tmp_path, 20_000, 1.9)
     outcome = fit_runs(tmp_path)
@@ -128,7 +128,7 @@ def write_csv(path: Path, header: str, rows: list[tuple]) -> Path:
 SIZES = (1e3, 1e4, 1e5, 1e6)
 
 
-def test_compute_of_a_csv_is_assumed_only_where_it_is_asked_for_and_the_report_says_so(tmp_path):
+def test_compute_of_a_csv_is_assumed_only_where_it_is_asked_for_and_noted(tmp_path):
     path = write_csv(tmp_path / "c.csv", "n,d,l", [(n, 20 * n, 4 * n**-0.1) for n in SIZES])
     columns = ("--columns", "N=n,D=d,loss=l", "--axis", "flops", "--bootstrap", 100)
     assert "these points have parameters, tokens" in reason(invoke(path, *columns))
@@ -213,7 +213,7 @@ def test_runs_exported_from_wandb_as_json_are_read_by_dotted_keys(tmp_path, line
         ("e.csv", "Name,State\nx,finished\n", "no column 'n'; there are Name, State"),
     ],
 )
-def test_an_export_that_cannot_be_read_says_what_is_wrong(tmp_path, name, text, words):
+def test_an_export_that_cannot_be_read_is_refused_with_the_reason(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     assert words in reason(invoke(tmp_path / name, "--columns", "N=n,loss=l"))
 

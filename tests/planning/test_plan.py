@@ -288,7 +288,7 @@ def test_a_point_that_was_run_before_gets_another_seed(tmp_path):
     assert min(point["seed"] for point in config.hydra.sweeper.points) == 4
 
 
-def test_a_law_without_a_floor_says_so(tmp_path):
+def test_a_law_without_a_floor_is_reported(tmp_path):
     family = Family(layers=2, heads=4)
     parameters = {"E": 1e-16, "A": 20.0, "B": 300.0, "alpha": 0.35, "beta": 0.4}
     known = {

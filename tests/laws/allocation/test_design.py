@@ -87,7 +87,7 @@ def test_chosen_points_narrow_the_goal_as_predicted_and_more_than_random_ones_of
         assert chosen == pytest.approx(predicted, rel=0.25)
 
 
-def test_intervals_are_told_before_and_after():
+def test_intervals_are_given_before_and_after():
     design = choose_points(known(), CANDIDATES, COST, GOALS["best"], budget=BUDGET, points=4)
     [(label, value, before, after)] = design.intervals()
     assert "1e+20 FLOP" in label
@@ -125,7 +125,7 @@ def test_a_fit_and_its_runs_are_the_same_knowledge():
         np.testing.assert_allclose(one.spread(goal.target)[1], two.spread(goal.target)[1], rtol=1e-4)
 
 
-def test_a_guess_is_as_uncertain_as_it_says_and_runs_teach_it():
+def test_a_guess_is_as_uncertain_as_stated_and_runs_narrow_it():
     guess = KnownLaw.of_guess(SURFACE, TRUTH, np.array([1e6, 1e8]), 0.01)
     assert guess.spread(GOALS["exponents"].target)[1] == pytest.approx([0.1, 0.1])
     design = choose_points(guess, CANDIDATES, COST, GOALS["exponents"], budget=BUDGET, points=8)

@@ -91,14 +91,14 @@ def test_no_other_size_of_the_same_counted_compute_has_a_lower_loss(flops):
     assert (SURFACE.value(TRUTH, others, data_for(flops, 1e18, others)) > best.loss).all()
 
 
-def test_a_count_that_is_no_power_says_where_its_exponents_hold():
+def test_a_count_that_is_no_power_notes_where_its_exponents_hold():
     near, far = (allocate_surface(fitted(), counted, at=c) for c in (1e14, 1e26))
     assert any("local slopes at C = 1e+14" in note for note in near.notes)
     assert far.exponent_n == pytest.approx(0.28 / 0.62, abs=1e-3)
     assert abs(near.exponent_n - 0.28 / 0.62) > 0.01
 
 
-def test_counted_flops_become_a_power_of_size_and_data_and_say_how_well():
+def test_counted_flops_become_a_power_of_size_and_data_with_the_misfit():
     n, d = np.geomspace(1e5, 1e8, 6), np.array([1e8, 1e9, 2e8, 1e9, 5e8, 1e10])
     exact = fit_compute(n, d, 7.0 * n**0.9 * d)
     assert (exact.k, exact.p, exact.q) == pytest.approx((7.0, 0.9, 1.0), rel=1e-8)

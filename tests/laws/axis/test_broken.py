@@ -131,7 +131,7 @@ def test_every_parameter_of_a_broken_law_has_an_interval_that_holds_it():
 
 
 @pytest.mark.slow
-def test_intervals_of_a_broken_law_hold_the_truth_as_often_as_they_say():
+def test_intervals_of_a_broken_law_hold_the_truth_as_often_as_their_level():
     theta = np.array(ONCE["steeper"])
     hits, band = np.zeros(len(theta)), 0
     for seed in range(100):
@@ -172,7 +172,7 @@ def test_a_noisy_curve_of_hundreds_of_points_is_carried_on_fast_and_well():
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 7])
-def test_short_curves_fall_back_to_what_they_can_bear_and_say_so(n):
+def test_short_curves_fall_back_to_what_they_can_bear_with_the_reason(n):
     seen, loss = learning_curve(20, 0.0)
     found = extrapolate_curve(seen[:n], loss[:n], 1e8)
     assert found.form == {1: "last", 2: "last", 4: "power", 7: "offset"}[n]

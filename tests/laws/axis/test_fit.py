@@ -30,7 +30,7 @@ def test_noise_free_points_give_their_law_with_a_floor(alpha, beta, floor):
 
 
 @pytest.mark.parametrize("offset", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_interval_of_the_exponent_holds_the_truth_as_often_as_it_says(offset):
+def test_the_interval_of_the_exponent_holds_the_truth_as_often_as_its_level(offset):
     truth = (0.8 if offset else 0.0) + 20 * SIZES**-0.25
     hits = 0
     for seed in range(100):
@@ -51,7 +51,7 @@ def test_a_floor_that_the_points_do_not_show_is_called_so():
     assert any("do not show a floor" in note for note in fit.notes)
 
 
-def test_few_points_have_wide_intervals_and_say_so():
+def test_few_points_have_wide_intervals_and_a_note():
     few = fit_power_law(SIZES[:3], noisy(3.0 * SIZES[:3] ** -0.17, 0), bootstrap=50)
     assert any("1 degree of freedom" in note for note in few.notes)
     many = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50)
@@ -117,7 +117,7 @@ def test_the_scatter_of_seeds_is_reported_with_its_interval():
     assert fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50).seeds is None
 
 
-def test_a_fit_says_whether_seeds_or_whole_sizes_were_drawn():
+def test_a_fit_reports_whether_seeds_or_whole_sizes_were_drawn():
     like_seeds = fit_power_law(*seeded(7, 3, 0), bootstrap=50)
     like_sizes = fit_power_law(*seeded(7, 3, 0, of_size=0.02, of_seed=0.002), bootstrap=50)
     alone = fit_power_law(SIZES, noisy(3.0 * SIZES**-0.17, 0), bootstrap=50)
@@ -128,7 +128,7 @@ def test_a_fit_says_whether_seeds_or_whole_sizes_were_drawn():
 
 
 @pytest.mark.parametrize(("of_size", "expected"), [(0.0, "seeds"), (0.02, "sizes")])
-def test_intervals_over_seeds_hold_the_truth_as_often_as_they_say(of_size, expected):
+def test_intervals_over_seeds_hold_the_truth_as_often_as_their_level(of_size, expected):
     hits, alphas, drawn = 0, 0, 0
     for seed in range(100):
         x, y = seeded(7, 3, seed, of_size, 0.01 if of_size == 0 else 0.003)

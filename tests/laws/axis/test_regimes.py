@@ -107,7 +107,7 @@ def test_a_window_that_still_bends_is_called_so():
 
 
 @pytest.mark.parametrize("sizes", [1, 2, 4])
-def test_too_few_sizes_leave_nothing_out_and_say_so(sizes):
+def test_too_few_sizes_leave_nothing_out_and_give_the_reason(sizes):
     x = sweep(sizes, 5)
     regime = straight_regime(x, 1.0 + 400 * x**-0.5)
     assert regime.keep.all()

@@ -97,7 +97,7 @@ def test_the_greatest_likelihood_is_no_less_than_that_of_the_huber_fit():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-3, float("inf")])
-def test_profile_intervals_cover_the_truth_as_often_as_they_say(delta):
+def test_profile_intervals_cover_the_truth_as_often_as_their_level(delta):
     surface, inputs, random = Additive(), grid(5), np.random.default_rng(0)
     truth = np.array(TRUTH["additive"])
     log, start = np.log(surface.value(truth, *inputs.T)), surface.internal(truth[None])

@@ -112,7 +112,7 @@ def test_a_run_that_diverged_comes_last_and_is_never_asked_for(sweep):
     assert 3 not in to_finish(unfinished, Rule(keep=9, controls=3))
 
 
-def test_prediction_intervals_hold_as_often_as_they_say():
+def test_prediction_intervals_hold_as_often_as_their_level():
     random, held = np.random.default_rng(0), 0
     for _ in range(2000):
         x = random.normal(2.0, 1.0, 9)
@@ -159,7 +159,7 @@ def test_too_few_finished_runs_give_no_prediction(sweep):
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_report_says_what_was_saved_and_what_may_have_been_missed(sweep, tmp_path, complete):
+def test_a_report_shows_what_was_saved_and_what_may_have_been_missed(sweep, tmp_path, complete):
     stopped = [replace(c, final=None, spent=0.2e9) if n <= 3 else c for n, c in enumerate(sweep)]
     curves = sweep if complete else stopped
     report = TpeReport("settings", curves, Rule(estimator="tse"), "nats_per_token", command="here")
@@ -187,7 +187,7 @@ def test_ends_that_are_all_equal_allow_no_assessment(sweep):
     assert assess("tse", "TSE", scores, np.full(len(sweep), 2.0)) is None
 
 
-def test_a_baseline_that_was_read_too_early_is_told(sweep):
+def test_a_baseline_that_was_read_too_early_is_reported(sweep):
     late = [replace(c, validated=c.validated[2::3], validation=c.validation[2::3]) for c in sweep]
     assert not any("were read at" in line for line in TpeReport("t", sweep, Rule(), "loss").lines())
     assert any("were read at 15% to 15%" in line for line in TpeReport("t", late, Rule(), "loss").lines())

@@ -77,7 +77,7 @@ def test_an_exponent_that_the_runs_do_not_show_has_an_interval_around_zero():
         assert 0 <= low < high
 
 
-def test_what_cannot_be_told_apart_is_refused_in_words():
+def test_what_cannot_be_distinguished_is_refused_in_words():
     surface, inputs = Additive(), grid(5)
     loss = surface.value(np.array(TRUTH["additive"]), *inputs.T)
     n = np.geomspace(1e6, 1e9, 9)
@@ -199,7 +199,7 @@ def test_sensitivity_shows_what_the_outliers_did():
         json.dumps(row.to_dict(), allow_nan=False)
 
 
-def test_sensitivity_says_when_too_few_runs_remain():
+def test_sensitivity_reports_when_too_few_runs_remain():
     inputs, loss = sweep()
     keep = np.arange(0, 25, 3)
     fit = fit_surface(Additive(), inputs[keep], loss[keep], starts=Additive().starts()[::50], bootstrap=50)
@@ -254,7 +254,7 @@ def test_too_little_to_hold_out_is_said_in_words():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-3, float("inf")])
-def test_intervals_cover_the_truth_as_often_as_they_say(delta):
+def test_intervals_cover_the_truth_as_often_as_their_level(delta):
     surface, inputs, random = Additive(), grid(5), np.random.default_rng(0)
     truth = np.array(TRUTH["additive"])
     log = np.log(surface.value(truth, *inputs.T))
@@ -278,7 +278,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(delta):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("delta", "repetitions", "draws"), [(1e-3, 800, 300), (float("inf"), 1200, 400)])
-def test_intervals_of_kaplan_s_form_cover_the_truth_as_often_as_they_say(delta, repetitions, draws):
+def test_intervals_of_kaplan_s_form_cover_the_truth_as_often_as_their_level(delta, repetitions, draws):
     # Of 400 repetitions a share of 95 % is known to 1.1 %, so one of four leaves 93 to 97 % now and then.
     surface, inputs, random = Kaplan(), grid(5), np.random.default_rng(1)
     truth = np.array(TRUTH["kaplan"])
@@ -297,7 +297,7 @@ def test_intervals_of_kaplan_s_form_cover_the_truth_as_often_as_they_say(delta, 
 
 
 @pytest.mark.slow
-def test_intervals_of_grouped_seeds_cover_the_truth_as_often_as_they_say():
+def test_intervals_of_grouped_seeds_cover_the_truth_as_often_as_their_level():
     surface, inputs, random = Additive(), grid(5), np.random.default_rng(5)
     truth, groups = np.array(TRUTH["additive"]), np.repeat(np.arange(25), 3)
     log, start = np.log(surface.value(truth, *inputs.T)), surface.internal(truth[None])
@@ -325,7 +325,7 @@ def test_equal_losses_and_sizes_that_no_run_has_are_refused():
             fit_surface(Additive(), inputs * np.r_[np.ones(24), bad][:, None], loss)
 
 
-def test_a_last_descent_that_did_not_converge_is_told(monkeypatch):
+def test_a_last_descent_that_did_not_converge_is_reported(monkeypatch):
     def stopped(surface, phi, z, y, delta, fixed):
         return phi, 1.0, "NOT CONVERGED: stopped"
 

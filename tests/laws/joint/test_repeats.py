@@ -114,7 +114,7 @@ def test_worth_that_the_runs_show_is_bounded_on_both_sides():
         assert 5 < low < 15 < high < 60
 
 
-def test_models_below_the_optimum_for_their_data_say_nothing_of_excess_parameters():
+def test_models_below_the_optimum_for_their_data_show_nothing_of_excess_parameters():
     inputs, _ = sweep()
     inputs = inputs[inputs[:, 0] < 5e8]
     inputs = inputs[inputs[:, 2] > 2e8]
@@ -135,7 +135,7 @@ def test_runs_of_one_epoch_are_refused_in_words():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_as_often_as_they_say():
+def test_intervals_cover_the_truth_as_often_as_their_level():
     inputs, _ = sweep()
     log, random = np.log(SURFACE.value(TRUTH, *inputs.T)), np.random.default_rng(0)
     start = SURFACE.internal(TRUTH[None])

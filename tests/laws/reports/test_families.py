@@ -32,7 +32,7 @@ def write_run(root, family: str, frames: int, loss: float, l_max: int | None = N
 
 
 @pytest.fixture
-def ladder(tmp_path):
+def families(tmp_path):
     for frames in (50, 200, 800, 3200):
         for family, beta in EXPONENTS.items():
             write_run(tmp_path / "ladder", family, frames, 900 * frames**-beta)
@@ -41,43 +41,43 @@ def ladder(tmp_path):
     return tmp_path / "ladder"
 
 
-def test_each_family_and_degree_gets_its_own_law(ladder):
-    outcome = fit_runs(ladder, command="the command", bootstrap=100)
-    law = json.loads((ladder / "law" / "law.json").read_text())
+def test_each_family_and_degree_gets_its_own_law(families):
+    outcome = fit_runs(families, command="the command", bootstrap=100)
+    law = json.loads((families / "law" / "law.json").read_text())
     assert (law["axis"], law["unit"]) == ("frames", "forces_mae")
-    found = {name: rung["parameters"]["beta"] for name, rung in law["rungs"].items()}
+    found = {name: family["parameters"]["beta"] for name, family in law["rungs"].items()}
     expected = {"schnet": 0.15, "painn": 0.3, "nequip l=1": 0.4, "nequip l=2": 0.5}
     assert found == pytest.approx(expected, abs=1e-6)
     assert any(line.startswith("painn: ") and "β = 0.3 [" in line for line in outcome.lines)
 
 
-def test_the_page_stands_alone_and_shows_every_run_and_figure(ladder):
-    fit_runs(ladder, command="the command", bootstrap=100)
-    page = (ladder / "law" / "report.html").read_text()
+def test_the_page_stands_alone_and_shows_every_run_and_figure(families):
+    fit_runs(families, command="the command", bootstrap=100)
+    page = (families / "law" / "report.html").read_text()
     assert page.count("painn-n") == 4
     assert "data:image/svg+xml;base64," in page
     assert "the command" in page
     assert "http" not in page.split("data:image")[0]
     assert {"ladder.png", "ladder.svg", "points.csv", "law.json"} <= {
-        p.name for p in (ladder / "law").iterdir()
+        p.name for p in (families / "law").iterdir()
     }
 
 
-def test_a_rung_with_too_few_runs_says_so_and_the_others_stand(ladder):
-    write_run(ladder, "mace", 50, 100.0)
-    outcome = fit_runs(ladder, bootstrap=100)
+def test_a_family_with_too_few_runs_gives_the_reason_and_the_others_stand(families):
+    write_run(families, "mace", 50, 100.0)
+    outcome = fit_runs(families, bootstrap=100)
     refused = next(line for line in outcome.lines if line.startswith("mace: no law."))
     assert len(refused) > len("mace: no law. ")
     assert sum("β = " in line for line in outcome.lines) == 4
 
 
-def test_no_joint_law_is_sought_over_several_families(ladder):
+def test_no_joint_law_is_sought_over_several_families(families):
     with pytest.raises(PointsError, match="no joint law"):
-        fit_runs(ladder, forms=("additive",))
+        fit_runs(families, forms=("additive",))
 
 
-def test_forms_that_are_asked_for_are_fitted_to_every_rung(ladder):
-    law = fit_runs(ladder, forms=("power",), bootstrap=100).law
+def test_forms_that_are_asked_for_are_fitted_to_every_family(families):
+    law = fit_runs(families, forms=("power",), bootstrap=100).law
     assert law["kind"] == "ladder"
     assert {fit["form"] for rung in law["rungs"].values() for fit in rung["fits"]} == {"power"}
     assert {p["label"] for p in law["data"]["points"]} >= {"painn-n50", "schnet-n3200"}

@@ -131,7 +131,7 @@ def test_no_parameter_is_printed_without_its_interval(joint):
     assert re.search(r"a = 0\.\d+ \[0\.\d+, 0\.\d+\]; at \S+ FLOP", text)
 
 
-def test_a_ladder_says_how_much_it_saved_against_separate_runs(joint):
+def test_a_ladder_reports_how_much_it_saved_against_separate_runs(joint):
     _, outcome, records = joint
     separate = sum(r.compute.flops for r in records)
     spent = separate - sum(r.compute.inherited_flops for r in records)
@@ -259,7 +259,7 @@ def test_a_parameter_without_an_upper_end_is_drawn_and_is_null_in_json(tmp_path)
     assert strict(tmp_path / "law.json")["profiles"][0]["interval"] == [5.0, None]
 
 
-def test_seeds_of_one_configuration_are_told_from_configurations():
+def test_seeds_of_one_configuration_are_distinguished_from_configurations():
     def point(n: float, d: float, seed: int) -> LawPoint:
         return LawPoint("", {"parameters": n, "tokens": d}, {}, seed)
 

@@ -1,0 +1,172 @@
+"""Files that ASE reads: labels by three conventions, cells, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.db import connect
+from ase.io import write
+
+from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources import open_source
+from chemscale.structures.units import Units
+from tests.helpers.paths import real_data
+from tests.helpers.sources import BOHR, HARTREE, extxyz, molecule, slope, whole
+
+
+def with_calculator(atoms: Atoms, **labels: Any) -> Atoms:
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    return atoms
+
+
+def test_acac_is_read_from_the_calculator() -> None:
+    source = open_source(real_data("atoms/botnet_acac__train_300K.xyz"))
+    blocks = list(source.blocks())
+    assert [len(b) for b in blocks] == [500]
+    assert blocks[0].name == "300K_MD"
+    assert blocks[0].energies[0] == pytest.approx(-9391.45554428476)
+    assert blocks[0].forces[0, 0].tolist() == pytest.approx([1.47339228, 1.13796366, 0.06391102])
+    assert blocks[0].cells is None, "a box that is not periodic is no cell"
+    assert source.notes == ["Labels: energy/forces of the calculator in 500 frames."]
+    assert slope(blocks[0]) == pytest.approx(1, abs=0.1)
+
+
+def test_two_molecules_in_a_file_are_blocks_of_their_own() -> None:
+    blocks = list(open_source(real_data("atoms/botnet_ethanol__train_eth_meth.xyz")).blocks())
+    assert [(b.name, len(b)) for b in blocks] == [("methanol", 300), ("ethanol", 512), ("ethanol", 488)]
+    assert np.concatenate([b.rows for b in blocks]).tolist() == list(range(1300))
+
+
+def test_crystals_keep_cell_and_pbc() -> None:
+    block = next(iter(open_source(real_data("atoms/mattersim_benchmarks__mpf-TP.xyz")).blocks()))
+    assert block.cells is not None
+    assert block.pbc is not None
+    assert block.pbc.all()
+    assert block.cells[0, 0].tolist() == pytest.approx([2.6239204781349605, 0, 0])
+    assert block.energies[0] == pytest.approx(-79.26068284)
+
+
+def test_ref_labels_come_first(tmp_path: Path) -> None:
+    atoms = with_calculator(molecule(REF_energy=-2.0, charge=-1, spin=2), energy=-1.0, forces=np.ones((2, 3)))
+    atoms.arrays["REF_forces"] = np.full((2, 3), 0.5)
+    source = open_source(extxyz(tmp_path / "a.xyz", [atoms]))
+    block = whole(source)
+    assert block.energies[0] == -2
+    assert np.allclose(block.forces, 0.5)
+    assert (block.charges[0], block.spins[0]) == (-1, 2)
+    assert source.notes == ["Labels: REF_energy/REF_forces in 1 frames."]
+
+
+def test_mixed_conventions_are_counted(tmp_path: Path) -> None:
+    frames = [molecule(REF_energy=-1.0) for _ in range(3)]
+    frames += [with_calculator(molecule(), energy=-2.0, forces=np.zeros((2, 3))) for _ in range(2)]
+    source = open_source(extxyz(tmp_path / "a.xyz", frames))
+    assert whole(source).energies.tolist() == [-1, -1, -1, -2, -2]
+    assert source.notes == [
+        "Labels: REF_energy/REF_forces in 3 frames; energy/forces of the calculator in 2 frames."
+    ]
+
+
+def test_labels_of_two_places_are_not_mixed_in_a_frame(tmp_path: Path) -> None:
+    atoms = with_calculator(molecule(REF_energy=-2.0), energy=-1.0, forces=np.ones((2, 3)))
+    source = open_source(extxyz(tmp_path / "a.xyz", [atoms]))
+    assert np.isnan(whole(source).forces).all()
+    assert any("have no forces in REF_energy/REF_forces" in note for note in source.notes)
+
+
+def test_forces_alone_leave_the_energy_missing(tmp_path: Path) -> None:
+    source = open_source(extxyz(tmp_path / "a.xyz", [with_calculator(molecule(), forces=np.ones((2, 3)))]))
+    assert np.isnan(whole(source).energies[0])
+
+
+def test_a_frame_without_labels_is_named(tmp_path: Path) -> None:
+    frames = [molecule(REF_energy=-1.0), molecule(dft=-3.0)]
+    path = extxyz(tmp_path / "a.xyz", frames)
+    with pytest.raises(SourceError, match=r"a\.xyz, frame 1: it has neither energy nor forces.*dft"):
+        list(open_source(path).blocks())
+
+
+def test_isolated_atoms_keep_their_name(tmp_path: Path) -> None:
+    atom = Atoms("C", [[0, 0, 0]], info={"config_type": "IsolatedAtom", "REF_energy": -1029.5})
+    blocks = list(open_source(extxyz(tmp_path / "a.xyz", [atom, molecule(REF_energy=-1.0)])).blocks())
+    assert [b.name for b in blocks] == ["IsolatedAtom", "H2"]
+    assert blocks[0].numbers.tolist() == [6]
+
+
+def test_molecules_and_crystals_do_not_share_a_block(tmp_path: Path) -> None:
+    crystal = Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[3, 4, 5], pbc=[True, True, False])
+    crystal.info["REF_energy"] = -1.0
+    blocks = list(open_source(extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0), crystal])).blocks())
+    assert [b.cells is None for b in blocks] == [True, False]
+    assert blocks[1].pbc is not None
+    assert blocks[1].pbc[0].tolist() == [True, True, False]
+
+
+def test_extxyz_in_other_units(tmp_path: Path) -> None:
+    crystal = with_calculator(
+        Atoms("H", [[1, 0, 0]], cell=[2, 2, 2], pbc=True), energy=-0.5, forces=np.array([[0.1, 0, 0]])
+    )
+    path = extxyz(tmp_path / "a.xyz", [crystal])
+    block = next(iter(open_source(path, units=Units("Hartree", "Bohr", gradients=True)).blocks()))
+    assert block.energies[0] == pytest.approx(-0.5 * HARTREE)
+    assert block.positions[0, 0, 0] == pytest.approx(BOHR)
+    assert block.forces[0, 0, 0] == pytest.approx(-0.1 * HARTREE / BOHR)
+    assert block.cells is not None
+    assert block.cells[0, 0, 0] == pytest.approx(2 * BOHR)
+
+
+def test_constraints_do_not_zero_forces(tmp_path: Path) -> None:
+    atoms = with_calculator(molecule(), energy=-1.0, forces=np.ones((2, 3)))
+    atoms.set_constraint(FixAtoms([0]))
+    write(tmp_path / "a.traj", atoms)
+    assert np.allclose(whole(open_source(tmp_path / "a.traj")).forces, 1)
+
+
+def test_ase_database_in_any_convention(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with connect(path) as database:
+        database.write(with_calculator(molecule(), energy=-1.0, forces=np.ones((2, 3))))
+        database.write(molecule(), REF_energy=-2.0, data={"REF_forces": np.full((2, 3), 2.0), "charge": 1})
+        database.write(molecule(), data={"energy": np.array([-3.0]), "forces": np.full((2, 3), 3.0)})
+        database.metadata = {"_distance_unit": "Ang"}
+    source = open_source(path)
+    block = whole(source)
+    assert block.energies.tolist() == [-1, -2, -3]
+    assert block.forces[:, 0, 0].tolist() == [1, 2, 3]
+    assert block.charges.tolist() == [0, 1, 0]
+    assert any("_distance_unit" in note for note in source.notes)
+    assert any("info and arrays in 1 frames" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"REF_energy": "much"}, "frame 0: the REF_energy/REF_forces are not numbers"),
+        ({"REF_energy": -1.0, "charge": 0.5}, r"frame 0: charge must be whole numbers .* got 0\.5"),
+        ({"REF_energy": -1.0, "spin": 300}, "frame 0: spin must be whole numbers"),
+    ],
+)
+def test_labels_that_are_no_numbers_are_refused(tmp_path: Path, info: dict[str, Any], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        list(open_source(extxyz(tmp_path / "a.xyz", [molecule(**info)])).blocks())
+
+
+def test_a_periodic_frame_needs_a_cell(tmp_path: Path) -> None:
+    atoms = molecule(REF_energy=-1.0)
+    atoms.pbc = True
+    write(tmp_path / "a.traj", atoms)
+    with pytest.raises(SourceError, match="frame 0: periodic in a direction without a cell vector"):
+        list(open_source(tmp_path / "a.traj").blocks())
+
+
+def test_a_broken_frame_is_named(tmp_path: Path) -> None:
+    path = extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0), molecule(REF_energy=-1.0)])
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(SourceError, match=r"a\.xyz, frame \d: ASE cannot read it as extxyz"):
+        list(open_source(path).blocks())

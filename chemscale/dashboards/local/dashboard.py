@@ -50,7 +50,7 @@ def local(
 
     server = make_server(runs, host, port, allow_host or ())
     try:
-        _say(server, runs, host)
+        _print_address(server, runs, host)
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         typer.echo("\nThe dashboard has ended; runs go on.")
@@ -73,7 +73,7 @@ def _write(runs: Path, out: Path) -> None:
     typer.echo(f"{page} ({size:.1f} MiB, {time.monotonic() - began:.1f} s): open it in a browser.")
 
 
-def _say(server: Server, runs: Path, host: str) -> None:
+def _print_address(server: Server, runs: Path, host: str) -> None:
     """Where the page is, and how it is reached from elsewhere."""
     import socket
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PLACES = 60
 """Points of a line."""
-MOST_LINES = 5
+MAX_LINES = 5
 """Of a joint law along one axis."""
 Line = dict[str, Any]
 
@@ -159,7 +159,7 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
     table = {axis: np.array([p[axis] for p in points], dtype=float) for axis in (size, data)}
     for axis, other, name in ((size, data, "D"), (data, size, "N")):
         found, _ = levels(table[other])
-        step = max(1, math.ceil(len(found) / MOST_LINES))
+        step = max(1, math.ceil(len(found) / MAX_LINES))
         for level in found[::step]:
             here = table[axis][level.members] if level.members.any() else table[axis]
             grid = np.geomspace(here.min() / 1.3, here.max() * 1.3, PLACES)

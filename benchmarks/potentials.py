@@ -1,4 +1,4 @@
-"""A training step of our potentials on CPU beside the public codes, at equal hyper-parameters.
+"""Speed of a training step of our potentials and of the public codes on CPU, at equal hyper-parameters.
 
     python benchmarks/potentials.py STRUCTURES.extxyz [--model painn schnet …] [--batch 64] [--steps 5]
         [--repeats 3] [--threads 1] [--rivals PYTHON] [--rivals-mace PYTHON]
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import torch
@@ -24,7 +25,7 @@ import torch
 from chemscale.models.potentials import build, parameter_counts, read_config
 from chemscale.structures.graphs import Structure, collate
 
-MODELS: dict[str, tuple[str, dict]] = {
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "painn": ("schnetpack-painn", {"family": "painn", "width": 128, "layers": 3}),
     "schnet": ("schnetpack-schnet", {"family": "schnet", "width": 128, "layers": 6}),
     "nequip-l1": ("nequip-l1", {"family": "nequip", "width": 32, "layers": 4, "l_max": 1, "parity": True}),
@@ -36,8 +37,16 @@ MODELS: dict[str, tuple[str, dict]] = {
 """Ours → (its counterpart in rivals.py, configuration)."""
 
 
-def measure(name: str, path: Path, batch: int, steps: int, repeats: int) -> dict:
-    """Seconds of a step: best and median over repeats of the mean of `steps`."""
+def measure(name: str, path: Path, batch: int, steps: int, repeats: int) -> dict[str, Any]:
+    """Time a training step of one of our models.
+
+    Args:
+        name: in `MODELS`.
+        path: of the structures.
+        batch: structures of a step.
+        steps: timed together.
+        repeats: of the timing; the best and the median are reported.
+    """
     frames = ase.io.read(path, f":{batch}")
     data = collate(
         [
@@ -79,8 +88,14 @@ def measure(name: str, path: Path, batch: int, steps: int, repeats: int) -> dict
     }
 
 
-def rival(python: str, name: str, options: argparse.Namespace) -> dict | None:
-    """The counterpart's line, or None where it cannot run."""
+def rival(python: str, name: str, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Time the counterpart by ``rivals.py``; None where it cannot run.
+
+    Args:
+        python: interpreter of an environment that holds it.
+        name: of our model.
+        options: of the command line.
+    """
     script = Path(__file__).with_name("rivals.py")
     command = [python, str(script), str(options.structures), "--model", MODELS[name][0]]
     for key in ("batch", "steps", "repeats", "threads"):

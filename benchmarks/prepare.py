@@ -1,4 +1,4 @@
-"""Preparation beside the bare SELFIES encoder: molecules/s a core, scaling over workers, peak memory.
+"""Speed of preparation beside the bare SELFIES encoder, over workers, and its peak memory.
 
 python benchmarks/prepare.py FILE [--rows 40000] [--workers 1 2]
 """
@@ -19,7 +19,11 @@ from chemscale.molecules.preparation.build import build_corpus
 
 
 def bare(lines: list[str]) -> float:
-    """Molecules a second of a loop that does nothing but encode."""
+    """Molecules a second of a loop that does nothing but encode.
+
+    Args:
+        lines: of SMILES.
+    """
     started, encoded = time.perf_counter(), 0
     for line in lines:
         try:

@@ -50,7 +50,16 @@ Predict = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass
 class Rival:
-    """A model, a call that predicts (energies, forces) of the one batch, and what to report."""
+    """A model of another code, ready to be timed.
+
+    Args:
+        code: its name.
+        package: its name in the registry.
+        model: with its weights.
+        predict: gives energies and forces of the one batch.
+        edges: of the batch.
+        hyper: hyper-parameters, for the report.
+    """
 
     code: str
     package: str
@@ -61,11 +70,17 @@ class Rival:
 
 
 def fresh(batch: dict[str, Any], positions: str) -> dict[str, Any]:
-    """What a loader would hand over: a new dictionary whose positions carry no graph and no gradient."""
+    """A batch as a loader would hand it over: its positions carry no graph and no gradient.
+
+    Args:
+        batch: of the code.
+        positions: key of the positions.
+    """
     return {**batch, positions: batch[positions].detach()}
 
 
 def schnetpack(frames: list[ase.Atoms], kind: str, n_interactions: int) -> Rival:
+    """SchNetPack's PaiNN or SchNet."""
     import schnetpack as spk
     from schnetpack import properties
     from schnetpack.interfaces import AtomsConverter
@@ -100,7 +115,12 @@ def schnetpack(frames: list[ase.Atoms], kind: str, n_interactions: int) -> Rival
 
 
 def nequip_batch(frames: list[ase.Atoms], types: list[str]) -> dict[str, torch.Tensor]:
-    """nequip's own pipeline. Without periodicity the cell is dropped, which spares it the stress."""
+    """A batch by nequip's own pipeline; without periodicity the cell is dropped, which spares it the stress.
+
+    Args:
+        frames: of the batch.
+        types: symbols of the elements.
+    """
     from nequip.data import AtomicDataDict, from_ase
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 
@@ -120,6 +140,7 @@ def nequip_batch(frames: list[ase.Atoms], types: list[str]) -> dict[str, torch.T
 def nequip_rival(
     frames: list[ase.Atoms], code: str, package: str, build: Callable[..., Any], hyper: dict[str, Any]
 ) -> Rival:
+    """A model of the nequip package or of an extension of it."""
     from nequip.data import AtomicDataDict
     from nequip.nn import ScalarMLPFunction
     from nequip.utils.global_state import set_global_state
@@ -150,6 +171,7 @@ def nequip_rival(
 
 
 def nequip(frames: list[ase.Atoms], l_max: int, parity: bool) -> Rival:
+    """NequIP."""
     from nequip.model import NequIPGNNModel
 
     hyper = {
@@ -166,6 +188,7 @@ def nequip(frames: list[ase.Atoms], l_max: int, parity: bool) -> Rival:
 
 
 def allegro(frames: list[ase.Atoms], l_max: int) -> Rival:
+    """Allegro."""
     from allegro.model import AllegroModel
 
     hyper = {
@@ -190,6 +213,7 @@ def allegro(frames: list[ase.Atoms], l_max: int) -> Rival:
 
 
 def mace(frames: list[ase.Atoms], max_ell: int) -> Rival:
+    """MACE."""
     torch.serialization.add_safe_globals([slice])  # in a file that e3nn 0.4.4 loads when imported
     from e3nn import o3
     from mace import data, modules, tools
@@ -251,7 +275,12 @@ MODELS: dict[str, Callable[[list[ase.Atoms]], Rival]] = {
 
 
 def read(path: Path, batch: int) -> tuple[list[ase.Atoms], np.ndarray, np.ndarray]:
-    """The first structures bare of labels, their energies less the mean, and their forces."""
+    """Read structures bare of labels, their energies less the mean, and their forces.
+
+    Args:
+        path: of the file.
+        batch: how many, from the first on.
+    """
     frames = ase.io.read(path, index=f":{batch}")
     if len(frames) < batch:
         raise SystemExit(f"{path}: {len(frames)} structures, but the batch is {batch}")
@@ -264,6 +293,7 @@ def read(path: Path, batch: int) -> tuple[list[ase.Atoms], np.ndarray, np.ndarra
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Time a training step of one model; returns the line to print."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     frames, energies, forces = read(options.structures, options.batch)

@@ -10,6 +10,7 @@ paper's recipe); and, with --bf16, ours in bfloat16 autocast. Prints molecules/s
 from __future__ import annotations
 
 import argparse
+import gzip
 import itertools
 import statistics
 import tempfile
@@ -34,7 +35,13 @@ Step = Callable[[], int]
 
 
 def ours(corpus: Corpus, config: ChemGPTConfig, autocast: bool) -> Step:
-    """Blocks of 512, about 64 molecules a step. The step returns its molecules."""
+    """Our training step on blocks of 512, about 64 molecules a step; it returns its molecules.
+
+    Args:
+        corpus: what is trained on.
+        config: shape of the model.
+        autocast: whether in bfloat16.
+    """
     model = ChemGPT(config)
     optimizer = AdamW(1e-4).build(model)
     plan = BlockPlan(np.asarray(corpus.train.lengths).astype(np.int64) + 1, block=512, seed=0)
@@ -52,7 +59,14 @@ def ours(corpus: Corpus, config: ChemGPTConfig, autocast: bool) -> Step:
 
 
 def theirs(corpus: Corpus, folder: Path, rows: int, pad_to: int | None) -> Step:
-    """transformers' own forward with labels, rows padded on the right."""
+    """A training step of transformers' GPT-Neo, its own loss, rows padded on the right.
+
+    Args:
+        corpus: what is trained on.
+        folder: of the model.
+        rows: molecules of a step.
+        pad_to: tokens of a row; None for the longest of the step.
+    """
     model = GPTNeoForCausalLM.from_pretrained(folder)
     model.train()
     optimizer = AdamW(1e-4).build(model)
@@ -71,10 +85,12 @@ def theirs(corpus: Corpus, folder: Path, rows: int, pad_to: int | None) -> Step:
 
 
 def endless(n: int) -> Iterator[int]:
+    """Numbers below n in one random order, again and again."""
     return itertools.cycle(np.random.default_rng(0).permutation(n).tolist())
 
 
 def finish(loss: torch.Tensor, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Backward pass, clipping and the optimizer's step."""
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -82,13 +98,18 @@ def finish(loss: torch.Tensor, model: torch.nn.Module, optimizer: torch.optim.Op
 
 
 def rate(step: Step, seconds: float) -> float:
-    """Molecules a second over at least this long, at least two steps."""
+    """Molecules a second.
+
+    Args:
+        step: returns its molecules.
+        seconds: how long it is repeated at least; two steps in any case.
+    """
     started, molecules = time.perf_counter(), 0
     for number in itertools.count(1):
         molecules += step()
-        passed = time.perf_counter() - started
-        if number >= 2 and passed >= seconds:
-            return molecules / passed
+        elapsed = time.perf_counter() - started
+        if number >= 2 and elapsed >= seconds:
+            return molecules / elapsed
     raise AssertionError
 
 
@@ -107,8 +128,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        import gzip
-
         opener = gzip.open if options.file.suffix == ".gz" else open
         with opener(options.file, "rt") as file:
             lines = list(itertools.islice(file, options.molecules))
@@ -129,6 +148,7 @@ def main() -> None:
 
 
 def report(ways: dict[str, Step], options: argparse.Namespace) -> None:
+    """Time each way in turns and print its rate beside the first one's."""
     for step in ways.values():
         step()
     rates: dict[str, list[float]] = {name: [] for name in ways}

@@ -110,7 +110,7 @@ class Allegro(nn.Module):
         self.register_buffer("degree", torch.tensor(degree), persistent=False)
 
     def forward(self, graph: AtomGraph) -> Tensor:
-        """(N,) energies of atoms, in units of the potential's scale."""
+        """Energies of atoms in units of the potential's scale, (N,)."""
         config = self.config
         cutoff = polynomial_cutoff(graph.distances, config.cutoff, config.cutoff_power)[:, None]  # (E, 1)
         radial = self.basis(graph.distances)  # (E, K)
@@ -124,7 +124,12 @@ class Allegro(nn.Module):
         return graph.sum_over_neighbours(self.readout(x) * cutoff)[:, 0] * self.norm
 
     def weigh(self, weights: Tensor, harmonics: Tensor) -> Tensor:
-        """(E, L·T) weights of each degree and channel, (E, J) harmonics → (E, J, T)."""
+        """Harmonics times weights of each degree and channel, (E, J, T).
+
+        Args:
+            weights: (E, L·T) of each degree and channel.
+            harmonics: (E, J) spherical harmonics.
+        """
         weights = weights.view(harmonics.shape[0], len(self.harmonics.irreps), self.config.tensors)
         return weights.index_select(1, self.degree) * harmonics[:, :, None]
 

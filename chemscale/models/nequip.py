@@ -104,7 +104,7 @@ class NequIP(nn.Module):
         self.readout = ScaledMLP([config.width, config.width // 2 or 1, 1])
 
     def forward(self, graph: AtomGraph) -> Tensor:
-        """(N,) energies of atoms, in units of the potential's scale."""
+        """Energies of atoms in units of the potential's scale, (N,)."""
         x = self.embedding(graph.types)[:, None, :]  # (N, 1, U)
         envelope = polynomial_cutoff(graph.distances, self.config.cutoff, self.config.cutoff_power)
         radial = self.basis(graph.distances) * envelope[:, None]  # (E, K)

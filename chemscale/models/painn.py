@@ -82,7 +82,7 @@ class PaiNN(nn.Module):
         self.readout = mlp([config.width, config.width // 2 or 1, 1])
 
     def forward(self, graph: AtomGraph) -> Tensor:
-        """(N,) energies of atoms, in units of the potential's scale."""
+        """Energies of atoms in units of the potential's scale, (N,)."""
         s = self.embedding(graph.types)  # (N, F)
         v: Tensor | None = None  # (N, 3, F)
         cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]

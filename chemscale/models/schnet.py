@@ -70,7 +70,7 @@ class SchNet(nn.Module):
         self.readout = mlp([config.width, config.width // 2 or 1, 1], ShiftedSoftplus)
 
     def forward(self, graph: AtomGraph) -> Tensor:
-        """(N,) energies of atoms, in units of the potential's scale."""
+        """Energies of atoms in units of the potential's scale, (N,)."""
         x = self.embedding(graph.types)  # (N, F)
         radial = self.basis(graph.distances)  # (E, K)
         # The bias of the first filter layer is the weight of a constant.

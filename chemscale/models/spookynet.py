@@ -90,7 +90,7 @@ class SpookyNet(nn.Module):
         self.partial_charges = nn.Linear(width, 1) if config.electrostatics else None
 
     def forward(self, graph: AtomGraph) -> Tensor | tuple[Tensor, Tensor]:
-        """(N,) energies in units of the potential's scale; beside them (N,) eV of the physical terms."""
+        """Energies of atoms (N,), in units of the potential's scale; with physical terms also those in eV."""
         x = self.embedding(graph.types) + self.from_electrons(self.electrons[graph.types])  # (N, F)
         x = x + self.charge(x, graph.charge, graph) + self.spin(x, graph.spin, graph)
         cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
@@ -232,7 +232,7 @@ class LocalInteraction(nn.Module):
         self.output = residual_mlp(width)
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
-        """(N, F) what neighbours contribute; arguments as ``InteractionModule``."""
+        """What neighbours contribute, (N, F); arguments as ``InteractionModule``."""
         s, p, d = (
             graph.to_edges(mix(x)) * weigh(radial)
             for mix, weigh in zip(self.neighbours, self.filters, strict=True)
@@ -247,7 +247,7 @@ class LocalInteraction(nn.Module):
 
 
 def attention_pairs(graph: AtomGraph) -> Tensor:
-    """(B, n, n) whether two slots of a structure hold atoms, n atoms in the largest one."""
+    """Whether two slots of a structure hold atoms, (B, n, n), n atoms in the largest structure."""
     sizes = graph.ptr[1:] - graph.ptr[:-1]
     real = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
     return real[:, :, None] & real[:, None, :]
@@ -267,7 +267,7 @@ class NonlocalInteraction(nn.Module):
         self.query, self.key, self.value = (residual_mlp(width) for _ in range(3))
 
     def forward(self, x: Tensor, pairs: Tensor, graph: AtomGraph) -> Tensor:
-        """(N, F) what all atoms of the structure contribute; arguments as ``InteractionModule``."""
+        """What all atoms of the structure contribute, (N, F); arguments as ``InteractionModule``."""
         slots = (
             graph.batch * pairs.shape[1] + torch.arange(graph.atoms, device=x.device) - graph.ptr[graph.batch]
         )  # (N,)
@@ -278,6 +278,6 @@ class NonlocalInteraction(nn.Module):
 
     @staticmethod
     def _padded(x: Tensor, slots: Tensor, pairs: Tensor) -> Tensor:
-        """(N, F) → (B, n, F), 0 where there is no atom."""
+        """Features in slots of structures, (N, F) → (B, n, F), 0 where there is no atom."""
         structures, size = pairs.shape[:2]
         return x.new_zeros(structures * size, x.shape[1]).index_add(0, slots, x).view(structures, size, -1)

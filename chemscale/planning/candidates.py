@@ -1,4 +1,4 @@
-"""ChemGPTs that could be trained next: sizes, FLOPs as counted, memory, and the sweep file of a choice."""
+"""ChemGPTs that could be trained next: sizes, FLOPs as counted, memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIN_SHARE = 1e-4
 
 
 class PlanError(ValueError):
-    """A plan that cannot be made; the message says why."""
+    """A plan that cannot be made; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Family:
         return 6.0 * d * (n + self.vocab * width + 2 * self.layers * width * self.length)
 
     def memory_gib(self, width: int, gpus: int) -> dict[str, float]:
-        """Peak of one GPU under each strategy, without what a library reserves (``hardware.memory``)."""
+        """Peak GiB of one GPU under each strategy, without what a library reserves (``hardware.memory``)."""
         count = self.counts(width)["all"]
         shape = Transformer(width, self.layers, self.heads, self.vocab)
         weights = Weights(count, shape.block, count - self.layers * shape.block)
@@ -90,7 +90,12 @@ class Family:
         """This family with the head and attention that counted FLOPs of runs imply.
 
         C/6D − N is (V + 2·L·length)·width for a ChemGPT of these layers; runs of another shape, or FLOPs that
-        are 6ND, tell nothing and leave the family as it is.
+        are 6ND, show nothing and leave the family as it is.
+
+        Args:
+            n: (m,) parameters in matrices.
+            d: (m,) tokens.
+            flops: (m,) as counted.
         """
         width = np.sqrt(n / (12 * self.layers))
         whole = np.abs(width - np.round(width)) < 1e-6 * width

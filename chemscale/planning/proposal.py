@@ -78,7 +78,7 @@ class Proposal:
         hardware: what they are trained on.
         spend: FLOPs for all of them together.
         budget: the same in words.
-        design: the points and what they are expected to tell.
+        design: the points, and how well the law is known before and after them.
         widths: of the points, in the order of the design.
     """
 
@@ -113,7 +113,7 @@ def propose(options: PlanOptions, settings: Any) -> Proposal:
 
     Args:
         options: of the command.
-        settings: nested mapping of what ``--set`` says of every point.
+        settings: nested mapping of ``--set``, for every point.
 
     Raises:
         PlanError: an option that cannot be read, or a budget that allows no run.

@@ -1,4 +1,4 @@
-"""What a plan prints: the law that it rests on, the points, and what they would tell."""
+"""What a plan prints: the law that it rests on, the points, and how much they would narrow a goal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_FLOOR = 1e-6
 
 
 def print_proposal(found: Proposal) -> None:
-    """Print the law, a table of the points, and what they would tell."""
+    """Print the law, a table of the points, and how much they would narrow the goal."""
     for line in law_lines(found):
         print(line)
     console = Console()

@@ -47,11 +47,19 @@ class PaperModel:
 
     @property
     def weights(self) -> Weights:
+        """Sizes that the memory of weights follows from."""
         count = self.counts["all"]
         return Weights(count, self.shape.block, count - self.shape.layers * self.shape.block)
 
     def memory(self, strategy: str, world: int, accumulate: int, recompute: bool) -> Memory:
-        """Bytes of one GPU."""
+        """Bytes of one GPU.
+
+        Args:
+            strategy: of training.
+            world: GPUs.
+            accumulate: micro-batches of a step.
+            recompute: whether activations are computed again.
+        """
         tokens = self.tokens / (world * accumulate)
         active = self.shape.activation_bytes(tokens, half=self.half, recompute=recompute)
         return rank_memory(strategy, self.weights, world, activations=active, accumulate=accumulate)
@@ -107,7 +115,13 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
 
 
 def place(model: PaperModel, strategy: str, world: int, limit: float) -> Placement:
-    """The fewest micro-batches that fit into `limit` bytes, else the least memory that there is.
+    """The fewest micro-batches that fit, else the least memory that there is.
+
+    Args:
+        model: and its batch.
+        strategy: of training.
+        world: GPUs.
+        limit: bytes of a GPU that tensors may take.
 
     Raises:
         PlanError: the step cannot be shared among so many GPUs.
@@ -197,7 +211,14 @@ def print_model_plan(
 
 
 def memory_table(model: PaperModel, placed: Sequence[Placement], gpus: int, gpu: str) -> Table:
-    """One row a strategy."""
+    """Memory of one GPU, a row a strategy.
+
+    Args:
+        model: and its batch.
+        placed: how each strategy fits.
+        gpus: how many there are.
+        gpu: their name.
+    """
     parts = ("weights", "gradients", "optimizer", "buffers", "activations")
     table = Table(
         "strategy", "micro-batch", "recompute", *parts, "peak", title=f"GiB on each of {gpus} {gpu}"
@@ -217,7 +238,14 @@ def memory_table(model: PaperModel, placed: Sequence[Placement], gpus: int, gpu:
 
 
 def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, limit: float) -> Table:
-    """The fastest strategy that fits on each number of GPUs; the step is the same on all."""
+    """The fastest strategy that fits on each number of GPUs; the step is the same on all.
+
+    Args:
+        model: and its batch.
+        cluster: of GPUs.
+        mfu: share of the peak that computing reaches.
+        limit: bytes of a GPU that tensors may take.
+    """
     columns = "GPUs, strategy, micro-batch, compute, communication, step, efficiency, MFU, tokens/s, days"
     table = Table(
         *columns.split(", "),
@@ -255,7 +283,15 @@ def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, limit: float)
 def fastest(
     model: PaperModel, cluster: Cluster, mfu: float, limit: float, world: int
 ) -> tuple[Placement, Step] | None:
-    """The strategy with the shortest step among those that fit."""
+    """The strategy with the shortest step among those that fit; None where none does.
+
+    Args:
+        model: and its batch.
+        cluster: of GPUs.
+        mfu: share of the peak that computing reaches.
+        limit: bytes of a GPU that tensors may take.
+        world: GPUs.
+    """
     best: tuple[Placement, Step] | None = None
     for strategy in STAGES:
         found = place(model, strategy, world, limit)

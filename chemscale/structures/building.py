@@ -257,7 +257,7 @@ def _hash64(content: bytes) -> int:
 def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) -> dict[str, np.ndarray]:
     """Frames of each part, divided by hash, in the order of the hash of their geometry."""
     key = geometry if policy.by == "frame" else molecule
-    # A second mixing, so that what decides the part says nothing of the order inside it.
+    # A second mixing, so that what decides the part is independent of the order inside it.
     salt = np.uint64(_hash64(f"split {policy.seed}".encode()))
     with np.errstate(over="ignore"):
         mixed = (key ^ salt) * np.uint64(0x9E3779B97F4A7C15)

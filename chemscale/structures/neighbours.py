@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from vesin import NeighborList
 
 
 def neighbour_list(
@@ -20,8 +21,6 @@ def neighbour_list(
         (2, E) int64 as [sender, receiver] sorted by receiver, then sender; and (E, 3) int32 cells that the
         sender is shifted by, None for a molecule. An edge's vector is r_sender + shift·cell - r_receiver.
     """
-    from vesin import NeighborList
-
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     periodic = pbc is not None and bool(np.any(pbc))
     if len(positions) < 2 and not periodic:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
 
 from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_path
@@ -118,7 +120,6 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
     Raises:
         SourceError: the labels converged for too few frames.
     """
-    from ase import Atoms, units
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
@@ -162,10 +163,9 @@ def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray]
         numbers: (n,) atomic numbers.
         positions: (n, 3) Å.
     """
-    from ase import units
-    from tblite.interface import Calculator
+    from tblite.interface import Calculator as Tblite
 
-    calculator = Calculator(LEVEL, numbers, positions / units.Bohr)
+    calculator = Tblite(LEVEL, numbers, positions / units.Bohr)
     calculator.set("verbosity", 0)
     try:
         result = calculator.singlepoint()
@@ -176,9 +176,8 @@ def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray]
     )
 
 
-def _force_field(smiles: str, seed: int):
-    from ase import units
-    from ase.calculators.calculator import Calculator, all_changes
+def _force_field(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray, Calculator]:
+    """Atomic numbers (n,), relaxed positions (n, 3) in Å and MMFF94 of a molecule."""
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
@@ -197,7 +196,12 @@ def _force_field(smiles: str, seed: int):
         implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own convention)
         owners = (molecule, properties)  # RDKit's field points into them and does not keep them alive
 
-        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        def calculate(
+            self,
+            atoms: Atoms | None = None,
+            properties: list[str] | tuple[str, ...] = ("energy",),
+            system_changes: list[str] = all_changes,
+        ) -> None:
             super().calculate(atoms, properties, system_changes)
             assert self.atoms is not None
             flat = self.atoms.positions.ravel().tolist()

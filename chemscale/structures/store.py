@@ -1,4 +1,4 @@
-"""A frame store: structures and labels as memory-mapped arrays, with a manifest that says what they are."""
+"""A frame store: structures and labels as memory-mapped arrays, and a manifest that describes them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,18 @@ class FrameStore:
         StoreError: the directory holds no store, or one of another version.
     """
 
+    _numbers: np.ndarray
+    _positions: np.ndarray
+    _forces: np.ndarray
+    _sizes: np.ndarray
+    _energies: np.ndarray
+    _charges: np.ndarray
+    _spins: np.ndarray
+    _rows: np.ndarray
+    _groups: np.ndarray
+    _cells: np.ndarray
+    _pbc: np.ndarray
+
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
@@ -83,8 +95,8 @@ class FrameStore:
 
     @property
     def sizes(self) -> np.ndarray:
-        """(F,) atoms of each frame."""
-        return self._sizes  # type: ignore[attr-defined]
+        """Atoms of each frame, (F,)."""
+        return self._sizes
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -99,30 +111,30 @@ class FrameStore:
 
     def numbers(self, frame: int) -> np.ndarray:
         """Atomic numbers of a frame, (n,)."""
-        return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]  # type: ignore[attr-defined]
+        return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]
 
     def structure(self, frame: int) -> Structure:
         """One frame with its labels."""
         atoms = slice(self.offsets[frame], self.offsets[frame + 1])
-        periodic = self.periodic and bool(self._pbc[frame].any())  # type: ignore[attr-defined]
+        periodic = self.periodic and bool(self._pbc[frame].any())
         return Structure(
-            numbers=np.asarray(self._numbers[atoms]),  # type: ignore[attr-defined]
-            positions=np.asarray(self._positions[atoms]),  # type: ignore[attr-defined]
-            energy=float(self._energies[frame]),  # type: ignore[attr-defined]
-            forces=np.asarray(self._forces[atoms]),  # type: ignore[attr-defined]
-            charge=int(self._charges[frame]),  # type: ignore[attr-defined]
-            spin=int(self._spins[frame]),  # type: ignore[attr-defined]
-            cell=np.asarray(self._cells[frame]).reshape(3, 3) if periodic else None,  # type: ignore[attr-defined]
-            pbc=np.asarray(self._pbc[frame]).astype(bool) if periodic else None,  # type: ignore[attr-defined]
+            numbers=np.asarray(self._numbers[atoms]),
+            positions=np.asarray(self._positions[atoms]),
+            energy=float(self._energies[frame]),
+            forces=np.asarray(self._forces[atoms]),
+            charge=int(self._charges[frame]),
+            spin=int(self._spins[frame]),
+            cell=np.asarray(self._cells[frame]).reshape(3, 3) if periodic else None,
+            pbc=np.asarray(self._pbc[frame]).astype(bool) if periodic else None,
         )
 
     def energies(self, frames: np.ndarray) -> np.ndarray:
         """Energies of frames in eV, (k,); NaN where there is no label."""
-        return np.asarray(self._energies[frames])  # type: ignore[attr-defined]
+        return np.asarray(self._energies[frames])
 
     def where(self, frame: int) -> str:
         """Name and row of a frame in its source, for messages."""
-        return f"{self.names[self._groups[frame]]}, row {int(self._rows[frame])}"  # type: ignore[attr-defined]
+        return f"{self.names[self._groups[frame]]}, row {int(self._rows[frame])}"
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
         """Frames as blocks: those of one composition that follow each other together.
@@ -130,7 +142,7 @@ class FrameStore:
         Args:
             frames: (k,) numbers in the store.
         """
-        groups, rows = self._groups, self._rows  # type: ignore[attr-defined]
+        groups, rows = self._groups, self._rows
         frames = np.asarray(frames)
         frames = frames[np.lexsort((frames, groups[frames]))]
         start = 0

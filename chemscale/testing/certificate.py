@@ -1,4 +1,4 @@
-"""The certificate as a table: one line a model, strategy and precision, errors the largest over the rest."""
+"""The gradient certificate as a table: a line a model, strategy and precision, with their largest errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ HEADER = ("model", "strategy", "precision", "ranks × k", "gradient", "loss", ""
 
 
 def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
-    """Cells of every line."""
+    """Cells of every line of the table.
+
+    Args:
+        verdicts: of all cases.
+    """
 
     def group(verdict: Verdict) -> tuple[str, str, str]:
         return verdict.case.model, verdict.case.strategy, verdict.case.precision
@@ -40,12 +44,20 @@ def _reasons(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def reasons(verdicts: Sequence[Verdict]) -> list[str]:
-    """Why cases are refused, numbered as in the table."""
+    """Lines on why cases are refused, numbered as in the table.
+
+    Args:
+        verdicts: of all cases.
+    """
     return [f"[{number}] {text}" for number, text in enumerate(_reasons(verdicts), 1)]
 
 
 def table_of(verdicts: Sequence[Verdict]) -> Table:
-    """For a terminal."""
+    """The table for a terminal.
+
+    Args:
+        verdicts: of all cases.
+    """
     table = Table(*HEADER)
     for row in rows(verdicts):
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
@@ -53,7 +65,11 @@ def table_of(verdicts: Sequence[Verdict]) -> Table:
 
 
 def lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """For a document, in Markdown."""
+    """The table in Markdown, as lines.
+
+    Args:
+        verdicts: of all cases.
+    """
     head = [f"| {' | '.join(HEADER)} |", "|" + " --- |" * len(HEADER)]
     body = [f"| {' | '.join(row)} |" for row in rows(verdicts)]
     return [*head, *body, "", *reasons(verdicts)]

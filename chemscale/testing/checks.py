@@ -19,7 +19,13 @@ FORCE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-4}
 
 
 def molecule(seed: int = 0, *, atoms: int = 9, elements: Sequence[int] = (1, 6, 8)) -> Structure:
-    """A random molecule whose atoms keep 0.9 Å apart; positions in Å."""
+    """A random molecule whose atoms keep 0.9 Å apart.
+
+    Args:
+        seed: of the positions and elements.
+        atoms: number of them.
+        elements: atomic numbers, each of which occurs.
+    """
     random = np.random.default_rng(seed)
     positions: list[np.ndarray] = [np.zeros(3)]
     while len(positions) < atoms:
@@ -32,7 +38,12 @@ def molecule(seed: int = 0, *, atoms: int = 9, elements: Sequence[int] = (1, 6, 
 
 
 def crystal(seed: int = 0, *, elements: Sequence[int] = (1, 6, 8)) -> Structure:
-    """A skewed cell of four atoms, smaller than the cutoff: atoms see images of each other and themselves."""
+    """A skewed cell of four atoms, smaller than the cutoff: atoms see images of each other and themselves.
+
+    Args:
+        seed: of the positions.
+        elements: atomic numbers, in turn.
+    """
     random = np.random.default_rng(seed)
     cell = np.array([[3.2, 0.0, 0.0], [0.4, 3.4, 0.0], [-0.3, 0.5, 3.6]])
     fractional = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]) + random.normal(
@@ -42,13 +53,25 @@ def crystal(seed: int = 0, *, elements: Sequence[int] = (1, 6, 8)) -> Structure:
     return Structure(numbers, fractional @ cell, cell=cell, pbc=np.array([True, True, True]))
 
 
-def predict(potential: Potential, structures: Sequence[Structure], **options) -> Prediction:
-    """Energies and forces of a batch, neighbours found anew."""
+def predict(potential: Potential, structures: Sequence[Structure], **options: bool) -> Prediction:
+    """Predict a batch, neighbours found anew.
+
+    Args:
+        potential: that predicts.
+        structures: of the batch.
+        options: of ``Potential.forward``.
+    """
     fresh = [_copy(s).with_neighbours(potential.cutoff) for s in structures]
     return potential(collate(fresh), **options)
 
 
-def _copy(structure: Structure, **changes) -> Structure:
+def _forces(prediction: Prediction) -> Tensor:
+    assert prediction.forces is not None
+    return prediction.forces
+
+
+def _copy(structure: Structure, **changes: np.ndarray | None) -> Structure:
+    """The structure without labels and neighbours, some of its arrays changed."""
     keep = {k: getattr(structure, k) for k in ("numbers", "positions", "charge", "spin", "cell", "pbc")}
     return Structure(**{**keep, **changes})
 
@@ -58,17 +81,28 @@ def _moved(structure: Structure, positions: np.ndarray, cell: np.ndarray | None 
 
 
 def rotation(seed: int = 0, *, reflect: bool = False) -> np.ndarray:
-    """A random rotation of O(3), its determinant -1 if `reflect`."""
+    """A random rotation, (3, 3).
+
+    Args:
+        seed: of the rotation.
+        reflect: whether it reflects as well.
+    """
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q * (np.linalg.det(q) * (-1.0 if reflect else 1.0))
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-    """Within `tolerance` of the largest expected value or of 1, whichever is larger.
+    """Assert that values agree to a share of the largest expected value or of 1, whichever is larger.
+
+    Args:
+        found: values.
+        expected: values of the same shape.
+        tolerance: the share.
+        what: they are, for the message.
 
     Raises:
-        AssertionError: naming `what`, the largest difference and the tolerance.
+        AssertionError: naming the largest difference and what is allowed.
     """
     assert found.shape == expected.shape, (
         f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
@@ -86,8 +120,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) ->
 
 def check_forces_are_minus_the_numerical_gradient(potential: Potential, structure: Structure) -> None:
     """Central differences of 10⁻⁴ Å in float64; in float32 the step is 10⁻² Å and the tolerance follows."""
-    forces = predict(potential, [structure]).forces
-    assert forces is not None
+    forces = _forces(predict(potential, [structure]))
     double = potential.dtype == torch.float64
     step, tolerance = (1e-4, 1e-6) if double else (1e-2, 2e-2)
     random = np.random.default_rng(1)
@@ -135,8 +168,8 @@ def check_rotation_and_reflection(potential: Potential, structure: Structure) ->
         after = predict(potential, [_moved(structure, structure.positions @ q.T, cell)])
         what = "reflection" if reflect else "rotation"
         assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], f"energy under {what}")
-        expected = before.forces @ torch.from_numpy(q.T)  # type: ignore[operator]
-        assert_near(after.forces, expected, FORCE_TOLERANCE[potential.dtype], f"forces under {what}")  # type: ignore[arg-type]
+        expected = _forces(before) @ torch.from_numpy(q.T)
+        assert_near(_forces(after), expected, FORCE_TOLERANCE[potential.dtype], f"forces under {what}")
 
 
 def check_translation(potential: Potential, structure: Structure) -> None:
@@ -144,7 +177,7 @@ def check_translation(potential: Potential, structure: Structure) -> None:
     before = predict(potential, [structure])
     after = predict(potential, [_moved(structure, structure.positions + np.array([201.0, -117.0, 53.0]))])
     assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy under translation")
-    assert_near(after.forces, before.forces, FORCE_TOLERANCE[potential.dtype], "forces under translation")  # type: ignore[arg-type]
+    assert_near(_forces(after), _forces(before), FORCE_TOLERANCE[potential.dtype], "forces under translation")
 
 
 def check_permutation(potential: Potential, structure: Structure) -> None:
@@ -154,8 +187,8 @@ def check_permutation(potential: Potential, structure: Structure) -> None:
     shuffled = _copy(structure, numbers=structure.numbers[order], positions=structure.positions[order])
     after = predict(potential, [shuffled])
     assert_near(after.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy under permutation")
-    expected = before.forces[torch.from_numpy(order)]  # type: ignore[index]
-    assert_near(after.forces, expected, FORCE_TOLERANCE[potential.dtype], "forces under permutation")  # type: ignore[arg-type]
+    expected = _forces(before)[torch.from_numpy(order)]
+    assert_near(_forces(after), expected, FORCE_TOLERANCE[potential.dtype], "forces under permutation")
 
 
 # --- batches ------------------------------------------------------------------------------------------------
@@ -168,8 +201,8 @@ def check_batch_equals_members(potential: Potential, structures: Sequence[Struct
     assert_near(
         together.energy, torch.cat([p.energy for p in apart]), ENERGY_TOLERANCE[potential.dtype], "energies"
     )
-    forces = torch.cat([p.forces for p in apart])  # type: ignore[misc]
-    assert_near(together.forces, forces, FORCE_TOLERANCE[potential.dtype], "forces")  # type: ignore[arg-type]
+    forces = torch.cat([_forces(p) for p in apart])
+    assert_near(_forces(together), forces, FORCE_TOLERANCE[potential.dtype], "forces")
 
 
 def check_no_leakage(potential: Potential, structures: Sequence[Structure]) -> None:
@@ -190,7 +223,7 @@ def check_additivity(potential: Potential, first: Structure, second: Structure) 
     positions = np.concatenate([first.positions, second.positions + np.array([60.0, 0, 0])])
     joined = predict(potential, [Structure(numbers, positions)])
     assert_near(joined.energy, apart.energy.sum()[None], ENERGY_TOLERANCE[potential.dtype], "energy of both")
-    assert_near(joined.forces, apart.forces, FORCE_TOLERANCE[potential.dtype], "forces of both")  # type: ignore[arg-type]
+    assert_near(_forces(joined), _forces(apart), FORCE_TOLERANCE[potential.dtype], "forces of both")
 
 
 # --- edges of the domain -----------------------------------------------------------------------------------
@@ -205,7 +238,7 @@ def check_smooth_at_cutoff(potential: Potential, elements: Sequence[int]) -> Non
         return predict(potential, [Structure(numbers, np.array([[0, 0, 0], [distance, 0, 0]], dtype=float))])
 
     alone = pair(cutoff + 1.0)
-    assert_near(alone.forces, torch.zeros_like(alone.forces), 0.0, "force beyond the cutoff")  # type: ignore[arg-type]
+    assert_near(_forces(alone), torch.zeros_like(_forces(alone)), 0.0, "force beyond the cutoff")
     inside = pair(cutoff - 1.0)
     depth = float((inside.energy - alone.energy).abs())
     assert depth > 0, "the pair does not interact inside the cutoff either"
@@ -216,9 +249,9 @@ def check_smooth_at_cutoff(potential: Potential, elements: Sequence[int]) -> Non
         assert step <= limit, (
             f"energy steps by {step:.3g} eV at {gap} Å inside the cutoff, {limit:.3g} allowed"
         )
-        slope = float(close.forces.abs().max())  # type: ignore[union-attr]
-        most = float(inside.forces.abs().max())  # type: ignore[union-attr]
-        allowed = 10 * share * max(most, depth) + FORCE_TOLERANCE[potential.dtype]
+        slope = float(_forces(close).abs().max())
+        largest = float(_forces(inside).abs().max())
+        allowed = 10 * share * max(largest, depth) + FORCE_TOLERANCE[potential.dtype]
         assert slope <= allowed, (
             f"force is {slope:.3g} eV/Å at {gap} Å inside the cutoff, {allowed:.3g} allowed"
         )
@@ -231,8 +264,8 @@ def check_isolated_atoms(potential: Potential, elements: Sequence[int]) -> None:
         result = predict(potential, [Structure(np.array(numbers, np.uint8), positions)], create_graph=True)
         assert torch.isfinite(result.energy).all()
         assert result.forces is not None
-        assert not result.forces.any(), "an isolated atom feels a force"
-        (result.energy.sum() + result.forces.sum()).backward()
+        assert not _forces(result).any(), "an isolated atom feels a force"
+        (result.energy.sum() + _forces(result).sum()).backward()
 
 
 def check_periodic_images(potential: Potential, structure: Structure) -> None:
@@ -242,7 +275,7 @@ def check_periodic_images(potential: Potential, structure: Structure) -> None:
     hops = np.array([[1, 0, -2], [0, 3, 0], [-1, 1, 0], [0, 0, 0]])[: len(structure.numbers)]
     wrapped = predict(potential, [_moved(structure, structure.positions + hops @ structure.cell)])
     assert_near(wrapped.energy, before.energy, ENERGY_TOLERANCE[potential.dtype], "energy of images")
-    assert_near(wrapped.forces, before.forces, FORCE_TOLERANCE[potential.dtype], "forces of images")  # type: ignore[arg-type]
+    assert_near(_forces(wrapped), _forces(before), FORCE_TOLERANCE[potential.dtype], "forces of images")
     doubled = _copy(
         structure,
         numbers=np.concatenate([structure.numbers] * 2),
@@ -251,8 +284,8 @@ def check_periodic_images(potential: Potential, structure: Structure) -> None:
     )
     twice = predict(potential, [doubled])
     assert_near(twice.energy, 2 * before.energy, ENERGY_TOLERANCE[potential.dtype], "energy of two cells")
-    expected = torch.cat([before.forces, before.forces])  # type: ignore[list-item]
-    assert_near(twice.forces, expected, FORCE_TOLERANCE[potential.dtype], "forces of two cells")  # type: ignore[arg-type]
+    expected = torch.cat([_forces(before), _forces(before)])
+    assert_near(_forces(twice), expected, FORCE_TOLERANCE[potential.dtype], "forces of two cells")
 
 
 def check_second_derivatives(potential: Potential, elements: Sequence[int]) -> None:
@@ -275,7 +308,7 @@ def check_every_weight_learns(potential: Potential, structures: Sequence[Structu
     """An energy and force loss reaches every trainable number: data parallel training needs that."""
     potential.zero_grad()
     result = predict(potential, structures, create_graph=True)
-    (result.energy.square().sum() + result.forces.square().sum()).backward()  # type: ignore[union-attr]
+    (result.energy.square().sum() + _forces(result).square().sum()).backward()
     unused = [n for n, p in potential.network.named_parameters() if p.requires_grad and p.grad is None]
     assert not unused, f"no gradient reaches {unused}"
     potential.zero_grad()
@@ -287,4 +320,4 @@ def check_save_and_load(potential: Potential, structure: Structure, directory: P
     loaded = load_potential(directory)
     before, after = predict(potential.eval(), [structure]), predict(loaded, [structure])
     assert torch.equal(before.energy, after.energy), "energy differs after loading"
-    assert torch.equal(before.forces, after.forces), "forces differ after loading"  # type: ignore[arg-type]
+    assert torch.equal(_forces(before), _forces(after)), "forces differ after loading"

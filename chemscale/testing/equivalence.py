@@ -15,15 +15,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.points.build import read_point
+from chemscale.points.run import fit, open_record
+from chemscale.training.distributed.ranks import take_gpu, this_rank
 
 STEPS = 20
 TOLERANCES = {
@@ -61,7 +68,15 @@ REFERENCE = ("single", "32", 1, 1)
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the certificate."""
+    """One training of the certificate.
+
+    Args:
+        model: a name in `MODELS`.
+        strategy: of training.
+        precision: of training.
+        accumulate: micro-batches of an optimizer step.
+        world: number of ranks.
+    """
 
     model: str
     strategy: str
@@ -71,9 +86,11 @@ class Case:
 
     @property
     def key(self) -> str:
+        """Name of its files."""
         return f"{self.model}-{self.strategy}-{self.precision}-k{self.accumulate}-w{self.world}"
 
     def overrides(self) -> list[str]:
+        """Keys and values that configure it."""
         own = MODELS[self.model.removesuffix(RECOMPUTE)]
         own = own + (["model.heads=2"] if self.model.startswith("chemgpt") else POTENTIAL)
         if self.model.endswith(RECOMPUTE):
@@ -90,7 +107,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a case: the largest relative errors at any step, or why it is refused."""
+    """Result of a case.
+
+    Args:
+        case: that was run.
+        gradient: largest relative error of the gradient at any step.
+        loss: largest relative error of the loss at any step.
+        refused: why the configuration is refused; empty if it is not.
+    """
 
     case: Case
     gradient: float = float("nan")
@@ -99,11 +123,13 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether both errors are within the tolerances of the precision, or the case is refused."""
         of_gradient, of_loss = TOLERANCES[self.case.precision]
         return bool(self.refused) or (self.gradient <= of_gradient and self.loss <= of_loss)
 
 
 def reference(model: str) -> Case:
+    """The case that others of the model are compared with: one process, float32, no accumulation."""
     strategy, precision, accumulate, world = REFERENCE
     return Case(model.removesuffix(RECOMPUTE), strategy, precision, accumulate, world)
 
@@ -115,7 +141,14 @@ def all_cases(
     precisions: Sequence[str] = ON_CPU,
     accumulations: Sequence[int] = (1, 4),
 ) -> Iterator[Case]:
-    """Every combination, one rank alone under ``single`` besides; the references are left out.
+    """Every combination, and one rank under ``single``; the references are left out.
+
+    Args:
+        models: names in `MODELS`.
+        worlds: numbers of ranks.
+        strategies: names in `STRATEGIES`.
+        precisions: names in `TOLERANCES`.
+        accumulations: micro-batches of an optimizer step.
 
     Raises:
         ValueError: a name that is not known, or a number below 1.
@@ -142,12 +175,15 @@ def all_cases(
 
 
 class GradientProbe(pl.Callback):
-    """Keeps the whole gradient of every optimiser step as it reaches the optimizer, before clipping."""
+    """Callback that keeps the whole gradient of every step as it reaches the optimizer, before clipping."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any
+    ) -> None:
+        """Keep the gradient; DeepSpeed calls this for micro-batches too, which are left out."""
         engine: Any = trainer.model
         if trainer.strategy.handles_gradient_accumulation and not engine.is_gradient_accumulation_boundary():
             return
@@ -168,15 +204,13 @@ class GradientProbe(pl.Callback):
 
 
 def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> None:
-    """In every rank: train each case; rank 0 leaves its gradients and losses, or why it was refused."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
+    """Train each case in this rank; rank 0 writes its gradients and losses, or why it was refused.
 
-    from chemscale.common.paths import CONFIG_DIRECTORY
-    from chemscale.points.build import read_point
-    from chemscale.points.run import fit, open_record
-    from chemscale.training.distributed.ranks import take_gpu, this_rank
-
+    Args:
+        cases: all of the same number of ranks.
+        folder: where the results are written.
+        shared: overrides of all cases.
+    """
     ranks = this_rank()
     take_gpu(ranks, "cuda" if "trainer.accelerator=cuda" in shared else "cpu")
     for case in cases:
@@ -205,30 +239,39 @@ def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> Non
 # --- outside ---------------------------------------------------------------------------------------------
 
 
-def certify(cases: Sequence[Case], shared: Sequence[str] = (), say: Any = None) -> list[Verdict]:
+def certify(
+    cases: Sequence[Case], shared: Sequence[str] = (), report: Callable[[str], None] | None = None
+) -> list[Verdict]:
     """Run the cases, all of one number of ranks in the same processes, and compare.
 
     Args:
+        cases: what is to be certified.
         shared: overrides of where prepared data are kept.
-        say: called with a line now and then.
+        report: called with a line before each number of ranks.
 
     Raises:
-        RuntimeError: ranks that ended badly, with the end of what they said.
+        RuntimeError: ranks that failed, with the end of their output.
     """
-    say = say or (lambda line: None)
     wanted = [*dict.fromkeys(reference(case.model) for case in cases), *cases]
     with tempfile.TemporaryDirectory(prefix="chemscale-certificate-") as name:
         folder = Path(name)
         for world in sorted({case.world for case in wanted}):
             of_world = [case for case in wanted if case.world == world]
-            say(f"{len(of_world)} cases on {world} rank{'s' if world > 1 else ''} …")
+            if report is not None:
+                report(f"{len(of_world)} cases on {world} rank{'s' if world > 1 else ''} …")
             _start_ranks(of_world, world, folder, shared)
         exact = {model: _read(folder, reference(model)) for model in {case.model for case in cases}}
         return [compare(case, _read(folder, case), exact[case.model]) for case in cases]
 
 
 def compare(case: Case, outcome: dict[str, Any], exact: dict[str, Any]) -> Verdict:
-    """The largest relative errors of a case at any step."""
+    """Compare a case with its reference: the largest relative errors at any step.
+
+    Args:
+        case: that was run.
+        outcome: its gradients and losses, or why it was refused.
+        exact: gradients and losses of its reference.
+    """
     if "refused" in outcome:
         return Verdict(case, refused=outcome["refused"])
     difference = (outcome["gradients"] - exact["gradients"]).norm(dim=1) / exact["gradients"].norm(dim=1)
@@ -241,11 +284,12 @@ def _read(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def _start_ranks(cases: Sequence[Case], world: int, folder: Path, shared: Sequence[str]) -> None:
+    """Run cases in as many processes as ranks, and wait for them."""
     task = folder / f"world-{world}.json"
     task.write_text(json.dumps({"cases": [asdict(case) for case in cases], "shared": list(shared)}))
     ranks = []
     for rank in range(world):
-        told = {
+        environment = {
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_JOB_ID": f"certificate-{os.getpid()}-{world}",
             "SUBMITIT_LOCAL_NTASKS": str(world),
@@ -255,9 +299,11 @@ def _start_ranks(cases: Sequence[Case], world: int, folder: Path, shared: Sequen
             "SUBMITIT_LOCAL_LOCALID": str(rank),
             "OMP_NUM_THREADS": "1",
         }
-        said = open(folder / f"world-{world}-rank-{rank}.log", "w")  # noqa: SIM115 (closed with the process)
+        output = open(folder / f"world-{world}-rank-{rank}.log", "w")  # noqa: SIM115 (closed with the process)
         command = [sys.executable, "-m", "chemscale.testing.equivalence", str(task)]
-        ranks.append(subprocess.Popen(command, env={**os.environ, **told}, stdout=said, stderr=said))
+        ranks.append(
+            subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+        )
     codes = [process.wait() for process in ranks]
     if any(codes):
         worst = next(rank for rank, code in enumerate(codes) if code)

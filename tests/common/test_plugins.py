@@ -8,6 +8,7 @@ import pytest
 from chemscale.common.plugins import PluginError, load_plugins
 from chemscale.models.potentials import CONFIGS, PotentialError, is_potential, read_config, register
 from chemscale.structures.sources import READERS, SourceError, open_source
+from chemscale.structures.sources import register as register_reader
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -70,7 +71,6 @@ def test_names_that_are_taken_are_refused():
 
     with pytest.raises(PotentialError, match="schnet"):
         register(Impostor)
-    from chemscale.structures.sources import register as register_reader
 
     with pytest.raises(SourceError, match="md17"):
         register_reader("md17", lambda path: None)

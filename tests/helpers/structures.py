@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from chemscale.structures.blocks import Block
@@ -69,8 +71,8 @@ class ToySource:
         self._blocks, self._published = blocks, published
         self.notes: list[str] = []
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         yield from self._blocks
 
-    def splits(self):
+    def splits(self) -> dict[str, np.ndarray] | None:
         return self._published

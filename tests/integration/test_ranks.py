@@ -54,7 +54,6 @@ def alone(tmp_path_factory, smiles_file):
     return only_point(folder)
 
 
-@pytest.mark.slow
 def test_a_point_is_the_same_point_on_any_number_of_ranks(undisturbed, alone):
     assert undisturbed.name == alone.name
     for ours, theirs in zip(rows(undisturbed), rows(alone), strict=True):

@@ -106,6 +106,9 @@ def test_an_error_that_only_says_that_another_rank_is_gone_is_told_from_others()
     assert not lost_peer(ValueError("loss is not finite"))
 
 
+WHERE = "from importlib.util import find_spec; print(find_spec('chemscale.train').origin)"
+
+
 def test_a_snapshot_is_named_by_its_content_and_says_what_it_is_of(tmp_path):
     first, again = take_snapshot(tmp_path), take_snapshot(tmp_path)
     assert first == again
@@ -113,7 +116,11 @@ def test_a_snapshot_is_named_by_its_content_and_says_what_it_is_of(tmp_path):
     assert (first / "launch" / "site" / "none.yaml").exists()
     assert not list(first.rglob("*.pyc"))
     found = subprocess.run(
-        [sys.executable, "-c", "import chemscale.train as t; print(t.__file__)"],
+        [
+            sys.executable,
+            "-c",
+            "from importlib.util import find_spec as f; print(f('chemscale.train').origin)",
+        ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(first), "PYTHONSAFEPATH": "1"},
         capture_output=True,

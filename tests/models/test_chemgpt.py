@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPTNeoConfig, GPTNeoForCausalLM
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig, KeyValueCache
@@ -143,8 +144,6 @@ def test_a_width_that_heads_cannot_share_is_refused():
 
 
 def test_counted_flops_are_those_that_pytorch_counts():
-    from torch.utils.flop_counter import FlopCounterMode
-
     model = small(window=64)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.dense(torch.randint(4, 50, (3, 20)))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from chemscale.models.potential import Potential
+from chemscale.models.potentials import build
 from chemscale.models.schnet import SchNet, SchNetConfig
 from chemscale.testing import checks
 
@@ -130,8 +131,6 @@ def test_a_constant_that_is_not_saved_is_noticed(tmp_path):
     @dataclass(frozen=True)
     class Config(SchNetConfig):
         family: ClassVar[str] = "schnet"
-
-    from chemscale.models.potentials import build
 
     model = build(Config(width=8, layers=1, cutoff=4.0), ELEMENTS, dtype=torch.float64)
     model.network.basis.coefficient *= 1.1  # a plain number: not in the state

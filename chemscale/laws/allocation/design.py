@@ -1,6 +1,6 @@
-"""The next points: which runs, within a budget, shrink most the interval of what one wants to know.
+"""Design of the next runs: which of them, within a budget, shrink most the interval of a goal.
 
-A law that is known to φ ± Σ predicts what a run will teach before it is trained: its log loss has the
+A law that is known to φ ± Σ predicts what a run will add to that before it is trained: its log loss has the
 gradient j = ∂log L/∂φ and a noise σ, and Σ shrinks to Σ − Σjjᵀ Σ/(σ² + jᵀΣj), whatever the loss turns out to
 be. A goal g(φ) has variance GΣGᵀ with G = ∂g/∂φ. Of one quantity this is c-optimal design, of the mean over
 several I-optimal, of the determinant of several D-optimal (Atkinson, Donev and Tobias 2007). First order:
@@ -40,12 +40,18 @@ class KnownLaw:
 
     @classmethod
     def of_fit(cls, fit: SurfaceFit) -> KnownLaw:
-        """What a fit knows; parameters that were held are taken as certain and cost no freedom."""
+        """A law as a fit knows it; parameters that were held are taken as certain and cost no freedom."""
         return cls(fit.surface, fit.phi, fit.covariance, fit.noise, len(fit.loss) - len(fit.free))
 
     @classmethod
     def of_runs(cls, surface: Surface, theta: np.ndarray, inputs: np.ndarray, loss: np.ndarray) -> KnownLaw:
-        """Reported parameters (p,) and the runs, (n, k) and (n,), that they were fitted to.
+        """A law as the runs know it that it was fitted to.
+
+        Args:
+            surface: the form.
+            theta: (p,) reported parameters.
+            inputs: (n, k) of the runs.
+            loss: (n,) of the runs.
 
         Raises:
             FitError: too few runs, or runs that do not determine the law.
@@ -71,9 +77,11 @@ class KnownLaw:
 
     @classmethod
     def of_guess(cls, surface: Surface, theta: np.ndarray, middle: np.ndarray, noise: float) -> KnownLaw:
-        """Reported parameters (p,) that nobody has measured, as uncertain as ``GUESSED`` says.
+        """A law that nobody has measured, as uncertain as ``GUESSED``.
 
         Args:
+            surface: the form.
+            theta: (p,) reported parameters.
             middle: (k,) N and D in the middle of the plan, where the terms are guessed.
             noise: expected standard deviation of a run's log loss.
         """
@@ -87,11 +95,11 @@ class KnownLaw:
 
     @property
     def theta(self) -> np.ndarray:
-        """(p,) as reported."""
+        """Reported parameters (p,)."""
         return self.surface.reported(self.phi[None])[0]
 
     def spread(self, target: Target) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) and (m,) values and standard errors of anything that follows from φ, to first order."""
+        """Values (m,) and standard errors (m,) of anything that follows from φ, to first order."""
         slope = _slopes(target, self.phi)
         return target(self.phi[None])[0], np.sqrt(np.einsum("mp,pq,mq->m", slope, self.covariance, slope))
 
@@ -103,19 +111,19 @@ class KnownLaw:
         return float(stats.t.ppf(0.5 + LEVEL / 2, self.freedom))
 
     def interval(self, target: Target) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) and (m,) ends at LEVEL, to first order."""
+        """Lower and upper ends (m,) of the interval of anything that follows from φ, to first order."""
         values, errors = self.spread(target)
         return values - self.reach * errors, values + self.reach * errors
 
     def run_interval(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(m,) predicted loss of new runs at (m, k) inputs, and the ends within which they are expected."""
+        """Predicted loss (m,) of new runs at (m, k) inputs, and both ends within which they are expected."""
         z = np.log(inputs)
         values, errors = self.spread(lambda phi: self.surface.log_loss(phi, z)[0])
         reach = self.reach * np.hypot(errors, self.noise)
         return np.exp(values), np.exp(values - reach), np.exp(values + reach)
 
     def after(self, inputs: np.ndarray) -> KnownLaw:
-        """As well as the law will be known when runs at (m, k) inputs are fitted too."""
+        """The law as it will be known when runs at (m, k) inputs are fitted too."""
         jacobian = self.surface.log_loss(self.phi[None], np.log(inputs))[1][0].T
         covariance = self.covariance
         for row in jacobian:
@@ -125,15 +133,22 @@ class KnownLaw:
 
 @dataclass(frozen=True)
 class Goal:
-    """What one wants to know: quantities (S, m) of φ, whose mean variance counts, or their volume."""
+    """What one wants to know.
+
+    Args:
+        labels: names of the quantities.
+        target: (S, p) coordinates → (S, m) quantities.
+        logarithmic: whether these are logarithms of what the labels name.
+        volume: whether the volume of their region counts, and not their mean variance.
+    """
 
     labels: tuple[str, ...]
     target: Target
     logarithmic: bool
-    """Whether the quantities are logarithms of what the labels name."""
     volume: bool = False
 
     def shown(self, values: np.ndarray) -> np.ndarray:
+        """Quantities as the labels name them."""
         return np.exp(values) if self.logarithmic else values
 
 
@@ -160,7 +175,7 @@ def exponents(surface: Surface) -> Goal:
 
 
 def allocation_exponent(surface: Surface, flops: PowerCompute = SIX_ND) -> Goal:
-    """a of N* ∝ C^a (additive surfaces)."""
+    """The exponent a of N* ∝ C^a (additive surfaces)."""
 
     def target(phi: np.ndarray) -> np.ndarray:
         log_n = [optimum_target(surface, flops, c)(phi)[:, :1] for c in (1.0, np.e)]
@@ -171,7 +186,7 @@ def allocation_exponent(surface: Surface, flops: PowerCompute = SIX_ND) -> Goal:
 
 @dataclass(frozen=True)
 class Design:
-    """The chosen points and what they are expected to tell."""
+    """The chosen points, and how well the law is known before and after them."""
 
     chosen: list[int]
     """Numbers of candidates, in the order in which they help; one may come again, with another seed."""
@@ -202,15 +217,19 @@ class Design:
 def choose_points(
     law: KnownLaw, candidates: np.ndarray, flops: np.ndarray, goal: Goal, *, budget: float, points: int
 ) -> Design:
-    """At most so many candidates, together within the budget, that narrow the goal most.
+    """Choose at most so many candidates, together within the budget, that narrow the goal most.
 
     Two greedy choices, by gain and by gain per FLOP (neither alone is safe under a budget, Leskovec et al.
     2007), and one that spends an equal share on each point; then exchanges of one point for another while
     that helps (Fedorov 1972). The best of the three is returned.
 
     Args:
+        law: as it is known now.
         candidates: (m, k) inputs.
         flops: (m,) what each costs.
+        goal: what is to be narrowed.
+        budget: FLOPs of all together.
+        points: at most.
 
     Raises:
         FitError: no candidate is within the budget, or the goal does not depend on the law's parameters.
@@ -246,6 +265,7 @@ class _Search:
         self.budget, self.points = budget * (1 + 1e-9), points
 
     def covariance(self, chosen: list[int]) -> np.ndarray:
+        """Covariance (p, p) of the law after these points."""
         covariance = self.law.covariance
         for number in chosen:
             covariance = _with(covariance, self.rows[number], self.law.noise)
@@ -256,7 +276,7 @@ class _Search:
         return float(self._criterion(self.slope @ self.covariance(chosen) @ self.slope.T))
 
     def _criterion(self, variance: np.ndarray) -> np.ndarray:
-        """(…, g, g) → (…)"""
+        """Criterion (…) of variances (…, g, g) of the goal."""
         count = variance.shape[-1]
         if self.volume:
             return 0.5 * np.linalg.slogdet(variance)[1] / count
@@ -264,7 +284,7 @@ class _Search:
             return 0.5 * np.log(np.trace(variance, axis1=-2, axis2=-1) / count)
 
     def with_each(self, covariance: np.ndarray) -> np.ndarray:
-        """(m,) criterion with one more point."""
+        """Criterion (m,) with each candidate as one more point."""
         moved = self.rows @ covariance  # (m, p)
         spent = self.law.noise**2 + np.sum(moved * self.rows, 1)
         explained = moved @ self.slope.T  # (m, g)
@@ -272,6 +292,7 @@ class _Search:
         return self._criterion(self.slope @ covariance @ self.slope.T - less)
 
     def greedy(self, order: str) -> list[int]:
+        """Choose point by point by ``gain``, gain ``per_flop``, or gain within an equal ``share``."""
         chosen: list[int] = []
         covariance, left = self.law.covariance, self.budget
         while len(chosen) < self.points:
@@ -304,7 +325,7 @@ class _Search:
         return best
 
     def ordered(self, chosen: list[int]) -> list[int]:
-        """By what each adds for its cost to those before it, so that a plan cut short is still a good one."""
+        """Order points by what each adds for its cost, so that a plan cut short is still a good one."""
         rest, order = list(chosen), list[int]()
         while rest:
             covariance = self.covariance(order)

@@ -48,7 +48,7 @@ class Minima:
 
 @dataclass(frozen=True)
 class Line:
-    """log y = intercept + slope·(log x − centre), where intercept and slope are independent."""
+    """A power law log y = intercept + slope·(log x − centre), of independent intercept and slope."""
 
     slope: float
     intercept: float
@@ -61,14 +61,16 @@ class Line:
 
     @property
     def slope_interval(self) -> Interval:
+        """Of the slope, at LEVEL."""
         return self.slope - self.reach * self.slope_error, self.slope + self.reach * self.slope_error
 
     @property
     def coefficient(self) -> float:
+        """The value y at x = 1."""
         return float(np.exp(self.intercept - self.slope * self.centre))
 
     def at(self, x: float) -> tuple[float, Interval]:
-        """y and its interval."""
+        """The value y at x, and its interval."""
         away = np.log(x) - self.centre
         log_y = self.intercept + self.slope * away
         reach = self.reach * float(np.hypot(self.intercept_error, self.slope_error * away))
@@ -77,7 +79,7 @@ class Line:
 
 
 def weighted_line(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> Line:
-    """A power law through points whose log y have standard deviations `std`.
+    """Fit a power law to points whose log y have known standard deviations.
 
     An interval is the wider of two: what `std` implies (normal), and what the scatter of the points about the
     line implies (Student's t). Points without a finite deviation are left out.
@@ -113,7 +115,7 @@ def weighted_line(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> Line:
 
 
 def group_budgets(flops: np.ndarray, same: float = SAME) -> np.ndarray:
-    """(m,) number of each run's budget: sorted by FLOPs, a gap of more than `same` starts the next."""
+    """Number (m,) of each run's budget: sorted by FLOPs, a gap of more than `same` starts the next."""
     flops = np.asarray(flops, dtype=float)
     order = np.argsort(flops)
     steps = np.diff(np.log(flops[order])) > np.log(same)

@@ -38,7 +38,7 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Allocation:
-    """N* = coefficient_n·C^exponent_n and D* = coefficient_d·C^exponent_d, by one approach.
+    """The power laws N* = coefficient_n·C^exponent_n and D* = coefficient_d·C^exponent_d, by one approach.
 
     Where the count of FLOPs is no power of N and D, the exponents are the local slopes at the compute that
     `notes` name, and ``at`` is exact all the same.

@@ -1,4 +1,4 @@
-"""Descents of the forms that are not straight in log-log, and the extrapolation of learning curves.
+"""Fits of the forms that are not straight in log-log, and the extrapolation of learning curves.
 
 Starts come from variable projection: with floor, breaks and widths held, the logarithm of what lies above the
 floor is linear in everything else.
@@ -29,10 +29,18 @@ THOROUGH, QUICK = (100, 4, 1000), (40, 4, 300)
 
 
 def box(form: Form, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high) of φ for log sizes z: floors up to the largest loss, breaks inside the range of sizes.
+    """The box of a fit: floors up to the largest loss, breaks inside the range of sizes.
 
     The width f of a break lies between 1 and 100 % of the range of log sizes, exponents between −2 and 5
     before the first break and change by at most 5 at each.
+
+    Args:
+        form: of the law.
+        z: (n,) log sizes.
+        y: (n,) losses.
+
+    Returns:
+        (p,) lower and (p,) upper sides, in the form's coordinates.
     """
     top = float(y.max())
     if form.name == "power":
@@ -50,12 +58,16 @@ def box(form: Form, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def solve(
     form: Form, x: np.ndarray, y: np.ndarray, effort: tuple[int, int, int] = THOROUGH
 ) -> tuple[np.ndarray, float, bool]:
-    """(θ, sum of squares of log residuals, converged) of the lowest of many descents.
+    """Fit a form to points from many starts.
 
     Args:
+        form: of the law.
         x: (n,) sizes.
         y: (n,) losses.
         effort: ``THOROUGH`` or ``QUICK``.
+
+    Returns:
+        θ (p,), the sum of squares of log residuals, and whether the best descent converged.
 
     Raises:
         FitError: no descent ended at a finite law.
@@ -84,7 +96,17 @@ def solve(
 def refit(
     form: Form, x: np.ndarray, log_draws: np.ndarray, theta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Refits of draws (S, n) of log loss, each from θ: (S, p) parameters and whether each converged (S,)."""
+    """Fit a form to draws of log loss, each from the parameters of the points themselves.
+
+    Args:
+        form: of the law.
+        x: (n,) sizes.
+        log_draws: (S, n) log losses.
+        theta: (p,) parameters.
+
+    Returns:
+        (S, p) parameters, and whether each fit converged (S,).
+    """
     z = np.log(x)
     centre = float(z.mean())
     z = z - centre
@@ -112,7 +134,16 @@ def _offset_starts(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def broken_starts(form: Form, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(S, p) the best starts of a grid of floors, breaks and widths, and the law without the break."""
+    """Starts of a broken law: the best of a grid of floors, breaks and widths, and the law without the break.
+
+    Args:
+        form: with one or two breaks.
+        z: (n,) log sizes.
+        y: (n,) losses.
+
+    Returns:
+        (S, p) in the form's coordinates.
+    """
     assert isinstance(form, Broken)
     low, high = box(form, z, y)
     span = float(z.max() - z.min())
@@ -155,11 +186,14 @@ def _unbroken(form: Broken, z: np.ndarray, y: np.ndarray, positions: np.ndarray)
     return np.array([[*phi, 0.0, position, flat] for position in positions[1:-1:2]])
 
 
-# --- learning curves ---
-
-
 class Extrapolation(NamedTuple):
-    """A loss predicted at a later size: `form` is what was used, `status` why it is not the one asked for."""
+    """A loss predicted at a later size.
+
+    Args:
+        value: the loss.
+        form: what was used.
+        status: why it is not the form that was asked for; ``ok`` where it is.
+    """
 
     value: float
     form: str
@@ -173,7 +207,7 @@ MIN_CURVE_SIZES = {"power": 3, "offset": 5, "broken1": 8}
 def extrapolate_curve(
     x: np.ndarray | Sequence[float], y: np.ndarray | Sequence[float], at: float, form: str = "broken1"
 ) -> Extrapolation:
-    """Loss at a later x of a learning curve, by a law fitted to what has been seen of it.
+    """Predict the loss at a later x of a learning curve by a law fitted to what has been seen of it.
 
     A curve's points depend on each other, so that this has no interval of its own: calibrate it on curves
     whose end is known. Points that are not positive and finite are dropped. Where the form cannot be fitted,

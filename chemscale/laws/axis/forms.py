@@ -12,7 +12,7 @@ import numpy as np
 
 
 class FitError(ValueError):
-    """Points that cannot be fitted; the message says why."""
+    """Points that cannot be fitted; the message has the reason."""
 
 
 class Form:
@@ -29,32 +29,40 @@ class Form:
     """Why too few sizes are refused, in words."""
 
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """φ (S, p) and log sizes (n,) → log loss (S, n) and its derivatives by φ (S, p, n)."""
+        """Log loss and its derivatives.
+
+        Args:
+            phi: (S, p) coordinates.
+            z: (n,) log sizes.
+
+        Returns:
+            (S, n) log loss, and (S, p, n) its derivatives by φ.
+        """
         raise NotImplementedError
 
     def shift(self, phi: np.ndarray, by: float) -> np.ndarray:
-        """φ (S, p) of the same law when every log size is larger by `by`."""
+        """Coordinates (S, p) of the same law when every log size is larger by `by`."""
         raise NotImplementedError
 
     def internal(self, theta: np.ndarray) -> np.ndarray:
-        """θ (…, p) → φ (…, p)."""
+        """Coordinates φ (…, p) of parameters θ (…, p)."""
         theta = np.asarray(theta, dtype=float)
         mask = self._logged
         return np.where(mask, np.log(np.where(mask, theta, 1.0)), theta)
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
-        """The inverse of ``internal``; infinite where a number overflows."""
+        """Parameters θ (…, p) of coordinates φ (…, p); infinite where a number overflows."""
         mask = self._logged
         with np.errstate(over="ignore"):
             return np.where(mask, np.exp(np.where(mask, phi, 0.0)), phi)
 
     def value(self, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        """(n,) sizes → (n,) losses."""
+        """Losses (n,) at sizes (n,), by parameters θ (p,)."""
         z = np.log(np.asarray(x, dtype=float))
         return np.exp(self.log_loss(self.internal(theta)[None], np.ravel(z))[0][0]).reshape(np.shape(z))
 
     def log_gradient(self, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        """(n, p) derivative of log L by each parameter."""
+        """Derivatives (n, p) of log L by each parameter, at sizes (n,)."""
         by_phi = self.log_loss(self.internal(theta)[None], np.log(x))[1][0]
         return (by_phi / np.where(self._logged, theta, 1.0)[:, None]).T
 
@@ -64,7 +72,7 @@ class Form:
 
 
 class PowerLaw(Form):
-    """L = α x^−β"""
+    """A power law, L = α x^−β."""
 
     name = "power"
     formula = "L(x) = α·x^(−β)"
@@ -86,7 +94,7 @@ class PowerLaw(Form):
 
 
 class OffsetPowerLaw(Form):
-    """L = L∞ + α x^−β"""
+    """A power law above a floor, L = L∞ + α x^−β."""
 
     name = "offset"
     formula = "L(x) = L∞ + α·x^(−β)"
@@ -110,7 +118,7 @@ class OffsetPowerLaw(Form):
 
 
 class Broken(Form):
-    """L = a + b x^−c₀ ∏ᵢ (1 + (x/dᵢ)^(1/fᵢ))^(−cᵢ fᵢ)
+    """A broken power law, L = a + b x^−c₀ ∏ᵢ (1 + (x/dᵢ)^(1/fᵢ))^(−cᵢ fᵢ).
 
     The exponent is c₀ before the first break and grows by cᵢ at the size dᵢ, within about ±fᵢ of log x.
     """
@@ -150,7 +158,7 @@ class Broken(Form):
 
 
 class BrokenOnce(Broken):
-    """One break."""
+    """A broken power law with one break."""
 
     breaks = 1
     name = "broken1"
@@ -165,7 +173,7 @@ class BrokenOnce(Broken):
 
 
 class BrokenTwice(Broken):
-    """Two breaks."""
+    """A broken power law with two breaks."""
 
     breaks = 2
     name = "broken2"

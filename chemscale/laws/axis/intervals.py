@@ -1,4 +1,4 @@
-"""What the scatter of points says of a law: seeds, noise of a bootstrap, and the profile of the exponent."""
+"""Intervals of a law from the scatter of its points: seeds, noise of a bootstrap, profile of the exponent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from chemscale.laws.axis.least_squares import fit_least_squares
 from chemscale.laws.data.points import MAX_VALUE, MIN_VALUE
 
 LEVEL = 0.95
+"""Of every interval."""
 MAX_BETA = 5.0
+"""Largest exponent that is looked for."""
 ROUNDING = 1e-9
 """Spread of log losses below which they are equal."""
 POOL = 0.25
@@ -31,6 +33,7 @@ class SeedSpread:
     freedom: int
 
     def text(self) -> str:
+        """The spread as a note of a report."""
         return (
             f"Seeds of one size differ by {self.deviation:.2%} [{self.low:.2%}, {self.high:.2%}] "
             f"(standard deviation, {self.freedom} degree{'s' if self.freedom > 1 else ''} of freedom)."
@@ -57,6 +60,7 @@ class Scatter:
 
     @property
     def reason(self) -> str:
+        """Why the bootstrap draws what it draws, as a note of a report."""
         if self.resampling == "residuals":
             return "Bootstrap of residuals: there are no seeds, or they are not told apart."
         p = "" if self.lack_of_fit is None else f" (lack of fit, p = {self.lack_of_fit:.2g} against {POOL:g})"
@@ -67,6 +71,10 @@ class Scatter:
 
 def refuse_absurd(sizes: np.ndarray, losses: np.ndarray) -> None:
     """Refuse positive sizes and losses that no run has, whose powers leave what a number holds.
+
+    Args:
+        sizes: (n,) above 0.
+        losses: (n,) above 0.
 
     Raises:
         FitError: one is outside MIN_VALUE to MAX_VALUE.
@@ -104,7 +112,13 @@ def seed_spread(x: np.ndarray, y: np.ndarray) -> SeedSpread | None:
 
 
 def scatter(x: np.ndarray, residuals: np.ndarray, parameters: int, resampling: str = "auto") -> Scatter:
-    """The scatter of residuals (n,) of log loss around a law of so many parameters.
+    """The scatter of residuals around a law.
+
+    Args:
+        x: (n,) sizes.
+        residuals: (n,) of log loss.
+        parameters: of the law.
+        resampling: one of ``RESAMPLING``.
 
     Raises:
         FitError: a resampling that is not known, or one over seeds where no two points share a size.
@@ -137,7 +151,7 @@ def _pure_error(values: np.ndarray, size: np.ndarray) -> tuple[float, int]:
 
 
 def draw_noise(scatter: Scatter, draws: int, random: np.random.Generator) -> np.ndarray:
-    """(draws, n) noise of log loss with the variance of the scatter."""
+    """Draw noise of log loss (draws, n) with the variance of the scatter."""
     n, spread = len(scatter.residuals), math.sqrt(scatter.variance)
     counts = np.bincount(scatter.size)
     means = np.bincount(scatter.size, scatter.residuals) / counts
@@ -179,7 +193,19 @@ def _widened(freedom: int) -> float:
 def profile_beta(
     form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray, objective: float, scatter: Scatter
 ) -> tuple[float | None, float | None]:
-    """Where the best sum of squares with β held fixed rises above the F threshold of the scatter."""
+    """Interval of β: where the best sum of squares with β held rises above the F threshold of the scatter.
+
+    Args:
+        form: ``power`` or ``offset``.
+        x: (n,) sizes.
+        y: (n,) losses.
+        theta: (p,) the fit.
+        objective: its sum of squares.
+        scatter: of its residuals.
+
+    Returns:
+        Both ends; None where the points do not bound a side.
+    """
     beta = float(theta[1])
     if objective < 1e-24:
         return beta, beta

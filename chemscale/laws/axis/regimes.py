@@ -1,4 +1,4 @@
-"""Which points of a sweep are limited by the axis that is fitted, by a stated test.
+"""A test of which points of a sweep are limited by the axis that is fitted.
 
 Frey et al. 2023 fit a power law only where the axis fitted limits the loss: beyond that the other axis does,
 the loss flattens out, and the points are left out. Here a straight line in log-log is tested against a
@@ -50,7 +50,13 @@ class Regime:
 
 @dataclass(frozen=True)
 class Slice:
-    """Points of one value of the other axis. `members` are their places in the table."""
+    """Points of one value of the other axis.
+
+    Args:
+        other: the value.
+        members: places of the points in the table.
+        regime: the test along the axis.
+    """
 
     other: float
     members: tuple[int, ...]
@@ -67,6 +73,7 @@ class Limited:
 
     @property
     def excluded(self) -> int:
+        """How many points the tests leave out."""
         return sum(int(np.sum(~s.regime.keep)) for s in self.slices)
 
 

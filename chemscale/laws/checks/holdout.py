@@ -34,6 +34,7 @@ class HeldOut:
 
     @property
     def inside(self) -> bool:
+        """Whether the observed loss lies in the interval."""
         return self.interval[0] <= self.loss <= self.interval[1]
 
 
@@ -53,6 +54,7 @@ class Extrapolation:
 
     @property
     def words(self) -> str:
+        """The errors in a sentence."""
         inside = sum(run.inside for run in self.runs)
         return (
             f"Fitted to the {len(self.fit.loss)} smaller runs, the law misses the {len(self.runs)} largest "
@@ -61,6 +63,7 @@ class Extrapolation:
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "fitted": len(self.fit.loss), "parameters": self.fit.values, "factor": self.factor,
             "mean_error": self.mean_error, "level": LEVEL,
@@ -89,12 +92,24 @@ def extrapolation(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[Extrapolation | None, str]:
-    """Refit without the largest configurations and predict them: (result, ``""``) or (None, why not).
+    """Refit without the largest configurations and predict them.
 
     Args:
+        surface: the form.
+        inputs: (n, k) in the order of ``surface.columns``.
+        loss: (n,).
         compute: (n,) of each run, as counted; None for parameters times tokens, whose order is the same where
             compute is 6ND.
         hold: how many configurations (runs of equal inputs, whatever their seed) are held out, largest first.
+        delta: of Huber's loss.
+        fixed: parameters that are held, by name.
+        groups: (n,) the configuration of each run.
+        starts: (S, p) for the refit; None for the form's grid.
+        bootstrap: draws.
+        seed: of the draws.
+
+    Returns:
+        The result and ``""``, or None and why there is none.
     """
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     size = inputs[:, 0] * inputs[:, 1] if compute is None else np.asarray(compute, dtype=float)

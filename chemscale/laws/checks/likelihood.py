@@ -29,7 +29,7 @@ class Likelihood:
 
 
 def log_likelihood(residuals: np.ndarray, delta: float = DELTA) -> Likelihood:
-    """Of residuals (n,) of log loss, greatest over σ.
+    """Log-likelihood of residuals (n,) of log loss, greatest over σ.
 
     The maximum is where Σ ψ_δ(r/σ)·r/σ = n, a single point since the left side falls with σ.
     """
@@ -54,10 +54,17 @@ def _negative(r: np.ndarray, log_sigma: float, delta: float) -> float:
 def greatest_likelihood(
     surface: Surface, inputs: np.ndarray, loss: np.ndarray, start: np.ndarray, delta: float = DELTA
 ) -> Likelihood:
-    """The maximum over the parameters and σ together, near reported parameters `start` (p,).
+    """Maximise the log-likelihood over the parameters and σ together, near reported parameters.
 
     Huber_δ(r/σ) = Huber_δσ(r)/σ²: for each σ the parameters are a Huber fit with threshold δσ, which is
     approached from above, since a tiny threshold is nearly a corner.
+
+    Args:
+        surface: the form.
+        inputs: (n, k) in the order of ``surface.columns``.
+        loss: (n,).
+        start: (p,) reported parameters.
+        delta: in units of σ.
     """
     z, y = np.log(inputs), np.log(loss)
     centre = surface.centre(z)

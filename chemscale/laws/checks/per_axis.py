@@ -31,6 +31,7 @@ class PerAxisLaw:
     regime: Regime
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "axis": self.axis,
             self.other: self.value,

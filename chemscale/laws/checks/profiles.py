@@ -1,6 +1,6 @@
 """Profile likelihood of one parameter: the least objective at each value, and the interval that follows.
 
-A parameter that the runs do not tell shows as a flat valley, which a point estimate hides.
+A parameter that the runs do not determine shows as a flat valley, which a point estimate hides.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.joint.huber import fit_huber
 
 REACHES = 0.5 * 2.0 ** np.arange(8)
-"""Standard errors to either side at which the profile is looked at first."""
+"""Standard errors to either side at which the profile is computed first."""
 RESTARTS = 6
 """Draws of the bootstrap that descend at every value beside the optimum itself."""
 STEPS = 400
@@ -48,6 +48,7 @@ class Profile:
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "name": self.name, "values": self.values.tolist(), "objective": self.objective.tolist(),
             "best": self.best if math.isfinite(self.best) else None, "least": self.least,
@@ -58,7 +59,7 @@ class Profile:
 
 
 def noise_scale(residuals: np.ndarray, parameters: int, delta: float) -> float:
-    """λ by which a difference of Huber objectives is χ² with one degree of freedom: 2·ΔF/λ.
+    """The scale λ by which a difference of Huber objectives is χ² with one degree of freedom: 2·ΔF/λ.
 
     λ = E[ψ²]/E[ψ′] of the clipped residual ψ (Schrader & Hettmansperger 1980); for least squares it is the
     variance. E[ψ′] is the share of residuals below δ. With δ far below the noise next to none are, so that
@@ -75,7 +76,7 @@ def noise_scale(residuals: np.ndarray, parameters: int, delta: float) -> float:
 
 
 def profile(fit: SurfaceFit, name: str, values: np.ndarray | None = None, points: int = 41) -> Profile:
-    """Refit every other parameter at values of one.
+    """Profile one parameter: refit every other one at values of it.
 
     The interval holds the values whose objective is at most F̂ + ½·λ·F₁,ₙ₋ₚ(LEVEL), λ from ``noise_scale``:
     the likelihood ratio for noise of the size that the residuals show. For δ = ∞ this is the F test; for
@@ -83,7 +84,10 @@ def profile(fit: SurfaceFit, name: str, values: np.ndarray | None = None, points
     all runs; the bootstrap of ``fit_surface`` over runs does not, and is wider where small runs are noisier.
 
     Args:
-        values: (m,) at which to look, as reported; None for `points` that reach beyond the interval.
+        fit: of the law.
+        name: of the parameter.
+        values: (m,) to compute it at, as reported; None for `points` that reach beyond the interval.
+        points: how many, where `values` are not given.
 
     Raises:
         FitError: not a parameter that was fitted.

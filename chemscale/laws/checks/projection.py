@@ -46,6 +46,7 @@ class Projection:
     evaluations: int
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         return {
             "form": self.form, "parameters": self.values, "objective": self.objective, "status": self.status,
             "detail": self.detail, "evaluations": self.evaluations,
@@ -62,10 +63,12 @@ class CrossCheck:
 
     @property
     def agrees(self) -> bool:
+        """Whether the fit is as good as what variable projection found."""
         return self.fitted <= self.projection.objective * (1 + AGREE) + 1e-15
 
     @property
     def words(self) -> str:
+        """The comparison in a sentence."""
         found = (
             f"objective {self.projection.objective:.9g} ({self.projection.status}) against {self.fitted:.9g}"
         )

@@ -27,7 +27,7 @@ class Row:
     """Places of the runs without which it was fitted, worst first."""
     points: int
     fit: SurfaceFit | None
-    """None where too few runs remain; ``reason`` says so."""
+    """None where too few runs remain; see `reason`."""
     reason: str = ""
 
     @property
@@ -43,6 +43,7 @@ class Row:
         return self.fit.objective if self.fit else math.nan
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
         shown = self.fit.to_dict() if self.fit else {}
         return {
             "label": self.label, "left_out": list(self.left_out), "points": self.points,
@@ -61,16 +62,19 @@ def sensitivity(
     starts: int = STARTS,
     seed: int = 0,
 ) -> list[Row]:
-    """Refits at other δ, then at the fit's δ without its k worst runs by absolute residual.
+    """Refit at other δ, then at the fit's δ without its k worst runs by absolute residual.
 
     Residuals are those of the fit to all runs, so that the choice does not chase itself. Leaving out what
     fits worst makes any law look better; the table shows by how much the numbers depend on it.
 
     Args:
+        fit: of the law.
+        deltas: of Huber's loss.
         left_out: how many of the worst runs to leave out; 0 is the fit as it is.
         sets: further rows: a label, and the places of the runs to leave out.
         bootstrap: draws of each row's intervals.
         starts: of the form's grid, for each row.
+        seed: of the draws.
     """
     surface = fit.surface
     grid = surface.starts()

@@ -1,4 +1,4 @@
-"""A learning curve as estimates of training performance see it."""
+"""Learning curves for training performance estimation (TPE, Frey et al. 2023)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TrainingCurve:
     def until(self, share: float) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the training log within `share` of the run.
 
-        Nothing beyond it is ever looked at: a run that goes on keeps the score by which it was chosen.
+        Nothing beyond it is ever used: a run that goes on keeps the score by which it was chosen.
         """
         within = self.seen <= self._end(share)
         return self.seen[within], self.loss[within]
@@ -70,11 +70,15 @@ class TrainingCurve:
         return float(self.validation[within][-1]) if within.any() else float("nan")
 
     def means(self, share: float, windows: int) -> np.ndarray:
-        """(T,) mean training losses of equal parts of the data up to `share`; T = share × windows.
+        """Mean training losses (T,) of equal parts of the data up to `share`; T = share × windows.
 
         A window stands for an epoch of the paper. Sums of losses are not comparable between batch sizes,
         means over the same data are: rows that straddle a border count in proportion, and what lies between
         the last row and the share counts as that row.
+
+        Args:
+            share: of the run.
+            windows: of a whole run.
 
         Raises:
             CurveError: fewer than one window, or the log does not reach so far.

@@ -32,11 +32,12 @@ FINISHED = "finished"
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> LawPoints:
-    """Points from a CSV, a W&B table export, or a W&B export of runs; which it is, the file itself tells.
+    """Read points from a CSV, a W&B table export, or a W&B export of runs, whichever the file is.
 
     Runs of W&B that did not finish, or lack a number, are kept and left out of the fit with the reason.
 
     Args:
+        path: of the file.
         columns: role → column or key, as for ``read_csv``.
 
     Raises:

@@ -26,11 +26,17 @@ class PointsError(ValueError):
 
 @dataclass(frozen=True)
 class LawPoint:
-    """One run as a law sees it.
+    """One run as a point of a law.
 
-    ``sizes`` maps an axis (``parameters``, ``tokens``, ``unique_tokens``, ``frames``, ``flops``, ``joules``,
-    or a convention such as ``blocks``) to a number; ``losses`` a unit to a loss. ``used`` False shows a point
-    and keeps it out of the fit, ``reason`` says why.
+    Args:
+        label: name of the run.
+        sizes: axis (``parameters``, ``tokens``, ``unique_tokens``, ``frames``, ``flops``, ``joules``, or a
+            convention such as ``blocks``) → number.
+        losses: unit → loss.
+        seed: of the run.
+        used: whether it is fitted; it is shown in any case.
+        reason: why it is not used.
+        extra: anything else.
     """
 
     label: str
@@ -50,12 +56,19 @@ class LawPoints:
     source: str
 
     def used(self, axis: str, unit: str) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) sizes and (n,) losses of the points that are fitted, by size."""
+        """Sizes (n,) and losses (n,) of the points that are fitted, by size."""
         pairs = sorted((p.sizes[axis], p.losses[unit]) for p in self.points if p.used)
         return np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
 
     def table(self, axes: Sequence[str], unit: str) -> tuple[np.ndarray, np.ndarray]:
-        """(n, k) sizes and (n,) losses of the points that are fitted, in their order.
+        """Sizes and losses of the points that are fitted, in their order.
+
+        Args:
+            axes: of the sizes.
+            unit: of the loss.
+
+        Returns:
+            (n, k) sizes and (n,) losses.
 
         Raises:
             PointsError: a point lacks one of the axes.
@@ -77,7 +90,11 @@ class LawPoints:
         return _repeats(self)
 
     def without_highest(self, count: int, unit: str) -> LawPoints:
-        """The same with the runs of the highest losses left out, as Besiroglu et al. 2024 do.
+        """The same table with the runs of the highest losses left out, as Besiroglu et al. 2024 do.
+
+        Args:
+            count: how many.
+            unit: of the loss.
 
         Raises:
             PointsError: nothing would remain.
@@ -90,7 +107,7 @@ class LawPoints:
         return self._with([replace(p, used=False, reason=why) if id(p) in out else p for p in self.points])
 
     def with_six_nd(self) -> LawPoints:
-        """C = 6ND where a point has N and D and no C, or D = C/6N where it has N and C and no D."""
+        """The same table with C = 6ND where a point has no C, or D = C/6N where it has no D."""
         points = []
         for p in self.points:
             sizes = dict(p.sizes)
@@ -107,15 +124,16 @@ class LawPoints:
 
     @property
     def hash(self) -> str:
-        """Of every number that a fit may use."""
+        """Hash of every number that a fit may use."""
         rows = [asdict(p) for p in self.points]
         return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
-    """Points from anyone's CSV.
+    """Read points from anyone's CSV.
 
     Args:
+        path: of the file.
         columns: role → column name. Roles are ``loss`` and one or more of ``N``, ``D``, ``C``, ``U``
             (distinct tokens), ``J`` (joules); ``seed`` and ``label`` where there are any.
 
@@ -136,7 +154,7 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
 
 
 def check_roles(columns: Mapping[str, str]) -> None:
-    """Whether roles of columns are known and enough for a law.
+    """Refuse roles of columns that are unknown or not enough for a law.
 
     Raises:
         PointsError: they are not.
@@ -150,7 +168,7 @@ def check_roles(columns: Mapping[str, str]) -> None:
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """``N=params,loss=val`` → {"N": "params", "loss": "val"}
+    """Columns by role, from ``N=params,loss=val``.
 
     Raises:
         PointsError: a part is not ROLE=NAME, or a role is given twice.
@@ -168,7 +186,12 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def check_header(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Whether a file has each column that is used, and has it once.
+    """Refuse a file that lacks a column or has it twice.
+
+    Args:
+        path: of the file, for the message.
+        header: names of its columns.
+        columns: that are used, by role.
 
     Raises:
         PointsError: it does not.
@@ -232,7 +255,12 @@ def _seed(path: Path, number: int, row: Mapping[str, str], column: str) -> int:
 
 
 def distinct(values: Iterable[float], apart: float = 1.05) -> int:
-    """How many of these sizes differ by more than a factor: counted tokens of one horizon differ a little."""
+    """How many of these sizes differ by more than a factor: counted tokens of one horizon differ a little.
+
+    Args:
+        values: sizes.
+        apart: the factor.
+    """
     count, last = 0, 0.0
     for value in sorted(values):
         if value > apart * last:
@@ -244,6 +272,10 @@ def varying_axis(points: LawPoints, axes: Sequence[str]) -> str:
     """The first axis along which the used points differ by more than 2 per cent.
 
     Distinct tokens come before tokens seen where runs repeat their data and differ in how much it is.
+
+    Args:
+        points: the table.
+        axes: in the order of preference.
     """
     for axis in axes:
         if axis == "tokens" and _repeats(points) and _varies(points, "unique_tokens"):

@@ -37,7 +37,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: np.ndarray, finals: np.ndarray) -> Calibration | None:
-        """None where too few finished runs, or runs of one score, allow no line."""
+        """Fit the line; None where too few finished runs, or runs of one score, allow none."""
         good = np.isfinite(scores) & np.isfinite(finals)
         x, y = scores[good], finals[good]
         square = float(np.sum((x - x.mean()) ** 2)) if len(x) else 0.0
@@ -71,8 +71,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Assessment:
-    """How well one estimator tells the ends of finished runs. Intervals are of a bootstrap over runs, but for
-    ρ (Fisher's z) and the coverage (Clopper and Pearson).
+    """How well one estimator predicts the ends of finished runs.
+
+    Intervals are of a bootstrap over runs, but for ρ (Fisher's z) and the coverage (Clopper and Pearson).
 
     ``r2`` and ``mae`` are of the regression on the runs that it was made from, as the paper reports them;
     ``loo_*`` predict each run without it. ``coverage`` is how often the interval, made without a run, holds
@@ -108,7 +109,17 @@ def assess(
     draws: int = 1000,
     seed: int = 0,
 ) -> Assessment | None:
-    """Compare scores with what the runs became; None where no line can be drawn through them."""
+    """Compare scores with what the runs became; None where no line can be drawn through them.
+
+    Args:
+        name: of the estimator.
+        title: of the estimator.
+        scores: (n,) of the runs.
+        finals: (n,) their final losses.
+        direct: whether a score is an estimate of the final loss itself.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
     good = np.isfinite(scores) & np.isfinite(finals)
     x, y = scores[good], finals[good]
     if Calibration.fit(x, y) is None or len(x) < MIN_RUNS + 1 or np.ptp(y) <= 1e-12 * np.abs(y).max():

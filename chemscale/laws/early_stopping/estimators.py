@@ -1,4 +1,4 @@
-"""Training performance estimation: the end of a run from the first part of its training.
+"""Training performance estimation (TPE, Frey et al. 2023): the end of a run from its first part.
 
 Sums of training losses rank settings (training speed estimation, TSE; Ru et al., NeurIPS 2021). Frey et al.
 2023 regress the final loss on them. Beside it stand the baselines that it has to beat.
@@ -33,12 +33,12 @@ def tse_e(means: np.ndarray, last: int = 1) -> float:
 
 
 def tse_ema(means: np.ndarray, gamma: float = 0.999) -> float:
-    """Σ_t γ^(T−t) ℓ_t, a discounted sum: the convention of litmatter and of Ru et al.'s paper."""
+    """Discounted sum Σ_t γ^(T−t) ℓ_t: the convention of litmatter and of Ru et al.'s paper."""
     return float(np.sum(gamma ** np.arange(len(means) - 1, -1, -1) * means))
 
 
 def recursive_ema(means: np.ndarray, mu: float = 0.9) -> float:
-    """e_t = μ e_(t−1) + (1 − μ) ℓ_t with e_1 = ℓ_1: as the code of Ru et al. has it; a mean, not a sum."""
+    """Recursive mean e_t = μ e_(t−1) + (1 − μ) ℓ_t with e_1 = ℓ_1: as the code of Ru et al. has it."""
     average = float(means[0])
     for loss in means[1:]:
         average = mu * average + (1 - mu) * float(loss)
@@ -46,13 +46,13 @@ def recursive_ema(means: np.ndarray, mu: float = 0.9) -> float:
 
 
 def epoch_means(loss: np.ndarray, epoch: np.ndarray) -> np.ndarray:
-    """(T,) means over the minibatches of each epoch, which may be unequal, in order of the epochs."""
+    """Means (T,) over the minibatches of each epoch, which may be unequal, in order of the epochs."""
     return np.array([np.mean(loss[epoch == e]) for e in np.unique(epoch)])
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """A number that says how a run will end, from the part of its curve up to a share.
+    """A number that predicts how a run will end, from the part of its curve up to a share.
 
     Args:
         score: lower is better.
@@ -66,7 +66,7 @@ class Estimator:
     direct: bool = False
 
     def scores(self, curves: Sequence[TrainingCurve], share: float) -> np.ndarray:
-        """(n,) scores; infinite where the loss is not finite, so that a diverged run comes last."""
+        """Scores (n,); infinite where the loss is not finite, so that a diverged run comes last."""
         values = np.array([self.score(curve, share) for curve in curves])
         return np.where(np.isfinite(values), values, np.inf)
 

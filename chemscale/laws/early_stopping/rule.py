@@ -1,4 +1,4 @@
-"""Which runs of a sweep over settings to finish, what it saves, and what it may miss."""
+"""Training performance estimation (TPE, Frey et al. 2023): which runs of a sweep over settings to finish."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Rule:
 
     @property
     def by(self) -> Estimator:
+        """The estimator that ranks runs."""
         return ESTIMATORS[self.estimator]
 
 
@@ -58,7 +59,7 @@ class Standing:
     """NaN where a run has not ended."""
     calibration: Calibration | None
     chances: np.ndarray
-    """Chance of an unfinished run to end below the best finished one; NaN while nothing can be said."""
+    """Chance of an unfinished run to end below the best finished one; NaN while nothing is known."""
 
     @property
     def best(self) -> int | None:
@@ -82,7 +83,7 @@ def standing(curves: Sequence[TrainingCurve], rule: Rule) -> Standing:
 
 
 def to_finish(curves: Sequence[TrainingCurve], rule: Rule) -> list[int]:
-    """Numbers of the runs to finish next, most promising first; empty when the rule is content.
+    """Numbers of the runs to finish next, most promising first; empty when the rule asks for none.
 
     A function of the curves up to the share and of the final losses that are there, and of nothing else: an
     interrupted sweep decides again as it did before.
@@ -124,7 +125,7 @@ class Outcome:
 
 
 def replay(curves: Sequence[TrainingCurve], rule: Rule) -> Outcome:
-    """The rule on finished runs whose ends it is shown only as it asks for them."""
+    """Apply the rule to finished runs whose ends it is shown only as it asks for them."""
     hidden = [_without_end(curve) for curve in curves]
     finished: list[int] = []
     while chosen := to_finish(hidden, rule):
@@ -140,6 +141,12 @@ def successive_halving(
     """Keep the best 1/η by the last validation loss at `share`, η·share, …; the last survivors are finished.
 
     Jamieson and Talwalkar 2016, with the first rung where the estimate is made.
+
+    Args:
+        curves: of finished runs.
+        share: of the first rung.
+        eta: by which runs become fewer and rungs longer.
+        estimator: that ranks them.
     """
     alive, rung = list(range(len(curves))), share
     reached = dict.fromkeys(alive, share)

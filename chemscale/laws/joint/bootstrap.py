@@ -17,7 +17,6 @@ RUNS_ENOUGH = 100
 Target = Callable[[np.ndarray], np.ndarray]
 """(S, p) coordinates → (S, m) quantities."""
 
-
 STEPS = 500
 """Most steps of a draw's descent."""
 
@@ -29,7 +28,7 @@ class Draws:
     ``runs``: runs drawn with replacement; an interval is the percentiles of the refits. ``noise``: the fitted
     law with normal noise of the residuals' size; an interval is as many standard errors to both sides as hold
     the studentised refits (the symmetric bootstrap-t, Hall 1988), whose distribution hardly depends on the
-    law. In simulated sweeps of 25 runs the second covers as often as it says, the first does not.
+    law. In simulated sweeps of 25 runs the second covers as often as it should, the first does not.
 
     Where runs share a configuration and differ by seed, ``configurations, then seeds`` draws configurations
     and then runs within each of them, and ``noise of configurations and seeds`` adds one deviation for each
@@ -60,15 +59,20 @@ class Sample:
 
     @property
     def freedom(self) -> int:
+        """Degrees of freedom of the residuals."""
         return len(self.y) - int((~self.held).sum())
 
 
 def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, seed: int) -> Draws:
-    """Refit `count` draws; `method` is ``runs`` or ``noise``, None for what suits the number of runs.
+    """Refit draws of a bootstrap.
 
     Args:
+        sample: what is fitted.
         optima: (m, p) least objective first. Draws are drawn about the first; each descends from all of them,
             since a draw may turn the order of optima that are nearly as good.
+        method: ``runs`` or ``noise``; None for what suits the number of runs.
+        count: of the draws.
+        seed: of the draws.
 
     Raises:
         ValueError: an unknown method.
@@ -144,9 +148,15 @@ def _variances(sample: Sample, residual: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def covariance(sample: Sample, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(S, p, p) of fits φ (S, p) to log losses y, to first order: least squares with the residuals' size.
+    """Covariance of fits to first order: least squares with the residuals' size.
 
-    Zero for coordinates that are held.
+    Args:
+        sample: what was fitted.
+        phi: (S, p) fits.
+        y: (n,) or (S, n) log losses.
+
+    Returns:
+        (S, p, p), zero for coordinates that are held.
     """
     log, jacobian = sample.surface.log_loss(phi, sample.z)
     jacobian = jacobian * ~sample.held[:, None]
@@ -167,7 +177,7 @@ def moved(surface: Surface, covariance: np.ndarray, phi: np.ndarray, by: np.ndar
 
 
 def standard_errors(target: Target, phi: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """(S, m) of a target, to first order."""
+    """Standard errors (S, m) of a target, to first order."""
     slope = _slopes(target, phi)
     return np.sqrt(np.einsum("smp,spq,smq->sm", slope, covariance, slope).clip(0)) + 1e-300
 

@@ -24,7 +24,7 @@ NUMBERS_AT_ONCE = 1 << 18
 
 
 def huber(residual: np.ndarray, delta: float) -> np.ndarray:
-    """½r² below δ, δ(|r| − ½δ) above; δ = ∞ is least squares."""
+    """Huber's loss of each residual: ½r² below δ, δ(|r| − ½δ) above; δ = ∞ is least squares."""
     size = np.abs(residual)
     if math.isinf(delta):
         return 0.5 * residual**2
@@ -43,13 +43,15 @@ def fit_huber(
     steps: int = 200,
     tolerance: float = 1e-10,
 ) -> Descents:
-    """Damped Gauss–Newton steps from every start.
+    """Minimise Σ w·Huber_δ(log L − log L̂) from every start by damped Gauss–Newton steps.
 
     Args:
+        surface: the form.
         phi: (S, p) starts.
         z: (n, k) log inputs.
         y: (n,) or (S, n) log losses.
         weights: (S, n) how often each run counts in each descent; None for once.
+        delta: of Huber's loss; infinity is least squares.
         fixed: (p,) which coordinates stay where they start.
         steps: the most steps of a descent.
         tolerance: relative change of the objective below which a descent has ended.
@@ -169,10 +171,21 @@ def polish(
     delta: float = DELTA,
     fixed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, str]:
-    """The last digits of one descent: (p,) → (φ, objective, status in words).
+    """Find the last digits of one descent.
 
     L-BFGS with analytic gradients on an objective scaled to about 1: at its own scale of 10⁻³ and the usual
-    tolerances it stops early (Besiroglu et al. 2024). Coordinates in `fixed` (p,) stay.
+    tolerances it stops early (Besiroglu et al. 2024).
+
+    Args:
+        surface: the form.
+        phi: (p,) where the descent ended.
+        z: (n, k) log inputs.
+        y: (n,) log losses.
+        delta: of Huber's loss.
+        fixed: (p,) which coordinates stay.
+
+    Returns:
+        φ (p,), the objective, and the status in words.
     """
     free = np.ones(len(phi), bool) if fixed is None else ~fixed
     start = float(huber(surface.log_loss(phi[None], z)[0][0] - y, delta).sum())

@@ -13,15 +13,15 @@ MAX_EXCESS = 1e12
 
 
 class Repeats(Surface):
-    """L = E + A·N′^−α + B·D′^−β with effective parameters N′ and effective tokens D′.
+    """The law L = E + A·N′^−α + B·D′^−β with effective parameters N′ and effective tokens D′.
 
     Of D tokens seen, U are distinct (at most D). With R_D = D/U − 1 repeats,
     D′ = U + U·R_D*·(1 − exp(−R_D/R_D*)): the first repeats are worth nearly as much as new tokens, all of
     them together R_D*·U. Parameters beyond U_N, the compute-optimal number for U tokens under the same law,
     saturate likewise: R_N = max(N/U_N − 1, 0), N′ = U_N + U_N·R_N*·(1 − exp(−R_N/R_N*)).
 
-    φ = (log A, log B, log E, α, β, 1/R_D*, 1/R_N*). At 1/R* = 0 repeats count as new, and runs that cannot
-    tell R* from infinity say so by an interval without an upper end.
+    φ = (log A, log B, log E, α, β, 1/R_D*, 1/R_N*). At 1/R* = 0 repeats count as new, and where runs do not
+    distinguish R* from infinity its interval has no upper end.
     """
 
     name = "repeats"

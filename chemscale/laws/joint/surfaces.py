@@ -29,37 +29,45 @@ class Surface:
     """What stands in each place of φ, by the name of the parameter: the logarithm of a coefficient, an
     exponent as it is, or a reciprocal."""
     informs: ClassVar[tuple[tuple[str, ...], ...]]
-    """For each column, the parameters that only it tells: it must vary unless all of them are held."""
+    """For each column, the parameters that only it determines: it must vary unless all of them are held."""
     source: ClassVar[str]
     assumes: ClassVar[str]
 
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """φ (S, p) and log inputs (n, k) → log loss (S, n) and its derivatives (S, p, n)."""
+        """Log loss and its derivatives.
+
+        Args:
+            phi: (S, p) coordinates.
+            z: (n, k) log inputs.
+
+        Returns:
+            (S, n) log loss, and (S, p, n) its derivatives by φ.
+        """
         raise NotImplementedError
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
-        """φ (S, p) → parameters (S, p) as people quote them; infinite where they overflow."""
+        """Parameters (S, p) as people quote them, of coordinates (S, p); infinite where they overflow."""
         raise NotImplementedError
 
     def internal(self, theta: np.ndarray) -> np.ndarray:
-        """The inverse of ``reported``."""
+        """Coordinates (S, p) of parameters (S, p) as people quote them."""
         raise NotImplementedError
 
     def recentre(self, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
-        """φ of the same law when every log input is larger by `by` (k,)."""
+        """Coordinates (S, p) of the same law when every log input is larger by `by` (k,)."""
         raise NotImplementedError
 
     def centre(self, z: np.ndarray, held: Collection[str] = ()) -> np.ndarray:
-        """(k,) by which log inputs (n, k) may be shifted: their middle; 0 where a held one would move."""
+        """Shift (k,) of log inputs (n, k): their middle; 0 where a held parameter would move."""
         moves = [any(name in held and name not in self.exponents for name in names) for names in self.informs]
         return np.where(moves, 0.0, z.mean(0))
 
     def lowest(self) -> np.ndarray:
-        """(p,) least φ: 0 for reciprocals, no bound for the others."""
+        """Lower bounds (p,) of φ: 0 for reciprocals, none for the others."""
         return np.array([0.0 if name in self.reciprocals else -np.inf for name in self.coordinates])
 
     def places(self, names: Collection[str]) -> np.ndarray:
-        """(p,) which coordinates hold these parameters.
+        """Mask (p,) of the coordinates that hold these parameters.
 
         Raises:
             KeyError: a name that is no parameter of this form.
@@ -86,11 +94,11 @@ class Surface:
             return coordinate.copy() if name in self.exponents else np.exp(coordinate)
 
     def refusal(self, inputs: np.ndarray, held: Collection[str]) -> str:
-        """Why these inputs cannot tell the parameters that are not held; empty if they may."""
+        """Why these inputs cannot determine the parameters that are not held; empty if they may."""
         return ""
 
     def starts(self) -> np.ndarray:
-        """(S, p) φ to start descents from, for log inputs as they are."""
+        """Starts (S, p) of descents, for log inputs as they are."""
         raise NotImplementedError
 
     def value(self, theta: np.ndarray, *inputs: np.ndarray) -> np.ndarray:
@@ -110,7 +118,7 @@ def _log_sum_exp(*terms: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 class Additive(Surface):
-    """L = E + A·N^−α + B·D^−β, with φ = (log A, log B, log E, α, β)."""
+    """The law L = E + A·N^−α + B·D^−β, with φ = (log A, log B, log E, α, β)."""
 
     name = "additive"
     formula = "L(N, D) = E + A·N^(−α) + B·D^(−β)"
@@ -158,7 +166,7 @@ class Additive(Surface):
 
 
 class Tied(Surface):
-    """L = E + A·N^−η + B·D^−η, with φ = (log A, log B, log E, η).
+    """The law L = E + A·N^−η + B·D^−η, with φ = (log A, log B, log E, η).
 
     With D = M·N this is E + (a·M^η + b·M^−η)·C^−η of Gadre et al., whose models of one M lie on lines of one
     slope whatever M is.
@@ -205,7 +213,7 @@ class Tied(Surface):
 
 
 class Kaplan(Surface):
-    """L = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D, with φ = (log N_c, log D_c, α_N, α_D)."""
+    """The law L = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D, with φ = (log N_c, log D_c, α_N, α_D)."""
 
     name = "kaplan"
     formula = "L(N, D) = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D"

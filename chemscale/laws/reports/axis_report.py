@@ -26,7 +26,17 @@ from chemscale.laws.reports.texts import values_text
 
 @dataclass
 class Report:
-    """Everything that a report of one axis shows."""
+    """Everything that a report of one axis shows.
+
+    Args:
+        title: of the page.
+        points: used or not.
+        law_of: the fits and the test of their regime.
+        axis: of the sizes.
+        unit: of the loss.
+        origin: what the page shows of the runs.
+        conventions: the first form under other counts of the size.
+    """
 
     title: str
     points: LawPoints
@@ -35,7 +45,6 @@ class Report:
     unit: str
     origin: Origin
     conventions: list[tuple[str, Fit]] = field(default_factory=list)
-    """The first form under other counts of the size."""
 
     @property
     def chosen(self) -> Fit | None:
@@ -49,7 +58,7 @@ class Report:
         test = (
             [] if regime is None or regime.p_value is None else [f"Regime: {regime.statement} {regime.test}"]
         )
-        # Of a joint law that was sought first, a note may have said the same.
+        # Of a joint law that was sought first, a note may hold the same.
         why = [text for text in self.law_of.refused if not any(text in note for note in self.origin.notes)]
         return [*self.origin.notes, *why, *test]
 
@@ -63,7 +72,7 @@ class Report:
                 out.append(
                     f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
                 )
-            # Forms often share what is said of the points.
+            # Forms often share notes on the points.
             out += [line for note in fit.notes if (line := f"  {note}") not in out]
         return out + [f"  {why}" for why in self.refused[len(self.origin.notes) :]]
 
@@ -71,7 +80,7 @@ class Report:
         return "the law" if fit is self.chosen and len(self.law_of.shown()) > 1 else ""
 
     def law(self) -> dict[str, Any]:
-        """``law.json``"""
+        """The content of ``law.json``."""
         regime = self.law_of.regime
         main = self.chosen.to_dict() if self.chosen else {}
         return {
@@ -98,7 +107,7 @@ class Report:
         }
 
     def write(self, out: Path) -> Path:
-        """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
+        """Write the page, the figures, ``law.json`` and ``points.csv`` into `out`; returns the page."""
         with whole_folder(Path(out)) as folder:
             self._write(folder)
         return Path(out) / "report.html"

@@ -1,4 +1,7 @@
-"""The report of a sweep over settings: who was finished, what the estimate was worth, what it saved."""
+"""The report of training performance estimation (TPE, Frey et al. 2023) over a sweep of settings.
+
+Which settings were finished, how good the estimate was, and what it saved.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,15 @@ from chemscale.laws.reports.plotting import saved_inline
 
 @dataclass
 class TpeReport:
-    """Everything that a sweep over settings has to say of its estimates.
+    """Everything that the report of a sweep over settings shows.
 
     Args:
+        title: of the page.
+        curves: of all settings.
+        rule: by which runs are finished.
         unit: of the final losses.
+        states: of the runs.
+        command: that asks for it.
     """
 
     title: str
@@ -65,10 +73,12 @@ class TpeReport:
 
     @property
     def order(self) -> list[int]:
+        """Numbers of the runs by rank."""
         return [int(n) for n in np.argsort(self.known.ranks)]
 
     @property
     def finished(self) -> str:
+        """How many settings were finished, in words."""
         done = int(np.sum(~np.isnan(self.known.finals)))
         if self.complete:
             return f"all {done} settings were finished"
@@ -108,7 +118,7 @@ class TpeReport:
         return row
 
     def lines(self) -> list[str]:
-        """What is printed."""
+        """The result as it is printed."""
         best = self.known.best
         if best is None:
             return [f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}."]
@@ -133,7 +143,7 @@ class TpeReport:
         return out
 
     def _late_validation(self) -> list[str]:
-        """The baseline is fair only where it was read as late as the estimate."""
+        """A line where the baseline was read earlier than the estimate, which is not fair."""
         limits = [self.rule.share * c.planned for c in self.curves]
         read = [
             c.validated[c.validated <= end * (1 + 1e-9)] for c, end in zip(self.curves, limits, strict=True)
@@ -160,6 +170,7 @@ class TpeReport:
         ]
 
     def to_dict(self) -> dict[str, Any]:
+        """The content of ``tpe.json``."""
         return {
             "rule": asdict(self.rule),
             "unit": self.unit,
@@ -181,7 +192,7 @@ class TpeReport:
         }  # fmt: skip
 
     def write(self, out: Path) -> Path:
-        """Write the page, its figures and ``tpe.json``; returns the page."""
+        """Write the page, its figures and ``tpe.json`` into `out`; returns the page."""
         share, title = self.rule.share, self.rule.by.title
         predicted = prediction_figure(self.known, share, title, self.unit)
         trained = training_figure(self.curves, self.known, share)

@@ -108,7 +108,7 @@ class FamiliesReport:
         return out
 
     def law(self) -> dict[str, Any]:
-        """Everything machine-readable."""
+        """The content of ``law.json``."""
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "ladder",

@@ -42,7 +42,7 @@ Progress = Callable[[str], None]
 class JointAnalysis:
     """A joint law of model size and data, with every check of it.
 
-    ``refused`` says in words what could not be fitted or computed, and why.
+    `refused` holds, in words, what could not be fitted or computed, and why.
     """
 
     points: LawPoints
@@ -71,31 +71,37 @@ class JointAnalysis:
 
     @property
     def law(self) -> SurfaceFit | None:
+        """The first form that could be fitted."""
         return self.fits[0] if self.fits else None
 
     @property
     def additive(self) -> SurfaceFit | None:
-        """From what Approach 3 follows: the law where it is additive, the base law of repeats, or else the
-        additive fit beside another law."""
+        """The fit that Approach 3 follows from.
+
+        The law where it is additive, the base law of repeats, or else the additive fit beside another law.
+        """
         if self.law is not None and self.law.surface.name == "repeats":
             return base_law(self.law)
         return next((fit for fit in self.fits if fit.surface.name == "additive"), None)
 
     @property
     def n(self) -> np.ndarray:
+        """Parameters (n,) of the runs that are fitted."""
         return self.points.table(["parameters"], self.unit)[0][:, 0]
 
     @property
     def d(self) -> np.ndarray:
+        """Data (n,) of the runs that are fitted."""
         return self.points.table([self.data_axis], self.unit)[0][:, 0]
 
     @property
     def loss(self) -> np.ndarray:
+        """Losses (n,) of the runs that are fitted."""
         return self.points.table([], self.unit)[1]
 
     @property
     def flops(self) -> np.ndarray:
-        """(n,) as counted; 6ND where nothing was counted."""
+        """FLOPs (n,) as counted; 6ND where nothing was counted."""
         if self.counted:
             return self.points.table(["flops"], self.unit)[0][:, 0]
         return SIX_ND(self.n, self.d)
@@ -109,12 +115,12 @@ class JointAnalysis:
 
     @property
     def one_corpus(self) -> bool:
-        """Whether N and D say all of a run: no run repeats its data, or all repeat the same amount."""
+        """Whether N and D describe a run: no run repeats its data, or all repeat the same amount."""
         return self.data_axis != "tokens" or self.corpus is not None or not self.points.repeats()
 
     @property
     def budgets(self) -> tuple[float, ...]:
-        """Of the largest run: a tenth, itself, and ten times."""
+        """FLOPs of the largest run: a tenth of it, all of it, and ten times."""
         most = float(self.flops.max())
         return most / 10, most, 10 * most
 
@@ -134,7 +140,7 @@ def joint_forms(points: LawPoints, unit: str, data_axis: str) -> list[str]:
     chosen = points.fitted(unit)
     if not again or any("unique_tokens" not in p.sizes for p in chosen):
         return ["additive", "kaplan"]
-    # Where all runs repeat equally often, nothing tells what a repeat is worth.
+    # Where all runs repeat equally often, nothing shows what a repeat is worth.
     epochs = [p.sizes["tokens"] / p.sizes["unique_tokens"] for p in chosen]
     alike = max(epochs) <= 1.02 * min(epochs)
     return ["additive", "kaplan"] if alike else ["repeats", "additive", "kaplan"]
@@ -155,8 +161,14 @@ def analyse(
     """Fit joint forms to points and check the first that could be fitted.
 
     Args:
+        points: used or not.
+        unit: of the loss.
+        data_axis: ``tokens`` or ``frames``.
         forms: names in ``SURFACES``.
+        delta: of Huber's loss.
         curves: of single runs, for Approach 1.
+        bootstrap: draws.
+        seed: of the draws.
         progress: called with what is being done.
 
     Raises:
@@ -166,7 +178,7 @@ def analyse(
     groups = configurations(points.fitted(unit), data_axis)
     for name in forms:
         progress(f"{name}: all starts and {bootstrap} draws")
-        fit_into(found, name, groups, delta, bootstrap, seed)
+        _add_fit(found, name, groups, delta, bootstrap, seed)
     if found.law is None:
         return found
     _relate(found)
@@ -191,9 +203,10 @@ def analyse(
     return found
 
 
-def fit_into(
+def _add_fit(
     found: JointAnalysis, name: str, groups: np.ndarray | None, delta: float, bootstrap: int, seed: int
 ) -> None:
+    """Fit one form and add it to the analysis, or the reason why it cannot be fitted."""
     surface = SURFACES[name]
     try:
         inputs, loss = found.points.table(inputs_of(surface, found.data_axis), found.unit)
@@ -233,7 +246,7 @@ def inputs_of(surface: Surface, data_axis: str) -> list[str]:
 
 
 def configurations(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray | None:
-    """(n,) number of each point's configuration, for runs that differ by seed; None where none do.
+    """Number (n,) of each point's configuration, for runs that differ by seed; None where none do.
 
     Seeds of one configuration count slightly different tokens: data within 1 per cent are one.
     """

@@ -59,14 +59,17 @@ class SurfaceReport:
 
     @property
     def unit(self) -> str:
+        """Of the loss."""
         return self.found.unit
 
     @property
     def axis(self) -> str:
+        """Axis of the data."""
         return self.found.data_axis
 
     @property
     def points(self) -> LawPoints:
+        """All points, used or not."""
         return self.found.points
 
     @property
@@ -79,8 +82,6 @@ class SurfaceReport:
         if self.found.law is None:
             raise FitError(" ".join(self.found.refused) or "No joint form was fitted.")
         return self.found.law
-
-    # --- words ---
 
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""
@@ -144,7 +145,7 @@ class SurfaceReport:
         return out
 
     def check(self, fit: SurfaceFit) -> str:
-        """What variable projection says of a fit; empty where its form does not allow it."""
+        """The check of a fit by variable projection, in words; empty where its form does not allow it."""
         mine = (c for c in self.found.checks if c.projection.form == fit.surface.name)
         return next((check.words for check in mine), "")
 
@@ -168,12 +169,11 @@ class SurfaceReport:
 
     @property
     def counts(self) -> dict[str, str]:
+        """Counts of parameters as the page names them."""
         return COUNTS
 
-    # --- numbers ---
-
     def law(self) -> dict[str, Any]:
-        """``law.json``; ``known`` and ``flops`` are what planning needs to go on from the law."""
+        """The content of ``law.json``; planning goes on from ``known`` and ``flops``."""
         found, chosen = self.found, self.chosen
         main = chosen.to_dict()
         relation = found.relation
@@ -225,10 +225,8 @@ class SurfaceReport:
                 optima.append({"flops": budget, "reason": str(error)})
         return {**allocation.to_dict(), "optima": optima}
 
-    # --- files ---
-
     def write(self, out: Path) -> Path:
-        """Write the page, the figures, ``law.json`` and ``points.csv``; returns the page."""
+        """Write the page, the figures, ``law.json`` and ``points.csv`` into `out`; returns the page."""
         with whole_folder(Path(out)) as folder:
             self._write(folder)
         return Path(out) / "report.html"
@@ -296,4 +294,5 @@ class SurfaceReport:
 
     @property
     def symbols(self) -> dict[str, str]:
+        """Symbols of the parameters as the page writes them."""
         return {name: SYMBOLS.get(name, name) for name in self.chosen.values}

@@ -26,7 +26,16 @@ SCHEMA_VERSION = 1
 
 @dataclass
 class Origin:
-    """Where a law comes from, as every report says it."""
+    """Where a law comes from, as every report shows it.
+
+    Args:
+        curves: learning curves of the runs (see ``curves_figure``).
+        runs: rows of their table.
+        command: that fits them.
+        data_hash: of their data.
+        versions: of the software.
+        notes: what a reader must know of the runs before any number.
+    """
 
     curves: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, str]] = field(default_factory=list)
@@ -34,11 +43,10 @@ class Origin:
     data_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """What a reader must know of the runs before any number."""
 
 
 def law_data(points: LawPoints, origin: Origin) -> dict[str, Any]:
-    """``data`` of ``law.json``: source, hash, corpus and every point."""
+    """Part ``data`` of ``law.json``: source, hash, corpus and every point."""
     return {
         "source": points.source,
         "hash": points.hash,
@@ -51,7 +59,12 @@ def law_data(points: LawPoints, origin: Origin) -> dict[str, Any]:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of this package from what it shows: a report with ``unit`` and ``axis``, and images."""
+    """Render a page.
+
+    Args:
+        template: of this package.
+        **values: what it shows: a ``report`` that has a unit and an axis, and images.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__),
         autoescape=True,
@@ -73,7 +86,7 @@ def render(template: str, **values: Any) -> str:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write in, whose files move to `out` at the end: a failure leaves `out` as it was."""
+    """Give a folder to write in, whose files move to `out` at the end: a failure leaves `out` as it was."""
     # Beside `out`, or inside where it is there: it may lie on another file system than its parent.
     beside = out if out.is_dir() else out.parent
     beside.mkdir(parents=True, exist_ok=True)

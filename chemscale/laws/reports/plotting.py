@@ -2,7 +2,7 @@
 
 A figure is as wide as a column of a paper (3.5 inches) with letters of 7 to 8 points, which a phone shows at
 a readable size too. Colours are those of Okabe and Ito, or cividis where a size is shown: both stay apart for
-every kind of colour vision, cividis in grey as well; markers and dashes say the same without colour.
+every kind of colour vision, cividis in grey as well; markers and dashes show the same without colour.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
 )  # fmt: skip
 MARKERS = "os^DvPX*<>"
 MAX_LEVELS = 10
+"""Sizes that one figure distinguishes by colour and marker."""
 RC: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -85,7 +86,7 @@ RC: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Settings under which a figure is drawn and saved."""
+    """Apply the settings under which a figure is drawn and saved."""
     mpl.use("Agg")
     with mpl.rc_context(RC):
         yield
@@ -197,7 +198,7 @@ def pale(name: str, ink: float = 0.5) -> ListedColormap:
 
 
 def size_colors(sizes: np.ndarray, over: np.ndarray) -> np.ndarray:
-    """(n, 4) colours from blue to ochre by the logarithm of a size in the range of `over`."""
+    """Colours (n, 4) from blue to ochre by the logarithm of a size in the range of `over`."""
     low, high = np.log(np.min(over)), np.log(np.max(over))
     share = (np.log(sizes) - low) / max(high - low, 1e-9)
     return mpl.colormaps["cividis"](0.82 * np.clip(share, 0, 1))
@@ -233,7 +234,7 @@ def size_ticks(axis: Axis, low: float, high: float, powers: bool = False, most: 
 
 
 def power_text(value: float) -> str:
-    """``$3·10^{18}$``"""
+    """A power of ten in mathtext: ``$3·10^{18}$``."""
     power = int(np.floor(np.log10(value) + 1e-9))
     factor = value / 10.0**power
     front = "" if abs(factor - 1) < 1e-6 else f"{factor:.3g}·"

@@ -21,7 +21,7 @@ SYMBOLS = {
 
 
 def short(value: float) -> str:
-    """``125k``, ``1.3M``, ``70B``."""
+    """A size in few letters: ``125k``, ``1.3M``, ``70B``."""
     if not math.isfinite(value):
         return "∞"
     for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -31,7 +31,13 @@ def short(value: float) -> str:
 
 
 def span_text(value: float, ends: Sequence[float | None], digits: str = ".4g") -> str:
-    """``0.123 [0.101, 0.145]``; a side that the data do not bound is ∞."""
+    """A value with its interval: ``0.123 [0.101, 0.145]``; a side that the data do not bound is ∞.
+
+    Args:
+        value: infinite where it is not known.
+        ends: of the interval; None for a side without.
+        digits: format of each number.
+    """
     low, high = ends
     # A floor at its bound comes out as 1e-30.
     left = "−∞" if low is None or low == -math.inf else f"{0.0 if abs(low) < 1e-12 else low:{digits}}"
@@ -40,7 +46,7 @@ def span_text(value: float, ends: Sequence[float | None], digits: str = ".4g") -
 
 
 def sizes_text(value: float, ends: Sequence[float | None]) -> str:
-    """``3.2B [2.7B, 3.8B]``"""
+    """A size with its interval: ``3.2B [2.7B, 3.8B]``."""
     low, high = (math.inf if end is None else end for end in ends)
     return f"{short(value)} [{short(low)}, {short(high)}]"
 

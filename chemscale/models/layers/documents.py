@@ -144,7 +144,7 @@ def document_attention(qkv: Tensor, heads: int, documents: Documents, window: in
 
 
 def _attend(qkv: Tensor, heads: int, group: Group, window: int | None) -> Tensor:
-    """(M·L, 3·H·K) → (M·L, H·K)"""
+    """Attention over one rectangle, (M·L, 3·H·K) → (M·L, H·K)."""
     molecules, length = group.molecules, group.longest
     q, k, v = qkv.view(molecules, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     local = window is not None and length > window

@@ -32,7 +32,7 @@ class ZBL(nn.Module):
         self.cutoff = cutoff
 
     def forward(self, graph: AtomGraph) -> Tensor:
-        """(N,) eV: half of the repulsion of each pair to each of its atoms."""
+        """Energies of atoms in eV, (N,): half of the repulsion of each pair to each of its atoms."""
         z = graph.numbers.to(graph.distances.dtype)
         z_i, z_j, r = z[graph.receivers], z[graph.senders], graph.distances
         x = r * (z_i**0.23 + z_j**0.23) / (0.8854 * BOHR)
@@ -49,7 +49,7 @@ def conserve_charge(charges: Tensor, graph: AtomGraph) -> Tensor:
 
 
 def electrostatics(charges: Tensor, graph: AtomGraph, cutoff: float) -> Tensor:
-    """(N,) eV of point charges in vacuum, damped near by (SpookyNet, Eqs. 18 and 19).
+    """Energies of point charges in vacuum in eV, (N,), damped near by (SpookyNet, Eqs. 18 and 19).
 
     1/r goes over into 1/√(r² + 1 Å²) between three quarters and one quarter of the cutoff, where the network
     describes the pair. All pairs of a structure interact: structures are molecules, not crystals.

@@ -53,7 +53,7 @@ class GaussianBasis(nn.Module):
         self.coefficient = -0.5 / (cutoff / (count - 1)) ** 2
 
     def forward(self, r: Tensor) -> Tensor:
-        """(E,) Å → (E, K)."""
+        """The basis at distances in Å, (E,) → (E, K)."""
         return torch.exp(self.coefficient * (r[:, None] - self.centres) ** 2)
 
 
@@ -73,7 +73,7 @@ class BesselBasis(nn.Module):
         self.norm = math.sqrt(2.0 / cutoff)
 
     def forward(self, r: Tensor) -> Tensor:
-        """(E,) Å → (E, K)."""
+        """The basis at distances in Å, (E,) → (E, K)."""
         return self.norm * torch.sin(r[:, None] * self.frequencies) / r[:, None]
 
 
@@ -100,7 +100,7 @@ class BernsteinBasis(nn.Module):
         self.raw_gamma = nn.Parameter(torch.tensor(inverse_softplus(gamma)))
 
     def forward(self, r: Tensor) -> Tensor:
-        """(E,) Å → (E, K)."""
+        """The basis at distances in Å, (E,) → (E, K)."""
         log_x = -nn.functional.softplus(self.raw_gamma) * r[:, None]
         log_rest = torch.log(-torch.expm1(log_x))
         others = self.power.flip(0)
@@ -124,7 +124,7 @@ class EdgeLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(E, K) → (E, F)."""
+        """The map of each edge, (E, K) → (E, F)."""
         return x @ self.weight
 
 

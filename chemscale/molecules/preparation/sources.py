@@ -30,7 +30,7 @@ MIN_SHARE = 0.5
 
 
 class SourceError(ValueError):
-    """A file that is not a file of SMILES; the message says what was seen and what to do."""
+    """A file that is not a file of SMILES; the message names what was seen and what to do."""
 
 
 class Source:
@@ -60,7 +60,7 @@ class Source:
         self.header, self.column = self._locate(probe)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """(row number in the file from 1, text of the SMILES cell); an empty or missing cell is ``""``."""
+        """Row number in the file from 1, and text of the SMILES cell; ``""`` where it is empty or missing."""
         for number, cells in enumerate(self._rows(), start=1):
             if number > 1 or not self.header:
                 yield number, cells[self.column].strip() if self.column < len(cells) else ""
@@ -166,7 +166,7 @@ class Source:
         return self._search(probe, first)
 
     def _search(self, probe: list[list[str]], first: list[str]) -> tuple[bool, int]:
-        """The same where no name gives the column away: the one with most SMILES."""
+        """The same where no name gives the column away: the column with the largest share of SMILES."""
         width = max(len(row) for row in probe)
         body = probe[1:] or probe
         shares = [_share(body, column) for column in range(width)]

@@ -142,7 +142,7 @@ def encode_bucket(bucket: Bucket) -> int:
 
 
 def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
-    """(hash, SMILES, row, heavy atoms) of the bucket, one slice of every sorted part."""
+    """Hash, SMILES, row and heavy atoms of a bucket's molecules, one slice of every sorted part."""
     for number in range(bucket.parts):
         path = part_path(bucket.folder, number)
         part = np.load(path, mmap_mode="r")

@@ -17,7 +17,7 @@ __all__ = ["CHECKS", "Finding", "lint", "report"]
 def lint(
     parts: Mapping[str, Callable[[], Iterator[Block]]], *, sample: int = 2000, seed: int = 0
 ) -> list[Finding]:
-    """Check labelled structures, in bounded memory.
+    """Check labelled structures for faults, in bounded memory.
 
     Missing labels, duplicates, leakage, elements, close atoms and net forces are looked for in every frame;
     units, signs and outliers in a reproducible sample (signs and units of molecules only: frames of a crystal
@@ -42,6 +42,7 @@ def lint(
 
 
 def _across(counted: dict[str, Counted]) -> list[Finding]:
+    """Findings about one part beside the training part: leakage, and elements that it lacks."""
     train = counted.get("train")
     if train is None:
         return []
@@ -57,21 +58,21 @@ def _across(counted: dict[str, Counted]) -> list[Finding]:
                     "element coverage",
                     "error",
                     f"The {name} part holds elements Z = {missing} that no training frame has: a "
-                    "potential cannot "
-                    "know them. Split by frame (data.split_by=frame) or leave those frames out.",
+                    "potential cannot know them. Split by frame (data.split_by=frame) or leave those "
+                    "frames out.",
                 )
             )
     return findings
 
 
 def report(findings: list[Finding]) -> list[str]:
-    """Plain lines, worst first, and one that names the checks that found nothing."""
+    """Format findings as lines, worst first, and one that names the checks that found nothing."""
     order = {"error": 0, "warning": 1, "note": 2}
     lines = [
         f"{f.severity.upper() if f.severity != 'note' else 'note'} · {f.check}: {f.message}"
         for f in sorted(findings, key=lambda f: order[f.severity])
     ]
-    passed = [c for c in CHECKS if not any(f.check == c and f.severity != "note" for f in findings)]
-    if passed:
-        lines.append(f"ok · {', '.join(passed)}")
+    clean = [c for c in CHECKS if not any(f.check == c and f.severity != "note" for f in findings)]
+    if clean:
+        lines.append(f"ok · {', '.join(clean)}")
     return lines

@@ -25,7 +25,17 @@ NET_FORCE = 0.05
 
 @dataclass
 class Group:
-    """Sampled frames of one composition in one atom order."""
+    """Sampled frames of one composition in one atom order: k frames of n atoms.
+
+    Args:
+        name: of the first frame.
+        numbers: (n,) atomic numbers.
+        positions: (k, n, 3) Å.
+        energies: (k,) eV.
+        forces: (k, n, 3) eV/Å.
+        rows: (k,) where each frame stood in its source.
+        periodic: whether any of them is a crystal.
+    """
 
     name: str
     numbers: np.ndarray
@@ -38,7 +48,22 @@ class Group:
 
 @dataclass
 class Counted:
-    """What one pass over a part has found."""
+    """Counts of one pass over a part, and the sample for checks that compare frames.
+
+    Args:
+        frames: in all.
+        energies: frames with an energy.
+        without_forces: frames with no force at all.
+        part_of_forces: frames with forces of some atoms only.
+        close: frames with atoms closer than `CLOSE`.
+        closest: smallest distance in Å, and where.
+        unbalanced: frames whose net force is above `NET_FORCE`.
+        worst_balance: largest net force as a share of the RMS, and where.
+        elements: atoms of each atomic number.
+        prints: (k, 2) fingerprints of each block.
+        places: name and rows of each block.
+        sample: frames for checks that compare them with each other.
+    """
 
     frames: int = 0
     energies: int = 0
@@ -54,7 +79,14 @@ class Counted:
     sample: list[Group] = field(default_factory=list)
 
     def where(self, frame: int) -> str:
-        """Name and row of a frame, counted over the part."""
+        """Name and row of a frame.
+
+        Args:
+            frame: its number, counted over the part.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
         for name, rows in self.places:
             if frame < len(rows):
                 return f"{name}, row {rows[frame]}"
@@ -62,57 +94,56 @@ class Counted:
         raise IndexError(frame)
 
     def findings(self) -> list[Finding]:
-        found = []
-        known = self.frames - self.without_forces
-        if self.energies < self.frames or self.without_forces or self.part_of_forces:
-            none = not self.energies and not known
-            found.append(
-                Finding(
-                    "missing labels",
-                    "error" if none else "note",
-                    f"Of {self.frames:,} frames {self.energies:,} have an energy, {known:,} have forces, "
-                    f"{self.part_of_forces:,} forces of some atoms only; what is missing is left out of "
-                    "the loss.",
-                )
-            )
-        if self.close:
-            found.append(
-                Finding(
-                    "close atoms",
-                    "warning",
-                    f"{self.close:,} frames have atoms within {CLOSE} Å of each other; closest "
-                    f"{self.closest[0]:.3f} Å in {self.closest[1]}. Remove them, or check the unit of "
-                    "lengths.",
-                )
-            )
-        if self.unbalanced:
-            found.append(
-                Finding(
-                    "net force",
-                    "warning",
-                    f"In {self.unbalanced:,} of {self.frames:,} frames forces do not add up to zero (more "
-                    "than "
-                    f"{NET_FORCE:.0%} of their RMS an atom); worst {self.worst_balance[0]:.0%} in "
-                    f"{self.worst_balance[1]}. A conservative potential cannot learn a net force.",
-                )
-            )
-        copies = self._duplicates()
-        if copies:
-            first, second = copies[0]
-            found.append(
-                Finding(
-                    "duplicates",
-                    "warning",
-                    f"{len(copies):,} frames repeat an earlier geometry (turned, moved or reordered "
-                    "copies counted), "
-                    f"for example {self.where(second)} repeats {self.where(first)}.",
-                )
-            )
+        """What is wrong with the part by itself."""
+        found = [*self._missing_labels(), *self._close_atoms(), *self._net_forces(), *self._repeats()]
         symbols = ", ".join(f"{chemical_symbols[z]} {n:,}" for z, n in sorted(self.elements.items()))
         found.append(Finding("element coverage", "note", f"Atoms of each element: {symbols}."))
         return found
 
+    def _missing_labels(self) -> Iterator[Finding]:
+        known = self.frames - self.without_forces
+        if self.energies < self.frames or self.without_forces or self.part_of_forces:
+            none = not self.energies and not known
+            yield Finding(
+                "missing labels",
+                "error" if none else "note",
+                f"Of {self.frames:,} frames {self.energies:,} have an energy, {known:,} have forces, "
+                f"{self.part_of_forces:,} forces of some atoms only; what is missing is left out of "
+                "the loss.",
+            )
+
+    def _close_atoms(self) -> Iterator[Finding]:
+        if self.close:
+            yield Finding(
+                "close atoms",
+                "warning",
+                f"{self.close:,} frames have atoms within {CLOSE} Å of each other; closest "
+                f"{self.closest[0]:.3f} Å in {self.closest[1]}. Remove them, or check the unit of lengths.",
+            )
+
+    def _net_forces(self) -> Iterator[Finding]:
+        if self.unbalanced:
+            yield Finding(
+                "net force",
+                "warning",
+                f"In {self.unbalanced:,} of {self.frames:,} frames forces do not add up to zero (more than "
+                f"{NET_FORCE:.0%} of their RMS an atom); worst {self.worst_balance[0]:.0%} in "
+                f"{self.worst_balance[1]}. A conservative potential cannot learn a net force.",
+            )
+
+    def _repeats(self) -> Iterator[Finding]:
+        copies = self._duplicates()
+        if copies:
+            first, second = copies[0]
+            yield Finding(
+                "duplicates",
+                "warning",
+                f"{len(copies):,} frames repeat an earlier geometry (turned, moved or reordered copies "
+                f"counted), for example {self.where(second)} repeats {self.where(first)}.",
+            )
+
     def _duplicates(self) -> list[tuple[int, int]]:
+        """Pairs of an earlier frame and one that repeats it."""
         seen: list[dict[int, int]] = [{}, {}]
         copies = []
         for frame, pair in enumerate(np.concatenate(self.prints) if self.prints else ()):
@@ -124,7 +155,12 @@ class Counted:
         return copies
 
     def leakage_into(self, other: Counted, name: str) -> list[Finding]:
-        """Frames of another part whose geometry is in this one."""
+        """Findings about frames of another part whose geometry is in this one.
+
+        Args:
+            other: counts of that part.
+            name: of that part.
+        """
         if not self.prints or not other.prints:
             return []
         mine, theirs = np.concatenate(self.prints), np.concatenate(other.prints)
@@ -136,16 +172,23 @@ class Counted:
                 "leakage",
                 "error",
                 f"{int(shared.sum()):,} of {len(theirs):,} frames of the {name} part are copies of "
-                "training frames "
-                "(turned, moved or reordered ones counted), for example "
-                f"{other.where(int(np.argmax(shared)))}. "
-                "Errors on them are not errors on unseen data: remove them, or split by molecule.",
+                "training frames (turned, moved or reordered ones counted), for example "
+                f"{other.where(int(np.argmax(shared)))}. Errors on them are not errors on unseen data: "
+                "remove them, or split by molecule.",
             )
         ]
 
 
 def count(blocks: Iterator[Block], sample: int, seed: int) -> Counted:
-    """One pass over a part. The sample keeps frames of one composition together, so that neighbours exist."""
+    """Count over a part and draw a sample, in one pass.
+
+    The sample keeps frames of one composition together, so that there are neighbours among them.
+
+    Args:
+        blocks: of the part.
+        sample: number of frames to draw.
+        seed: of the draw.
+    """
     counted = Counted()
     random = np.random.default_rng(seed)
     groups: dict[bytes, list[tuple[float, Block, int]]] = {}
@@ -168,16 +211,17 @@ def count(blocks: Iterator[Block], sample: int, seed: int) -> Counted:
     return counted
 
 
-def _thin(groups: dict[bytes, list[tuple[float, Block, int]]], most: int) -> int:
-    """Drop the smallest groups: they hold the fewest neighbours."""
+def _thin(groups: dict[bytes, list[tuple[float, Block, int]]], limit: int) -> int:
+    """Drop the smallest groups, which hold the fewest neighbours, down to a number of frames; returns it."""
     for key in sorted(groups, key=lambda k: len(groups[k])):
-        if sum(map(len, groups.values())) <= most or len(groups) == 1:
+        if sum(map(len, groups.values())) <= limit or len(groups) == 1:
             break
         del groups[key]
     return sum(map(len, groups.values()))
 
 
 def _gather(groups: dict[bytes, list[tuple[float, Block, int]]], sample: int) -> list[Group]:
+    """The drawn frames, largest compositions first."""
     chosen: list[Group] = []
     left = sample
     for kept in sorted(groups.values(), key=len, reverse=True):
@@ -185,22 +229,22 @@ def _gather(groups: dict[bytes, list[tuple[float, Block, int]]], sample: int) ->
         if not members:
             break
         left -= len(members)
-        take = lambda key, members=members: np.stack([getattr(b, key)[i] for _, b, i in members])  # noqa: E731
         chosen.append(
             Group(
-                members[0][1].name,
-                members[0][1].numbers,
-                take("positions"),
-                np.array([b.energies[i] for _, b, i in members]),
-                take("forces"),
-                np.array([b.rows[i] for _, b, i in members]),
-                any(b.pbc is not None and b.pbc[i].any() for _, b, i in members),
+                name=members[0][1].name,
+                numbers=members[0][1].numbers,
+                positions=np.stack([b.positions[i] for _, b, i in members]),
+                energies=np.array([b.energies[i] for _, b, i in members]),
+                forces=np.stack([b.forces[i] for _, b, i in members]),
+                rows=np.array([b.rows[i] for _, b, i in members]),
+                periodic=any(b.pbc is not None and b.pbc[i].any() for _, b, i in members),
             )
         )
     return chosen
 
 
 def _count_block(counted: Counted, block: Block) -> None:
+    """Add a block to the counts."""
     k, n = block.positions.shape[:2]
     counted.frames += k
     counted.energies += int(np.isfinite(block.energies).sum())
@@ -228,6 +272,7 @@ def _count_block(counted: Counted, block: Block) -> None:
 
 
 def _prints(block: Block) -> np.ndarray:
+    """Fingerprints of the frames of a block, (k, 2)."""
     prints = fingerprints(block.numbers, block.positions)
     if block.cells is not None:
         # Two crystals of one content in different cells are different.

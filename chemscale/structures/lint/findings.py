@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Findings of the linter, and the names of its checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One fault, or note, of a data set.
 
     Args:
         check: one of `CHECKS`.

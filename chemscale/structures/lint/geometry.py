@@ -11,13 +11,17 @@ RESOLUTION = 1e-3
 
 
 def distances(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(k, P) Å of every pair of atoms of k frames, and the pairs' two indices (P,)."""
+    """Distances of every pair of atoms of k frames in Å, (k, P), and both indices of the pairs, (P,) each.
+
+    Args:
+        positions: (k, n, 3) Å.
+    """
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.linalg.norm(positions[:, i] - positions[:, j], axis=2), i, j
 
 
 def fingerprints(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """(k, 2) hashes of each geometry, the same under rotation, translation, reflection and reordering.
+    """Two hashes of each geometry, the same under rotation, translation, reflection and reordering: (k, 2).
 
     Sums over pairs of a hash of both elements and the rounded distance. The two columns round with an offset
     of half a step: noise below the resolution changes hardly ever both.
@@ -47,7 +51,11 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def nearest_frames(positions: np.ndarray) -> np.ndarray:
-    """(k,) for each frame the other one whose distances between atoms are most alike."""
+    """For each frame the other one whose distances between atoms are most alike, (k,).
+
+    Args:
+        positions: (k, n, 3) Å.
+    """
     d, _, _ = distances(positions)
     _, index = cKDTree(d).query(d, k=2)
     own = np.arange(len(positions))
@@ -55,7 +63,12 @@ def nearest_frames(positions: np.ndarray) -> np.ndarray:
 
 
 def superposition(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """(k, 3, 3) rotations Q with moving @ Q nearest to fixed; both (k, n, 3) and centred (Kabsch 1976)."""
+    """Rotations Q, (k, 3, 3), with moving @ Q nearest to fixed (Kabsch 1976).
+
+    Args:
+        moving: (k, n, 3), centred.
+        fixed: (k, n, 3), centred.
+    """
     u, _, vt = np.linalg.svd(np.einsum("kni,knj->kij", moving, fixed))
     sign = np.sign(np.linalg.det(u @ vt))
     u[:, :, 2] *= sign[:, None]
@@ -63,7 +76,15 @@ def superposition(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
 
 
 def bonds(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of atoms that are bonded in most of k frames: within 1.25 times the sum of covalent radii."""
+    """Pairs of atoms that are bonded in most of k frames: within 1.25 times the sum of covalent radii.
+
+    Args:
+        numbers: (n,) atomic numbers.
+        positions: (k, n, 3) Å.
+
+    Returns:
+        Both indices of each pair.
+    """
     d, i, j = distances(positions)
     near = d < 1.25 * (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
     chosen = near.mean(0) > 0.9

@@ -1,4 +1,4 @@
-"""Signs and units of energies and forces, told from frames that are near each other and from bonds."""
+"""Signs and units of energies and forces, inferred from neighbouring frames and from bonds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PASSED_AS_EV = {
     "kcal/mol": units.mol / units.kcal,
     "kJ/mol": units.mol / units.kJ,
 }
-"""What numbers in eV are multiplied by where the file holds another unit."""
+"""Factor by which energies are off where the file holds another unit than eV."""
 
 # Total energies of neutral atoms, restricted open-shell Hartree-Fock limit, in Hartree (Koga, Watanabe,
 # Kanayama, Yasuda and Thakkar 1995). Correlation and bonding change sums of them by a few per cent.
@@ -47,21 +47,40 @@ ATOMS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a sample says of its labels; None where it says nothing."""
+    """What a sample shows of its labels; None where it shows nothing.
+
+    Args:
+        pairs: of neighbouring frames.
+        ratio: ΔE over the work of the forces between neighbouring frames; 1 for true forces in the energy's
+            unit.
+        correlation: of both, near 1 in sound data.
+        pull: eV/Å² by which forces pull stretched bonds back; negative for gradients.
+        pull_correlation: of forces along bonds with their stretch.
+        total: energies over sums of all-electron atomic energies; about 1 for total energies in eV.
+    """
 
     pairs: int
     ratio: float | None
-    """ΔE over the work of the forces between neighbouring frames: 1 for true forces in the energy's unit."""
     correlation: float | None
     pull: float | None
-    """eV/Å² by which forces pull stretched bonds back: negative for gradients."""
     pull_correlation: float | None
     total: float | None
-    """Energies over sums of all-electron atomic energies: about 1 for total energies in eV."""
+
+    @property
+    def related(self) -> bool:
+        """Whether energies change with the work of the forces."""
+        return self.correlation is not None and abs(self.correlation) > 0.6
+
+    @property
+    def pulls(self) -> bool:
+        """Whether forces answer to stretched bonds at all."""
+        return (
+            self.pull is not None and self.pull_correlation is not None and abs(self.pull_correlation) > 0.3
+        )
 
 
 def gather(sample: list[Group]) -> Evidence:
-    """Look at every group of the sample."""
+    """Collect the evidence of every group of a sample."""
     work, change = [], []
     for group in sample:
         x, y = neighbour_work(group)
@@ -108,13 +127,16 @@ def neighbour_work(group: Group) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bond_pull(sample: list[Group]) -> tuple[float | None, float | None]:
-    """How forces answer to the stretch of bonds, in eV/Å²: (median over kinds of bond, median correlation).
+    """How forces answer to the stretch of bonds.
 
     Frames of one composition share the rest length of each bond; where there are few of them, bonds of the
     same two elements do.
+
+    Returns:
+        Median over kinds of bond in eV/Å², and median correlation.
     """
-    stretch: dict[tuple, list[np.ndarray]] = {}
-    answer: dict[tuple, list[np.ndarray]] = {}
+    stretch: dict[tuple[str, int, int], list[np.ndarray]] = {}
+    answer: dict[tuple[str, int, int], list[np.ndarray]] = {}
     for number, group in enumerate(sample):
         whole = np.isfinite(group.forces).all(axis=(1, 2))
         if not whole.any() or len(group.numbers) < 2:
@@ -126,8 +148,8 @@ def bond_pull(sample: list[Group]) -> tuple[float | None, float | None]:
         along = ((forces[:, i] - forces[:, j]) * vectors).sum(2) / lengths
         many = len(positions) >= 20
         for bond, (a, b) in enumerate(zip(i, j, strict=True)):
-            pair = tuple(sorted((int(group.numbers[a]), int(group.numbers[b]))))
-            key = (number, bond) if many else pair
+            low, high = sorted((int(group.numbers[a]), int(group.numbers[b])))
+            key = ("bond", number, bond) if many else ("elements", low, high)
             stretch.setdefault(key, []).append(lengths[:, bond])
             answer.setdefault(key, []).append(along[:, bond])
     pulls, correlations = [], []
@@ -144,21 +166,19 @@ def bond_pull(sample: list[Group]) -> tuple[float | None, float | None]:
 
 
 def label_findings(sample: list[Group]) -> list[Finding]:
-    """What the evidence amounts to."""
+    """Find wrong signs and units of energies and forces, and labels of other rows."""
     e = gather(sample)
     found: list[Finding] = []
-    pulls_back = e.pull is not None and e.pull_correlation is not None and abs(e.pull_correlation) > 0.3
-    related = e.correlation is not None and abs(e.correlation) > 0.6
-    if e.correlation is not None and not related:
-        found.append(_shuffled(e, pulls_back))
-    if (related and e.ratio is not None and e.ratio < 0) or (
-        not related and pulls_back and (e.pull or 0) < 0
-    ):
-        found.append(_gradients(e, related))
-    if related and e.ratio is not None:
+    if e.correlation is not None and not e.related:
+        found.append(_shuffled(e))
+    rising = e.related and e.ratio is not None and e.ratio < 0
+    pushing = not e.related and e.pulls and (e.pull or 0) < 0
+    if rising or pushing:
+        found.append(_gradients(e))
+    if e.related and e.ratio is not None:
         found += _mismatch(abs(e.ratio))
-    found += _absolute(e, pulls_back)
-    if e.ratio is None and not pulls_back:
+    found += _absolute(e)
+    if e.ratio is None and not e.pulls:
         found.append(
             Finding(
                 "force sign",
@@ -169,28 +189,26 @@ def label_findings(sample: list[Group]) -> list[Finding]:
     return found
 
 
-def _shuffled(e: Evidence, pulls_back: bool) -> Finding:
+def _shuffled(e: Evidence) -> Finding:
     column = (
         "Forces answer to stretched bonds as they should, so it is the energies that belong to other rows"
-        if pulls_back and (e.pull or 0) > 0
+        if e.pulls and (e.pull or 0) > 0
         else "Forces do not answer to stretched bonds either, so it is the forces that belong to other rows"
     )
     return Finding(
         "shuffled labels",
         "error",
         f"Between {e.pairs:,} pairs of neighbouring frames the change of energy has nothing to do with "
-        "the work of the "
-        f"forces (correlation {e.correlation:+.2f}, near 1 in sound data). {column}: make the label "
-        "columns anew.",
+        f"the work of the forces (correlation {e.correlation:+.2f}, near 1 in sound data). {column}: make "
+        "the label columns anew.",
     )
 
 
-def _gradients(e: Evidence, related: bool) -> Finding:
+def _gradients(e: Evidence) -> Finding:
     how = (
         f"between {e.pairs:,} pairs of neighbouring frames energies rise along the forces (ratio "
-        f"{e.ratio:+.2f}, "
-        "should be +1)"
-        if related
+        f"{e.ratio:+.2f}, should be +1)"
+        if e.related
         else f"they push stretched bonds further apart ({e.pull:+.0f} eV/Å², should be positive)"
     )
     return Finding(
@@ -209,14 +227,13 @@ def _mismatch(ratio: float) -> list[Finding]:
             "energy and force units",
             "error",
             f"Changes of energy are {ratio:.3g} times the work of the forces (should be 1): {words}. "
-            "Energies and "
-            "forces must come from the file in units that belong together: see data.units.",
+            "Energies and forces must come from the file in units that belong together: see data.units.",
         )
     ]
 
 
-def _absolute(e: Evidence, pulls_back: bool) -> list[Finding]:
-    """Both labels in one wrong unit agree with each other: only their size tells."""
+def _absolute(e: Evidence) -> list[Finding]:
+    """Find labels that agree with each other in one wrong unit, by their size."""
     found = []
     if e.total is not None and not 0.85 < e.total < 1.35:
         for name, value in PASSED_AS_EV.items():
@@ -226,11 +243,10 @@ def _absolute(e: Evidence, pulls_back: bool) -> list[Finding]:
                         "energy and force units",
                         "error",
                         f"Energies are {e.total:.3g} times the sum of all-electron energies of their "
-                        "atoms in eV: they "
-                        f"are in {name}. Set data.units.energy={name}.",
+                        f"atoms in eV: they are in {name}. Set data.units.energy={name}.",
                     )
                 )
-    if pulls_back and e.pull is not None and not found:
+    if e.pulls and e.pull is not None and not found:
         size = abs(e.pull)
         if not STIFFNESS[0] <= size <= STIFFNESS[1]:
             name = min(PASSED_AS_EV, key=lambda key: abs(np.log(size / (30.0 * PASSED_AS_EV[key]))))
@@ -239,8 +255,7 @@ def _absolute(e: Evidence, pulls_back: bool) -> list[Finding]:
                     "energy and force units",
                     "error",
                     f"Forces pull stretched bonds back with {size:.3g} eV/Å² where {STIFFNESS[0]:g} to "
-                    f"{STIFFNESS[1]:g} "
-                    f"is usual: they look like {name}/Å. Set data.units.energy={name}.",
+                    f"{STIFFNESS[1]:g} is usual: they look like {name}/Å. Set data.units.energy={name}.",
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""The unit of lengths, told from how far bonded atoms are apart."""
+"""The unit of lengths, inferred from how far bonded atoms are apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANDIDATES = {"Bohr": 1 / units.Bohr, "nm": 0.1, "pm": 100.0}
 
 
 def length_findings(sample: list[Group]) -> list[Finding]:
-    """An error where the median nearest distance is that of another unit."""
+    """Find lengths in another unit than Å, by the median distance of nearest atoms."""
     ratios = [r for group in sample if len(group.numbers) > 1 for r in nearest_ratios(group)]
     if not ratios:
         return []
@@ -39,14 +39,13 @@ def length_findings(sample: list[Group]) -> list[Finding]:
             "length unit",
             "error",
             f"Nearest atoms are {ratio:.2f} times the sum of their covalent radii apart (about 1 in "
-            "matter): lengths "
-            f"are not in Å, {guess}.",
+            f"matter): lengths are not in Å, {guess}.",
         )
     ]
 
 
 def nearest_ratios(group: Group) -> np.ndarray:
-    """(k·n,) distance of each atom to its nearest one over the sum of both covalent radii."""
+    """Distance of each atom to its nearest one over the sum of both covalent radii, (k·n,)."""
     radii = covalent_radii[group.numbers]
     vectors = group.positions[:, :, None] - group.positions[:, None]
     ratio = np.linalg.norm(vectors, axis=3) / (radii[:, None] + radii[None, :])

@@ -15,7 +15,7 @@ LARGE_ENERGY, LARGE_FORCE = 0.3, 60.0
 
 
 def outlier_findings(sample: list[Group]) -> list[Finding]:
-    """Energies far from the fit of reference energies, and forces far beyond those of all other frames."""
+    """Find energies far from the fit of reference energies, and forces far beyond those of other frames."""
     return [*_energies(sample), *_forces(sample)]
 
 
@@ -51,10 +51,8 @@ def _energies(sample: list[Group]) -> list[Finding]:
             "outliers",
             "warning",
             f"{int(wild.sum()):,} of {len(y):,} sampled energies are more than {DEVIATIONS:g} robust "
-            "deviations from "
-            f"the fit of reference energies; worst {residual[worst] - centre:+.2f} eV/atom: "
-            f"{places[worst]}. Look at "
-            "it: a calculation that did not converge, or a broken molecule.",
+            f"deviations from the fit of reference energies; worst {residual[worst] - centre:+.2f} eV/atom: "
+            f"{places[worst]}. Look at it: a calculation that did not converge, or a broken molecule.",
         )
     ]
 

@@ -1,38 +1,32 @@
-"""The linter on a store or on files, and what it found before."""
+"""The linter on a store, whose findings are kept beside it, or on files."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-    from chemscale.structures.blocks import Block, Source
-    from chemscale.structures.lint import Finding
-    from chemscale.structures.store import FrameStore
+from chemscale.common.files import write_json
+from chemscale.structures.blocks import Block, Source
+from chemscale.structures.lint import Finding, lint, report
+from chemscale.structures.store import PARTS, FrameStore
 
 log = logging.getLogger(__name__)
 
 
 def lint_store(store: FrameStore, mode: str) -> list[Finding]:
-    """What the linter finds in a store; looked for once and kept beside it.
+    """Lint a store once and keep the findings beside it; errors and warnings are logged.
 
-    Errors and warnings are shown. `mode` is ``off`` (nothing is done), ``warn`` or ``strict``.
+    Args:
+        store: what is linted.
+        mode: ``off`` (nothing is done), ``warn`` or ``strict``.
 
     Raises:
-        ValueError: an unknown mode; or errors were found and the mode is ``strict``.
+        ValueError: an unknown mode, or errors that were found where the mode is ``strict``.
     """
-    import json
-
-    import numpy as np
-
-    from chemscale.common.files import write_json
-    from chemscale.structures.lint import Finding, lint, report
-    from chemscale.structures.store import PARTS
-
     if mode == "off":
         return []
     if mode not in ("warn", "strict"):
@@ -46,9 +40,8 @@ def lint_store(store: FrameStore, mode: str) -> list[Finding]:
             {part: partial(store.blocks, frames) for part, frames in parts.items() if len(frames)}
         )
         write_json(kept, [vars(f) for f in findings])
-    for line in report([f for f in findings if f.severity != "note"])[
-        : sum(f.severity != "note" for f in findings)
-    ]:
+    serious = [f for f in findings if f.severity != "note"]
+    for line in report(serious)[: len(serious)]:
         log.warning("%s: %s", store.path.name, line)
     errors = [f for f in findings if f.severity == "error"]
     if errors and mode == "strict":
@@ -57,9 +50,11 @@ def lint_store(store: FrameStore, mode: str) -> list[Finding]:
 
 
 def lint_source(source: Source) -> list[Finding]:
-    """What the linter finds in files, nothing being made of them; published parts are told apart."""
-    from chemscale.structures.lint import lint
+    """Lint files without preparing them; published parts are linted as such.
 
+    Args:
+        source: what the files hold.
+    """
     published = source.splits()
     if published is None:
         return lint({"train": source.blocks})
@@ -67,8 +62,7 @@ def lint_source(source: Source) -> list[Finding]:
 
 
 def _rows_of(source: Source, rows: np.ndarray) -> Iterator[Block]:
-    import numpy as np
-
+    """Blocks of the frames that stand in the given rows."""
     for block in source.blocks():
         chosen = np.isin(block.rows, rows)
         if chosen.any():

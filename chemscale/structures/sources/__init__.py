@@ -28,7 +28,11 @@ READERS: dict[str, Callable[..., Source]] = {
 
 
 def register(name: str, reader: Callable[..., Source]) -> None:
-    """Make a reader of one's own known as ``data.format=name``; it is called as `open_source` calls ours.
+    """Make a reader of one's own known as ``data.format=name``.
+
+    Args:
+        name: of the format.
+        reader: called with the path, ``units=`` and, where they are given, ``level=``.
 
     Raises:
         SourceError: another reader has this name.
@@ -38,7 +42,7 @@ def register(name: str, reader: Callable[..., Source]) -> None:
 
 
 FIXED_LEVEL = ("ani1", "spice", "comp6")
-"""Formats whose release settles the level of theory."""
+"""Formats whose release has one level of theory."""
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 
@@ -51,7 +55,7 @@ def open_source(
     split: int | None = None,
     units: Units | None = None,
 ) -> Source:
-    """The reader of a file, by its format or by what the file looks like.
+    """Open the reader of a file, by its format or by what the file looks like.
 
     Args:
         path: the file.
@@ -60,7 +64,7 @@ def open_source(
             it is (it goes into the manifest).
         split: which published split of an rMD17 file to use, 1 … 5.
         units: what the file holds, where it is not what its format usually holds. An array of forces that
-            holds +dE/dx is said with ``gradients=True``.
+            holds +dE/dx has ``gradients=True``.
 
     Raises:
         SourceError: there is no such file, its format or layout is not known, or the format has no level or
@@ -85,10 +89,13 @@ def open_source(
 
 
 def guess(path: Path) -> str:
-    """The format of a file: HDF5 by its arrays, npz and what ASE reads by the suffix.
+    """Guess the format of a file: HDF5 by its arrays, npz and what ASE reads by the suffix.
+
+    Args:
+        path: of the file.
 
     Raises:
-        SourceError: none of them.
+        SourceError: it is none of them.
     """
     suffix = path.suffix.lower()
     if suffix in HDF5:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.db import connect
+from ase.io import iread
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula, whole
 from chemscale.structures.units import Units
 
-GROUP = 512
-"""Most frames of a block."""
+MAX_FRAMES = 512
+"""Frames of a block at most."""
 
 CONVENTIONS = ("REF_energy/REF_forces", "energy/forces of the calculator", "energy/forces of info and arrays")
-"""Where labels may stand, the first that a frame has being the one that is read."""
+"""Where labels may stand; the first place that a frame has is read."""
 
 
 @dataclass
 class _Frame:
+    """One frame in eV and Å; frames that follow each other and have the same key make a block."""
+
     key: tuple[str, bytes, bool]
     numbers: np.ndarray
     positions: np.ndarray
@@ -40,7 +45,7 @@ class AseFile(Reader):
 
     Labels are ``REF_energy`` and ``REF_forces``, else those of the calculator (where ASE puts the ``energy``
     and ``forces`` of extended XYZ), else ``energy`` and ``forces`` of ``info`` and ``arrays``; a frame's two
-    labels come from one place, and the notes say from which. ``charge`` and ``spin`` (2S+1) stand in
+    labels come from one place, which the notes name. ``charge`` and ``spin`` (2S+1) stand in
     ``info``. A block is named by ``config_type`` (IsolatedAtom among them) or by its formula, and holds up
     to 512 frames that follow each other and have the same name, atoms and periodicity. Stresses are not read.
 
@@ -58,12 +63,13 @@ class AseFile(Reader):
         self.format = ase_format(self.path)
 
     def blocks(self) -> Iterator[Block]:
+        """Every frame, in file order, in bounded memory; eV and Å."""
         used: Counter[str] = Counter()
-        passed_over: Counter[str] = Counter()
+        unread: Counter[str] = Counter()
         held: list[_Frame] = []
         for row, atoms in enumerate(self._atoms()):
-            frame = self._frame(row, atoms, used, passed_over)
-            if held and (frame.key != held[0].key or len(held) == GROUP):
+            frame = self._frame(row, atoms, used, unread)
+            if held and (frame.key != held[0].key or len(held) == MAX_FRAMES):
                 yield self._join(held)
                 held = []
             held.append(frame)
@@ -72,10 +78,11 @@ class AseFile(Reader):
         places = [f"{place} in {used[place]} frames" for place in CONVENTIONS if used[place]]
         if places:
             self.note(f"Labels: {'; '.join(places)}.")
-        for text, frames in passed_over.items():
+        for text, frames in unread.items():
             self.note(f"{frames} frames {text}.")
 
     def _atoms(self) -> Iterator[Any]:
+        """ASE's atoms of each frame."""
         frames = _database(self.path, self.note) if self.format in ("db", "json") else _iread(self.path)
         row = 0
         while True:
@@ -90,9 +97,9 @@ class AseFile(Reader):
             yield atoms
             row += 1
 
-    def _frame(self, row: int, atoms: Any, used: Counter[str], passed_over: Counter[str]) -> _Frame:
+    def _frame(self, row: int, atoms: Any, used: Counter[str], unread: Counter[str]) -> _Frame:
         try:
-            place, energy, forces = self._labels(atoms, passed_over)
+            place, energy, forces = self._labels(atoms, unread)
             charge = whole(atoms.info.get("charge", 0), np.int8, "charge")
             spin = whole(atoms.info.get("spin", 0), np.uint8, "spin")
         except SourceError as error:
@@ -117,8 +124,8 @@ class AseFile(Reader):
             pbc=pbc,
         )
 
-    def _labels(self, atoms: Any, passed_over: Counter[str]) -> tuple[str, float, np.ndarray]:
-        """The place, the energy (NaN if missing) and the (n, 3) forces (NaN if missing), as in the file."""
+    def _labels(self, atoms: Any, unread: Counter[str]) -> tuple[str, float, np.ndarray]:
+        """Labels of a frame as in the file: place, energy and (n, 3) forces, NaN where missing."""
         found = []
         for place, (energy, forces) in zip(CONVENTIONS, _candidates(atoms), strict=True):
             try:
@@ -141,7 +148,7 @@ class AseFile(Reader):
             lacks_forces = not np.isfinite(array).any() and np.isfinite(other_array).any()
             if lacks_energy or lacks_forces:
                 label = "energy" if lacks_energy else "forces"
-                passed_over[f"have no {label} in {place}, and those in {other} were not read"] += 1
+                unread[f"have no {label} in {place}, and those in {other} were not read"] += 1
         return place, value, array
 
     def _join(self, frames: list[_Frame]) -> Block:
@@ -163,11 +170,12 @@ class AseFile(Reader):
 def ase_format(path: Path) -> str:
     """ASE's name of a file's format.
 
-    Raises:
-        SourceError: ASE knows none of it.
-    """
-    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+    Args:
+        path: of the file.
 
+    Raises:
+        SourceError: ASE does not know its format.
+    """
     try:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError) as error:
@@ -178,7 +186,7 @@ def ase_format(path: Path) -> str:
 
 
 def _candidates(atoms: Any) -> Iterator[tuple[Any, Any]]:
-    """(energy, forces) of each of `CONVENTIONS`."""
+    """Energy and forces of a frame by each of `CONVENTIONS`."""
     info, arrays = atoms.info, atoms.arrays
     # Not atoms.get_forces(): it zeroes the forces of atoms that a constraint holds.
     results = getattr(atoms.calc, "results", {})
@@ -188,15 +196,11 @@ def _candidates(atoms: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _iread(path: Path) -> Iterator[Any]:
-    from ase.io import iread
-
     return iter(iread(str(path), index=":", do_not_split_by_at_sign=True))
 
 
-def _database(path: Path, note: Any) -> Iterator[Any]:
+def _database(path: Path, note: Callable[[str], None]) -> Iterator[Any]:
     """Rows of an ASE database, key-value pairs and data in ``info``, where `ase.io` would drop them."""
-    from ase.db import connect
-
     database = connect(path)
     stated = {key: value for key, value in database.metadata.items() if "unit" in key}
     if stated:

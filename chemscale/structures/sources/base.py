@@ -1,4 +1,4 @@
-"""What every reader of a data set shares: its file, its units, its notes, and blocks that name the file."""
+"""Base class of readers of data sets: a file, its units, its notes, and blocks that name the file."""
 
 from __future__ import annotations
 
@@ -45,15 +45,22 @@ class Reader:
         return None
 
     def note(self, text: str) -> None:
-        """Add to the notes, once however often the file is read."""
+        """Add to the notes, once however often the file is read.
+
+        Args:
+            text: a sentence.
+        """
         if text not in self.notes:
             self.notes.append(text)
 
     def block(self, *, numbers: np.ndarray, charges: Any = 0, spins: Any = 0, **fields: Any) -> Block:
-        """A block whose complaints name this file.
+        """A block whose error messages name this file.
 
         Args:
-            charges, spins: (k,) or one for all frames, whole numbers.
+            numbers: (n,) atomic numbers.
+            charges: (k,) total charges in e, or one for all frames; whole numbers.
+            spins: (k,) multiplicities, or one for all frames; whole numbers.
+            fields: the other fields of a ``Block``.
 
         Raises:
             SourceError: shapes, atomic numbers, charges or multiplicities that cannot be.
@@ -71,10 +78,13 @@ class Reader:
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file that is there.
+    """Return the path of a file that must exist.
+
+    Args:
+        path: of the file.
 
     Raises:
-        SourceError: it is not.
+        SourceError: there is no such file.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,7 +93,12 @@ def existing(path: str | Path) -> Path:
 
 
 def whole(values: Any, kind: type[np.integer], what: str) -> np.ndarray:
-    """`values` as integers of `kind`, none of them rounded or wrapped around.
+    """Convert numbers to integers, none of them rounded or wrapped around.
+
+    Args:
+        values: numbers.
+        kind: integer type.
+        what: they are, for messages.
 
     Raises:
         SourceError: one is not a whole number, or does not fit.
@@ -102,7 +117,10 @@ def whole(values: Any, kind: type[np.integer], what: str) -> np.ndarray:
 
 
 def to_numbers(species: np.ndarray) -> np.ndarray:
-    """Atomic numbers of an array of symbols (bytes or str); numbers are returned as they are.
+    """Atomic numbers of an array of symbols.
+
+    Args:
+        species: symbols (bytes or str); numbers are returned as they are.
 
     Raises:
         SourceError: a symbol is not an element's.
@@ -117,7 +135,11 @@ def to_numbers(species: np.ndarray) -> np.ndarray:
 
 
 def formula(numbers: np.ndarray) -> str:
-    """Chemical formula in Hill order; a number that is no element's stands as it is."""
+    """Chemical formula in Hill order; the numbers themselves where one is no element's.
+
+    Args:
+        numbers: (n,) atomic numbers.
+    """
     if not all(0 < z < len(chemical_symbols) for z in numbers):
         return " ".join(str(int(z)) for z in numbers)
     return str(Symbols(np.asarray(numbers, dtype=int)).get_chemical_formula())

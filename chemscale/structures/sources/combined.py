@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from chemscale.structures.blocks import Block, Source
+from chemscale.structures.sources import open_source
 from chemscale.structures.units import UnitError
 
 
 class CombinedSource:
-    """Sources one after another; rows count on, so that published splits of each file still hold."""
+    """Sources one after another; rows count on, so that published splits of each file still hold.
+
+    Args:
+        sources: in order.
+        names: of each, which its blocks get in front of their own.
+    """
 
     def __init__(self, sources: list[Source], names: list[str]):
         self.sources, self.names = sources, names
@@ -24,6 +30,7 @@ class CombinedSource:
         self._starts: list[int] = []
 
     def blocks(self) -> Iterator[Block]:
+        """Every frame of every source."""
         start = 0
         self._starts, self.notes = [], []
         for source, name in zip(self.sources, self.names, strict=True):
@@ -56,13 +63,15 @@ class CombinedSource:
 
 
 def open_sources(files: list[Path], reading: dict[str, Any]) -> Source:
-    """One file as it is, several as one.
+    """Open one file as it is, or several as one.
 
     Args:
+        files: in order.
         reading: ``format``, ``level``, ``split``, ``units`` (a mapping of ``Units``); None for the default.
 
     Raises:
-        SourceError, UnitError: a file or a unit is refused.
+        SourceError: a file is refused.
+        UnitError: a unit is refused.
     """
     given = {key: value for key, value in (reading.get("units") or {}).items() if value is not None}
     sources = [_open(path, reading, given) for path in files]
@@ -72,8 +81,6 @@ def open_sources(files: list[Path], reading: dict[str, Any]) -> Source:
 
 
 def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
-    from chemscale.structures.sources import open_source
-
     options = {"level": reading.get("level"), "split": reading.get("split")}
     source = open_source(path, reading.get("format"), **options)
     if not given:

@@ -1,4 +1,4 @@
-"""What the HDF5 releases have in common: groups of arrays, read slice by slice."""
+"""Base class of readers of HDF5 releases: groups of arrays, read slice by slice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
 
 from chemscale.structures.blocks import Block, SourceError, no_forces
@@ -15,12 +16,21 @@ from chemscale.structures.sources.base import NOT_STATED, Reader, formula, to_nu
 from chemscale.structures.units import Units
 
 STEP = 4096
-"""Most frames that are in memory at once."""
+"""Frames that are in memory at once, at most."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Names of a group's datasets; an empty name is one that the layout does not have."""
+    """Names of a group's datasets; an empty name is one that the layout does not have.
+
+    Args:
+        numbers: atomic numbers.
+        positions: coordinates.
+        energies: total energies.
+        forces: forces or gradients.
+        charges: total charges.
+        spins: multiplicities.
+    """
 
     numbers: str
     positions: str
@@ -31,7 +41,7 @@ class Keys:
 
 
 class Grouped(Reader):
-    """Groups of frames at any depth.
+    """Reader of an HDF5 file with groups of frames at any depth.
 
     A group whose atomic numbers are (n,) is one molecule, and its blocks have its name; one whose numbers are
     (k, n) is taken apart by composition within each slice, and its blocks are named by their formula. Rows
@@ -39,7 +49,7 @@ class Grouped(Reader):
 
     Args:
         path: the file.
-        level: level of theory, for the manifest, where the layout does not settle it.
+        level: level of theory, for the manifest, where the layout does not determine it.
         units: what the file holds instead of the release's units.
 
     Raises:
@@ -60,15 +70,25 @@ class Grouped(Reader):
             self.note(f"{self.keys.forces} holds gradients, +dE/dx: it was negated.")
 
     def prepare(self, file: Any, *, own_units: bool) -> None:
-        """Check the layout by the first group, and settle ``keys``.
+        """Check the layout by the first group, and set ``keys``.
 
-        ``complete`` is set where frames with a missing label are to be left out. `own_units` says that no
-        units were given: the file must be in the release's.
+        ``complete`` is set where frames with a missing label are to be left out.
+
+        Args:
+            file: open for reading.
+            own_units: whether no units were given, so that the file must be in the release's.
         """
         self.require(first_group(file))
 
     def require(self, group: Any) -> None:
-        """Refuse a group that lacks an array which every group must have."""
+        """Refuse a group that lacks an array which every group must have.
+
+        Args:
+            group: of the file.
+
+        Raises:
+            SourceError: naming the array, and those that are there.
+        """
         needed = [self.keys.numbers, self.keys.positions]
         if not self.complete:
             needed.append(self.keys.energies)
@@ -79,10 +99,15 @@ class Grouped(Reader):
             )
 
     def charge(self, group: Any) -> int:
-        """Total charge in e of all frames of a group, where the layout has no dataset of it."""
+        """Total charge in e of all frames of a group, where the layout has no dataset of it.
+
+        Args:
+            group: of the file.
+        """
         return 0
 
     def blocks(self) -> Iterator[Block]:
+        """Every frame, in file order, in bounded memory; eV and Å."""
         rows = given = 0
         with opened(self.path) as file:
             for group in groups(file):
@@ -98,6 +123,7 @@ class Grouped(Reader):
             self.note(f"{rows - given} of {rows} frames were left out: they have no {labels}.")
 
     def _frames(self, group: Any) -> int:
+        """Number of frames of a group, the same in all its arrays."""
         self.require(group)
         frames = len(group[self.keys.positions])
         names = [key for key in astuple(self.keys)[2:] if key and key in group]
@@ -112,6 +138,7 @@ class Grouped(Reader):
         return frames
 
     def _slice(self, group: Any, part: slice, before: int) -> Iterator[Block]:
+        """Blocks of a slice of a group, `before` frames of the file having come before the group."""
         keys, units = self.keys, self.conversion
 
         def column(key: str, otherwise: Any) -> np.ndarray:
@@ -156,13 +183,14 @@ class Grouped(Reader):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """An HDF5 file, open for reading.
+    """Open an HDF5 file for reading.
+
+    Args:
+        path: of the file.
 
     Raises:
         SourceError: it is not one.
     """
-    import h5py
-
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -172,9 +200,11 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def groups(node: Any) -> Iterator[Any]:
-    """Every group that holds datasets, in reading order; a group holds either datasets or groups."""
-    import h5py
+    """Every group that holds datasets, in reading order; a group holds either datasets or groups.
 
+    Args:
+        node: the file, or a group.
+    """
     first = next(iter(node), None)
     if first is not None and node.get(first, getclass=True) is h5py.Dataset:
         yield node
@@ -186,6 +216,9 @@ def groups(node: Any) -> Iterator[Any]:
 
 def first_group(file: Any) -> Any:
     """The first group that holds datasets.
+
+    Args:
+        file: open for reading.
 
     Raises:
         SourceError: there is none.

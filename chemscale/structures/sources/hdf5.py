@@ -18,7 +18,11 @@ from chemscale.structures.units import Units
 
 
 def ani1x_keys(level: str) -> Keys:
-    """Names of the datasets of one level of an ANI-1x file."""
+    """Names of the datasets of one level of an ANI-1x file.
+
+    Args:
+        level: prefix of the labels.
+    """
     return Keys("atomic_numbers", "coordinates", f"{level}.energy", f"{level}.forces")
 
 
@@ -151,7 +155,11 @@ class Aimnet2(Grouped):
 
 
 def formal_charge(smiles: str) -> int:
-    """Sum of the charges in e of a SMILES, which end its brackets: ``[N+:9]``, ``[O-]``, ``[Ca+2]``."""
+    """Sum of the charges in e of a SMILES, which end its brackets: ``[N+:9]``, ``[O-]``, ``[Ca+2]``.
+
+    Args:
+        smiles: of a molecule.
+    """
     found = re.findall(r"([+-]+)(\d*)(?::\d+)?\]", smiles)
     return sum(
         (int(digits) if digits else len(sign)) * (1 if sign[0] == "+" else -1) for sign, digits in found
@@ -160,6 +168,9 @@ def formal_charge(smiles: str) -> int:
 
 def layout(path: str | Path) -> str:
     """Which of the known layouts an HDF5 file has, by the names in its first group.
+
+    Args:
+        path: of the file.
 
     Raises:
         SourceError: none of them; the message names what there is.

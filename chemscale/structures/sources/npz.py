@@ -16,7 +16,7 @@ from chemscale.structures.sources.base import NOT_STATED, Reader, existing, form
 from chemscale.structures.units import UnitError, Units
 
 STEP = 4096
-"""Most frames that are in memory at once."""
+"""Frames that are in memory at once, at most."""
 
 LAYOUTS = {
     "rMD17": ("nuclear_charges", "coords", "energies", "forces"),
@@ -26,7 +26,7 @@ LAYOUTS = {
 
 
 class Md17(Reader):
-    """rMD17 (Christensen and von Lilienfeld 2020), or the MD17 and MD22 layout of sgdml.org.
+    """Reader of rMD17 (Christensen and von Lilienfeld 2020), or the MD17 and MD22 layout of sgdml.org.
 
     kcal/mol, kcal/mol/Å (true forces) and Å, unless an sGDML file's ``e_unit`` and ``r_unit`` say otherwise.
     Each frame is centred on its centroid: benzene drifts 200 Å from the origin, where float32 is coarse.
@@ -64,6 +64,7 @@ class Md17(Reader):
             self.note("The file has energies only: forces are NaN.")
 
     def blocks(self) -> Iterator[Block]:
+        """Every frame, in file order, in bounded memory; eV and Å."""
         units, row = self.conversion, 0
         with zipfile.ZipFile(self.path) as archive:
             columns = [stream(archive, key) for key in self.keys]
@@ -119,6 +120,10 @@ class Md17(Reader):
 def layout_of(arrays: Any, path: Path) -> str:
     """Which layout an opened npz has.
 
+    Args:
+        arrays: the npz.
+        path: of the file, for messages.
+
     Raises:
         SourceError: none of them; the message names what there is.
     """
@@ -130,7 +135,10 @@ def layout_of(arrays: Any, path: Path) -> str:
 
 
 def loaded(path: Path) -> Any:
-    """An npz whose arrays are read when they are asked for.
+    """Open an npz whose arrays are read when they are asked for.
+
+    Args:
+        path: of the file.
 
     Raises:
         SourceError: it is not one.
@@ -145,13 +153,23 @@ def loaded(path: Path) -> Any:
 
 
 def text(arrays: Any, key: str, otherwise: str) -> str:
-    """What a file says under `key`."""
+    """Text that an opened npz holds.
+
+    Args:
+        arrays: the npz.
+        key: of the text.
+        otherwise: what is returned where it is missing.
+    """
     value = arrays[key].item() if key in arrays.files else otherwise
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def stated_units(arrays: Any, path: Path) -> Units:
-    """The units of an opened npz, kcal/mol and Å unless it says otherwise.
+    """The units of an opened npz, kcal/mol and Å unless it states others.
+
+    Args:
+        arrays: the npz.
+        path: of the file, for messages.
 
     Raises:
         SourceError: it states a unit that is not known.
@@ -163,7 +181,12 @@ def stated_units(arrays: Any, path: Path) -> Units:
 
 
 def length(arrays: Any, key: str) -> int:
-    """Rows of an array of an opened npz, without reading it."""
+    """Rows of an array of an opened npz, without reading it.
+
+    Args:
+        arrays: the npz.
+        key: of the array.
+    """
     with arrays.zip.open(f"{key}.npy") as member:
         return header(member)[0][0]
 
@@ -175,7 +198,13 @@ def header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def stream(archive: zipfile.ZipFile, key: str, step: int = STEP) -> Iterator[np.ndarray]:
-    """An array of an npz, `step` rows at a time; one in Fortran order has to be held whole."""
+    """Read an array of an npz a few rows at a time; one in Fortran order has to be held whole.
+
+    Args:
+        archive: the npz.
+        key: of the array.
+        step: rows at a time.
+    """
     with archive.open(f"{key}.npy") as member:
         shape, fortran, kind = header(member)
         rows = shape[0]

@@ -113,6 +113,7 @@ def test_the_law_is_an_artifact_of_the_sweep_with_its_numbers(runs):
     assert "wandb sync" in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_point_goes_on_as_the_same_run(tmp_path, smiles_file):
     one = ["model.width=8", *LANGUAGE, f"data.path={smiles_file}"]
     train(tmp_path, *one, "pause=0.5")
@@ -125,6 +126,7 @@ def test_an_interrupted_point_goes_on_as_the_same_run(tmp_path, smiles_file):
     assert steps[-1] == 20
 
 
+@pytest.mark.slow
 def test_a_service_is_told_the_same_and_a_restart_continues_the_run(tmp_path, smiles_file):
     one = ["model.width=8", *LANGUAGE, f"data.path={smiles_file}", "logger.wandb.mode=online"]
     with serve() as service:
@@ -153,6 +155,7 @@ def dashboard(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_the_workspace_is_created_once_and_then_brought_up_to_date():
     with serve() as service:
         place = {"WANDB_BASE_URL": service.url, "WANDB_API_KEY": KEY}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
 from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
@@ -89,8 +90,6 @@ def test_every_row_is_kept_or_listed_with_its_reason(tmp_path):
 
 
 def test_a_molecule_is_never_in_both_splits_however_it_is_written(tmp_path, smiles):
-    from rdkit import Chem
-
     twice = [*smiles, *(Chem.MolToSmiles(Chem.MolFromSmiles(s), doRandom=True) for s in smiles)]
     path = tmp_path / "twice.smi"
     path.write_text("\n".join(twice))

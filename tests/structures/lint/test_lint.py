@@ -7,10 +7,12 @@ import pytest
 from ase import units
 
 from chemscale.structures.lint import lint, report
+from chemscale.structures.lint.counting import Group
 from chemscale.structures.lint.geometry import fingerprints
+from chemscale.structures.lint.labels import bond_pull
 from chemscale.structures.sources import open_source
 from tests.helpers.paths import real_data
-from tests.helpers.structures import toy_blocks
+from tests.helpers.structures import WATER, springs, toy_blocks
 
 
 def rotated(block, seed=0):
@@ -164,3 +166,15 @@ def test_the_report_puts_errors_first_and_names_what_passed(blocks):
     assert lines[0].startswith("ERROR · force sign")
     assert lines[-1].startswith("ok · ")
     assert "force sign" not in lines[-1]
+
+
+def test_the_order_of_compositions_changes_nothing():
+    def stretched(name, numbers, rest, frames, stiffness):
+        positions = rest + np.random.default_rng(0).normal(0, 0.015, (frames, *rest.shape))
+        labels = [springs(rest, p, stiffness) for p in positions]
+        forces = np.array([f for _, f in labels])
+        return Group(name, numbers, positions, np.array([e for e, _ in labels]), forces, np.arange(frames))
+
+    hydrogen = stretched("H2", np.array([1, 1]), np.array([[0.0, 0, 0], [0.7, 0, 0]]), 12, 60.0)
+    water = stretched("water", *WATER, 40, 15.0)
+    assert bond_pull([hydrogen, water]) == pytest.approx(bond_pull([water, hydrogen]))

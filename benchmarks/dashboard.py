@@ -181,6 +181,7 @@ def picture(runs: Path, png: Path, width: int = 1400, scheme: str = "light") -> 
 
 
 def main() -> None:
+    """Measure the dashboard, or take its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", nargs=2, type=Path, metavar=("RUNS", "PNG"), help="only take a picture")
     parser.add_argument("--points", type=int, default=1000)

@@ -60,6 +60,7 @@ def generate(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

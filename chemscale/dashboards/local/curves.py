@@ -60,6 +60,12 @@ class Series:
         self.rows: list[array[float]] = []
 
     def add(self, axes: Sequence[float], row: dict[str, Any]) -> None:
+        """Take in one row.
+
+        Args:
+            axes: its numbers of ``AXES``.
+            row: the metrics by name.
+        """
         if not self.metrics:
             return
         self.rows.append(array("d", [*axes, *[_number(row.get(key)) for key in self.metrics]]))

@@ -2,7 +2,8 @@
 
 ``law.json`` holds a law and the points that it was fitted to. Of a joint law it holds the covariance too; the
 band of a law of one axis is found again by the same bootstrap of the same points, and left out where that
-does not give the law in the file.
+does not give the law in the file. NumPy and the laws are imported where a law is read: the page is there
+before.
 """
 
 from __future__ import annotations

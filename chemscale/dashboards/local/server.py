@@ -53,6 +53,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
+        """That it listens on."""
         return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -113,12 +114,14 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def board(self) -> Board:
+        """That the server shows."""
         return cast(Server, self.server).board
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: a page asks every few seconds."""
 
     def do_GET(self) -> None:
+        """Answer a request."""
         if not self._known_host():
             asked = self.headers.get("Host", "")
             self._text(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chemscale.common.files import atomic_write
+from chemscale.dashboards.wandb.view import TASKS, workspace
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -64,8 +65,6 @@ def _names(project: str) -> tuple[str, str]:
 
 
 def _build(entity: str, project: str, sweep: str | None, task: str) -> Workspace:
-    from chemscale.dashboards.wandb.view import TASKS, workspace
-
     if task not in (*TASKS, "both"):
         raise WorkspaceError(f"--task {task}: choose one of {', '.join(TASKS)}, both.")
     try:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chemscale.launchers.ledger import load
+from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.testbed.cluster import down, up
 from chemscale.launchers.testbed.config import Cluster
 from chemscale.records import RunRecord, State, find_records
@@ -159,13 +159,15 @@ class Sweep:
     identities: dict[str, str] = field(default_factory=dict)
 
     def read(self) -> None:
-        self.identities = {entry.plan["name"]: identity for identity, entry in load(self.root).points.items()}
+        self.identities = {
+            entry.plan["name"]: identity for identity, entry in load_ledger(self.root).points.items()
+        }
 
     def directory(self, name: str) -> Path:
         return self.root / self.identities[name]
 
     def job(self, name: str) -> str:
-        return load(self.root).points[self.identities[name]].jobs[-1]
+        return load_ledger(self.root).points[self.identities[name]].jobs[-1]
 
     def step(self, name: str) -> int:
         """The newest step that is logged."""
@@ -384,8 +386,10 @@ def clocks(sweep: Sweep) -> list[Fault]:
     """The time limits that were reached, from what the batch scripts wrote."""
     found = []
     for name in MINUTES:
-        jobs = load(sweep.root).points[sweep.identities[name]].jobs
-        logs = [(load(sweep.root).folder / f"{job}_0_log.out").read_text(errors="replace") for job in jobs]
+        jobs = load_ledger(sweep.root).points[sweep.identities[name]].jobs
+        logs = [
+            (load_ledger(sweep.root).folder / f"{job}_0_log.out").read_text(errors="replace") for job in jobs
+        ]
         steps = [int(step) for log in logs for step in re.findall(r"stopped \(SIGUSR2 at step (\d+)", log)]
         found += [Fault(0, name, "wall time", 0, step, "announced by USR2") for step in steps]
     return found

@@ -20,7 +20,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from chemscale.launchers.ledger import load
+from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.testbed.cluster import down, up
 from chemscale.launchers.testbed.config import Cluster
 
@@ -67,7 +67,7 @@ def stamps(job: str) -> dict[str, float]:
 
 def parts(root: Path, started: float, ended: float) -> dict[str, float]:
     """Where the seconds of a sweep through SLURM went."""
-    ledger = load(root)
+    ledger = load_ledger(root)
     jobs = [stamps(entry.jobs[-1]) for entry in ledger.points.values()]
     law = stamps(ledger.finish_jobs[-1])
     last = max(job["EndTime"] for job in jobs)

@@ -1,4 +1,4 @@
-"""The cluster's side: ``python -m chemscale.launch submit|status|cancel|logs|requeue-failed|cluster``."""
+"""Sweeps through SLURM: ``python -m chemscale.launch submit|status|cancel|logs|requeue-failed|cluster``."""
 
 from __future__ import annotations
 
@@ -62,23 +62,11 @@ def status(
 
       chemscale launch status runs/chemgpt_sizes --follow
     """
-    from chemscale.launchers.ledger import load
-    from chemscale.launchers.run import Known, wait_for_end
-    from chemscale.launchers.status import console, rows, table
+    from chemscale.launchers.watch import show_status, watch_until_ended
 
     if follow:
-        wait_for_end(runs)
-    submission = load(runs)
-    known = Known().of(submission) if submission.launcher == "slurm" else {}
-    screen = console()
-    screen.print(table(rows(submission, known)))
-    for job in submission.finish_jobs[-1:]:
-        if job not in known:  # no law ends it, or the newest command was a local one
-            continue
-        state = known[job]
-        said = f"{state.state or 'unknown to SLURM'} {state.exit_code}".strip()
-        screen.print(f"Law: job {job} {said}", highlight=False)
-    screen.print(f"Code: {submission.code or 'as it is'} · logs: {submission.folder}", highlight=False)
+        watch_until_ended(runs)
+    show_status(runs)
 
 
 @app.command()
@@ -116,9 +104,9 @@ def logs(
 
       chemscale launch logs runs/chemgpt_sizes law
     """
-    from chemscale.launchers.commands import log_path
+    from chemscale.launchers.commands import newest_log
 
-    path = log_path(runs, point, rank)
+    path = newest_log(runs, point, rank)
     typer.echo(f"{path}:")
     with path.open(errors="replace") as file:
         while True:
@@ -168,10 +156,10 @@ def cluster_up(
     from chemscale.launchers.testbed.cluster import Cluster, up
 
     where = folder.absolute()
-    told = up(
+    nodes_of_it = up(
         Cluster(where, nodes=nodes, cpus=cpus, gpus=gpus, accounting=accounting, munge=munge or accounting)
     )
-    typer.echo(told.strip())
+    typer.echo(nodes_of_it.strip())
     typer.echo(f"\nexport SLURM_CONF={where / 'slurm.conf'}")
     typer.echo(f"End it: chemscale launch cluster down {folder}")
 
@@ -187,6 +175,7 @@ def cluster_down(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

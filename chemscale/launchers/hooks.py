@@ -17,7 +17,6 @@ FINISH_SWEEP = "chemscale.analysis.finish.finish_sweep"
 PLAN_SETTINGS = "chemscale.analysis.early_stopping.plan_settings"
 CHOOSE_SETTINGS = "chemscale.analysis.early_stopping.choose"
 FINISH_SETTINGS = "chemscale.analysis.early_stopping.finish"
-END_SWEEP = "chemscale.launchers.slurm.finish.finish"
 
 
 def resolve(name: str) -> Callable[..., Any]:

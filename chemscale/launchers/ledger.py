@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import functools
 import json
-import logging
-from collections.abc import Iterator
+from collections.abc import Container
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chemscale.common.files import write_json
+from chemscale.common.locks import file_lock
 from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob
 from chemscale.launchers.slurm.queue import is_local
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 
-FOLDER = "jobs"
-NAME = "submission.json"
+JOBS_FOLDER = "jobs"
+LEDGER_NAME = "submission.json"
 SCHEMA = 1
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class Entry:
-    """One point of a sweep that was launched.
+    """One point of a sweep that was launched. Its fields are keys of the file.
 
     Args:
+        plan: the fields of its ``PointPlan``.
+        config: the resolved configuration.
+        overrides: what it was composed from.
         jobs: ids of the jobs that were given to it, oldest first.
         attempts_before: starts that its record counted when it was launched; the limit counts from there.
         launches: how often it was given a job since then.
-        cancelled: a person cancelled it; it is not healed.
+        cancelled: a person cancelled it; it is not queued again by itself.
         argv: the command that launched it last.
         cwd: the directory that its relative paths start from.
     """
@@ -49,32 +47,53 @@ class Entry:
     argv: list[str] = field(default_factory=list)
     cwd: str = ""
 
-    def job(self) -> PointJob:
-        """Ready to be launched again."""
+    @property
+    def name(self) -> str:
+        """The point's name."""
+        return str(self.plan["name"])
+
+    def point_job(self) -> PointJob:
+        """The point, ready to be launched again."""
         plan = PointPlan(**{**self.plan, "directory": Path(self.plan["directory"])})
         return PointJob(plan, self.config, list(self.overrides))
 
     @property
     def max_attempts(self) -> int:
-        return int(self.config["launcher"]["max_attempts"])
+        """Starts that it may have in all."""
+        return self.point_job().launcher.max_attempts
 
     def attempts_left(self, record: RunRecord | None) -> int:
         """Starts that remain; a job that died before its record counted it counts too."""
         started = (record.attempts if record else 0) - self.attempts_before
         return max(0, self.max_attempts - max(started, self.launches))
 
+    def jobs_among(self, queued: Container[str]) -> list[str]:
+        """Those of its jobs that wait or run.
+
+        Args:
+            queued: ids in SLURM's queue.
+        """
+        return [job for job in self.jobs if job in queued]
+
+    def reset_attempts(self, record: RunRecord | None) -> None:
+        """Count its starts from now on."""
+        self.attempts_before, self.launches = record.attempts if record else 0, 0
+
 
 @dataclass
 class Submission:
-    """What was launched of a sweep.
+    """What was launched of a sweep: the content of the ledger. Its fields are keys of the file.
 
     Args:
+        root: the sweep's directory.
+        launcher: ``local`` or ``slurm``.
         argv: the command that launched it.
         finish: dotted name of the function that ends the sweep, None for a single point.
         code: the snapshot that its jobs run.
         cwd: the directory that relative paths of the configuration start from.
         sweep: identities of the points of the newest command, in its order; ``points`` may hold older ones.
-        finish_jobs: ids, oldest first.
+        points: every point that was ever launched here, by identity.
+        finish_jobs: ids of the jobs that end the sweep, oldest first.
     """
 
     root: Path
@@ -90,11 +109,29 @@ class Submission:
     @property
     def folder(self) -> Path:
         """Where logs, pickles and batch scripts lie."""
-        return self.root / FOLDER
+        return self.root / JOBS_FOLDER
+
+    def log_path(self, job: str, rank: int) -> Path:
+        """Where a rank of a job writes, with the name that submitit gives it."""
+        return self.folder / f"{job}_{rank}_log.out"
 
     def save(self) -> None:
+        """Write the file; the caller holds ``ledger_lock``."""
         content = asdict(self) | {"schema": SCHEMA, "root": str(self.root)}
-        write_json(self.folder / NAME, content)
+        write_json(self.folder / LEDGER_NAME, content)
+
+    def save_entry(self, identity: str) -> None:
+        """Write one entry, and leave what other commands wrote meanwhile as it is."""
+        with ledger_lock(self.root):
+            on_disk = load_ledger(self.root)
+            entry, known = self.points[identity], on_disk.points.get(identity)
+            entry.jobs[:0] = [job for job in known.jobs if job not in entry.jobs] if known else []
+            on_disk.points[identity] = entry
+            on_disk.save()
+
+    def entries(self) -> dict[str, Entry]:
+        """Points of the newest command by identity, in its order."""
+        return {identity: self.points[identity] for identity in self.sweep}
 
     def record(self, identity: str) -> RunRecord | None:
         """A point's record, None before it began."""
@@ -103,7 +140,7 @@ class Submission:
 
     def newest_jobs(self) -> dict[str, str]:
         """SLURM's newest job of every point of the sweep; none for one that this machine started later."""
-        last = {i: self.points[i].jobs[-1] for i in self.sweep if self.points[i].jobs}
+        last = {identity: entry.jobs[-1] for identity, entry in self.entries().items() if entry.jobs}
         return {identity: job for identity, job in last.items() if not is_local(job)}
 
     def has_slurm_jobs(self) -> bool:
@@ -113,9 +150,9 @@ class Submission:
 
     def plans(self) -> list[PointPlan]:
         """Of the sweep's points, in order."""
-        return [self.points[identity].job().plan for identity in self.sweep]
+        return [entry.point_job().plan for entry in self.entries().values()]
 
-    def put(self, job: PointJob) -> Entry:
+    def add(self, job: PointJob) -> Entry:
         """The entry of a point, new or brought up to date."""
         plan = asdict(job.plan) | {"directory": str(job.plan.directory)}
         known = self.points.get(job.plan.identity)
@@ -128,13 +165,13 @@ class Submission:
         return entry
 
 
-def load(root: Path) -> Submission:
-    """The ledger of a sweep.
+def load_ledger(root: Path) -> Submission:
+    """Read the ledger of a sweep.
 
     Raises:
         LaunchError: nothing was launched there, or the file cannot be read.
     """
-    path = Path(root) / FOLDER / NAME
+    path = Path(root) / JOBS_FOLDER / LEDGER_NAME
     try:
         raw = json.loads(path.read_text())
     except FileNotFoundError:
@@ -151,32 +188,28 @@ def load(root: Path) -> Submission:
     return Submission(**raw)
 
 
-def load_or_none(root: Path) -> Submission | None:
-    """The ledger of a sweep, None where nothing was launched."""
-    return load(root) if (Path(root) / FOLDER / NAME).exists() else None
+def load_ledger_or_none(root: Path) -> Submission | None:
+    """Read the ledger of a sweep; None where nothing was launched."""
+    return load_ledger(root) if (Path(root) / JOBS_FOLDER / LEDGER_NAME).exists() else None
 
 
-@contextlib.contextmanager
-def ledger_lock(root: Path) -> Iterator[None]:
-    """One process changes the ledger at a time: the command, a finish job that heals, `launch cancel`."""
-    import fcntl
+def load_slurm_ledger(root: Path) -> Submission:
+    """Read the ledger of a sweep that SLURM runs.
 
-    folder = Path(root) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            _warn_of_no_locks(folder)
-        yield
+    Raises:
+        LaunchError: nothing was launched there, or by another launcher.
+    """
+    submission = load_ledger(root)
+    if submission.launcher != "slurm":
+        raise LaunchError(
+            f"{root} was launched with launcher={submission.launcher}: Ctrl-C stops it, the same command "
+            "continues it."
+        )
+    return submission
 
 
-@functools.cache
-def _warn_of_no_locks(folder: Path) -> None:
-    log.warning(
-        "%s: this file system has no locks (Lustre: mount with -o flock). Give one command of chemscale at a "
-        "time to this sweep.",
-        folder,
+def ledger_lock(root: Path) -> AbstractContextManager[IO[str]]:
+    """One process changes the ledger at a time: the command, the job that ends the sweep, `launch cancel`."""
+    return file_lock(
+        Path(root) / JOBS_FOLDER / ".lock", without="give one command of chemscale at a time to this sweep"
     )

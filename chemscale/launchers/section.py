@@ -11,14 +11,15 @@ class LaunchError(ValueError):
 
 
 MIN_SIGNAL_SECONDS = 10
+"""A point needs a step and a checkpoint between the signal and its time limit."""
 
 
 @dataclass(frozen=True)
 class LauncherSettings:
-    """The section ``launcher``, of either launcher (``conf/launcher/`` says what each key means).
+    """The section ``launcher``, of either launcher. What each key means stands in ``conf/launcher/``.
 
     Raises:
-        LaunchError: a number that makes no sense.
+        LaunchError: a number is out of its range, or a job would be signalled when it begins.
     """
 
     name: Literal["local", "slurm"]
@@ -40,10 +41,19 @@ class LauncherSettings:
                 raise LaunchError(f"launcher.{key}={value}: give a whole number, at least 1.")
         if self.memory_gib is not None and not self.memory_gib > 0:
             raise LaunchError(f"launcher.memory_gib={self.memory_gib:g}: give a number above 0.")
-        if self.name == "slurm" and self.signal_seconds < MIN_SIGNAL_SECONDS:
+        if self.name == "slurm":
+            self._check_signal()
+
+    def _check_signal(self) -> None:
+        if self.signal_seconds < MIN_SIGNAL_SECONDS:
             raise LaunchError(
                 f"launcher.signal_seconds={self.signal_seconds}: give a whole number, at least "
                 f"{MIN_SIGNAL_SECONDS}."
+            )
+        if self.signal_seconds >= 60 * self.minutes:
+            raise LaunchError(
+                f"launcher.signal_seconds={self.signal_seconds}: a job of launcher.minutes={self.minutes} "
+                "would be told to save itself when it begins. Lower the one or raise the other."
             )
 
     @property

@@ -1,26 +1,30 @@
-"""The code that ran is the code that was submitted: a copy of the package, named by its content."""
+"""A copy of the package beside the sweep, named by its content: the code that runs is what was submitted."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from chemscale.common.files import atomic_folder
 from chemscale.common.paths import PACKAGE
 from chemscale.common.versions import git_revision
 
 REVISION = "REVISION"
+"""Name of the file that ``chemscale.common.versions.git_revision`` reads."""
 
 
 def take_snapshot(root: Path) -> Path:
     """Copy the running code to ``<root>/code/<hash>``, or find it there.
 
     Jobs put the folder first on PYTHONPATH: what is edited after submission does not reach them. Its file
-    REVISION holds the git revision (with ``+`` where the checkout has changes), or the package's version.
+    REVISION holds the git revision (with ``+`` where the checkout has changes), or the package's version. The
+    caller holds the lock of the ledger in `root`.
+
+    Args:
+        root: the sweep's directory.
 
     Returns:
         The folder, absolute.
@@ -29,22 +33,16 @@ def take_snapshot(root: Path) -> Path:
     target = (Path(root) / "code" / content_hash(files)).absolute()
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-    os.chmod(partial, 0o755)
-    for name, source in files.items():
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, partial / name)
-    (partial / REVISION).write_text(revision() + "\n")
-    try:
-        partial.rename(target)
-    except OSError:  # another submission was faster
-        shutil.rmtree(partial)
+    with atomic_folder(target) as partial:
+        for name, source in files.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial / name)
+        (partial / REVISION).write_text(revision() + "\n")
     return target
 
 
 def source_files() -> Iterator[tuple[str, Path]]:
-    """Every file of the code, by its name in the snapshot."""
+    """Yield every file of the code with its name in the snapshot."""
     base = PACKAGE.parent
     folders = [PACKAGE]
     if not (PACKAGE / "conf").is_dir():  # a checkout: configuration lies beside the package
@@ -57,7 +55,7 @@ def source_files() -> Iterator[tuple[str, Path]]:
 
 
 def content_hash(files: dict[str, Path]) -> str:
-    """Sixteen hexadecimal digits of names and contents."""
+    """Sixteen hexadecimal digits of the SHA-256 of names and contents."""
     digest = hashlib.sha256()
     for name in sorted(files):
         content = files[name].read_bytes()

@@ -1,29 +1,30 @@
-"""Where every point stands: a table, live on a terminal, one line a change elsewhere."""
+"""A table of where every point stands: live on a terminal, one line a change elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from chemscale.common.durations import format_duration
 from chemscale.launchers.ledger import Entry, Submission
 from chemscale.launchers.slurm.queue import JobState
-from chemscale.records import RunRecord
+from chemscale.records import RunRecord, State
 
 COLUMNS = ("point", "identity", "state", "steps", "loss", "starts", "job", "SLURM", "node", "left")
-
-LOOK_SECONDS, SOON_SECONDS, SELDOM_SECONDS = 2.0, 60.0, 20.0
+RIGHT_ALIGNED = (3, 9)
+LOG_FILE_WIDTH = 160
+"""Columns of the table where no terminal has a width of its own."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is shown of a point."""
+    """What is shown of a point, a field a column."""
 
     name: str
     identity: str
@@ -37,78 +38,91 @@ class Row:
     left: str
 
     def cells(self) -> list[str]:
+        """The fields in the order of the columns."""
         return list(vars(self).values())
 
     def line(self) -> str:
-        """What is told where no terminal redraws the table."""
+        """The row as one line, for where no terminal redraws the table."""
         place = " ".join(part for part in (self.job and f"job {self.job}", self.slurm, self.node) if part)
         parts = [self.name, self.state, f"starts {self.attempts}", self.loss, place]
         return " · ".join(part for part in parts if part)
 
 
-def rows(submission: Submission, known: Mapping[str, JobState] | None = None) -> list[Row]:
-    """One a point, in the order of the sweep.
+def point_rows(submission: Submission, states: Mapping[str, JobState] | None = None) -> list[Row]:
+    """Rows of all points, in the order of the sweep.
 
     Args:
-        known: what SLURM says of jobs; nothing for ranks of this machine.
+        submission: what was launched.
+        states: of jobs, by id, as SLURM sees them; None for ranks of this machine.
     """
     return [
-        row(identity, submission.points[identity], submission.record(identity), known or {})
-        for identity in submission.sweep
+        point_row(identity, entry, submission.record(identity), states or {})
+        for identity, entry in submission.entries().items()
     ]
 
 
-def row(identity: str, entry: Entry, record: RunRecord | None, known: Mapping[str, JobState]) -> Row:
-    """One point."""
+def point_row(identity: str, entry: Entry, record: RunRecord | None, states: Mapping[str, JobState]) -> Row:
+    """The row of one point.
+
+    Args:
+        identity: of the point.
+        entry: of the ledger.
+        record: None before the point began.
+        states: of jobs, by id.
+    """
     job = entry.jobs[-1] if entry.jobs else ""
-    slurm = known.get(job, JobState())
+    slurm = states.get(job, JobState())
     waits = f"{slurm.state} ({slurm.reason})" if slurm.state == "PENDING" and slurm.reason else slurm.state
     if record is None:
-        return Row(entry.plan["name"], identity, "waiting", "", "", "0", job, waits, slurm.node, "")
+        return Row(entry.name, identity, "waiting", "", "", "0", job, waits, slurm.node, "")
     shown = record.final or record.best
-    steps = f"{record.data.steps:,} of {record.planned_steps:,}"
-    state = record.state.value + (f": {record.reason}" if record.reason else "")
-    attempts = f"{max(0, record.attempts - entry.attempts_before)} of {entry.max_attempts}" if job else ""
-    left = time_left(record) if record.state.value == "running" else ""
-    loss = shown.headline if shown else ""
     return Row(
-        entry.plan["name"], identity, state, steps, loss, attempts or "0", job, waits, slurm.node, left
+        name=entry.name,
+        identity=identity,
+        state=record.state.value + (f": {record.reason}" if record.reason else ""),
+        steps=f"{record.data.steps:,} of {record.planned_steps:,}",
+        loss=shown.headline if shown else "",
+        attempts=f"{max(0, record.attempts - entry.attempts_before)} of {entry.max_attempts}" if job else "0",
+        job=job,
+        slurm=waits,
+        node=slurm.node,
+        left=time_left(record) if record.state is State.RUNNING else "",
     )
 
 
 def time_left(record: RunRecord) -> str:
-    """Of training, at the rate that the record has seen."""
+    """Time that the rest of training takes at the rate that the record has seen."""
     if not record.data.steps or not record.compute.seconds:
         return ""
     seconds = record.compute.seconds / record.data.steps * (record.planned_steps - record.data.steps)
-    return f"≈ {timedelta(seconds=round(seconds))}"
+    return f"≈ {format_duration(seconds)}"
 
 
-def table(found: Sequence[Row]) -> Table:
-    """All points."""
-    shown = Table(*COLUMNS)
-    for column in (3, 9):
-        shown.columns[column].justify = "right"
-    for one in found:
-        shown.add_row(*(escape(cell) for cell in one.cells()))  # errors of libraries hold brackets
-    return shown
+def status_table(rows: Sequence[Row]) -> Table:
+    """The table of all points."""
+    table = Table(*COLUMNS)
+    for column in RIGHT_ALIGNED:
+        table.columns[column].justify = "right"
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row.cells()))  # errors of libraries hold brackets
+    return table
 
 
-def console() -> Console:
+def status_console() -> Console:
     """Standard error; wide enough for the table in a log file."""
     plain = Console(stderr=True)
-    return plain if plain.is_terminal else Console(stderr=True, width=160)
+    return plain if plain.is_terminal else Console(stderr=True, width=LOG_FILE_WIDTH)
 
 
-class Watch:
-    """Shows rows as they change, within ``with Watch() as watch``."""
+class LiveTable:
+    """Shows rows as they change, within ``with LiveTable() as table``."""
 
     def __init__(self) -> None:
-        self.console = console()
+        self.console = status_console()
         self.live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
-        self._told: dict[str, tuple[str, str, str]] = {}
+        self._printed: dict[str, tuple[str, str, str]] = {}
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> LiveTable:
         if self.live is not None:
             self.live.start()
         return self
@@ -117,20 +131,13 @@ class Watch:
         if self.live is not None:
             self.live.stop()
 
-    def show(self, found: Sequence[Row]) -> None:
-        """Redraw, or tell what changed."""
+    def show(self, rows: Sequence[Row]) -> None:
+        """Redraw the table, or print a line for every point that changed."""
         if self.live is not None:
-            self.live.update(table(found))
+            self.live.update(status_table(rows))
             return
-        for one in found:
-            now = (one.state, one.attempts, one.slurm.split(" ")[0])
-            if self._told.get(one.identity, ("waiting", "0", "")) != now:
-                self.console.print(f"{time.strftime('%H:%M:%S')} {one.line()}", highlight=False, markup=False)
-            self._told[one.identity] = now
-
-
-def until(ready: Callable[[], bool]) -> None:
-    """Ask again and again, seldom after the first minute: others ask the same controller."""
-    begin = time.monotonic()
-    while not ready():
-        time.sleep(LOOK_SECONDS if time.monotonic() - begin < SOON_SECONDS else SELDOM_SECONDS)
+        for row in rows:
+            now = (row.state, row.attempts, row.slurm.split(" ")[0])
+            if self._printed.get(row.identity, ("waiting", "0", "")) != now:
+                self.console.print(f"{time.strftime('%H:%M:%S')} {row.line()}", highlight=False, markup=False)
+            self._printed[row.identity] = now

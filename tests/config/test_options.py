@@ -7,7 +7,7 @@ import pytest
 
 from chemscale.config.check import OVERRIDE_GROUPS
 from chemscale.config.options import KINDS, Key, groups, option, read_option, split_comment
-from chemscale.launchers.settings import Site
+from chemscale.launchers.slurm.resources import Site
 from chemscale.models.potentials import CONFIGS
 from tests.helpers.paths import ROOT
 

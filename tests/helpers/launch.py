@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.launchers.ledger import load
+from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.settings import PointJob
 from chemscale.records import PointPlan, RunRecord, find_records
 from tests.helpers.preloaded import python
@@ -97,7 +97,7 @@ def wait_for_end(root: Path, seconds: float = 240) -> str:
     """Until the newest finish job has ended; its state."""
 
     def ended():
-        state = job_field(load(root).finish_jobs[-1], "JobState")
+        state = job_field(load_ledger(root).finish_jobs[-1], "JobState")
         waiting = slurm("squeue", "-h", "-r", "-o", "%i").split()
         return state not in ("PENDING", "RUNNING", "COMPLETING") and not waiting and state
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from chemscale.cli.version import lines
-from chemscale.launchers.settings import Site
-from chemscale.launchers.slurm.script import END, environment_lines
+from chemscale.launchers.slurm.resources import Site
+from chemscale.launchers.slurm.script import REQUEUE_TRAP, environment_lines
 
 SECRETS = (
     "WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
@@ -83,5 +83,5 @@ def test_batch_scripts_and_the_version_hold_no_secret(tmp_path, monkeypatch):
     values = guarded()
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    text = "\n".join([*environment_lines(Site(), tmp_path), END, *lines()])
+    text = "\n".join([*environment_lines(Site(), tmp_path), REQUEUE_TRAP, *lines()])
     assert not [name for name, value in values.items() if value in text]

@@ -16,7 +16,7 @@ import torch
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
-from chemscale.launchers.ledger import load as load_submission
+from chemscale.launchers.ledger import load_ledger
 from chemscale.laws.data.points import csv_rows
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import load_pretrained, save_pretrained
@@ -175,7 +175,7 @@ def test_tokenizers_and_records(tmp_path, mark):
             (ChemGPTTokenizer.load, tmp_path / "tokenizer.json"),
             (RunRecord.load, tmp_path),
             (csv_rows, tmp_path / "points.csv"),
-            (load_submission, tmp_path),
+            (load_ledger, tmp_path),
         ):
             with pytest.raises(ValueError, match=r"."):
                 reader(path)

@@ -1,4 +1,4 @@
-"""What SLURM says of jobs: squeue for those that wait or run, sacct or scontrol for those that ended."""
+"""States of jobs: from squeue while they wait or run, from sacct or scontrol when they have ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from chemscale.launchers.section import LaunchError
 
 QUERY_SECONDS = 30
-OF_LOCAL = "local-"
-"""How names of starts on this machine begin, which SLURM does not know."""
+LOCAL_PREFIX = "local-"
+"""How names of starts on this machine begin, which SLURM does not know of."""
 
-UNSPLIT = re.compile(r"(\d+)_\[([^]%]+)(?:%\d+)?\]")
+UNSTARTED_ELEMENTS = re.compile(r"(\d+)_\[([^]%]+)(?:%\d+)?\]")
 """Elements of an array that never began are one row of sacct: ``123_[1-3,7%2]``."""
 
-ENDED = (
+ENDED_STATES = (
     "COMPLETED",
     "FAILED",
     "CANCELLED",
@@ -38,8 +38,9 @@ class JobState:
     Args:
         state: RUNNING, PENDING, COMPLETED, …; empty where SLURM has forgotten it.
         exit_code: status and signal of the batch script, ``1:0``.
+        node: the nodes that it runs or ran on.
+        left: time until its limit.
         reason: why it waits.
-        left: until its time limit.
     """
 
     state: str = ""
@@ -51,12 +52,18 @@ class JobState:
     @property
     def in_flight(self) -> bool:
         """Whether it waits, runs, or is being queued again."""
-        return bool(self.state) and self.state not in ENDED
+        return bool(self.state) and self.state not in ENDED_STATES
+
+    def describe_end(self) -> str:
+        """How SLURM says that it ended."""
+        if not self.state:
+            return "unknown to SLURM"
+        return f"{self.state} ({self.exit_code})" if self.exit_code else self.state
 
 
 def is_local(job: str) -> bool:
     """Whether it names a start on this machine rather than a job of SLURM."""
-    return job.startswith(OF_LOCAL)
+    return job.startswith(LOCAL_PREFIX)
 
 
 def require_slurm() -> None:
@@ -73,8 +80,8 @@ def require_slurm() -> None:
         )
 
 
-def command(*arguments: str) -> str:
-    """What a SLURM command prints.
+def run_command(*arguments: str) -> str:
+    """Run a SLURM command and return what it prints.
 
     Raises:
         LaunchError: it failed; the message holds what it said.
@@ -90,20 +97,20 @@ def command(*arguments: str) -> str:
     return done.stdout
 
 
-def queue() -> dict[str, JobState]:
+def queued_jobs() -> dict[str, JobState]:
     """My jobs that wait or run, array elements one by one.
 
     Raises:
         LaunchError: the controller does not answer.
     """
     found = {}
-    for line in command("squeue", "--me", "-h", "-r", "-o", "%i|%T|%N|%L|%r").splitlines():
+    for line in run_command("squeue", "--me", "-h", "-r", "-o", "%i|%T|%N|%L|%r").splitlines():
         job, state, node, left, reason = line.split("|", 4)
         found[job] = JobState(state, "", node, left, "" if reason == "None" else reason)
     return found
 
 
-def ended(jobs: Iterable[str]) -> dict[str, JobState]:
+def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
     """What is known of jobs that left the queue: from accounting, else from the controller's memory.
 
     Accounting lags behind: one that it still takes for running is asked for at the controller, and is left
@@ -117,47 +124,47 @@ def ended(jobs: Iterable[str]) -> dict[str, JobState]:
     if not wanted:
         return found
     with contextlib.suppress(LaunchError):  # no accounting: the controller remembers for MinJobAge seconds
-        found = {job: state for job, state in _accounted(wanted).items() if state.state in ENDED}
+        found = {job: state for job, state in _from_accounting(wanted).items() if state.state in ENDED_STATES}
     for job in wanted:
         if job not in found:
-            known = _remembered(job)
+            known = _from_controller(job)
             if known is not None:
                 found[job] = known
     return found
 
 
-def _accounted(jobs: Sequence[str]) -> dict[str, JobState]:
+def _from_accounting(jobs: Sequence[str]) -> dict[str, JobState]:
     roots = sorted({job.split("_")[0] for job in jobs})
-    out = command("sacct", "-n", "-P", "-X", "-j", ",".join(roots), "-o", "JobID,State,ExitCode,NodeList")
-    found = read_accounting(out)
+    out = run_command("sacct", "-n", "-P", "-X", "-j", ",".join(roots), "-o", "JobID,State,ExitCode,NodeList")
+    found = parse_accounting(out)
     return {job: found[job] for job in jobs if job in found}
 
 
-def read_accounting(out: str) -> dict[str, JobState]:
-    """Rows of ``sacct -n -P -o JobID,State,ExitCode,NodeList``, array elements one by one."""
+def parse_accounting(out: str) -> dict[str, JobState]:
+    """Parse the rows of ``sacct -n -P -o JobID,State,ExitCode,NodeList``, array elements one by one."""
     found: dict[str, JobState] = {}
     for line in out.splitlines():
         job, state, code, node = line.split("|", 3)
         known = JobState(state.split()[0] if state else "", code, node)
-        unsplit = UNSPLIT.fullmatch(job)
-        if unsplit is None:
+        elements = UNSTARTED_ELEMENTS.fullmatch(job)
+        if elements is None:
             found[job] = known
             continue
-        for element in _elements(unsplit[2]):
-            found.setdefault(f"{unsplit[1]}_{element}", known)
+        for element in _element_numbers(elements[2]):
+            found.setdefault(f"{elements[1]}_{element}", known)
     return found
 
 
-def _elements(listed: str) -> Iterator[int]:
+def _element_numbers(listed: str) -> Iterator[int]:
     for part in listed.split(","):
         bounds = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
         if bounds is not None:  # long lists end in an ellipsis
             yield from range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1, int(bounds[3] or 1))
 
 
-def _remembered(job: str) -> JobState | None:
+def _from_controller(job: str) -> JobState | None:
     try:
-        line = command("scontrol", "show", "job", "-o", job)
+        line = run_command("scontrol", "show", "job", "-o", job)
     except LaunchError as error:
         if "Invalid job id" not in str(error):
             raise
@@ -167,9 +174,13 @@ def _remembered(job: str) -> JobState | None:
     return JobState(fields.get("JobState", ""), fields.get("ExitCode", ""), "" if node == "(null)" else node)
 
 
-def states(jobs: Iterable[str]) -> dict[str, JobState]:
-    """Of every job that SLURM knows, in the queue or out of it."""
+def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
+    """States of those jobs that SLURM knows, in the queue or out of it.
+
+    Raises:
+        LaunchError: the controller does not answer.
+    """
     wanted = list(jobs)
-    waiting = queue()
-    found = {job: waiting[job] for job in wanted if job in waiting}
-    return found | ended(job for job in wanted if job not in found)
+    queued = queued_jobs()
+    found = {job: queued[job] for job in wanted if job in queued}
+    return found | ended_jobs(job for job in wanted if job not in found)

@@ -1,4 +1,4 @@
-"""The batch script's part: environment of a job, and the one place that queues a point again."""
+"""Lines of batch scripts: the environment of a job, and the one place that queues a point again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from chemscale.launchers.settings import Site
+from chemscale.common.exit_status import START_AGAIN
+from chemscale.launchers.slurm.resources import Site
 
-END = r"""
+REQUEUE_TRAP = r"""
 chemscale_end() {
   code=$?
   trap - EXIT
@@ -19,7 +20,7 @@ chemscale_end() {
   if compgen -G "$CHEMSCALE_JOBS/$job.*.failed" > /dev/null; then
     echo "chemscale: job $job: failed for good, not queued again"
     code=1
-  elif [ "$code" -eq 75 ] || [ "$code" -ge 128 ]; then
+  elif [ "$code" -eq "$CHEMSCALE_START_AGAIN" ] || [ "$code" -ge 128 ]; then
     # By array and element: the last element has the array's own number, which would show them all.
     state=$(scontrol show job -o "$job" | sed -n 's/.*JobState=\([A-Z_]*\).*/\1/p')
     if [ "$state" != RUNNING ]; then
@@ -27,8 +28,8 @@ chemscale_end() {
     elif [ "$attempt" -ge "$limit" ]; then
       echo "chemscale: job $job: ended with $code at start $attempt of $limit: given up"
     else
-      told="chemscale: job $job: ended with $code at start $attempt of $limit:"
-      scontrol requeue "$job" && echo "$told queued again" || echo "$told SLURM refused to queue it again"
+      end="chemscale: job $job: ended with $code at start $attempt of $limit:"
+      scontrol requeue "$job" && echo "$end queued again" || echo "$end SLURM refused to queue it again"
     fi
   fi
   exit "$code"
@@ -36,11 +37,16 @@ chemscale_end() {
 trap chemscale_end EXIT
 trap : TERM
 """
-"""75: the point saved itself; 128 and above: a rank was killed. A job being cancelled is not RUNNING."""
+"""Runs when the script ends. 128 and above: a rank was killed. A job being cancelled is not RUNNING."""
 
 
 def environment_lines(site: Site, code: Path) -> list[str]:
-    """Modules, the site's own lines, and the snapshot in front of everything on Python's path."""
+    """Lines that load modules and put the snapshot in front of everything on Python's path.
+
+    Args:
+        site: whose own lines come with them.
+        code: the snapshot.
+    """
     lines = [f"module load {' '.join(shlex.quote(name) for name in site.modules)}"] if site.modules else []
     lines += list(site.setup)
     lines += [
@@ -57,9 +63,11 @@ def environment_lines(site: Site, code: Path) -> list[str]:
 
 
 def point_lines(site: Site, code: Path, folder: Path, limits: Sequence[int]) -> list[str]:
-    """What a point's job does before its ranks start.
+    """Lines of a point's job before its ranks start.
 
     Args:
+        site: modules and lines of its own.
+        code: the snapshot.
         folder: where logs and verdicts lie, absolute.
         limits: starts that each element of the array may have.
     """
@@ -67,7 +75,8 @@ def point_lines(site: Site, code: Path, folder: Path, limits: Sequence[int]) -> 
     lines += [
         f"CHEMSCALE_JOBS={shlex.quote(str(folder))}",
         f"CHEMSCALE_LIMITS=({' '.join(str(limit) for limit in limits)})",
-        END.strip(),
+        f"CHEMSCALE_START_AGAIN={START_AGAIN}",
+        REQUEUE_TRAP.strip(),
         'rm -f "$CHEMSCALE_JOBS/${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}'
         '${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}".*.failed',
     ]
@@ -75,5 +84,10 @@ def point_lines(site: Site, code: Path, folder: Path, limits: Sequence[int]) -> 
 
 
 def python_command(site: Site, default: str) -> str:
-    """What starts Python on a node."""
+    """The command that starts Python on a node.
+
+    Args:
+        site: may name an image and a Python of its own.
+        default: path of the Python that submits.
+    """
     return " ".join(part for part in (site.container, site.python or shlex.quote(default)) if part)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chemscale.launchers.ledger import load
+from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.testbed.cluster import down, running, up
 from chemscale.launchers.testbed.config import Cluster
 from chemscale.records import State
@@ -55,7 +55,7 @@ def law(cluster, tmp_path_factory, smiles_file):
     )
     told = launch(folder, "submit", *arguments, "+site.extra.hold=true")
     again = launch(folder, "submit", *arguments)
-    ledger = load(folder / "runs" / "two")
+    ledger = load_ledger(folder / "runs" / "two")
     slurm("scontrol", "release", *{entry.jobs[-1].split("_")[0] for entry in ledger.points.values()})
     state = wait_for_end(folder / "runs" / "two")
     return folder / "runs" / "two", told, again, state
@@ -67,7 +67,7 @@ def test_a_sweep_on_two_nodes_a_point_ends_with_a_law_that_a_dependent_job_fitte
     assert {width: r.state for width, r in found.items()} == {8: State.DONE, 16: State.DONE}
     assert state == "COMPLETED"
     assert (root / "law" / "report.html").exists()
-    ledger = load(root)
+    ledger = load_ledger(root)
     jobs = [entry.jobs[-1] for entry in ledger.points.values()]
     assert all(job in told for job in jobs)
     assert len({job.split("_")[0] for job in jobs}) == 1, "one array"
@@ -79,14 +79,14 @@ def test_a_sweep_on_two_nodes_a_point_ends_with_a_law_that_a_dependent_job_fitte
 def test_a_point_in_flight_is_not_queued_again(law):
     root, _, again, _ = law
     assert "0 points queued now, 2 of 2 in flight" in again
-    ledger = load(root)
+    ledger = load_ledger(root)
     assert [len(entry.jobs) for entry in ledger.points.values()] == [1, 1]
     assert job_field(ledger.finish_jobs[0], "JobState") == "CANCELLED", "the later job fits the law"
 
 
 def test_what_ran_is_the_snapshot(law):
     root, _, _, _ = law
-    code = Path(load(root).code)
+    code = Path(load_ledger(root).code)
     revision = (code / "REVISION").read_text().strip()
     assert code.parent == root / "code"
     assert {r.git_revision for r in records(root).values()} == {revision}
@@ -117,7 +117,7 @@ def test_a_failed_point_is_failed_in_slurm_is_not_tried_again_and_starts_again_w
     arguments = sweep(smiles_file, *SLURM, "model.width=8,16", "budget.steps=8", "sweep_name=one_fails")
     launch(tmp_path, "submit", *arguments)
     assert wait_for_end(root) == "FAILED"
-    entry = load(root).points[identity]
+    entry = load_ledger(root).points[identity]
     assert job_field(entry.jobs[-1], "JobState") == "FAILED"
     assert job_field(entry.jobs[-1], "ExitCode") == "1:0"
     assert len(entry.jobs) == 1
@@ -144,8 +144,8 @@ def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp
     run(tmp_path / "whole", *sweep(smiles_file, *long))
     launch(tmp_path, "submit", *sweep(smiles_file, *SLURM, *long))
     root, whole = tmp_path / "runs" / "chemgpt_sizes", tmp_path / "whole" / "runs" / "chemgpt_sizes"
-    names = {entry.config["model"]["width"]: identity for identity, entry in load(root).points.items()}
-    jobs = {width: load(root).points[identity].jobs[-1] for width, identity in names.items()}
+    names = {entry.config["model"]["width"]: identity for identity, entry in load_ledger(root).points.items()}
+    jobs = {width: load_ledger(root).points[identity].jobs[-1] for width, identity in names.items()}
     for identity in names.values():
         wait_for_step(root / identity, 80)
     slurm("scancel", "--signal=USR2", jobs[16])  # the last element has the array's own number
@@ -155,8 +155,8 @@ def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp
     assert {w: r.state for w, r in found.items()} == {8: State.DONE, 16: State.DONE}
     assert found[8].attempts == 2
     assert found[16].attempts == 2
-    assert len(load(root).points[names[16]].jobs) == 1, "the same job, queued again"
-    assert len(load(root).points[names[8]].jobs) == 2, "healed by the job that ends the sweep"
+    assert len(load_ledger(root).points[names[16]].jobs) == 1, "the same job, queued again"
+    assert len(load_ledger(root).points[names[8]].jobs) == 2, "healed by the job that ends the sweep"
     for width in (8, 16):
         assert rows(directory(root, width)) == rows(directory(whole, width))
 
@@ -181,7 +181,7 @@ def test_a_cancelled_sweep_saves_itself_stays_cancelled_and_goes_on_when_submitt
     )
     launch(tmp_path, "submit", *arguments)
     root = tmp_path / "runs" / "chemgpt_sizes"
-    identity, entry = next(iter(load(root).points.items()))
+    identity, entry = next(iter(load_ledger(root).points.items()))
     wait_for_step(root / identity, 20)
     assert entry.jobs[-1] in launch(tmp_path, "cancel", str(root))
     wait("the queue is empty", lambda: not slurm("squeue", "-h"))

@@ -181,10 +181,11 @@ def picture(runs: Path, png: Path, width: int = 1400, scheme: str = "light") -> 
 
 
 def main() -> None:
+    """Measure the dashboard, or take its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", nargs=2, type=Path, metavar=("RUNS", "PNG"), help="only take a picture")
     parser.add_argument("--points", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=200, help="training and truth lines of a curve")
+    parser.add_argument("--rows", type=int, default=200, help="training and throughput lines of a curve")
     parser.add_argument("--keep", type=Path, help="write the runs here and leave them")
     options = parser.parse_args()
     if options.picture:

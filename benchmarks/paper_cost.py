@@ -73,6 +73,7 @@ def number(value: float) -> str:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--euros-per-gpu-hour", type=float, help="adds a column of euros, on H100s")
     parser.add_argument("--frames-per-second", type=float, default=2000, help="assumed; a run prints its own")

@@ -1,4 +1,4 @@
-"""What the model of scaling says, beside what was published: the fall of MFU over 8 to 512 GPUs.
+"""Predictions of the model of scaling beside published tables: the fall of MFU over 8 to 512 GPUs.
 
     python benchmarks/scaling_efficiency.py [--fit]
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from chemscale.hardware import communication as scaling
+from chemscale.hardware import communication
 from chemscale.hardware.accelerators import accelerator
 from chemscale.hardware.communication import PUBLISHED, Cluster, Published
 
@@ -27,18 +27,19 @@ def errors(table: Published) -> list[float]:
 
 def fit() -> tuple[float, float]:
     """The constant with the least squares on the marked blocks, and their root mean square."""
-    kept = scaling.BESIDE
+    kept = communication.OVERLAP_COST
     tried = {}
-    for beside in np.arange(0, 1.001, 0.01):
-        scaling.BESIDE = float(beside)
+    for cost in np.arange(0, 1.001, 0.01):
+        communication.OVERLAP_COST = float(cost)
         left = np.array([e for table in PUBLISHED if table.fitted for e in errors(table)])
-        tried[float(beside)] = float(np.sqrt((left**2).mean()))
-    scaling.BESIDE = kept
+        tried[float(cost)] = float(np.sqrt((left**2).mean()))
+    communication.OVERLAP_COST = kept
     best = min(tried, key=tried.__getitem__)
     return best, tried[best]
 
 
 def main() -> None:
+    """Print predictions beside the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,7 +61,9 @@ def main() -> None:
         )
     if options.fit:
         best, rms = fit()
-        print(f"best share felt: {best:.2f} (root mean square {rms:.1%}); used: {scaling.BESIDE}")
+        print(
+            f"best overlap cost: {best:.2f} (root mean square {rms:.1%}); used: {communication.OVERLAP_COST}"
+        )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def read_numbers(option: str, text: str) -> list[int]:
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

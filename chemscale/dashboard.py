@@ -26,6 +26,7 @@ def about() -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

@@ -37,6 +37,7 @@ def evaluate(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

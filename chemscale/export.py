@@ -38,6 +38,7 @@ def export(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

@@ -31,7 +31,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed and batch give the same molecules.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
-    """Draw molecules and say how many are valid and unique.
+    """Draw molecules, and count how many are valid and unique.
 
     Examples:
 
@@ -60,6 +60,7 @@ def generate(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

@@ -42,6 +42,7 @@ def predict(
 
 
 def main() -> None:
+    """Run the command line."""
     run_verb(app)
 
 

@@ -115,6 +115,7 @@ def shrink(picture: Path, to: Path, width: int) -> None:
 
 
 def main() -> int:
+    """Make the figures of the documents."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -40,7 +40,7 @@ def _paragraph(error: BaseException) -> str:
     missing = re.match(r"Could not override '([\w.@]+)'", text)
     if missing and not missing[1].startswith("hydra"):
         return explain(missing[1])
-    # Hydra wraps what a configuration or a job raised: the cause says it better.
+    # Hydra wraps what a configuration or a job raised: the cause explains it better.
     cause = error.__cause__
     if isinstance(error, HydraException) and cause is not None and str(cause) not in text:
         text = f"{text}\n{str(cause).strip()}"
@@ -48,7 +48,7 @@ def _paragraph(error: BaseException) -> str:
 
 
 def run_verb(app: Callable[[], object]) -> None:
-    """Run the command line of a verb: plain logs, errors as one paragraph.
+    """Run the command line of a command: plain logs, errors as one paragraph.
 
     Args:
         app: parses ``sys.argv`` and does the work.

@@ -40,7 +40,7 @@ def lines() -> Iterator[str]:
     yield _line("processor", _processor())
     threads = [f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name, "").isdigit()]
     yield _line("threads", ", ".join(threads) or "no variable set")
-    yield _line("SLURM", _said_by("sinfo", "--version") or "none")
+    yield _line("SLURM", _first_output_line("sinfo", "--version") or "none")
     for package in PACKAGES:
         yield _line(package, _installed(package))
     yield _line("driver", _driver())
@@ -90,15 +90,15 @@ def _processor() -> str:
     return f"{named[1] if named else platform.machine()}, {usable} of {os.cpu_count()} cores usable{memory}"
 
 
-def _said_by(*command: str) -> str:
+def _first_output_line(*command: str) -> str:
     """The first line of a program's output, empty where it is absent."""
     if shutil.which(command[0]) is None:
         return ""
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return f"{command[0]} is there and does not answer"
-    return without_folders(said.strip().split("\n")[0])
+    return without_folders(output.strip().split("\n")[0])
 
 
 def _driver() -> str:

@@ -96,7 +96,7 @@ def _known(values: Mapping[str, Any], root: str) -> dict[str, str]:
 
 
 def _meanings(options: Iterable[Option]) -> dict[str, str]:
-    """By name; empty where options differ in what they say."""
+    """Meanings of keys by name; empty where options differ."""
     found: dict[str, set[str]] = {}
     for o in options:
         for name, key in o.keys.items():

@@ -1,6 +1,6 @@
 """The options of the configuration, and their keys with type, default and meaning, read from the YAML files.
 
-The comment after a key says what it means::
+The comment after a key is its meaning::
 
     molecules: null   # int: train on the first so many molecules; null: all
     salts: keep       # keep | largest | drop: fragments of a molecule
@@ -49,7 +49,7 @@ class Key:
         name: as on a command line, ``data.molecules``.
         default: as it stands in the file.
         kind: its type: names of ``KINDS`` and choices between bars; empty where it is unknown.
-        meaning: one line; empty where the file says nothing.
+        meaning: one line; empty where the file has none.
         stated: whether the comment names the type.
     """
 
@@ -155,7 +155,7 @@ def read_option(path: Path, group: str) -> Option:
     for base in bases:
         if base != "_self_":
             keys |= option(group, base).keys
-    for key in own:  # a key that is set again is what it was, unless a type says otherwise
+    for key in own:  # a key that is set again is what it was, unless the comment names a type
         before = keys.get(key.name)
         keys[key.name] = replace(before, default=key.default) if before and not key.stated else key
     head = [line for line in lines if not line.startswith("# @package")]

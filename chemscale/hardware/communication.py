@@ -1,4 +1,4 @@
-"""How long an optimiser step takes on 8 to 1,024 GPUs: computing, and what communication adds to it.
+"""How long an optimizer step takes on 8 to 1,024 GPUs: computing, and what communication adds to it.
 
 The model. A step computes for FLOPs / (MFU · peak). Beside that, collectives move the bytes that the strategy
 prescribes (``collectives``) around rings over all GPUs. A collective of V bytes over W GPUs in n nodes takes
@@ -10,10 +10,10 @@ ring enters and leaves a node once. The two hop latencies are those by which NCC
 algorithms (src/graph/tuning.cc, ring, protocol simple: network and NVLink); an all-reduce takes two such
 rounds, or the tree that NCCL prefers where it is faster.
 
-Communication that can run beside computing still costs ``BESIDE`` of its time: it takes memory bandwidth and
-multiprocessors, and ranks wait for each other. This is the one fitted number: 0.5, by least squares from the
-14 rows of llm-foundry's table that say how MPT 1.3B, 2.7B and 6.7B scale over 16 to 512 H100 (root mean
-square of the error 2.3 %). What cannot run beside it, or takes longer than it, is added in full. 16 further
+Communication that overlaps with computing still costs ``OVERLAP_COST`` of its time: it takes memory bandwidth
+and multiprocessors, and ranks wait for each other. This is the one fitted number: 0.5, by least squares from
+the 14 rows of llm-foundry's table that give how MPT 1.3B, 2.7B and 6.7B scale over 16 to 512 H100 (root mean
+square of the error 2.3 %). What cannot overlap, or takes longer than computing, is added in full. 16 further
 rows, A100s and another program, are predicted to 3.6 %, the worst 7 % too high (``PUBLISHED``, and
 ``benchmarks/scaling_efficiency.py``).
 
@@ -37,7 +37,7 @@ LINK_SHARE = 0.8
 """Of NVLink's one-way bandwidth, that a ring of large messages reaches."""
 NETWORK_SHARE = 0.9
 """Of the network cards' bandwidth, likewise."""
-BESIDE = 0.5
+OVERLAP_COST = 0.5
 """Share of its time that communication costs while the GPU computes."""
 DDP_BUCKET = 25 * 2**20
 """Bytes that DDP reduces at once."""
@@ -46,7 +46,7 @@ PER_NODE = 8
 
 @dataclass(frozen=True)
 class Collective:
-    """One kind of communication of an optimiser step.
+    """One kind of communication of an optimizer step.
 
     Args:
         kind: ``all-reduce``, ``all-gather`` or ``reduce-scatter``.
@@ -64,7 +64,7 @@ class Collective:
 def collectives(
     strategy: str, numbers: float, units: int, *, accumulate: int = 1, gathered: int = 4, reduced: int = 4
 ) -> list[Collective]:
-    """What a strategy moves in one optimiser step.
+    """The collectives of a strategy in one optimizer step.
 
     DDP all-reduces the gradients of a step once, under its last backward pass. ZeRO-1 reduces them to the
     owners of their parts, ZeRO-2 after every micro-batch, and both gather the new weights when the optimizer
@@ -72,8 +72,12 @@ def collectives(
     block, and reduce the gradients once.
 
     Args:
-        numbers: parameters. units: blocks that are gathered one by one, and one for the rest.
-        gathered, reduced: bytes of a weight and of a gradient on the wire: float32 here.
+        strategy: ``single``, ``ddp``, ``zero1`` to ``zero3`` or ``fsdp2``.
+        numbers: parameters.
+        units: blocks that are gathered one by one, and one for the rest.
+        accumulate: micro-batches of a step.
+        gathered: bytes of a weight on the wire; float32 here.
+        reduced: bytes of a gradient on the wire; float32 here.
 
     Raises:
         ValueError: an unknown strategy.
@@ -104,8 +108,10 @@ class Cluster:
     """Nodes of GPUs.
 
     Args:
-        peak: FLOP/s of a GPU. link: bytes/s one way that NVLink gives a GPU. network: bytes/s of a GPU's
-            network card.
+        peak: FLOP/s of a GPU.
+        link: bytes/s one way that NVLink gives a GPU.
+        network: bytes/s of a GPU's network card.
+        per_node: GPUs of a node.
     """
 
     peak: float
@@ -118,6 +124,8 @@ class Cluster:
         """Nodes as the maker builds them.
 
         Args:
+            gpu: its figures.
+            name: as it was given, for the message.
             network: bytes/s of a GPU's network card, where it is another.
 
         Raises:
@@ -131,7 +139,12 @@ class Cluster:
         return cls(gpu.peak, gpu.link, network or gpu.network)
 
     def seconds(self, collective: Collective, world: int) -> float:
-        """What a collective takes on so many GPUs."""
+        """Seconds of a collective.
+
+        Args:
+            collective: what is moved.
+            world: GPUs that take part.
+        """
         if world < 2:
             return 0.0
         nodes = math.ceil(world / self.per_node)
@@ -150,19 +163,22 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of an optimiser step.
+    """Seconds of an optimizer step.
 
     Args:
-        compute: without communication. beside: communication while the GPU computes. after: while it waits.
+        compute: without communication.
+        overlapped: communication while the GPU computes.
+        exposed: communication while it waits.
     """
 
     compute: float
-    beside: float
-    after: float
+    overlapped: float
+    exposed: float
 
     @property
     def seconds(self) -> float:
-        return self.compute + BESIDE * self.beside + self.after
+        """All of it: what overlaps costs ``OVERLAP_COST`` of its time."""
+        return self.compute + OVERLAP_COST * self.overlapped + self.exposed
 
     @property
     def efficiency(self) -> float:
@@ -171,13 +187,21 @@ class Step:
 
 
 def step(cluster: Cluster, world: int, flops: float, mfu: float, parts: list[Collective]) -> Step:
-    """A step of `flops` on each GPU at an MFU that holds without communication."""
+    """Predict the time of one optimizer step.
+
+    Args:
+        cluster: that it runs on.
+        world: GPUs.
+        flops: of the step, on each GPU.
+        mfu: model FLOPs utilization without communication.
+        parts: what the strategy moves, of ``collectives``.
+    """
     compute = flops / (mfu * cluster.peak)
     wanted: dict[float, float] = {}
     for part in parts:
         wanted[part.window] = wanted.get(part.window, 0.0) + cluster.seconds(part, world)
-    beside = sum(min(seconds, window * compute) for window, seconds in wanted.items())
-    return Step(compute, beside, sum(wanted.values()) - beside)
+    overlapped = sum(min(seconds, window * compute) for window, seconds in wanted.items())
+    return Step(compute, overlapped, sum(wanted.values()) - overlapped)
 
 
 # --- published figures -----------------------------------------------------------------------------------
@@ -188,10 +212,15 @@ class Published:
     """Rows of a table: how one model's MFU falls with the number of GPUs.
 
     Args:
-        numbers, layers, width, sequence: of the model, trained under FSDP; weights travel in bf16, gradients
-            in float32.
+        name: of the model, trained under FSDP; weights travel in bf16, gradients in float32.
+        gpu: as in the table of accelerators.
+        numbers: parameters.
+        layers: of the model.
+        width: of the model.
+        sequence: tokens of one.
         network: bytes/s of a GPU's network card.
         rows: GPUs, sequences of a GPU and step, gathers of the weights in a step, MFU.
+        fitted: whether ``OVERLAP_COST`` was fitted to it.
     """
 
     name: str
@@ -220,8 +249,8 @@ class Published:
         for world, sequences, gathers, mfu in self.rows:
             flops = per_token * sequences * self.sequence
             if not found:  # the MFU that the first row would have without communication
-                beside = sum(cluster.seconds(part, world) for part in parts(gathers))
-                alone = mfu / (1 - BESIDE * beside * mfu * cluster.peak / flops)
+                overlapped = sum(cluster.seconds(part, world) for part in parts(gathers))
+                alone = mfu / (1 - OVERLAP_COST * overlapped * mfu * cluster.peak / flops)
             step_ = step(cluster, world, flops, alone, parts(gathers))
             found.append(alone * step_.efficiency)
         return found
@@ -271,4 +300,4 @@ PUBLISHED: tuple[Published, ...] = (
 """MPT: llm-foundry, scripts/train/benchmarking/README.md (versions of 2023 and 2024; the 32-GPU row of MPT
 1.3B on A100, an outlier 20 % below its neighbours, left out). Llama: torchtitan,
 benchmarks/llama3_h100_202412_torchtitan.md, compiled, 6,667 and 6,514 tokens/s and GPU at a stated MFU of
-39 %. Rows marked fitted gave ``BESIDE``; the others test it."""
+39 %. Rows marked fitted gave ``OVERLAP_COST``; the others test it."""

@@ -5,9 +5,9 @@ precision is autocast in the forward pass, which keeps half-width activations an
 has used them, half-width copies of the weights. What is shared over W ranks is divided by W (Rajbhandari et
 al. 2020).
 
-Checked by measuring: activations are what autograd keeps, to 1 % (``tests/test_memory.py``), and whole ranks
-of every strategy stand beside the prediction in ``benchmarks/memory_per_rank.py``. What a library reserves
-beyond the tensors is not in here: ``USABLE`` and ``RESERVED`` leave room for it.
+Checked by measuring: activations are what autograd keeps, to 1 % (``tests/hardware/test_memory.py``), and
+whole ranks of every strategy stand beside the prediction in ``benchmarks/memory_per_rank.py``. What a library
+reserves beyond the tensors is not in here: ``USABLE`` and ``RESERVED`` leave room for it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 GIB = float(2**30)
 FLOAT = 4
 BUCKET = 50_000_000
-"""Numbers that ZeRO is told to reduce or gather at once: 200 MB of float32."""
+"""Numbers that ZeRO reduces or gathers at once: 200 MB of float32."""
 LIVE = 200_000_000
-"""Gathered weights that ZeRO-3 is told to keep at most; DeepSpeed's own 1e9 would be all of a ChemGPT-1B."""
+"""Gathered weights that ZeRO-3 keeps at most; DeepSpeed's own 1e9 would be all of a ChemGPT-1B."""
 USABLE = 0.9
 """Share of a GPU's memory that tensors may fill: the rest is lost between them."""
 RESERVED = 1.0 * GIB
@@ -33,7 +33,9 @@ class Weights:
     """Numbers of a model.
 
     Args:
-        count: all. block: of the largest unit that is gathered at once. rest: outside such units.
+        count: all.
+        block: of the largest unit that is gathered at once.
+        rest: outside such units.
         averages: further copies of all weights on every rank (an averaged model).
         moments: that the optimizer keeps of each: 2 for Adam, 3 with amsgrad.
     """
@@ -50,9 +52,11 @@ class Memory:
     """Bytes of one GPU.
 
     Args:
+        weights: of this rank, with copies for averages.
         gradients: when the backward pass has ended.
         optimizer: moments, and the float32 copy of its part of the weights that DeepSpeed steps on.
         buffers: gathered weights and gradients on their way, during the backward pass.
+        activations: that the backward pass needs of a micro-batch.
         carried: of the gradients, what stands when the backward pass begins and activations are most.
         stepping: what is added to weights, gradients and optimizer while the optimizer steps.
         host: bytes of this rank in host memory.
@@ -89,7 +93,7 @@ def rank_memory(
     offload: bool = False,
     overlap: bool = True,
 ) -> Memory:
-    """Bytes of one rank.
+    """Predict the memory of one rank.
 
     DDP holds all and, in its second step, gradients twice, when it orders its buckets anew. ZeRO-1 and -2
     share the moments and the copy of the weights, and reduce gradients to their owners bucket by bucket;
@@ -98,7 +102,11 @@ def rank_memory(
     ``LIVE`` numbers and a bucket that is being copied.
 
     Args:
+        strategy: ``single`` or one of ``STAGES``.
+        weights: of the model.
+        world: ranks.
         activations: bytes that the backward pass needs of a micro-batch.
+        accumulate: micro-batches of a step.
         offload: optimizer state in host memory.
         overlap: buckets are doubled, to be filled while the other is sent (not on CPU ranks).
 
@@ -141,6 +149,10 @@ class Transformer:
     """The numbers of a ChemGPT that its activations follow from.
 
     Args:
+        width: of the residual stream.
+        layers: blocks.
+        heads: of attention.
+        vocab: symbols.
         slots: of the rectangles that molecules are padded to for attention, for each token.
         squares: Σ length² of these rectangles, for each token.
         fused: attention by a kernel that keeps no probabilities: everywhere but for short molecules on a CPU.
@@ -182,8 +194,9 @@ class Transformer:
         """Peak of what a micro-batch of `tokens` adds on one GPU.
 
         Args:
-            half: bf16 or float16 autocast. recompute: blocks keep their input alone (activation
-                checkpointing).
+            tokens: of the micro-batch.
+            half: bf16 or float16 autocast.
+            recompute: blocks keep their input alone (activation checkpointing).
         """
         d = self.width
         tail = tokens * self.tail_bytes(half)

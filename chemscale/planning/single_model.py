@@ -270,7 +270,7 @@ def scaling_table(model: PaperModel, cluster: Cluster, mfu: float, limit: float)
             found.strategy + (", recompute" if found.recompute else ""),
             f"{model.tokens // (world * found.accumulate):,} × {found.accumulate}",
             f"{took.compute:.3g} s",
-            f"{took.beside + took.after:.3g} s",
+            f"{took.overlapped + took.exposed:.3g} s",
             f"{took.seconds:.3g} s",
             f"{took.efficiency:.1%}",
             f"{useful:.1%}",

@@ -1,4 +1,4 @@
-"""What a run says of itself: the one contract between training and everything that reads runs."""
+"""The record that every run leaves: the one contract between training and everything that reads runs."""
 
 from chemscale.records.find import find_records, find_run, is_done
 from chemscale.records.planned import PLANNED_NAME, PointPlan, keep_plan

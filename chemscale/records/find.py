@@ -11,7 +11,10 @@ from chemscale.records.record import RECORD_NAME, RecordError, RunRecord, State
 
 
 def find_records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """Every record below `root`, with its directory, in a stable order.
+    """Every record below a folder, with its directory, in a stable order.
+
+    Args:
+        root: the folder.
 
     Raises:
         RecordError: `root` does not exist.
@@ -24,13 +27,16 @@ def find_records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
 
 
 def find_run(path: Path) -> Path:
-    """The directory of a run that is named by its path, or by the sweep's path and the point's name.
+    """Find the directory of a run by its path, or by the sweep's path and the point's name.
 
     ``runs/SWEEP/NAME`` stands for ``runs/SWEEP/IDENTITY`` where one point of the sweep has that name. A path
     that exists, or that means nothing, is given back as it is.
 
+    Args:
+        path: as a person gave it.
+
     Raises:
-        RecordError: several points have the name; the message tells what distinguishes them.
+        RecordError: several points have the name; the message lists what distinguishes them.
     """
     path = Path(path)
     if path.name == "model" and not path.parent.exists():
@@ -40,10 +46,10 @@ def find_run(path: Path) -> Path:
     named = [(p.parent, _light(p)) for p in sorted(path.parent.glob(f"*/{RECORD_NAME}"))]
     found = [(directory, raw) for directory, raw in named if raw.get("name") == path.name]
     if len(found) > 1:
-        told = "; ".join(
+        listed = "; ".join(
             f"{directory} ({' '.join(raw.get('overrides') or [])})" for directory, raw in found[:8]
         )
-        raise RecordError(f"{path}: {len(found)} points have this name. Give the directory of one: {told}")
+        raise RecordError(f"{path}: {len(found)} points have this name. Give the directory of one: {listed}")
     if not found and named:
         names = sorted({str(raw.get("name")) for _, raw in named})
         more = f" and {len(names) - 12} others" if len(names) > 12 else ""
@@ -61,5 +67,5 @@ def _light(path: Path) -> dict[str, Any]:
 
 
 def is_done(directory: Path) -> bool:
-    """Whether the record in `directory` says that the point has ended well."""
+    """Whether the record in `directory` has the point as done."""
     return (directory / RECORD_NAME).exists() and RunRecord.load(directory).state is State.DONE

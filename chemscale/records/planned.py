@@ -14,7 +14,7 @@ PLANNED_NAME = "planned.json"
 
 @dataclass(frozen=True)
 class PointPlan:
-    """What is known of a point before anything is spent on it."""
+    """What is known of a point before anything is spent on it; tables and launchers read it."""
 
     identity: str
     directory: Path
@@ -26,15 +26,19 @@ class PointPlan:
     seconds: float
     """Estimated on this hardware."""
     memory_gib: float
-    """Estimated peak of weights, optimiser state and activations."""
+    """Estimated peak of weights, optimizer state and activations."""
     steps: int = 0
-    """Optimiser steps of the whole run."""
+    """Optimizer steps of the whole run."""
     order: int = 0
     """Points of a lower number run first: what they leave, later ones begin from."""
 
 
 def keep_plan(plans: Sequence[PointPlan]) -> None:
-    """Write the list of a sweep's points into its folder: a point leaves a record only when it begins."""
+    """Write the list of a sweep's points into its folder: a point leaves a record only when it begins.
+
+    Args:
+        plans: of one sweep or of several.
+    """
     folders: dict[Path, list[PointPlan]] = {}
     for plan in plans:
         folders.setdefault(plan.directory.parent, []).append(plan)

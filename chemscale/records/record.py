@@ -1,8 +1,8 @@
-"""What a run says of itself: the one contract between training and everything that reads runs.
+"""The record of a run: the one contract between training and everything that reads runs.
 
 A point's directory holds ``record.json`` (this module), ``metrics.jsonl`` (the curve, one JSON object a
 line) and its checkpoints. The record is written atomically and is valid at every moment of the run, so
-that a killed run still says how far it came. Nothing here imports torch: fits and dashboards read
+that a killed run still shows how far it came. Nothing here imports torch: fits and dashboards read
 records on machines that never train.
 """
 
@@ -36,7 +36,7 @@ class State(StrEnum):
     PAUSED = "paused"
     """Saved at a share of its steps, for a sweep to decide on."""
     STOPPED = "stopped"
-    """Paused, and a sweep decided not to finish it; ``reason`` says why."""
+    """Paused, and a sweep decided not to finish it; ``reason`` has why."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ HEADLINES = (
     ("forces_mae", 1, " meV/Å"),
     ("energy_mae_per_atom", 2, " meV/atom"),
 )
-"""Metrics in the order in which they say most: key, digits, unit."""
+"""Metrics, the most telling first: key, digits, unit."""
 
 SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
 """Units of data, each a field of ``DataSeen``: language models count the first three, potentials the rest."""
@@ -69,7 +69,7 @@ SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
 
 @dataclass
 class DataSeen:
-    """What the optimiser has been shown so far; padding is never counted."""
+    """What the optimizer has been shown so far; padding is never counted."""
 
     steps: int = 0
     tokens: int = 0
@@ -157,7 +157,7 @@ class RunRecord:
     final: Loss | None = None
     best: Loss | None = None
     truth: dict[str, float] = field(default_factory=dict)
-    """The truth line: tokens/s, molecules/s, padding and data-wait shares, MFU if known, peak memory."""
+    """The throughput line: tokens/s, molecules/s, padding and data-wait shares, MFU if known, peak memory."""
     curve: str = "metrics.jsonl"
     checkpoint: str | None = None
     started: str = ""
@@ -171,6 +171,9 @@ class RunRecord:
     @classmethod
     def load(cls, path: Path) -> RunRecord:
         """Read a record from its file or its directory.
+
+        Args:
+            path: of either.
 
         Raises:
             RecordError: the file is missing, is not JSON, or does not have this schema.
@@ -210,7 +213,11 @@ class RunRecord:
         return cls(**parts)
 
     def curve_rows(self, directory: Path) -> list[dict[str, Any]]:
-        """The metrics of the run, one dictionary a line; a half-written last line is passed over."""
+        """The metrics of the run, one dictionary a line; a half-written last line is passed over.
+
+        Args:
+            directory: of the run.
+        """
         path = Path(directory) / self.curve
         rows = []
         if path.is_file():

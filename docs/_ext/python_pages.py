@@ -87,6 +87,7 @@ RESULTS = {
         "checks.projection.CrossCheck",
         "checks.projection.Projection",
         "checks.sensitivity.Row",
+        "early_stopping.estimators.Estimator",
         "joint.bootstrap.Draws",
     ]
 }

@@ -41,18 +41,18 @@ def test_a_ring_is_limited_by_its_slowest_link_and_longer_by_a_hop_for_every_gpu
     assert H100.seconds(reduced, 1024) < 2 * H100.seconds(reduced, 64)
 
 
-def test_what_cannot_run_beside_computing_is_added_in_full():
+def test_what_cannot_overlap_with_computing_is_added_in_full():
     flops = 1e14
     alone = step(H100, 1, flops, 0.4, [])
     assert alone.seconds == alone.compute == pytest.approx(1e14 / (0.4 * 989e12))
     assert alone.efficiency == 1
     hidden = step(H100, 64, flops, 0.4, [Collective("all-gather", 4e9, 1)])
     after = step(H100, 64, flops, 0.4, [Collective("all-gather", 4e9, 1, window=0.0)])
-    assert hidden.beside == pytest.approx(after.after)
+    assert hidden.overlapped == pytest.approx(after.exposed)
     assert alone.seconds < hidden.seconds < after.seconds
     too_long = step(H100, 64, 1e10, 0.4, [Collective("all-gather", 4e9, 1)])
-    assert too_long.beside == pytest.approx(too_long.compute)
-    assert too_long.after > 0
+    assert too_long.overlapped == pytest.approx(too_long.compute)
+    assert too_long.exposed > 0
 
 
 def test_efficiency_falls_with_gpus_that_share_one_step_and_hardly_where_each_has_its_own():

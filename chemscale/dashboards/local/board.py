@@ -1,4 +1,4 @@
-"""What the page knows: everything below a folder, refreshed by what changed, with a version for each part."""
+"""The state behind the page: all runs below a folder, read again where they changed, parts with versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAIT_S = 2.0
 """Longest time that an answer waits for another thread that looks at a slow file system."""
 ALL_ROWS = 60_000
 """Rows of all curves of an answer together."""
-FEWEST_ROWS, MOST_ROWS = 24, 400
+MIN_ROWS, MAX_ROWS = 24, 400
 
 
 class Versions:
@@ -42,7 +42,11 @@ class Versions:
                 self.parts[key], self.changed[key] = part, self._clock()
 
     def since(self, version: int) -> dict[str, Any]:
-        """Parts that changed after a version; who asks for the first time is not told of what is gone."""
+        """Parts that changed after a version; who asks for the first time does not see what is gone.
+
+        Args:
+            version: that the page has; 0 at first.
+        """
         return {
             key: part
             for key, part in self.parts.items()
@@ -51,7 +55,11 @@ class Versions:
 
 
 class Board:
-    """State of the runs below `root`. Every method may be called by several threads at once."""
+    """State of the runs below a folder. Every method may be called by several threads at once.
+
+    Args:
+        root: the folder.
+    """
 
     def __init__(self, root: Path):
         self.root = Path(root)
@@ -75,7 +83,11 @@ class Board:
     # --- looking ---
 
     def refresh(self, wait: float = -1) -> None:
-        """Look again unless the last look is fresh; while another thread looks, wait at most so long."""
+        """Look at the folder again unless the last look is fresh.
+
+        Args:
+            wait: longest seconds to wait while another thread looks; -1 is without end.
+        """
         if not self._lock.acquire(timeout=wait):
             return
         try:
@@ -159,7 +171,11 @@ class Board:
     # --- answers ---
 
     def state(self, since: int = 0) -> dict[str, Any]:
-        """Rows, sweeps and laws that changed after a version; None for one that is gone."""
+        """Rows, sweeps and laws that changed after a version; None for one that is gone.
+
+        Args:
+            since: the version.
+        """
         with self._publishing:
             return {
                 "boot": self.boot,
@@ -174,8 +190,12 @@ class Board:
                 "laws": self.laws.since(since),
             }
 
-    def settle(self, seconds: float = 60.0) -> None:
-        """Wait for laws that are being read, for a page that is written once."""
+    def wait_for_laws(self, seconds: float = 60.0) -> None:
+        """Wait for laws that are being read, for a page that is written once.
+
+        Args:
+            seconds: the longest that it waits.
+        """
         end = time.monotonic() + seconds
         while self._law_reader.busy and time.monotonic() < end:
             time.sleep(0.05)
@@ -189,21 +209,23 @@ class Board:
 
         Args:
             metrics: as ``validation/nats_per_token``; a run without one of them lacks it.
-            seconds: how long files are read; ``more`` says that some are still to be read.
+            sweep: its folder below the root.
+            since: version that the page has.
+            seconds: how long files are read; ``more`` counts those still to be read.
         """
         if not self._lock.acquire(timeout=WAIT_S):
             return {"boot": self.boot, "version": since, "more": 1, "metrics": {}, "curves": {}}
         try:
             mine = [key for key in self.points if sweep_of(key) == sweep]
             more = self._load_curves(mine, seconds)
-            most = max(FEWEST_ROWS, min(MOST_ROWS, ALL_ROWS // max(1, len(mine) * len(metrics))))
+            limit = max(MIN_ROWS, min(MAX_ROWS, ALL_ROWS // max(1, len(mine) * len(metrics))))
             new = [key for key in mine if self._curves.get(key, 0) > since]
             return {
                 "boot": self.boot,
                 "version": self.version,
                 "more": more,
                 "metrics": self._metrics(mine),
-                "curves": {key: self._tables(self.points[key], metrics, most) for key in new},
+                "curves": {key: self._tables(self.points[key], metrics, limit) for key in new},
             }
         finally:
             self._lock.release()
@@ -230,11 +252,11 @@ class Board:
         return {kind: list(names) for kind, names in out.items()}
 
     @staticmethod
-    def _tables(point: Point, metrics: Sequence[str], most: int) -> dict[str, Any]:
+    def _tables(point: Point, metrics: Sequence[str], limit: int) -> dict[str, Any]:
         out = {}
         for metric in metrics:
             kind, _, name = metric.partition("/")
             series = point.curve.series.get(kind)
             if series is not None and name in series.metrics:
-                out[metric] = series.table(name, most)
+                out[metric] = series.table(name, limit)
         return out

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 """Rows of one kind that are kept of a run after thinning; up to twice as many before."""
 AXES = ("step", "seen", "flops", "seconds")
 """What a curve can be drawn against; a row begins with these four numbers."""
@@ -18,21 +18,24 @@ SEEN = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges"
 NO_METRIC = {"kind", *SEEN}
 CHUNK = 1 << 20
 RECENT = 8
-LARGEST = 10**300
+MAX_INTEGER = 10**300
+"""Above it a whole number has no float."""
 
 
-def thinned(rows: Sequence[array[float]], most: int, watched: int = len(AXES)) -> list[array[float]]:
-    """At most about so many rows: of every stretch the lowest and the highest of a column, and both ends.
+def thinned(rows: Sequence[array[float]], limit: int, watched: int = len(AXES)) -> list[array[float]]:
+    """Thin rows: keep of every stretch the lowest and the highest of a column, and both ends.
 
     Stretches are even in steps and in the logarithm of steps at once, so that either axis looks whole.
 
     Args:
-        rows: by step. watched: the column whose extremes stay.
+        rows: by step.
+        limit: about how many stay.
+        watched: the column whose extremes stay.
     """
-    if len(rows) <= most:
+    if len(rows) <= limit:
         return list(rows)
     first, last = rows[0][0], rows[-1][0]
-    pieces = max(1, most // 4)
+    pieces = max(1, limit // 4)
     even = pieces / max(last - first, 1e-9)
     by_log = pieces / max(math.log1p(last) - math.log1p(first), 1e-9)
     stretches: dict[tuple[int, int], list[array[float]]] = {}
@@ -57,11 +60,17 @@ class Series:
         self.rows: list[array[float]] = []
 
     def add(self, axes: Sequence[float], row: dict[str, Any]) -> None:
+        """Take in one row.
+
+        Args:
+            axes: its numbers of ``AXES``.
+            row: the metrics by name.
+        """
         if not self.metrics:
             return
         self.rows.append(array("d", [*axes, *[_number(row.get(key)) for key in self.metrics]]))
-        if len(self.rows) >= 2 * MOST_ROWS:
-            self.rows = thinned(self.rows, MOST_ROWS)
+        if len(self.rows) >= 2 * MAX_ROWS:
+            self.rows = thinned(self.rows, MAX_ROWS)
 
     def last(self, metric: str) -> float | None:
         """The newest value of a metric, None where there is none."""
@@ -70,10 +79,15 @@ class Series:
         value = self.rows[-1][len(AXES) + self.metrics.index(metric)]
         return None if math.isnan(value) else value
 
-    def table(self, metric: str, most: int) -> dict[str, list[float | None]]:
-        """Columns of the axes and ``y``, to five digits; None where a number is missing."""
+    def table(self, metric: str, limit: int) -> dict[str, list[float | None]]:
+        """Columns of the axes and ``y``, to five digits; None where a number is missing.
+
+        Args:
+            metric: that becomes ``y``.
+            limit: about how many rows.
+        """
         column = len(AXES) + self.metrics.index(metric)
-        rows = thinned(self.rows, most, column)
+        rows = thinned(self.rows, limit, column)
         columns = {axis: [_short(row[place]) for row in rows] for place, axis in enumerate(AXES)}
         return columns | {"y": [_short(row[column]) for row in rows]}
 
@@ -81,7 +95,7 @@ class Series:
 class Curve:
     """``metrics.jsonl`` of one run. ``read`` takes only what is new; a file that was cut is read again.
 
-    ``seconds`` are those of training, from the rates of the truth lines: rows have no clock.
+    ``seconds`` are those of training, from the rates of the throughput lines: rows have no clock.
     """
 
     def __init__(self, path: Path):
@@ -143,7 +157,7 @@ class Curve:
             self.broken_lines += bool(line.strip())
             return
         if self._waiting is not None:
-            # The truth line that follows a training row says how long it took.
+            # The throughput line that follows a training row has how long it took.
             if row["kind"] == "truth" and row["step"] == self._waiting["step"]:
                 self._tick(row)
             self._put(self._waiting)
@@ -185,7 +199,7 @@ class Curve:
         return self.series[kind].last(metric) if kind in self.series else None
 
     def steps_per_second(self) -> float | None:
-        """Over the newest truth lines, at most ``RECENT``; validation and checkpoints are not in it."""
+        """Over the newest throughput lines, at most ``RECENT``; validation and checkpoints are not in it."""
         rows = self.series["truth"].rows[-RECENT:] if "truth" in self.series else []
         if len(rows) > 1 and rows[-1][3] > rows[0][3]:
             return (rows[-1][0] - rows[0][0]) / (rows[-1][3] - rows[0][3])
@@ -215,7 +229,7 @@ def _number(value: Any) -> float:
     """NaN for what is no finite number, true and false among it."""
     if type(value) is float:
         return value if math.isfinite(value) else math.nan
-    return float(value) if type(value) is int and abs(value) < LARGEST else math.nan
+    return float(value) if type(value) is int and abs(value) < MAX_INTEGER else math.nan
 
 
 def _short(value: float) -> float | None:

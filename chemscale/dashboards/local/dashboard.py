@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from chemscale.dashboards.local.server import Server
+from chemscale.dashboards.local.page import write_page
+from chemscale.dashboards.local.server import Server, is_loopback, make_server
+from chemscale.records import RecordError
 
 
 def local(
@@ -39,18 +42,14 @@ def local(
 
       python -m chemscale.dashboard local runs/chemgpt_sizes --out chemgpt_sizes.html
     """
-    from chemscale.records import RecordError
-
     if not runs.is_dir():
         raise RecordError(f"{runs}: no such folder. Give the folder of your runs, for example runs/.")
     if out is not None:
         _write(runs, out)
         return
-    from chemscale.dashboards.local.server import make_server
-
     server = make_server(runs, host, port, allow_host or ())
     try:
-        _say(server, runs, host)
+        _print_address(server, runs, host)
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         typer.echo("\nThe dashboard has ended; runs go on.")
@@ -59,9 +58,6 @@ def local(
 
 
 def _write(runs: Path, out: Path) -> None:
-    from chemscale.dashboards.local.page import write_page
-    from chemscale.records import RecordError
-
     began = time.monotonic()
     if out.is_dir():
         raise RecordError(f"--out {out} is a folder: name a file in it, for example {out / 'runs.html'}.")
@@ -73,12 +69,8 @@ def _write(runs: Path, out: Path) -> None:
     typer.echo(f"{page} ({size:.1f} MiB, {time.monotonic() - began:.1f} s): open it in a browser.")
 
 
-def _say(server: Server, runs: Path, host: str) -> None:
+def _print_address(server: Server, runs: Path, host: str) -> None:
     """Where the page is, and how it is reached from elsewhere."""
-    import socket
-
-    from chemscale.dashboards.local.server import is_loopback
-
     shown = f"[{host}]" if ":" in host else host
     if is_loopback(host):
         typer.echo(f"{runs}: http://{shown}:{server.port}/")
@@ -95,8 +87,6 @@ def _say(server: Server, runs: Path, host: str) -> None:
 
 
 def _user() -> str:
-    import getpass
-
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -2,7 +2,8 @@
 
 ``law.json`` holds a law and the points that it was fitted to. Of a joint law it holds the covariance too; the
 band of a law of one axis is found again by the same bootstrap of the same points, and left out where that
-does not give the law in the file.
+does not give the law in the file. NumPy and the laws are imported where a law is read: the page is there
+before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 PLACES = 60
 """Points of a line."""
-MOST_LINES = 5
+MAX_LINES = 5
 """Of a joint law along one axis."""
 Line = dict[str, Any]
 
@@ -159,7 +160,7 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
     table = {axis: np.array([p[axis] for p in points], dtype=float) for axis in (size, data)}
     for axis, other, name in ((size, data, "D"), (data, size, "N")):
         found, _ = levels(table[other])
-        step = max(1, math.ceil(len(found) / MOST_LINES))
+        step = max(1, math.ceil(len(found) / MAX_LINES))
         for level in found[::step]:
             here = table[axis][level.members] if level.members.any() else table[axis]
             grid = np.geomspace(here.min() / 1.3, here.max() * 1.3, PLACES)

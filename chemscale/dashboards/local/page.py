@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from chemscale.common.files import atomic_path
 from chemscale.dashboards.local.board import Board
 from chemscale.records import HEADLINES
 
@@ -52,10 +52,14 @@ def policy(served: bool) -> str:
 
 
 def page(snapshot: dict[str, Any] | None = None) -> str:
-    """The document; with a snapshot it needs no server."""
+    """The document of the dashboard.
+
+    Args:
+        snapshot: state and curves to write into it, so that it needs no server; None where it is served.
+    """
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(served=False)}">'
     filled = {
-        "POLICY": "" if snapshot is None else meta,  # of a served page the header says it
+        "POLICY": "" if snapshot is None else meta,  # a served page has it in its header
         "STYLE": _style(),
         "SCRIPT": _script(),
         "SNAPSHOT": "null" if snapshot is None else in_script(snapshot),
@@ -70,9 +74,14 @@ def in_script(content: Any) -> str:
 
 
 def snapshot(board: Board, out: Path) -> dict[str, Any]:
-    """State, laws and curves of now; links to reports are made relative to the page."""
+    """State, laws and curves of now; links to reports are made relative to the page.
+
+    Args:
+        board: that is shown.
+        out: file that the page will be.
+    """
     board.refresh()
-    board.settle()
+    board.wait_for_laws()
     state = board.state()
     for laws in state["laws"].values():
         for law in laws:
@@ -94,7 +103,11 @@ def snapshot(board: Board, out: Path) -> dict[str, Any]:
 
 
 def write_page(root: Path, out: Path) -> Path:
-    """Write what stands below `root` as one page that opens from the disk.
+    """Write the state of a folder of runs as one page that opens from the disk.
+
+    Args:
+        root: folder of the runs.
+        out: file to write.
 
     Raises:
         RecordError: no such folder.
@@ -102,15 +115,7 @@ def write_page(root: Path, out: Path) -> Path:
     """
     out = Path(out)
     text = page(snapshot(Board(root), out))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
+    with atomic_path(out) as partial:
         # Names of files need not be UTF-8; their odd bytes become what JSON reads as them.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, out)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     return out

@@ -19,7 +19,7 @@ STATES = (
     State.DONE.value, State.RUNNING.value, SILENT, State.FAILED.value, BROKEN, State.PREEMPTED.value,
     State.PAUSED.value, State.STOPPED.value, State.PLANNED.value, WAITING, CANCELLED,
 )  # fmt: skip
-"""States of the page: those of records, and four that only a reader can tell."""
+"""States of the page: those of records, and four that only a reader can see."""
 RATES = ("tokens", "atoms", "frames")
 
 NUMBERS = {
@@ -53,7 +53,14 @@ class Point:
         self._stamp: Stamp | None = None
 
     def look(self, found: Stamp) -> bool:
-        """Take in what changed; `found` is the record's stamp. Whether anything did."""
+        """Take in what changed.
+
+        Args:
+            found: stamp of the record.
+
+        Returns:
+            Whether anything did.
+        """
         changed = found != self._stamp
         if changed:
             self._stamp = found
@@ -190,8 +197,8 @@ class Point:
     def _error(self, record: RunRecord) -> str | None:
         if record.state is not State.FAILED:
             return None
-        told = sorted(self.directory.glob("error*.txt"))
-        return str(told[0]) if told else None
+        tracebacks = sorted(self.directory.glob("error*.txt"))
+        return str(tracebacks[0]) if tracebacks else None
 
 
 def waiting_rows(entries: dict[str, Any], identities: list[str]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from chemscale.dashboards.local.points import Stamp, stamp
 from chemscale.records import PLANNED_NAME, RECORD_NAME
 
-DEEPEST = 4
+MAX_DEPTH = 4
 """Levels below the folder at which a point may lie; runs/SWEEP/POINT has two."""
 NO_POINTS = {"checkpoints", "model", "code", "wandb", "trunk", "corpora", "structures", "tensorboard"}
 SUBMISSION = Path("jobs") / "submission.json"
@@ -64,7 +64,7 @@ def _look(folder: Path, name: str, depth: int, found: Found) -> None:
             found.submissions[name] = submission
     if (plan := stamp(folder / PLANNED_NAME)) is not None:
         found.plans[name] = plan
-    if depth < DEEPEST:
+    if depth < MAX_DEPTH:
         for each in inside:
             _look(folder / each, each if name == "." else f"{name}/{each}", depth + 1, found)
 
@@ -87,7 +87,7 @@ def sweep_of(path: str) -> str:
 
 
 def read_plan(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The same of ``planned.json``, whose points have no jobs."""
+    """Entries by identity and the identities of ``planned.json``, whose points have no jobs."""
     try:
         plans = {str(plan["identity"]): plan for plan in json.loads(path.read_text())["points"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

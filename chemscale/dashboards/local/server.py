@@ -19,7 +19,7 @@ from chemscale.dashboards.local.board import Board
 from chemscale.dashboards.local.page import page, policy
 
 FIRST_PORT, TRIED_PORTS = 8765, 50
-MOST_METRICS = 4
+MAX_METRICS = 4
 WAIT_S = 2.0
 """Longest time that an answer waits for a slow file system before it gives what was known before."""
 GZIP_ABOVE = 2000
@@ -29,11 +29,17 @@ REPORT_POLICY = (
 
 
 class ServerError(ValueError):
-    """An address that cannot be served on; the message says which and what to do."""
+    """An address that cannot be served on; the message has which and the way out."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one board; ``names`` are the host names under which a browser may ask."""
+    """Serve one board over HTTP.
+
+    Args:
+        board: that is served.
+        address: host and port.
+        names: host names under which a browser may ask.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -47,6 +53,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
+        """That it listens on."""
         return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -56,10 +63,12 @@ class Server(ThreadingHTTPServer):
 
 
 def make_server(root: Path, host: str, port: int | None, names: Collection[str] = ()) -> Server:
-    """A server of the runs below `root`, bound and ready.
+    """Make a server of the runs below a folder, bound and ready.
 
     Args:
-        host: an address of this machine. port: None for the first free one from 8765 on.
+        root: folder of the runs.
+        host: an address of this machine.
+        port: None for the first free one from 8765 on.
         names: further names that a browser may know it by.
 
     Raises:
@@ -105,17 +114,19 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def board(self) -> Board:
+        """That the server shows."""
         return cast(Server, self.server).board
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: a page asks every few seconds."""
 
     def do_GET(self) -> None:
+        """Answer a request."""
         if not self._known_host():
-            said = self.headers.get("Host", "")
+            asked = self.headers.get("Host", "")
             self._text(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                f"This dashboard does not answer to the name {said!r}. Start it with --allow-host NAME.",
+                f"This dashboard does not answer to the name {asked!r}. Start it with --allow-host NAME.",
             )
             return
         url = urlsplit(self.path)
@@ -157,8 +168,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _curves(self, query: dict[str, str], metrics: list[str]) -> None:
         sweep = query.get("sweep", ".")
-        if not metrics or len(metrics) > MOST_METRICS:
-            self._text(HTTPStatus.BAD_REQUEST, f"Give 1 to {MOST_METRICS} times metric=KIND/NAME.")
+        if not metrics or len(metrics) > MAX_METRICS:
+            self._text(HTTPStatus.BAD_REQUEST, f"Give 1 to {MAX_METRICS} times metric=KIND/NAME.")
             return
         self._json(self.board.curves(sweep, metrics, self._since(query)))
 

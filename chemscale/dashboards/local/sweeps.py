@@ -16,12 +16,13 @@ TO_DO = (RUNNING, SILENT, State.PREEMPTED.value, State.PLANNED.value, WAITING)
 
 
 def summary(rows: Sequence[dict[str, Any]], whole: bool = True) -> dict[str, Any]:
-    """Of the rows of one sweep: counts by state, losses that there are, compute, energy, time left.
+    """Sum up the rows of one sweep: counts by state, losses that there are, compute, energy, time left.
 
     ``joules`` is the sum over the points that measured them and ``joules_of`` how many these are; both are
     absent where none did. ``share`` is of the planned FLOPs, absent where they are not known for every point.
 
     Args:
+        rows: of its points.
         whole: whether these are all points of the sweep, as its launcher listed them.
     """
     counts = Counter(row["state"] for row in rows)
@@ -74,7 +75,7 @@ def time_left(rows: Sequence[dict[str, Any]]) -> tuple[float | None, str]:
     """Seconds until the last point ends if as many run at once as do now, and what that rests on.
 
     A point without a rate of its own is taken at the FLOP/s of those that run. None where nothing runs or
-    something is not known; the text then says why, and is empty where there is nothing left to do.
+    something is not known; the text is then the reason, and is empty where there is nothing left to do.
     """
     todo = [row for row in rows if row["state"] in TO_DO]
     running = [row for row in todo if row["state"] == RUNNING]

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What of a kind of model is shown.
+    """What the workspace shows of one kind of model.
 
     Args:
-        axis: its data in rows and summary. size: the summary key of the data it was given.
-        losses: metric and title, the first is the law's. rates: metric and title.
+        axis: its data in rows and summary.
+        size: the summary key of the data it was given.
+        losses: metric and title; the first is the law's.
+        rates: metric and title.
     """
 
     axis: str
@@ -77,9 +79,11 @@ LAW_FIGURE, LAW_TABLE = "law/figure", "law/points"
 def workspace(
     entity: str, project: str, sweep: str | None = None, tasks: Sequence[str] = tuple(TASKS)
 ) -> Workspace:
-    """The workspace as an object of wandb-workspaces; nothing is sent.
+    """Build the workspace as an object of wandb-workspaces; nothing is sent.
 
     Args:
+        entity: user or team.
+        project: of W&B.
         sweep: show the runs of one sweep only.
         tasks: of `TASKS`, in their order.
     """

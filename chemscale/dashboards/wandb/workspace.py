@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chemscale.common.files import atomic_write
+from chemscale.dashboards.wandb.view import TASKS, workspace
+
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
@@ -42,7 +45,8 @@ def wandb(
     if out is not None:
         if out.exists():
             raise WorkspaceError(f"{out} exists: choose another --out or remove it.")
-        out.write_text(view._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=1))
+        with atomic_write(out) as file:
+            file.write(view._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=1))
         typer.echo(
             f"{out}: {len(view.sections)} sections, {sum(len(s.panels) for s in view.sections)} panels"
         )
@@ -61,8 +65,6 @@ def _names(project: str) -> tuple[str, str]:
 
 
 def _build(entity: str, project: str, sweep: str | None, task: str) -> Workspace:
-    from chemscale.dashboards.wandb.view import TASKS, workspace
-
     if task not in (*TASKS, "both"):
         raise WorkspaceError(f"--task {task}: choose one of {', '.join(TASKS)}, both.")
     try:
@@ -76,7 +78,10 @@ def _build(entity: str, project: str, sweep: str | None, task: str) -> Workspace
 
 
 def _save(view: Any) -> str:
-    """Send a view, in place of the one of its name if there is one; the address of its page.
+    """Send a view, in place of the one of its name if there is one.
+
+    Returns:
+        The address of its page.
 
     Raises:
         WorkspaceError: no account, no such project, or a service that does not answer.

@@ -11,7 +11,7 @@ import pytest
 
 from chemscale.common.files import write_json
 from chemscale.dashboards.local.board import Board
-from chemscale.dashboards.local.curves import MOST_ROWS, Curve
+from chemscale.dashboards.local.curves import MAX_ROWS, Curve
 from chemscale.dashboards.local.page import snapshot, write_page
 from chemscale.dashboards.local.points import SILENT_S
 from chemscale.laws.data.points import LawPoint, LawPoints
@@ -226,7 +226,7 @@ def test_a_thinned_curve_keeps_its_ends_and_every_spike(tmp_path):
             file.write(json.dumps(row) + "\n")
     curve = Curve(path)
     curve.read()
-    assert len(curve.series["train"].rows) < 2 * MOST_ROWS
+    assert len(curve.series["train"].rows) < 2 * MAX_ROWS
     table = curve.series["train"].table("loss", 60)
     assert len(table["step"]) <= 62
     assert (table["step"][0], table["step"][-1]) == (10, 20_000)
@@ -247,7 +247,7 @@ def test_a_law_is_drawn_as_it_was_fitted_with_its_band_and_only_then(tmp_path):
     assert not look(board)["laws"]
     fitted = write_law(tmp_path / "sizes")
     assert look(board)["laws"]["sizes"][0]["reading"]
-    board.settle()
+    board.wait_for_laws()
     (law,) = board.state()["laws"]["sizes"]
     (line,) = law["lines"]
     values = fitted["parameters"]
@@ -279,7 +279,7 @@ def test_a_joint_law_is_drawn_against_size_and_against_data(tmp_path):
     write_json(tmp_path / "joint" / "law" / "law.json", SurfaceReport("joint", found, Origin()).law())
     board = Board(tmp_path)
     look(board)
-    board.settle()
+    board.wait_for_laws()
     (law,) = board.state()["laws"]["joint"]
     assert [line["axis"] for line in law["lines"]] == ["parameters"] * 4 + ["tokens"] * 4
     for line in law["lines"]:
@@ -293,7 +293,7 @@ def test_a_broken_law_is_named_and_the_runs_are_shown(tmp_path):
     (tmp_path / "sweep" / "law" / "law.json").write_text('{"kind": "axis"')
     board = Board(tmp_path)
     look(board)
-    board.settle()
+    board.wait_for_laws()
     state = board.state()
     assert "law.json" in state["laws"]["sweep"][0]["problem"]
     assert "sweep/a" in state["rows"]
@@ -318,7 +318,7 @@ def test_reading_changes_nothing_below_the_runs(tmp_path):
     before = everything()
     board = Board(tmp_path)
     look(board)
-    board.settle()
+    board.wait_for_laws()
     board.curves("sizes", ["validation/nats_per_token"])
     assert everything() == before
 

@@ -127,7 +127,7 @@ function columnsOf(rows) {
   return [
     column("name", "point", "", (row) => row.name, (v) => v, { left: true, fill: nameCell }),
     column("state", "state", "", (row) => row.state, (v) => v, { left: true, fill: stateCell }),
-    ...(any((row) => row.reason) ? [column("reason", "reason", "why it is in this state, and where more is told", (row) => row.reason, (v, row) => `${v} ${row.error || row.file || ""}`, { left: true, fill: reasonCell })] : []),
+    ...(any((row) => row.reason) ? [column("reason", "reason", "why it is in this state, and where to read more", (row) => row.reason, (v, row) => `${v} ${row.error || row.file || ""}`, { left: true, fill: reasonCell })] : []),
     column("N", "N", "parameters, matrices only", (row) => size(row, "parameters"), count),
     column("D", `D (${seen})`, frames ? "distinct training frames" : "training tokens seen", dataSize, count),
     column("C", "C (FLOP)", "training compute, counted", (row) => size(row, "flops"), powerOfTen),
@@ -146,7 +146,7 @@ function columnsOf(rows) {
 }
 
 const DETAILS = [
-  ["reason", (row) => row.reason], ["told in", (row) => row.error || row.file], ["folder", (row) => row.directory],
+  ["reason", (row) => row.reason], ["details in", (row) => row.error || row.file], ["folder", (row) => row.directory],
   ["overrides", (row) => row.overrides],
   ["losses", (row) => Object.entries(row.losses || {}).map(([key, v]) => `${unitName(key)} ${lossText(v)}`).join(" · ")],
   ["parameters", (row) => (row.sizes ? ["parameters", "blocks", "non_embedding", "all"].filter((a) => size(row, a)).map((a) => `${count(size(row, a))} ${a === "parameters" ? "matrices" : a.replace("_", "-")}`).join(" · ") : "")],

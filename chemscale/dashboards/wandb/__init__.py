@@ -1,0 +1,1 @@
+"""A prepared W&B workspace of a project of sweeps."""

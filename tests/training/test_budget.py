@@ -2,7 +2,7 @@
 
 import pytest
 
-from chemscale.points.base import choose_budget
+from chemscale.points.build import choose_budget
 from chemscale.training.budget import Budget, BudgetError, Epoch
 
 EPOCH = Epoch(cuts=100, amounts={"tokens": 50_000, "molecules": 1250}, flops=1e9)

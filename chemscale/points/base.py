@@ -19,10 +19,9 @@ from chemscale.sweeps.expansion import step_at
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
-from chemscale.training.cadence import Cadence
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.health import HealthPolicy
-from chemscale.training.settings import MicroBatching, RunSettings, TrainerSettings
+from chemscale.training.settings import Cadence, MicroBatching, RunSettings, TrainerSettings
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chemscale.training.budget import Epoch
-from chemscale.training.cadence import Cadence
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.health import HealthPolicy
-from chemscale.training.settings import RunSettings
+from chemscale.training.settings import Cadence, RunSettings
 
 
 class TrainedPoint(Protocol):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from chemscale.training.cadence import Cadence
 from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.distributed.control import Control
 from chemscale.training.run_log import RunLog
+from chemscale.training.settings import Cadence
 
 log = logging.getLogger(__name__)
 

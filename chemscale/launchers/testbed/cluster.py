@@ -246,10 +246,10 @@ def succeeds(cluster: Cluster, *command: str) -> bool:
 def idle(cluster: Cluster) -> Sequence[str]:
     """Nodes that take jobs."""
     try:
-        told = ask(cluster, "sinfo", "-h", "-N", "-p", "main", "-o", "%N %t", seconds=3)
+        listed = ask(cluster, "sinfo", "-h", "-N", "-p", "main", "-o", "%N %t", seconds=3)
     except LaunchError:
         return []
-    return [line for line in told.splitlines() if line.split()[1] in ("idle", "mix", "alloc")]
+    return [line for line in listed.splitlines() if line.split()[1] in ("idle", "mix", "alloc")]
 
 
 def wait_for(cluster: Cluster, ready: object, what: str, seconds: float = 30) -> None:

@@ -1,4 +1,4 @@
-"""What a one-machine SLURM is told: slurm.conf and what it refers to."""
+"""The configuration of a one-machine SLURM: slurm.conf and what it refers to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Cluster:
     """What is started in a folder.
 
     Args:
-        nodes: daemons, ``node1`` and on. cpus: of a node; may exceed the machine's.
+        nodes: daemons, ``node1`` and on.
+        cpus: of a node; may exceed the machine's.
         gpus: of a node, not real: requests for them are granted and CUDA_VISIBLE_DEVICES is set.
         munge: authentication as on a real cluster; without it a shared secret is not needed.
         accounting: slurmdbd on a database of its own, so that sacct answers; needs munge and usually root.

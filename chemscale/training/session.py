@@ -19,11 +19,11 @@ from chemscale.training.checkpointing.elastic import make_universal
 from chemscale.training.checkpointing.gathering import load_weights
 from chemscale.training.checkpointing.safe_pickle import check_pickles
 from chemscale.training.checkpointing.writer import CheckpointWriter
-from chemscale.training.counters import Counters
 from chemscale.training.distributed.control import GRACE, Control, Watchdog
 from chemscale.training.distributed.ranks import Ranks, WorldError, join, this_rank
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, ZERO
 from chemscale.training.health import Health, RolledBack, skipped_data
+from chemscale.training.metrics.counters import Counters
 from chemscale.training.metrics.energy import energy_of
 from chemscale.training.metrics.progress import TrainingProgress
 from chemscale.training.metrics.throughput import Throughput, device_name

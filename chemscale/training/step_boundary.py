@@ -15,9 +15,9 @@ import torch
 from chemscale.records import Loss
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.checkpointing.writer import CheckpointWriter
-from chemscale.training.counters import Counters
 from chemscale.training.distributed.control import Control, Watchdog
 from chemscale.training.health import DivergedError, Health, RolledBack
+from chemscale.training.metrics.counters import Counters
 from chemscale.training.run_log import RunLog
 from chemscale.training.settings import Cadence
 from chemscale.training.signals import StopFlag

@@ -13,8 +13,8 @@ import torch
 
 from chemscale.hardware.accelerators import ACCELERATORS, accelerator_named
 from chemscale.records import Compute
-from chemscale.training.counters import StepAmounts
 from chemscale.training.distributed.control import Control
+from chemscale.training.metrics.counters import StepAmounts
 from chemscale.training.metrics.energy import Energy
 
 REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")

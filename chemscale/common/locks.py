@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +22,8 @@ def file_lock(
 ) -> Iterator[IO[str]]:
     """Hold an exclusive lock on `path` (``flock``); the system frees it however the process ends.
 
-    Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns and
-    goes on: a warning is worth more than a run that cannot begin.
+    Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns once
+    and goes on: a warning is worth more than a run that cannot begin.
 
     Args:
         path: of the lock file; its folder is made, and the file stays.
@@ -45,8 +46,13 @@ def file_lock(
                 raise refusal from None
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            log.warning("%s cannot be locked (%s): %s.", path.parent, error, without)
+            _warn_once(path.parent, str(error), without)
         yield file
+
+
+@functools.cache
+def _warn_once(folder: Path, problem: str, advice: str) -> None:
+    log.warning("%s cannot be locked (%s): %s.", folder, problem, advice)
 
 
 @contextlib.contextmanager

@@ -18,12 +18,13 @@ from chemscale.laws.axis.fit import Fit, fit_form, fit_forms, fit_power_law, sup
 from chemscale.laws.axis.forms import FORMS, FitError, Form, OffsetPowerLaw, PowerLaw
 from chemscale.laws.axis.regimes import limited_by_other, straight_regime
 from chemscale.laws.checks.holdout import extrapolation
+from chemscale.laws.checks.likelihood import greatest_likelihood, log_likelihood
 from chemscale.laws.checks.profiles import profile
 from chemscale.laws.checks.projection import cross_check, project
 from chemscale.laws.checks.sensitivity import sensitivity
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, read_csv
-from chemscale.laws.early_stopping.estimators import ESTIMATORS, tse, tse_e, tse_ema
+from chemscale.laws.early_stopping.estimators import ESTIMATORS, epoch_means, tse, tse_e, tse_ema
 from chemscale.laws.early_stopping.rule import Rule, to_finish
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 from chemscale.laws.joint.repeats import Repeats
@@ -54,13 +55,16 @@ __all__ = [
     "allocate_surface",
     "choose_points",
     "cross_check",
+    "epoch_means",
     "extrapolate_curve",
     "extrapolation",
     "fit_form",
     "fit_forms",
     "fit_power_law",
     "fit_surface",
+    "greatest_likelihood",
     "limited_by_other",
+    "log_likelihood",
     "profile",
     "project",
     "read_csv",

@@ -83,6 +83,7 @@ RESULTS = {
         "axis.regimes.Slice",
         "checks.holdout.Extrapolation",
         "checks.holdout.HeldOut",
+        "checks.likelihood.Likelihood",
         "checks.profiles.Profile",
         "checks.projection.CrossCheck",
         "checks.projection.Projection",

@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.starter.recombine import starter_smiles
 
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background makes their processes deaf to Ctrl-C; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).resolve().parent
 LONG = ("docs", "integration", "compatibility", "dashboards", "launchers")

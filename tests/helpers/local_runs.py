@@ -85,7 +85,11 @@ def served(runs: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[st
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()  # else leaving `with` would wait for it for ever
+                raise
 
 
 def write_law(sweep: Path, out: Path | None = None) -> dict[str, Any]:

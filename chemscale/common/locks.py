@@ -22,8 +22,8 @@ def file_lock(
 ) -> Iterator[IO[str]]:
     """Hold an exclusive lock on `path` (``flock``); the system frees it however the process ends.
 
-    Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns once
-    and goes on: a warning is worth more than a run that cannot begin.
+    Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns
+    once and goes on: a warning is worth more than a run that cannot begin.
 
     Args:
         path: of the lock file; its folder is made, and the file stays.

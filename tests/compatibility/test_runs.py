@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 
 from chemscale.analysis.finish import finish_sweep
+from chemscale.common.versions import versions
 from chemscale.launchers import hooks
 from chemscale.launchers.ledger import load_ledger
 from chemscale.models.chemgpt_hf import load_pretrained
@@ -27,6 +28,16 @@ SAME_MACHINE = REFERENCE["made_with"] == {
 }
 """Elsewhere a sum of floats may be taken in another order."""
 RECORDS = sorted(DATA.rglob("record.json"))
+TOOLS = ("python", "rdkit", "selfies")
+"""A corpus is named by the versions of what made it, and so is a run on it."""
+
+
+def needs_the_same_tools(task):
+    """Skip where the corpus of the old run would get another name."""
+    made_with = RunRecord.load(next((DATA / "whole").glob(f"{task}/*"))).versions
+    other = [f"{tool} {made_with[tool]}" for tool in TOOLS if versions().get(tool) != made_with[tool]]
+    if task == "language" and other:
+        pytest.skip(f"its corpus was made with {', '.join(other)}: another release makes another corpus")
 
 
 def again(folder, task):
@@ -37,6 +48,7 @@ def again(folder, task):
 
 @pytest.mark.parametrize("task", ["language", "potential"])
 def test_a_stopped_run_goes_on_to_the_numbers_that_it_would_have_had(task, tmp_path):
+    needs_the_same_tools(task)
     put_inputs(tmp_path)
     shutil.copytree(DATA / "paused", tmp_path / "runs")
     assert "continues at step 6" in again(tmp_path, task)
@@ -54,6 +66,7 @@ def test_a_stopped_run_goes_on_to_the_numbers_that_it_would_have_had(task, tmp_p
 
 
 def test_a_finished_run_is_found_again_and_nothing_is_trained(tmp_path):
+    needs_the_same_tools("language")
     put_inputs(tmp_path)
     shutil.copytree(DATA / "whole", tmp_path / "runs")
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("record.json")}

@@ -13,6 +13,10 @@ from typing import IO
 log = logging.getLogger(__name__)
 
 
+class PointBusyError(ValueError):
+    """Another live process is training a point."""
+
+
 @contextlib.contextmanager
 def file_lock(
     path: Path,

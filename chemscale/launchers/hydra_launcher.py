@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +12,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from chemscale.common.locks import PointBusyError
 from chemscale.common.sections import read_section
 from chemscale.launchers import hooks
 from chemscale.launchers.section import LaunchError, LauncherSettings
 from chemscale.launchers.settings import PointJob
+
+log = logging.getLogger(__name__)
 
 
 class PointLauncher(Launcher):
@@ -68,8 +71,12 @@ class PointLauncher(Launcher):
 def train_here(job: PointJob) -> None:
     """Train a point in this process; one that fails says so in its record and does not lose the others."""
     assert job.train is not None
-    with contextlib.suppress(Exception):
+    try:
         job.train(job)
+    except PointBusyError as error:  # the record is that of the process that trains it
+        log.error("%s", error)
+    except Exception:  # recorded and logged where it happened
+        pass
 
 
 def compose_point(context: HydraContext, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.common.exit_status import START_AGAIN, exit_now
+from chemscale.common.locks import PointBusyError
 from chemscale.common.logs import show_logs
 from chemscale.launchers import hooks
 from chemscale.launchers.verdicts import is_lost_peer, record_lost_peer, write_verdict
@@ -23,8 +24,6 @@ from chemscale.launchers.verdicts import is_lost_peer, record_lost_peer, write_v
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-BUSY_ERROR = "PointBusyError"
-"""An earlier start has not let go of the point yet, on a node that SLURM took for dead."""
 
 
 def run_point(config: dict[str, Any], overrides: list[str], directory: str) -> None:
@@ -38,10 +37,11 @@ def run_point(config: dict[str, Any], overrides: list[str], directory: str) -> N
     prepare_process()
     try:
         hooks.resolve(hooks.RUN_RANK)(config, overrides)
+    except PointBusyError as error:
+        # An earlier start has not let go of the point yet, on a node that SLURM took for dead.
+        log.error("%s", error)
+        exit_now(START_AGAIN)
     except Exception as error:
-        if type(error).__name__ == BUSY_ERROR:
-            log.error("%s", error)
-            exit_now(START_AGAIN)
         if is_lost_peer(error):
             first_line = str(error).strip().splitlines()[0]
             message = re.sub(r"^\[[^]]*\]\s*", "", first_line)  # less the source file that raised it

@@ -51,7 +51,7 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
     """Fit a point and keep its record. A failure is recorded with its reason, then raised.
 
     Raises:
-        PointBusyError: another process trains it.
+        PointBusyError: another process trains it; nothing is recorded, the record is that process's.
         Interrupted: a signal stopped it; it saved itself.
     """
     ranks = this_rank()

@@ -7,11 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from chemscale.common.locks import file_lock
-
-
-class PointBusyError(ValueError):
-    """Another live process is training this point."""
+from chemscale.common.locks import PointBusyError, file_lock
 
 
 @contextlib.contextmanager

@@ -14,23 +14,9 @@ from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.settings import PointJob
 from chemscale.records import PointPlan, RunRecord, find_records
 from tests.helpers.preloaded import python
+from tests.helpers.runs import SMALL
 
-SMALL = [
-    "+sweep=chemgpt_sizes",
-    "model.layers=2",
-    "model.heads=4",
-    "batch.tokens=512",
-    "data.block=256",
-    "data.validation_fraction=0.1",
-    "trainer.accelerator=cpu",
-    "trainer.log_every=4",
-    "trainer.validate_every=8",
-    "trainer.threads=1",
-    "data.prepare_workers=1",
-    "logger=jsonl",
-]
 SLURM = ["launcher=slurm", "site=loopback", "launcher.signal_seconds=30"]
-COMPARED = ("train", "validation")
 
 
 def run(
@@ -66,11 +52,6 @@ def records(root: Path) -> dict[int, RunRecord]:
 
 def directory(root: Path, width: int) -> Path:
     return next(d for d, r in find_records(root) if r.config["model"]["width"] == width)
-
-
-def rows(folder: Path) -> list[dict]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [row for line in lines if (row := json.loads(line))["kind"] in COMPARED]
 
 
 def slurm(*command: str) -> str:

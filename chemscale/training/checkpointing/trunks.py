@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.common.files import atomic_path
+from chemscale.common.locks import PointBusyError
 from chemscale.training.checkpointing.checkpoints import CheckpointError, Checkpoints
 from chemscale.training.distributed.control import Control
-from chemscale.training.locks import PointBusyError, point_lock
+from chemscale.training.locks import point_lock
 
 log = logging.getLogger(__name__)
 

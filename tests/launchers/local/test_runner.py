@@ -12,7 +12,8 @@ import pytest
 from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.section import LaunchError
 from chemscale.records import State
-from tests.helpers.launch import records, rows, run, sweep
+from tests.helpers.launch import records, run, sweep
+from tests.helpers.runs import rows
 
 
 def test_more_nodes_than_this_machine_is_are_refused(tmp_path, smiles_file):

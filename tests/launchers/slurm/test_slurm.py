@@ -19,7 +19,6 @@ from tests.helpers.launch import (
     job_field,
     launch,
     records,
-    rows,
     run,
     slurm,
     sweep,
@@ -27,6 +26,7 @@ from tests.helpers.launch import (
     wait_for_end,
     wait_for_step,
 )
+from tests.helpers.runs import rows
 
 pytestmark = pytest.mark.slurm
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from chemscale.records import RunRecord, State, find_records
+from chemscale.training.locks import point_lock
 from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, train, wait_for_step
 
@@ -107,6 +108,16 @@ def test_a_failing_point_is_recorded_and_does_not_lose_the_others(tmp_path, smil
     assert "metrics.jsonl" in states[8].reason
     assert states[16].state is State.DONE
     assert "1 of 2 points did not end well" in output
+
+
+def test_a_point_that_another_process_trains_is_named_and_the_others_are_trained(tmp_path, smiles_file):
+    finish(train(tmp_path, smiles_file, "model.width=8", "budget.steps=8", "sweep_name=probe"))
+    identity = next(r.identity for _, r in find_records(tmp_path / "runs"))
+    with point_lock(tmp_path / "runs" / "chemgpt_sizes" / identity):
+        output = finish(train(tmp_path, smiles_file, "model.width=8,16", "budget.steps=8"), status=1)
+    assert f"{identity} is being trained by another process (pid {os.getpid()} on " in output
+    (record,) = (r for _, r in find_records(tmp_path / "runs" / "chemgpt_sizes"))
+    assert (record.config["model"]["width"], record.state) == (16, State.DONE)
 
 
 def test_an_interrupted_point_saves_itself_and_continues_to_the_same_numbers(tmp_path, smiles_file):

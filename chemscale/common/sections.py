@@ -57,6 +57,23 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     return cls(**found)
 
 
+def refuse_below_one(section: str, settings: object, *keys: str) -> None:
+    """Refuse whole numbers below 1 in fields that count something; null and words are passed over.
+
+    Args:
+        section: for messages.
+        settings: its dataclass.
+        keys: the fields.
+
+    Raises:
+        ConfigurationError: the first that is below 1.
+    """
+    for key in keys:
+        value = getattr(settings, key)
+        if isinstance(value, int) and value < 1:
+            raise ConfigurationError(f"{section}.{key}={value}: give a whole number above 0.")
+
+
 def _is_required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 

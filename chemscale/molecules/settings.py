@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from chemscale.common.sections import ConfigurationError
+from chemscale.common.sections import ConfigurationError, refuse_below_one
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ class MoleculeData:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ConfigurationError(f"data.workers={self.workers}: give 0 or a number above it.")
-        for key in ("count", "prepare_workers"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"data.{key}={value}: give a whole number above 0.")
+        refuse_below_one("data", self, "count", "prepare_workers")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,4 @@ class TokenBatch:
     per_gpu: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("tokens", "accumulate", "per_gpu"):
-            value = getattr(self, key)
-            if isinstance(value, int) and value < 1:
-                raise ConfigurationError(f"batch.{key}={value}: give a whole number above 0.")
+        refuse_below_one("batch", self, "tokens", "accumulate", "per_gpu")

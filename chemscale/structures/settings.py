@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from chemscale.common.sections import ConfigurationError
+from chemscale.common.sections import ConfigurationError, refuse_below_one
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
@@ -42,10 +42,7 @@ class StructureData:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ConfigurationError(f"data.workers={self.workers}: give 0 or a number above it.")
-        for key in ("count", "prepare_workers"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"data.{key}={value}: give a whole number above 0.")
+        refuse_below_one("data", self, "count", "prepare_workers")
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -69,10 +66,7 @@ class FrameBatch:
     per_gpu: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("accumulate", "per_gpu"):
-            value = getattr(self, key)
-            if isinstance(value, int) and value < 1:
-                raise ConfigurationError(f"batch.{key}={value}: give a whole number above 0.")
+        refuse_below_one("batch", self, "accumulate", "per_gpu")
         _ = self.budget
 
     @property

@@ -233,7 +233,7 @@ def reference(runs: Path) -> dict:
     atoms = Atoms("OH2", positions=[(0.0, 0.0, 0.12), (0.0, 0.76, -0.48), (0.0, -0.76, -0.48)])
     atoms.calc = ChemscaleCalculator(next(runs.glob("potential/*/model")), dtype=torch.float64)
     return {
-        "made_with": {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()},
+        "made_with": {"cpu": torch.backends.cpu.get_cpu_capability()},
         "selfies": "[C][C][=Branch1][C][=O][O]",
         "ids": ids,
         "logits": np.asarray(logits)[0].tolist(),

@@ -248,10 +248,23 @@ def inputs_of(surface: Surface, data_axis: str) -> list[str]:
 def configurations(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray | None:
     """Number (n,) of each point's configuration, for runs that differ by seed; None where none do.
 
-    Seeds of one configuration count slightly different tokens: data within 1 per cent are one.
+    Seeds of one configuration count slightly different tokens: data within 1 per cent are one. Where points
+    name the run that they are checkpoints of, each run is one, as its noise is.
     """
+    if any(p.group for p in points):
+        return _numbered([p.group or p.where for p in points])
     if len({p.seed for p in points}) < 2:
         return None
+    return same_configuration(points, data_axis, apart)
+
+
+def _numbered(names: Sequence[str]) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
+
+
+def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray:
+    """Number (n,) of the configuration of each point: one N, and data within a factor, whatever the seed."""
     order = sorted(
         range(len(points)), key=lambda i: (points[i].sizes["parameters"], points[i].sizes[data_axis])
     )
@@ -288,13 +301,15 @@ def _relate(found: JointAnalysis) -> None:
 def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, seed: int) -> None:
     law = found.law
     assert law is not None
-    places = np.arange(len(law.loss)) if groups is None else groups
+    chosen = found.points.fitted(found.unit)
+    places = same_configuration(chosen, found.data_axis) if groups is None else groups
     fifth = max(2, round(HELD_SHARE * len(np.unique(places))))
     for fit in found.fits:
         for hold in (1, fifth) if fit is law else (fifth,):
             result, why = extrapolation(
-                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, delta=fit.delta,
-                starts=_fewer(fit.surface), groups=groups, bootstrap=min(bootstrap, 500), seed=seed,
+                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, units=places,
+                delta=fit.delta, starts=_fewer(fit.surface), groups=groups, bootstrap=min(bootstrap, 500),
+                seed=seed,
             )  # fmt: skip
             if result is None:
                 found.refused.append(f"Held out, {fit.surface.name}: {why}")

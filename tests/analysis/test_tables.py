@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from chemscale.analysis.fit import fit_csv
 from chemscale.fit import app
+from chemscale.laws.data.points import LawPoint
+from chemscale.laws.reports.joint_analysis import same_configuration
 from chemscale.laws.reports.page import OutputError, refuse_unwritable
 
 NS = np.geomspace(1e6, 6.4e7, 7)
@@ -111,6 +113,14 @@ def test_one_diverged_run_of_a_grid_is_named_with_the_law_without_it(tmp_path):
 def test_a_fifth_of_the_configurations_is_held_out_whether_or_not_seeds_are_marked(tmp_path):
     outcome = fit_csv(grid(tmp_path / "t.csv", seeds=3), "N=n,D=d,loss=l", bootstrap=100)
     assert [len(each["runs"]) for each in outcome.law["held_out"]] == [3, 24]
+
+
+def test_configurations_are_told_by_size_data_and_distinct_data():
+    def point(n, d, u):
+        return LawPoint("", {"parameters": n, "tokens": d, "unique_tokens": u}, {"loss": 3.0})
+
+    points = [point(1e6, 1e8, 1e8), point(1e6, 1.005e8, 1.005e8), point(1e6, 1e8, 5e7), point(2e6, 1e8, 1e8)]
+    assert same_configuration([*points, points[0]], "tokens").tolist() == [1, 1, 0, 2, 1]
 
 
 @pytest.mark.slow

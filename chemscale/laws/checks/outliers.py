@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from chemscale.laws.axis.broken import solve
 from chemscale.laws.axis.fit import MIN_SIZES, Fit, FitError, fit_form
+from chemscale.laws.axis.forms import FORMS
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 
 SIGNIFICANT = 1e-4
@@ -117,11 +119,14 @@ def axis_outliers(x: np.ndarray, y: np.ndarray) -> tuple[list[Outlier], Fit | No
         return fit_form(x[keep], y[keep], name, bootstrap=draws)
 
     def refit(keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        fit = law(keep, 2)
-        fitted = np.log(fit.predict(x))
-        return fitted, log_loss - fitted, len(fit.theta)
+        with np.errstate(divide="ignore"):  # a floor of 0 has no logarithm
+            theta, _, _ = solve(FORMS[name], x[keep], y[keep])
+        fitted = np.log(FORMS[name].value(x, theta))
+        return fitted, log_loss - fitted, len(theta)
 
     everything = np.ones(len(x), dtype=bool)
+    if len(np.unique(x)) < MIN_SIZES["power"]:
+        return [], None, None
     try:
         found = outliers(log_loss, refit)
         if not found:

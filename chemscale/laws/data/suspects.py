@@ -16,6 +16,8 @@ ODD_TABLE = 30.0
 """Median of C/6ND, or its inverse, beyond which the report says so: counted FLOPs of small widths reach 6."""
 WRONG_TABLE = 1000.0
 """The same, beyond which C, N and D cannot be in FLOPs, parameters and tokens."""
+ENOUGH_GROUPS = 8
+"""Runs from which the scatter between them is known beside five parameters."""
 DIGITS = 5
 """Digits of a loss from which two runs do not agree by chance."""
 
@@ -76,7 +78,7 @@ def notes_on(points: LawPoints, unit: str) -> list[str]:
         unit: of the loss.
     """
     chosen = points.fitted(unit)
-    found = [_checkpoints(chosen), _same_numbers(chosen, unit), _units(chosen)]
+    found = [_checkpoints(chosen), _few_groups(chosen), _same_numbers(chosen, unit), _units(chosen)]
     return [note for note in found if note]
 
 
@@ -99,6 +101,17 @@ def _checkpoints(chosen: Sequence[LawPoint]) -> str:
         f"{named(p.where for p in rows)}): if these are "
         "checkpoints of one run, say so by group=NAME in --columns; as separate runs their intervals are too "
         "narrow."
+    )
+
+
+def _few_groups(chosen: Sequence[LawPoint]) -> str:
+    """Runs that share checkpoints, and are too few for what they share to be told from a law."""
+    groups = len({p.group for p in chosen if p.group})
+    if not groups or groups >= ENOUGH_GROUPS:
+        return ""
+    return (
+        f"group= names {_count(groups, 'run', 'runs')}: intervals of a joint law rest on whole runs, and "
+        f"fewer than {ENOUGH_GROUPS} do not show how runs differ. Read them as too narrow."
     )
 
 

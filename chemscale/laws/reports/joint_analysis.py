@@ -264,16 +264,26 @@ def _numbered(names: Sequence[str]) -> np.ndarray:
 
 
 def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray:
-    """Number (n,) of the configuration of each point: one N, and data within a factor, whatever the seed."""
-    order = sorted(
-        range(len(points)), key=lambda i: (points[i].sizes["parameters"], points[i].sizes[data_axis])
-    )
+    """Number (n,) of the configuration of each point, whatever its seed.
+
+    One configuration has one N, and data and distinct tokens that agree to within a factor.
+    """
+
+    def amounts(point: LawPoint) -> tuple[float, ...]:
+        return point.sizes["parameters"], point.sizes.get("unique_tokens", 0.0), point.sizes[data_axis]
+
     numbers, number = np.zeros(len(points), int), -1
-    first: tuple[float, float] | None = None
-    for place in order:
-        n, d = points[place].sizes["parameters"], points[place].sizes[data_axis]
-        if first is None or n != first[0] or d > apart * first[1]:
-            first, number = (n, d), number + 1
+    first: tuple[float, ...] | None = None
+    for place in sorted(range(len(points)), key=lambda i: amounts(points[i])):
+        n, *rest = amounts(points[place])
+        if (
+            first is None
+            or n != first[0]
+            or any(
+                max(one, other) > apart * min(one, other) for one, other in zip(rest, first[1:], strict=True)
+            )
+        ):
+            first, number = (n, *rest), number + 1
         numbers[place] = number
     return numbers
 

@@ -167,7 +167,8 @@ def refuse_checkpoints(points: LawPoints, axis: str, unit: str) -> str:
         return ""
     name, rows = next(iter(several.items()))
     return (
-        f"{len(several)} runs have checkpoints at several sizes of {NAMES[axis]} ({name}: "
+        f"Checkpoints of {len(several)} run{'s' if len(several) > 1 else ''} lie at several sizes of "
+        f"{NAMES[axis]} ({name}: "
         f"{named(p.where for p in rows)}), whose noise is one: a law of {NAMES[axis]} from them has no "
         "interval. Keep the last row of each run, or fit a joint law of N and D, which draws whole runs."
     )

@@ -215,10 +215,10 @@ def _refuse_misread(path: Path, points: Sequence[LawPoint]) -> None:
     wordless = [each for each in left if not each.kind.startswith(_NO_FAULT)]
     finished = len(points) - len(left) + len(wordless)
     if len(left) == len(points):
-        first = f"; {_first(wordless)}" if wordless else ""
+        first, advice = (f"; {_first(wordless)}", _ADVICE) if wordless else ("", _STATE_ADVICE)
         raise PointsError(
             f"{path}: none of its {len(points)} runs can be fitted: "
-            f"{left_out.sentence(left, len(points))}{first}. {_ADVICE}"
+            f"{left_out.sentence(left, len(points))}{first}. {advice}"
         )
     if 2 * len(wordless) > finished:
         raise PointsError(
@@ -230,6 +230,12 @@ def _refuse_misread(path: Path, points: Sequence[LawPoint]) -> None:
 _ADVICE = (
     "Name other columns (--columns), write numbers as 1e6, 1M, 1.5 or 12%, or take the rows without a number "
     "out of the table."
+)
+
+
+_STATE_ADVICE = (
+    "A run that finished has the state finished, done, completed, success or ok: correct the state, or "
+    "rename its column where it holds none."
 )
 
 

@@ -83,6 +83,6 @@ def test_checkpoints_of_a_run_at_one_size_are_one_point_and_at_several_are_refus
     )
     assert not refuse_checkpoints(merged, "parameters", "loss")
     along = table(*({"tokens": d} for d in NS), groups=("a", "a", "a", "b", "b"))
-    assert "2 runs have checkpoints at several sizes of D (a: rows 2 to 4)" in refuse_checkpoints(
+    assert "Checkpoints of 2 runs lie at several sizes of D (a: rows 2 to 4)" in refuse_checkpoints(
         along, "tokens", "loss"
     )

@@ -144,6 +144,14 @@ def test_a_state_column_of_any_name_is_one_where_it_is_said_so(tmp_path):
     assert not read(tmp_path, table).points.left_out
 
 
+def test_a_table_of_which_no_run_finished_says_how_a_finished_one_is_written(tmp_path):
+    rows = "".join(f"{line},failed\n" for line in PLAIN.split())
+    with pytest.raises(
+        PointsError, match=r"none of its 4 runs .* 4 state failed .* has the state finished, done"
+    ):
+        read(tmp_path, f"n,l,state\n{rows}")
+
+
 def test_a_column_called_state_that_holds_no_states_is_not_one(tmp_path):
     rows = "".join(f"{line},CA\n" for line in PLAIN.split())
     assert not read(tmp_path, f"n,l,state\n{rows}").points.left_out

@@ -1,4 +1,4 @@
-"""A law and a report from runs, a CSV or a W&B export: ``python -m chemscale.fit RUNS_OR_CSV``."""
+"""A law and a report from runs, a table or a W&B export: ``python -m chemscale.fit RUNS_OR_TABLE``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from chemscale.cli.app import run_verb
 from chemscale.common.durations import format_duration
+from chemscale.common.exit_status import FAILED
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -47,7 +48,11 @@ def list_forms(asked: bool) -> None:
 @app.command()
 def fit(
     source: Annotated[
-        Path, typer.Argument(help="A directory of runs, a CSV file, or a W&B export (CSV, JSON, JSON lines).")
+        Path,
+        typer.Argument(
+            help="A directory of runs, or a table of anyone's: CSV (commas, semicolons, tabs), JSON, JSON "
+                 "lines, Parquet, in gzip too, or a W&B export."
+        ),
     ],
     form: Annotated[
         list[str] | None,
@@ -68,7 +73,9 @@ def fit(
     columns: Annotated[
         str | None,
         typer.Option(help="For a file: N=…,D=…,C=…,U=…,loss=…,seed=…,label=… (N parameters, D tokens, "
-                          "C FLOPs, U distinct tokens, J joules, a loss of any unit); JSON keys have dots."),
+                          "C FLOPs, U distinct tokens, J joules, a loss of any unit); state=… (what did not "
+                          "finish is left out), group=… (the run whose checkpoints rows are), run=…,step=… "
+                          "(rows of learning curves). JSON keys have dots."),
     ] = None,
     flops_model: Annotated[
         str | None, typer.Option(help="6nd: C = 6ND where a file has no C, or D = C/6N where it has no D.")
@@ -85,7 +92,8 @@ def fit(
 ) -> None:  # fmt: skip
     """Fit a scaling law, of one axis or joint, and write a report, its figures and law.json.
 
-    Every number comes with its interval. `--forms` says what each form assumes.
+    Every number comes with its interval, and every run that is left out is counted with its reason. Where no
+    form can be fitted the status is 1. `--forms` says what each form assumes.
 
     Examples:
 
@@ -111,6 +119,9 @@ def fit(
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
+    if not outcome.found:
+        typer.echo("No law: no form could be fitted; the reasons stand above.", err=True)
+        raise typer.Exit(FAILED)
 
 
 def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None, unit: str | None) -> None:

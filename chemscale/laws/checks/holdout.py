@@ -85,6 +85,7 @@ def extrapolation(
     *,
     compute: np.ndarray | None = None,
     hold: int = 1,
+    units: np.ndarray | None = None,
     delta: float = DELTA,
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
@@ -100,7 +101,9 @@ def extrapolation(
         loss: (n,).
         compute: (n,) of each run, as counted; None for parameters times tokens, whose order is the same where
             compute is 6ND.
-        hold: how many configurations (runs of equal inputs, whatever their seed) are held out, largest first.
+        hold: how many configurations are held out, largest first.
+        units: (n,) number of the configuration of each run; None for runs of equal inputs, whatever their
+            seed.
         delta: of Huber's loss.
         fixed: parameters that are held, by name.
         groups: (n,) the configuration of each run.
@@ -113,7 +116,7 @@ def extrapolation(
     """
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     size = inputs[:, 0] * inputs[:, 1] if compute is None else np.asarray(compute, dtype=float)
-    names = np.unique(inputs, axis=0, return_inverse=True)[1].ravel()
+    names = np.unique(inputs, axis=0, return_inverse=True)[1].ravel() if units is None else units
     order = sorted(set(names.tolist()), key=lambda name: -size[names == name].max())
     if not 0 < hold < len(order):
         return None, f"hold={hold}: choose from 1 to {len(order) - 1} of {len(order)} configurations."

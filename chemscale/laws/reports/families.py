@@ -11,6 +11,7 @@ from chemscale.common.files import write_json
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.law import AxisLaw, fit_axis
 from chemscale.laws.data.points import LawPoint, LawPoints
+from chemscale.laws.data.pooling import refuse_pooling
 from chemscale.laws.reports import axis_figures as figures
 from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
@@ -88,7 +89,10 @@ class FamiliesReport:
         self.families = [self._fit(name, group) for name, group in self.groups.items()]
 
     def _fit(self, name: str, group: list[LawPoint]) -> Family:
-        x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
+        points = LawPoints(tuple(group), self.source)
+        if why := refuse_pooling(points, self.axis, self.unit):
+            return Family(name, group, AxisLaw([], [why]))
+        x, y = points.used(self.axis, self.unit)
         law = fit_axis(x, y, axis=self.axis, forms=self.forms, bootstrap=self.bootstrap, seed=self.seed)
         return Family(name, group, law)
 

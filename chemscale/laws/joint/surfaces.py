@@ -111,10 +111,20 @@ class Surface:
 
 def _log_sum_exp(*terms: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """log Σ exp of arrays of one shape, and the share of each."""
-    highest = np.maximum.reduce(terms)
-    shares = [np.exp(term - highest) for term in terms]
-    total = sum(shares[1:], shares[0].copy())
-    return highest + np.log(total), [share / total for share in shares]
+    highest = terms[0]
+    for term in terms[1:]:
+        highest = np.maximum(highest, term)
+    shares = []
+    for term in terms:
+        share = term - highest
+        shares.append(np.exp(share, out=share))
+    total = shares[0] + shares[1]
+    for share in shares[2:]:
+        total += share
+    for share in shares:
+        share /= total
+    highest += np.log(total, out=total)
+    return highest, shares
 
 
 class Additive(Surface):

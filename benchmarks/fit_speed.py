@@ -27,7 +27,14 @@ from pathlib import Path
 
 import numpy as np
 
-CHINCHILLA = ["--columns", "N=Model Size,C=Training FLOP,loss=loss", "--flops-model", "6nd", "--exclude-highest", "5"]
+CHINCHILLA = [
+    "--columns",
+    "N=Model Size,C=Training FLOP,loss=loss",
+    "--flops-model",
+    "6nd",
+    "--exclude-highest",
+    "5",
+]
 MADE = ["--columns", "N=N,D=D,loss=loss", "--flops-model", "6nd"]
 STAGES = """
 import sys, time
@@ -46,7 +53,7 @@ def stage(text):
     watch.beat()
     marks.append((text, time.process_time(), time.perf_counter()))
 try:
-    from chemscale.laws.joint.steps import listening
+    from chemscale.laws.joint.progress import listening
 except ImportError:
     from contextlib import nullcontext as listening
 path, out, columns, exclude = sys.argv[1:5]
@@ -64,7 +71,10 @@ print(f"    longest silence {watch.silence:.1f} s")
 def made(path: Path, rows: int, seed: int = 0) -> None:
     """A table of an additive law with 1 % of noise."""
     random = np.random.default_rng(seed)
-    n, d = np.exp(random.uniform(*np.log([1e7, 1e10]), rows)), np.exp(random.uniform(*np.log([1e9, 1e12]), rows))
+    n, d = (
+        np.exp(random.uniform(*np.log([1e7, 1e10]), rows)),
+        np.exp(random.uniform(*np.log([1e9, 1e12]), rows)),
+    )
     loss = (1.8 + 480 * n**-0.35 + 2100 * d**-0.37) * np.exp(0.01 * random.standard_normal(rows))
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows([("N", "D", "loss"), *zip(n, d, loss, strict=True)])
@@ -89,7 +99,9 @@ def measure(title: str, path: Path, options: list[str], folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--rows", type=int, nargs="*", default=[240, 2000, 10000])
     options = parser.parse_args()

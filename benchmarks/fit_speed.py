@@ -53,7 +53,7 @@ def stage(text):
     watch.beat()
     marks.append((text, time.process_time(), time.perf_counter()))
 try:
-    from chemscale.laws.joint.progress import listening
+    from chemscale.laws.axis.progress import listening
 except ImportError:
     from contextlib import nullcontext as listening
 path, out, columns, exclude = sys.argv[1:5]

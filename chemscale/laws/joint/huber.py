@@ -14,7 +14,7 @@ import numpy as np
 from scipy import optimize
 
 from chemscale.laws.axis.least_squares import Descents
-from chemscale.laws.joint.progress import work
+from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.surfaces import Surface
 
 DELTA = 1e-3
@@ -67,7 +67,7 @@ def fit_huber(
     found = Descents(phi.copy(), np.full(count, np.inf), np.zeros(count, bool))
     descent = _Batch(_Problem(surface, z, y, weights, delta), free, steps, tolerance)
     started = 0
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), work(count) as done:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), work(count, "descents") as done:
         while started < count or len(descent.numbers):
             # Those that end make room at once: a batch always fills the cache and no straggler runs alone.
             if started < count and len(descent.numbers) <= room // 2:

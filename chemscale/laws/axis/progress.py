@@ -1,4 +1,4 @@
-"""Who hears how far descents are, without a callback in every signature between them and a command."""
+"""Who hears how far long work is, without a callback in every signature between it and a command."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Listener = Callable[[int, int], None]
-"""Called with how much of a piece of work is done, and with all of it; often, so that it must be quick."""
+Listener = Callable[[int, int, str], None]
+"""Called with how much of a piece of work is done, all of it, and what is counted; often, so it is quick."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
@@ -23,13 +23,14 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def work(total: int) -> Iterator[Callable[[int], None]]:
-    """A piece of work; yields what is called with each further part that is done.
+def work(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A piece of work; yields what is called with each further part that is done (0 shows that it lives).
 
     Work within other work is not heard of.
 
     Args:
         total: of the parts.
+        unit: what they are, in the plural.
     """
     listener, done = _listener.get(), 0
 
@@ -37,7 +38,7 @@ def work(total: int) -> Iterator[Callable[[int], None]]:
         nonlocal done
         done += amount
         if listener is not None:
-            listener(done, total)
+            listener(done, total, unit)
 
     token = _listener.set(None)
     try:

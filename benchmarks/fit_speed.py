@@ -1,23 +1,19 @@
 """The whole of `python -m chemscale.fit`, from start to page: seconds by stage, and how they grow with rows.
 
-python benchmarks/fit_speed.py [--csv CSV] [--rows 240 2000 10000] [--curves 1000]
+python benchmarks/fit_speed.py [--csv CSV] [--rows 240 2000 10000]
 
 CSV has the columns `Model Size`, `Training FLOP` and `loss` of Besiroglu et al.'s reading of the figure; its
 five highest losses are left out. Each row of `--rows` is a table made here, of an additive law with 1 % of
-noise; `--curves` is one of learning curves for approach 1. Everything runs on one core with one thread.
+noise. Everything runs on one core with one thread.
 Processor seconds are what it worked, wall seconds also count what others did; the longest silence is the wall
 time between two signs of progress.
 """
 
 from __future__ import annotations
 
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import argparse
 import csv
+import os
 import resource
 import subprocess
 import sys
@@ -52,10 +48,7 @@ watch = Watch()
 def stage(text):
     watch.beat()
     marks.append((text, time.process_time(), time.perf_counter()))
-try:
-    from chemscale.laws.axis.progress import listening
-except ImportError:
-    from contextlib import nullcontext as listening
+from chemscale.laws.axis.progress import listening
 path, out, columns, exclude = sys.argv[1:5]
 stage("reading")
 with listening(lambda *_: watch.beat()):
@@ -105,6 +98,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--rows", type=int, nargs="*", default=[240, 2000, 10000])
     options = parser.parse_args()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,6 +14,7 @@ import numpy as np
 
 from chemscale.laws.axis.fit import FitError
 from chemscale.laws.axis.least_squares import Descents
+from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.bootstrap import Sample
 from chemscale.laws.joint.huber import fit_huber, polish
 from chemscale.laws.joint.surfaces import Surface
@@ -110,13 +111,12 @@ def optima_of(sample: Sample, found: Descents) -> tuple[np.ndarray, float, str]:
     """(m, p) the least optimum and those as good to within ``NEAR``, with its objective and status."""
     if not np.isfinite(found.objective[int(np.argmin(found.objective))]):
         raise FitError(f"{sample.surface.formula}: no start has a finite loss.")
-    polished = sorted(
-        (
-            polish(sample.surface, one, sample.z, sample.y, sample.delta, sample.held)
-            for one in _candidates(found)
-        ),
-        key=lambda end: end[1],
-    )
+    candidates, polished = _candidates(found), []
+    with work(len(candidates), "optima") as done:
+        for one in candidates:
+            polished.append(polish(sample.surface, one, sample.z, sample.y, sample.delta, sample.held))
+            done(1)
+    polished.sort(key=lambda end: end[1])
     _, objective, status = polished[0]
     return np.array([end[0] for end in polished if end[1] <= NEAR * objective]), objective, status
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chemscale.cli.app import run_verb
-from chemscale.common.durations import format_duration
+from chemscale.cli.stages import Stages
 from chemscale.common.exit_status import FAILED
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-QUIET = 5.0
-"""Seconds after which a fit shows what it is doing."""
 
 
 def list_forms(asked: bool) -> None:
@@ -106,16 +101,21 @@ def fit(
       python -m chemscale.fit wandb_export.csv --columns N=model.size,loss=validation/nats_per_token
     """
     # Imported here, so that --help does not wait for SciPy and Matplotlib.
+    stages = Stages()
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
+    from chemscale.laws.axis.progress import listening
 
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
-    options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, _progress())
+    options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, stages)
     _refuse_misplaced(source, columns, flops_model, unit)
-    if source.is_dir():
-        outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
-    else:
-        outcome = fit_csv(source, columns, out=out, command=command, flops_model=flops_model, options=options)
+    with stages, listening(stages.heard):
+        if source.is_dir():
+            outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
+        else:
+            outcome = fit_csv(
+                source, columns, out=out, command=command, flops_model=flops_model, options=options
+            )
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
@@ -149,18 +149,6 @@ def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None
         raise PointsError(
             f"--unit {unit} is for a directory of runs: of a file, --columns loss=NAME says it."
         )
-
-
-def _progress() -> Callable[[str], None]:
-    """What shows, once a fit takes long, what it is doing."""
-    begun = time.monotonic()
-
-    def show(text: str) -> None:
-        elapsed = time.monotonic() - begun
-        if elapsed > QUIET:
-            typer.echo(f"  {format_duration(elapsed)}: {text} …", err=True)
-
-    return show
 
 
 def main() -> None:

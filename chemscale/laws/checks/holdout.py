@@ -90,6 +90,7 @@ def extrapolation(
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
     starts: np.ndarray | None = None,
+    warm: np.ndarray | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[Extrapolation | None, str]:
@@ -108,6 +109,7 @@ def extrapolation(
         fixed: parameters that are held, by name.
         groups: (n,) the configuration of each run.
         starts: (S, p) for the refit; None for the form's grid.
+        warm: (m, p) optima of all runs, from which it may begin (see ``fit_surface``).
         bootstrap: draws.
         seed: of the draws.
 
@@ -123,8 +125,8 @@ def extrapolation(
     out = np.isin(names, order[:hold])
     try:
         fit = fit_surface(
-            surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, bootstrap=bootstrap,
-            groups=None if groups is None else np.asarray(groups)[~out], seed=seed,
+            surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, warm=warm,
+            groups=None if groups is None else np.asarray(groups)[~out], bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
     except FitError as error:
         return None, f"Too little remains without the {out.sum()} largest runs. {error}"

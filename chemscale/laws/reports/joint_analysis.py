@@ -18,7 +18,7 @@ from chemscale.laws.checks.profiles import Profile, profile
 from chemscale.laws.checks.projection import CrossCheck, cross_check
 from chemscale.laws.checks.sensitivity import Row, sensitivity
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, distinct
-from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface, warm_starts
 from chemscale.laws.joint.huber import DELTA
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
@@ -28,8 +28,6 @@ SURFACES: dict[str, Surface] = {s.name: s for s in (Additive(), Repeats(), Tied(
 CONVENTIONS = ("parameters", "blocks", "non_embedding", "all")
 MIN_VALUES = 3
 """Sizes and amounts of data from which a joint law is sought."""
-CHECK_STARTS = 300
-"""Of a form's grid, for each refit of a check."""
 CHECK_DRAWS = 200
 HELD_SHARE = 0.2
 """Of the configurations, the largest of which are held out together."""
@@ -288,11 +286,6 @@ def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float 
     return numbers
 
 
-def _fewer(surface: Surface) -> np.ndarray:
-    grid = surface.starts()
-    return grid[:: max(1, len(grid) // CHECK_STARTS)]
-
-
 def _relate(found: JointAnalysis) -> None:
     """C of N and D from counted FLOPs, where runs have them."""
     chosen = found.points.fitted(found.unit)
@@ -318,7 +311,7 @@ def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, s
         for hold in (1, fifth) if fit is law else (fifth,):
             result, why = extrapolation(
                 fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, units=places,
-                delta=fit.delta, starts=_fewer(fit.surface), groups=groups, bootstrap=min(bootstrap, 500),
+                delta=fit.delta, warm=warm_starts(fit), groups=groups, bootstrap=min(bootstrap, 500),
                 seed=seed,
             )  # fmt: skip
             if result is None:
@@ -342,7 +335,7 @@ def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int)
         inputs, loss = found.points.table(axes, found.unit)
         try:
             fit = fit_surface(
-                law.surface, inputs, loss, delta=law.delta, starts=_fewer(law.surface), groups=groups,
+                law.surface, inputs, loss, delta=law.delta, warm=warm_starts(law), groups=groups,
                 bootstrap=CHECK_DRAWS, seed=seed,
             )  # fmt: skip
         except FitError as error:

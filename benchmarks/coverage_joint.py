@@ -26,6 +26,8 @@ from scipy import optimize
 
 from chemscale.laws import Additive, FitError, SurfaceFit, allocate_surface, fit_surface
 from chemscale.laws.allocation.isoflop import allocate_isoflop
+from chemscale.laws.checks.form import check_form
+from chemscale.laws.checks.holdout import extrapolation
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Surface, Tied
 
@@ -91,9 +93,7 @@ def additive(name: str, theta: tuple[float, ...] = CHEMISTRY, **options: object)
 
 
 def bent(name: str, turn: float, at: float = 1e7, **options: object) -> Cell:
-    return Cell(
-        name, lambda n, d: bend(CHEMISTRY, n, d, at, turn), Additive(), None, CHEMISTRY, **options
-    )  # type: ignore[arg-type]
+    return Cell(name, lambda n, d: bend(CHEMISTRY, n, d, at, turn), Additive(), None, CHEMISTRY, **options)  # type: ignore[arg-type]
 
 
 def repeated(name: str, stars: tuple[float, float] = (15.0, 5.0), **options: object) -> Cell:
@@ -136,7 +136,7 @@ CELLS = [
     bent("bend -0.15 7x6 1% 3 seeds", -0.15, sizes=(7, 6), noise=0.01, seeds=3),
     bent("bend ahead -0.15 5x4 0.5%", -0.15, at=1e8),
     *(
-        additive(f"trunk {a}x{b} {s} seed{'s' if s > 1 else ''} {share:g}% own 0.3%{'' if told else ' untold'}",
+        additive(f"trunk {a}x{b} {s} seed{'s' * (s > 1)} {share:g}% own 0.3%{'' if told else ' untold'}",
                  sizes=(a, b), noise=0.003, seeds=s, trunk=share / 100, told=told)
         for a, b, s, share in ((5, 4, 1, 0.3), (5, 4, 1, 0.0), (6, 5, 1, 0.6), (5, 4, 3, 0.3), (7, 6, 1, 0.3))
         for told in (False, True)
@@ -168,7 +168,7 @@ def simulate(cell: Cell, sweeps: int, bootstrap: int, check: int = 0) -> tuple[l
         except FitError:
             failed += 1
             continue
-        found.append(held(cell, law))
+        found.append(held(cell, law) | said(cell, law, groups, told.get("trunks"), starts))
         if sweep < check:
             again = fit()
             pairs = zip(law.band(*cell.ahead().T), again.band(*cell.ahead().T), strict=True)
@@ -189,6 +189,33 @@ def held(cell: Cell, law: SurfaceFit) -> Held:
         out[f"L x{k}"] = bool(low <= t <= high), (high - low) / 2 / t
     if cell.surface.name == "additive" and cell.theta is not None and cell.theta[0] > 1e-6:
         out |= _optimum(cell, law)
+    return out
+
+
+def said(
+    cell: Cell, law: SurfaceFit, groups: np.ndarray | None, trunks: np.ndarray | None, starts: np.ndarray
+) -> Held:
+    """Whether the form is said to hold, and whether what is said instead of a band holds the truth."""
+    configurations = np.arange(len(law.loss)) if groups is None else groups
+    fifth = max(2, round(0.2 * len(np.unique(configurations))))
+    outs = [
+        extrapolation(
+            cell.surface, law.inputs, law.loss, hold=hold, groups=groups, trunks=trunks, starts=starts,
+            bootstrap=1,
+        )[0]
+        for hold in (1, fifth)
+    ]  # fmt: skip
+    check = check_form(law, [each for each in outs if each is not None])
+    ahead = cell.ahead()
+    true, found, ends = cell.law(*ahead.T), law.predict(*ahead.T), law.band(*ahead.T)
+    out: Held = {"no alarm": (check.holds, 0.0)}
+    for place, k in enumerate(TIMES):
+        off = None if check.holds else check.off(k)
+        if off is None:
+            half = (ends[1] - ends[0])[place] / 2 / true[place]
+            out[f"said x{k}"] = bool(ends[0][place] <= true[place] <= ends[1][place]), half
+        else:
+            out[f"said x{k}"] = bool(abs(found[place] / true[place] - 1) <= off), off
     return out
 
 
@@ -267,7 +294,10 @@ class Isoflop:
                 (low, high), loss_ends = one.n_interval, one.loss_interval
                 out[f"N* x{k}"] = low <= best_n <= high, (high - low) / 2 / best_n
                 if loss_ends is not None and np.isfinite(loss_ends).all():
-                    out[f"L* x{k}"] = loss_ends[0] <= best_loss <= loss_ends[1], np.ptp(loss_ends) / 2 / best_loss
+                    out[f"L* x{k}"] = (
+                        loss_ends[0] <= best_loss <= loss_ends[1],
+                        np.ptp(loss_ends) / 2 / best_loss,
+                    )
             found.append(out)
         return found, failed
 
@@ -294,7 +324,9 @@ def row(name: str, found: list[Held], failed: int, note: str = "") -> str:
     last = [one[names[-1]][1] for one in found if names[-1] in one]
     at_ten = [one["L x10"][1] for one in found if "L x10" in one] or last
     error = 100 * np.sqrt(0.95 * 0.05 / len(found))
-    text = f"{name:42s} {'  '.join(parts)} | ±{100 * np.median(at_ten):.1f}% at ten times; {len(found)} sweeps"
+    text = (
+        f"{name:42s} {'  '.join(parts)} | ±{100 * np.median(at_ten):.1f}% at ten times; {len(found)} sweeps"
+    )
     return f"{text} (±{error:.1f}){f', {failed} without' if failed else ''}{note}"
 
 
@@ -318,7 +350,9 @@ def main() -> None:
             continue
         check = 5 if options.check_starts else 0
         found, failed, apart = simulate(cell, options.sweeps, options.bootstrap, check)
-        print(row(cell.name, found, failed, f", starts move ends by {apart:.1e}" if check else ""), flush=True)
+        print(
+            row(cell.name, found, failed, f", starts move ends by {apart:.1e}" if check else ""), flush=True
+        )
     for iso in filter(lambda iso: asked(iso.name), ISO):
         print(iso.name if options.list else row(iso.name, *iso.simulate(options.sweeps)), flush=True)
 

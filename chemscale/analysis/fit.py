@@ -11,7 +11,7 @@ from chemscale.analysis.origin import origin_of
 from chemscale.analysis.records_to_points import (
     envelope_curves,
     family_of,
-    point_of,
+    points_of,
     records_of,
     split_losses,
 )
@@ -136,7 +136,7 @@ def fit_runs(
     directory, options = Path(directory), replace(options or Options(), **settings)
     options.joint()  # refuse before anything is read
     found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
-    points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
+    points = LawPoints(points_of(found, unit), str(directory))
     origin, out = origin_of(found, unit, command), out or directory / "law"
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)

@@ -89,7 +89,8 @@ def sensitivity(
         try:
             found = fit_surface(
                 surface, fit.inputs[kept], fit.loss[kept], delta=delta, starts=grid, fixed=fit.fixed,
-                groups=None if fit.groups is None else fit.groups[kept], bootstrap=bootstrap, seed=seed,
+                groups=None if fit.groups is None else fit.groups[kept],
+                trunks=None if fit.trunks is None else fit.trunks[kept], bootstrap=bootstrap, seed=seed,
             )  # fmt: skip
         except FitError as error:
             return Row(label, delta, places, len(kept), None, str(error))

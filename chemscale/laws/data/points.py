@@ -37,6 +37,8 @@ class LawPoint:
         used: whether it is fitted; it is shown in any case.
         reason: why it is not used.
         extra: anything else.
+        group: what it shares its noise with, such as the trunk that its run began from; points of equal
+            names share it, those without one are on their own.
     """
 
     label: str
@@ -46,6 +48,7 @@ class LawPoint:
     used: bool = True
     reason: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class LawPoints:
     def hash(self) -> str:
         """Hash of every number that a fit may use."""
         rows = [asdict(p) for p in self.points]
+        rows = [{key: value for key, value in row.items() if key != "group" or value} for row in rows]
         return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -34,6 +34,8 @@ from chemscale.laws.joint.surfaces import Surface, Tied
 TIMES = (1, 2, 10)
 CHEMISTRY = (0.9, 20.0, 300.0, 0.35, 0.4)
 """E, A, B, α, β for N from 10⁵ to 10⁸ and D from 10⁶ to 10⁹."""
+LEAN = (0.4, 20.0, 300.0, 0.3, 0.4)
+"""The same with a term of N that weighs more."""
 CHINCHILLA = (1.82, 482.0, 2085.0, 0.348, 0.366)
 """Besiroglu et al. 2024."""
 Law = Callable[..., np.ndarray]
@@ -92,8 +94,10 @@ def additive(name: str, theta: tuple[float, ...] = CHEMISTRY, **options: object)
     return Cell(name, partial(surface.value, np.array(theta)), surface, theta, theta, **options)  # type: ignore[arg-type]
 
 
-def bent(name: str, turn: float, at: float = 1e7, **options: object) -> Cell:
-    return Cell(name, lambda n, d: bend(CHEMISTRY, n, d, at, turn), Additive(), None, CHEMISTRY, **options)  # type: ignore[arg-type]
+def bent(
+    name: str, turn: float, at: float = 1e7, theta: tuple[float, ...] = CHEMISTRY, **options: object
+) -> Cell:
+    return Cell(name, lambda n, d: bend(theta, n, d, at, turn), Additive(), None, theta, **options)  # type: ignore[arg-type]
 
 
 def repeated(name: str, stars: tuple[float, float] = (15.0, 5.0), **options: object) -> Cell:
@@ -134,6 +138,8 @@ CELLS = [
     bent("bend +0.15 7x6 0.3%", 0.15, sizes=(7, 6), noise=0.003),
     bent("bend -0.15 7x6 0.3%", -0.15, sizes=(7, 6), noise=0.003),
     bent("bend -0.15 7x6 1% 3 seeds", -0.15, sizes=(7, 6), noise=0.01, seeds=3),
+    bent("bend +0.4 7x6 0.3%", 0.4, sizes=(7, 6), noise=0.003, theta=LEAN),
+    bent("bend -0.3 7x6 0.3%", -0.3, sizes=(7, 6), noise=0.003, theta=LEAN),
     bent("bend ahead -0.15 5x4 0.5%", -0.15, at=1e8),
     *(
         additive(f"trunk {a}x{b} {s} seed{'s' * (s > 1)} {share:g}% own 0.3%{'' if told else ' untold'}",
@@ -216,6 +222,9 @@ def said(
             out[f"said x{k}"] = bool(ends[0][place] <= true[place] <= ends[1][place]), half
         else:
             out[f"said x{k}"] = bool(abs(found[place] / true[place] - 1) <= off), off
+    if check.hidden:
+        half = np.hypot((ends[1] - ends[0])[-1] / 2, check.hidden[10] * found[-1])
+        out["with hidden x10"] = bool(abs(found[-1] - true[-1]) <= half), float(half / true[-1])
     return out
 
 

@@ -95,7 +95,7 @@ class SurfaceReport:
             out.append(f"  {self.how(fit)}")
             out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
-        out += [self.against] if self.against else []
+        out += [self.found.form.words] if self.found.form and self.found.form.words else []
         out += self._per_axis_lines()
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
@@ -112,13 +112,13 @@ class SurfaceReport:
         return out + [f"  {why}" for why in self.found.refused]
 
     @property
-    def against(self) -> str:
-        """What the runs say against the law's form, and how far off it may be; empty where they do not."""
-        return self.found.form.words if self.found.form else ""
+    def against(self) -> bool:
+        """Whether the runs speak against the law's form."""
+        return self.found.form is not None and not self.found.form.holds
 
     def _unknown(self, allocation: Allocation) -> bool:
         """Whether an approach rests on a form that the runs speak against: its intervals do not hold."""
-        return bool(self.against) and allocation.approach.startswith("3")
+        return self.against and allocation.approach.startswith("3")
 
     def may_be_off(self, budget: float) -> float | None:
         """Share of the loss by which held-out runs show that it may be off at a budget."""

@@ -42,10 +42,10 @@ def components(
     """Draw variances from their posterior given the residuals (restricted likelihood, REML).
 
     Only what the law cannot follow is looked at: the part of the residuals outside the span of its
-    derivatives. The prior is flat in log σ²; in the logarithm of a group's mean variance over that of its runs,
-    1 + m·τ²/σ², falls as its root (flat alone covers 98 to 99 % in simulated ladders). Five trunks leave
-    about two degrees of freedom between them: an estimate alone would be 0 in a third of all sweeps, and its
-    interval too narrow.
+    derivatives. The prior is flat in log σ²; in the logarithm of 1 + m·τ²/σ², a group's mean variance over
+    that of independent runs, it falls as the root (flat, it covers 98 to 99 % in simulated ladders). Five
+    trunks leave about two degrees of freedom between them: an estimate alone would be 0 in a third of all
+    sweeps, and its interval too narrow.
 
     Args:
         jacobian: (p, n) derivatives of log loss by the parameters that were fitted.

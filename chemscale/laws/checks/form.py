@@ -84,8 +84,8 @@ class FormCheck:
         """By how much the loss may be off, as a share of it, at this many times the largest run's compute.
 
         The largest errors of the roll-outs along N and along D together, or of the largest runs if that is
-        more; beyond its own factor an error grows with the square of the logarithm, as that of an exponent
-        which changes steadily. None without a roll-out.
+        more, and what bends hide besides; beyond its own factor an error grows with the square of the
+        logarithm, as that of an exponent which changes steadily. None without a roll-out.
         """
 
         def most(found: Sequence[RollOut], reach: float) -> float:
@@ -98,7 +98,11 @@ class FormCheck:
             return None
         largest = [each for each in self.roll_outs if each.factor > 1]
         apart = sum(most([e for e in self.along if e.axis == name], np.sqrt(times)) for name in AXES.values())
-        return float(max(most(largest, times), apart))
+        hidden = 0.0
+        if self.hidden:
+            hidden = float(np.interp(np.log(times), np.log(TIMES), [self.hidden[k] for k in TIMES]))
+            hidden *= max(1.0, np.log(times) / np.log(TIMES[-1])) ** 2
+        return float(max(most(largest, times), apart) + hidden)
 
     @property
     def words(self) -> str:

@@ -16,7 +16,7 @@ from chemscale.analysis.records_to_points import (
     split_losses,
 )
 from chemscale.laws.allocation.envelope import Curve
-from chemscale.laws.axis.fit import fit_power_law
+from chemscale.laws.axis.fit import fit_form
 from chemscale.laws.axis.forms import FORMS
 from chemscale.laws.axis.law import fit_axis
 from chemscale.laws.data.exports import read_table
@@ -271,11 +271,10 @@ def _axis_report(study: _Study) -> Report:
         x, y, axis=axis, other=other, forms=options.named, bootstrap=options.bootstrap, seed=options.seed
     )
     report = Report(study.title, points, law, axis, unit, study.origin)
-    if axis == "parameters" and law.fits:
+    if axis == "parameters" and law.chosen is not None:
         for name in ("blocks", "non_embedding", "all"):
             if all(name in p.sizes for p in points.points if p.used):
                 sizes, losses = points.used(name, unit)
-                report.conventions.append(
-                    (name, fit_power_law(sizes, losses, bootstrap=100, seed=options.seed))
-                )
+                fit = fit_form(sizes, losses, law.chosen.form.name, bootstrap=100, seed=options.seed)
+                report.conventions.append((name, fit))
     return report

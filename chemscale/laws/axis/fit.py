@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from chemscale.laws.axis.broken import box, refit, solve
+from chemscale.laws.axis.broken import refit, solve
+from chemscale.laws.axis.continuation import Continuation
+from chemscale.laws.axis.draws import Draws, draw_noise
 from chemscale.laws.axis.forms import FORMS, Broken, FitError, Form
 from chemscale.laws.axis.intervals import (
     LEVEL,
     Scatter,
     SeedSpread,
-    draw_noise,
-    profile_beta,
     refuse_absurd,
     refuse_equal,
     scatter,
     seed_spread,
 )
 from chemscale.laws.axis.notes import fit_notes
+from chemscale.laws.axis.region import Interval, Region, region
 
 __all__ = [
     "LEVEL",
@@ -50,9 +51,9 @@ class Fit:
 
     form: Form
     theta: np.ndarray
-    intervals: dict[str, tuple[float | None, float | None]]
-    bootstrap: np.ndarray
-    """(draws, p) refitted parameters."""
+    intervals: dict[str, Interval]
+    laws: Region | Draws
+    """What the intervals are of: all laws that the points do not reject, or the refits of a bootstrap."""
     objective: float
     """Sum of squared residuals of log loss."""
     aicc: float
@@ -66,6 +67,8 @@ class Fit:
     """What the intervals rest on: residuals, seeds, or sizes with their seeds."""
     seeds: SeedSpread | None = None
     """Pure error, where several points share a size."""
+    continuation: Continuation | None = None
+    """Of a law that flattens: how far it may fall beyond the largest size if that is a bend and no floor."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -95,12 +98,14 @@ class Fit:
         return self.form.value(np.asarray(x, dtype=float), self.theta)
 
     def band(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bootstrap interval of the law (not of a new run) at sizes x."""
+        """Interval (m,), (m,) of the law, not of a new run, at sizes x (m,).
+
+        Beyond the largest size the lower end of a law that flattens also allows for a straight continuation
+        (see ``Continuation``): the points do not tell a floor from a bend.
+        """
         x = np.asarray(x, dtype=float)
-        with np.errstate(over="ignore", invalid="ignore"):
-            curves = np.array([self.form.value(x, theta) for theta in self.bootstrap])
-        tail = 50 * (1 - LEVEL)
-        return np.nanpercentile(curves, tail, axis=0), np.nanpercentile(curves, 100 - tail, axis=0)
+        low, high = self.laws.band(x)
+        return (low if self.continuation is None else np.fmin(low, self.continuation.lowest(x))), high
 
     def to_dict(self) -> dict[str, Any]:
         """For ``law.json``."""
@@ -160,18 +165,20 @@ def fit_form(
 ) -> Fit:
     """Fit one form of one axis to points.
 
-    The residual is log L - log L̂, so that every size weighs the same. β's interval is the profile of the sum
-    of squares with an F threshold, which for few points is as wide as it ought to be; those of all others
-    come from a bootstrap around the law (rescaled by the degrees of freedom, refits from the optimum).
+    The residual is log L − log L̂, so that every size weighs the same. Intervals of ``power`` and ``offset``
+    are profiles of the sum of squares with an F threshold, which for few points are as wide as they ought to
+    be; those of broken laws come from a bootstrap around the law (rescaled by the degrees of freedom, refits
+    from the optimum). All take the form for true: see ``fit_axis`` for the one that the points bear out.
 
     Args:
         x: (n,) sizes.
         y: (n,) losses. Several points may share a size (seeds).
         name: ``power``, ``offset``, ``broken1`` or ``broken2``.
-        bootstrap: draws.
+        bootstrap: draws, of a broken law.
         seed: of the draws.
-        resampling: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without seeds the residuals; with them
-            the seeds, unless a lack-of-fit test finds that sizes miss the law by more than seeds explain.
+        resampling: what the noise is measured by: ``residuals``, ``seeds``, ``sizes``, or ``auto``: without
+            seeds the residuals; with them the seeds, unless a lack-of-fit test finds that sizes miss the law
+            by more than seeds explain.
 
     Raises:
         FitError: not enough distinct sizes, values that are not positive and finite, equal losses, a law that
@@ -185,16 +192,12 @@ def fit_form(
     theta, objective, converged = solve(form, x, y)
     fitted = _log_law(form, x, theta)
     spread = scatter(x, np.log(y) - fitted, len(theta), resampling)
-    random = np.random.default_rng(seed)
-    draws, converged_draws = refit(form, x, fitted + draw_noise(spread, bootstrap, random), theta)
-    intervals = _percentiles(form, x, y, draws)
-    if "beta" in form.parameters:
-        intervals["beta"] = profile_beta(form, x, y, theta, objective, spread)
+    laws, unconverged = _laws(form, x, y, theta, objective, spread, bootstrap, seed)
     fit = Fit(
         form=form,
         theta=theta,
-        intervals=intervals,
-        bootstrap=draws,
+        intervals={parameter: laws.interval(parameter) for parameter in form.parameters},
+        laws=laws,
         objective=objective,
         aicc=_aicc(objective, len(x), len(theta)),
         converged=converged,
@@ -203,9 +206,28 @@ def fit_form(
         held_out_error=_held_out(form, x, y),
         scatter=spread,
         seeds=seed_spread(x, y),
+        continuation=Continuation.of(x, y, spread) if form.name == "offset" else None,
     )
-    fit.notes.extend(fit_notes(fit, 1 - float(converged_draws.mean())))
+    fit.notes.extend(fit_notes(fit, unconverged))
     return fit
+
+
+def _laws(
+    form: Form,
+    x: np.ndarray,
+    y: np.ndarray,
+    theta: np.ndarray,
+    objective: float,
+    spread: Scatter,
+    bootstrap: int,
+    seed: int,
+) -> tuple[Region | Draws, float]:
+    """What the intervals are of, and the share of refits that did not converge."""
+    if not isinstance(form, Broken):
+        return region(form, x, y, theta, objective, spread), 0.0
+    noise = draw_noise(spread, bootstrap, np.random.default_rng(seed))
+    draws, converged = refit(form, x, _log_law(form, x, theta) + noise, theta)
+    return Draws(form, x, y, draws), 1 - float(converged.mean())
 
 
 def _log_law(form: Form, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
@@ -304,31 +326,6 @@ def _check(x: np.ndarray, y: np.ndarray, form: Form) -> None:
             f"{form.formula} is not fitted: {distinct} distinct sizes, at least {least} needed ({why})."
         )
     refuse_equal(y)
-
-
-def _percentiles(
-    form: Form, x: np.ndarray, y: np.ndarray, draws: np.ndarray
-) -> dict[str, tuple[float | None, float | None]]:
-    """Bootstrap intervals; None for a side at which the draws reach the end of what was searched."""
-    tail = 50 * (1 - LEVEL)
-    with np.errstate(invalid="ignore"):
-        sides = np.percentile(draws, [tail, 100 - tail], axis=0)
-    out: dict[str, tuple[float | None, float | None]] = {
-        name: (_finite(low), _finite(high)) for name, low, high in zip(form.parameters, *sides, strict=True)
-    }
-    if isinstance(form, Broken):
-        ends = np.stack([form.reported(end) for end in box(form, np.log(x), y)])
-        reached = np.isclose(sides, ends, rtol=1e-3, atol=0)
-        for number, name in enumerate(form.parameters):
-            low, high = out[name]
-            searched = name != "a"  # no loss lies below 0: that end is known
-            low = None if reached[0, number] and searched else low
-            out[name] = (low, None if reached[1, number] else high)
-    return out
-
-
-def _finite(end: float) -> float | None:
-    return float(end) if math.isfinite(end) else None
 
 
 def _aicc(objective: float, n: int, parameters: int) -> float:

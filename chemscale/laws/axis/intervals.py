@@ -1,4 +1,4 @@
-"""Intervals of a law from the scatter of its points: seeds, noise of a bootstrap, profile of the exponent."""
+"""The scatter of points around a law, between seeds of one size and between sizes: what intervals rest on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-from chemscale.laws.axis.forms import FitError, Form
-from chemscale.laws.axis.least_squares import fit_least_squares
+from chemscale.laws.axis.forms import FitError
 from chemscale.laws.data.points import MAX_VALUE, MIN_VALUE
 
 LEVEL = 0.95
@@ -148,98 +147,3 @@ def _pure_error(values: np.ndarray, size: np.ndarray) -> tuple[float, int]:
     counts = np.bincount(size)
     means = np.bincount(size, values) / counts
     return float(np.sum((values - means[size]) ** 2)), len(values) - len(counts)
-
-
-def draw_noise(scatter: Scatter, draws: int, random: np.random.Generator) -> np.ndarray:
-    """Draw noise of log loss (draws, n) with the variance of the scatter."""
-    n, spread = len(scatter.residuals), math.sqrt(scatter.variance)
-    counts = np.bincount(scatter.size)
-    means = np.bincount(scatter.size, scatter.residuals) / counts
-    if spread == 0:
-        return np.zeros((draws, n))
-    if scatter.resampling == "sizes":
-        # The means of k seeds scatter by the variance over k; deviations around them stay with their size.
-        inside = scatter.residuals - means[scatter.size]
-        standard = _standard(means * np.sqrt(counts), draws, scatter.freedom, random)
-        return (spread * standard / np.sqrt(counts))[:, scatter.size] + inside
-    if scatter.resampling == "residuals":
-        return spread * _standard(scatter.residuals, draws, scatter.freedom, random)
-    # A mean over k seeds takes 1/k of the variance with it.
-    stretch = np.sqrt(counts / np.maximum(counts - 1, 1))
-    deviations = (scatter.residuals - means[scatter.size]) * stretch[scatter.size]
-    pool = deviations[counts[scatter.size] > 1]
-    noise = np.empty((draws, n))
-    for number, count in enumerate(counts):
-        members = scatter.size == number
-        own = deviations[members] if count > 2 else pool
-        noise[:, members] = random.choice(own, size=(draws, count))
-    return noise * (_widened(scatter.freedom) * spread / max(math.sqrt(float(np.mean(pool**2))), 1e-300))
-
-
-def _standard(values: np.ndarray, draws: int, freedom: int, random: np.random.Generator) -> np.ndarray:
-    """(draws, n) values drawn anew with variance 1; few repeat themselves: a t has the tails they hide."""
-    if len(values) < 10:
-        return stats.t.rvs(freedom, size=(draws, len(values)), random_state=random)
-    centred = values - values.mean()
-    centred *= _widened(freedom) / np.sqrt(np.mean(centred**2))
-    return random.choice(centred, size=(draws, len(values)))
-
-
-def _widened(freedom: int) -> float:
-    """By which a t interval is wider than a normal one: the variance is itself an estimate."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) / stats.norm.ppf((1 + LEVEL) / 2))
-
-
-def profile_beta(
-    form: Form, x: np.ndarray, y: np.ndarray, theta: np.ndarray, objective: float, scatter: Scatter
-) -> tuple[float | None, float | None]:
-    """Interval of β: where the best sum of squares with β held rises above the F threshold of the scatter.
-
-    Args:
-        form: ``power`` or ``offset``.
-        x: (n,) sizes.
-        y: (n,) losses.
-        theta: (p,) the fit.
-        objective: its sum of squares.
-        scatter: of its residuals.
-
-    Returns:
-        Both ends; None where the points do not bound a side.
-    """
-    beta = float(theta[1])
-    if objective < 1e-24:
-        return beta, beta
-    threshold = objective + scatter.variance * stats.f.ppf(LEVEL, 1, scatter.freedom)
-
-    def excess(b: float) -> float:
-        return best_at(form, x, y, b) - threshold
-
-    def edge(direction: int) -> float | None:
-        step, inside = 0.02 * max(abs(beta), 0.05), beta
-        while abs(inside - beta) < MAX_BETA:
-            outside = inside + direction * step
-            if form.name == "offset" and outside <= 1e-4:
-                return None if excess(1e-4) < 0 else float(optimize.brentq(excess, 1e-4, inside, rtol=1e-6))
-            if excess(outside) > 0:
-                ends = sorted((inside, outside))
-                return float(optimize.brentq(excess, *ends, rtol=1e-6))
-            inside, step = outside, step * 1.5
-        return None
-
-    low, high = edge(-1), edge(+1)
-    # Of a law that is nearly exact the threshold lies within rounding, and an edge on the wrong side of β.
-    return None if low is None else min(low, beta), None if high is None else max(high, beta)
-
-
-def best_at(form: Form, x: np.ndarray, y: np.ndarray, beta: float) -> float:
-    """Least sum of squares of log loss with this β."""
-    log_y, z = np.log(y), np.log(x)
-    if form.name == "power":
-        return float(np.sum((log_y + beta * z - np.mean(log_y + beta * z)) ** 2))
-    z = z - z.mean()
-    starts = []
-    for share in (0.02, 0.5, 0.8, 0.93, 0.98):
-        floor = share * float(y.min())
-        starts.append([float(np.mean(np.log(y - floor) + beta * z)), beta, floor])
-    low, high = np.array([-np.inf, beta, 0.0]), np.array([np.inf, beta, float(y.max())])
-    return fit_least_squares(form, np.array(starts), z, log_y, low, high).best()[1]

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.forms import Broken
+from chemscale.laws.axis.law import AHEAD, AxisLaw
 from chemscale.laws.data.points import LawPoint, LawPoints
 from chemscale.laws.reports.plotting import (
     AXES,
@@ -57,40 +58,32 @@ _STYLES = {
 }
 
 
-def law_figure(
-    points: LawPoints,
-    fits: Sequence[tuple[str, Fit]],
-    axis: str,
-    unit: str,
-    outside: np.ndarray | None = None,
-) -> Figure:
-    """Loss against size in log-log with every fit, the first one's band, and its residuals below.
+def law_figure(points: LawPoints, law: AxisLaw, axis: str, unit: str) -> Figure:
+    """Loss against size in log-log with every fit, the law's band up to ten times, and residuals below.
 
     Args:
         points: used or not.
-        fits: each with what it was fitted to, in words; the law first.
+        law: its fits; sizes outside the straight line are drawn as rings.
         axis: of the sizes.
         unit: of the loss.
-        outside: (n,) sizes of runs outside the regime of the axis, drawn as rings; None where none are.
     """
     with style():
         figure, (upper, lower) = new_figure(3.7, rows=2, height_ratios=[3, 1], sharex=True)
         shown = [p for p in points.points if axis in p.sizes and unit in p.losses]
-        handles = _runs(upper, shown, axis, unit, outside)
-        drawn = set[str]()
-        for number, (which, fit) in enumerate(fits):
-            color, dash = _STYLES[fit.form.name] if fit.form.name not in drawn else ("0.45", (0, (1, 1)))
-            drawn.add(fit.form.name)
-            ends = [f.x for _, f in fits]
-            grid = np.geomspace(min(x.min() for x in ends) / 1.3, max(x.max() for x in ends) * 1.3, 200)
+        handles = _runs(upper, shown, axis, unit, law.outside)
+        for number, fit in enumerate(law.shown()):
+            color, dash = _STYLES[fit.form.name]
+            grid = np.geomspace(fit.x.min() / 1.3, fit.x.max() * AHEAD[-1], 200)
             if number == 0:
-                band = upper.fill_between(grid, *fit.band(grid), color=color, alpha=0.15, lw=0)
+                of = color if law.chosen is fit else "0.5"
+                band = upper.fill_between(grid, *law.band(grid), color=of, alpha=0.15, lw=0)
                 band.set_label("95% band")
-            label = _legend(fit) + (f", {which}" if which == "all points" else "")
-            handles += upper.plot(grid, fit.predict(grid), ls=dash, color=color, label=label)
+            # What is not the law is drawn where there are runs only.
+            drawn = grid if fit is law.chosen else grid[grid <= 1.3 * fit.x.max()]
+            handles += upper.plot(drawn, fit.predict(drawn), ls=dash, color=color, label=_legend(fit))
             residuals = 100 * (np.exp(fit.residuals) - 1)
             lower.plot(fit.x, residuals, MARKERS[number], color=color, ms=3)
-        if fits:
+        if law.fits:
             handles.append(band)
         upper.set(yscale="log", ylabel=UNITS.get(unit, unit))
         log_sizes(lower, axis, [p.sizes[axis] for p in shown], 1.4)
@@ -114,7 +107,7 @@ def _runs(
         ringed = [p for p in shown if p.used and np.isclose(p.sizes[axis], outside, rtol=1e-9).any()]
         xs, ys = [p.sizes[axis] for p in ringed], [p.losses[unit] for p in ringed]
         ring = ax.scatter(xs, ys, s=60, facecolors="none", edgecolors=VERMILION, lw=1.1, zorder=6)
-        ring.set_label("outside the regime")
+        ring.set_label("off the straight line")
         handles.append(ring)
     return handles
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from chemscale.laws.reports.page import (
     write_text,
 )
 from chemscale.laws.reports.plotting import saved_inline
-from chemscale.laws.reports.texts import values_text
+from chemscale.laws.reports.texts import ahead_text, values_text
 
 
 @dataclass
@@ -65,19 +65,21 @@ class Report:
     def lines(self) -> list[str]:
         """The law as it is printed: never a number without its interval."""
         out = list(self.origin.notes)
-        for which, fit in self.law_of.shown():
-            mark = ", ".join(text for text in (which, self._mark(fit)) if text)
-            out.append(f"{fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}")
+        for fit in self.law_of.shown():
+            mark = self.law_of.standing.get(fit.form.name, "")
+            values = values_text(fit, self.law_of.holds(fit))
+            out.append(f"{fit.form.formula}{f' ({mark})' if mark else ''}: {values}")
+            if fit is self.chosen:
+                out += [f"  {self.law_of.why}", f"  {ahead_text(self.law_of)}"]
             if fit.held_out_error is not None:
                 out.append(
                     f"  fitted without the largest size, it misses that one by {fit.held_out_error:+.1%}"
                 )
             # Forms often share notes on the points.
             out += [line for note in fit.notes if (line := f"  {note}") not in out]
+        if self.chosen is None and self.law_of.fits:
+            out.insert(len(self.origin.notes), f"{self.law_of.why} {ahead_text(self.law_of)}")
         return out + [f"  {why}" for why in self.refused[len(self.origin.notes) :]]
-
-    def _mark(self, fit: Fit) -> str:
-        return "the law" if fit is self.chosen and len(self.law_of.shown()) > 1 else ""
 
     def law(self) -> dict[str, Any]:
         """The content of ``law.json``."""
@@ -91,8 +93,9 @@ class Report:
             "unit": self.unit,
             "data": law_data(self.points, self.origin),
             "command": self.origin.command,
-            "fits": [fit.to_dict() for fit in self.law_of.fits],
-            "inside_regime": [fit.to_dict() for fit in self.law_of.inside],
+            "why": self.law_of.why,
+            "predictions": [asdict(each) for each in self.law_of.ahead()],
+            "fits": [self.law_of.to_dict(fit) for fit in self.law_of.fits],
             "regime": None
             if regime is None
             else {
@@ -113,8 +116,7 @@ class Report:
         return Path(out) / "report.html"
 
     def _write(self, out: Path) -> None:
-        shown = self.law_of.shown()
-        drawn = figures.law_figure(self.points, shown, self.axis, self.unit, self.law_of.outside)
+        drawn = figures.law_figure(self.points, self.law_of, self.axis, self.unit)
         images = [("Loss against size", saved_inline(drawn, out / f"loss_vs_{self.axis}"))]
         if any(len(curve["seen"]) for curve in self.origin.curves):
             drawn = figures.curves_figure(self.origin.curves, self.unit)

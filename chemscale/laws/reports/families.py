@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from chemscale.laws.reports.page import (
     write_text,
 )
 from chemscale.laws.reports.plotting import saved_inline
-from chemscale.laws.reports.texts import values_text
+from chemscale.laws.reports.texts import ahead_text, values_text
 
 
 @dataclass
@@ -39,22 +39,22 @@ class Family:
         return self.law_of.chosen
 
     @property
-    def fits(self) -> list[tuple[str, Fit]]:
-        """Every fit with what it was fitted to, the law first."""
+    def fits(self) -> list[Fit]:
+        """Every fit, the law first."""
         return self.law_of.shown()
 
     @property
     def refused(self) -> list[str]:
         """Why a form is missing, and which points lie outside the regime."""
         regime = self.law_of.regime
-        outside = [regime.statement] if regime is not None and self.law_of.inside else []
+        outside = [regime.statement] if regime is not None and len(self.law_of.outside) else []
         return [*self.law_of.refused, *outside]
 
-    def line(self, which: str, fit: Fit) -> str:
-        """A fit as it is printed; `which` is what it was fitted to."""
-        best = "the law" if fit is self.fit and len(self.fits) > 1 else ""
-        mark = ", ".join(text for text in (which, best) if text)
-        return f"{self.name}: {fit.form.formula}{f' ({mark})' if mark else ''}: {values_text(fit)}"
+    def line(self, fit: Fit) -> str:
+        """A fit as it is printed."""
+        mark = self.law_of.standing.get(fit.form.name, "")
+        values = values_text(fit, self.law_of.holds(fit))
+        return f"{self.name}: {fit.form.formula}{f' ({mark})' if mark else ''}: {values}"
 
 
 @dataclass
@@ -100,8 +100,12 @@ class FamiliesReport:
                 out.append(f"{family.name}: no law. {' '.join(family.refused)}")
                 continue
             first = len(out)
-            for which, fit in family.fits:
-                out.append(family.line(which, fit))
+            if family.fit is None:
+                out.append(f"{family.name}: {family.law_of.why} {ahead_text(family.law_of)}")
+            for fit in family.fits:
+                out.append(family.line(fit))
+                if fit is family.fit:
+                    out += [f"  {family.law_of.why}", f"  {ahead_text(family.law_of)}"]
                 shown = out[first:]
                 out += [line for note in fit.notes if (line := f"  {note}") not in shown]
             out += [f"  {why}" for why in family.refused]
@@ -118,8 +122,9 @@ class FamiliesReport:
             "rungs": {
                 family.name: {
                     **(family.fit.to_dict() if family.fit else {}),
-                    "fits": [fit.to_dict() for fit in family.law_of.fits],
-                    "inside_regime": [fit.to_dict() for fit in family.law_of.inside],
+                    "why": family.law_of.why,
+                    "predictions": [asdict(each) for each in family.law_of.ahead()],
+                    "fits": [family.law_of.to_dict(fit) for fit in family.law_of.fits],
                     "refused": family.refused,
                 }
                 for family in self.families

@@ -204,7 +204,7 @@ def analyse(
     _count_otherwise(found, (groups, trunks), seed)
     pairs = (("parameters", data_axis), (data_axis, "parameters"))
     for axis, other in pairs if found.one_corpus else ():
-        found.per_axis += laws_per_axis(points, axis, other, unit, seed=seed)
+        found.per_axis += laws_per_axis(points, axis, other, unit)
     progress("compute-optimal allocation")
     _allocate(found, curves, bootstrap, seed)
     return found

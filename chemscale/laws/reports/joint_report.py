@@ -32,7 +32,7 @@ from chemscale.laws.reports.page import (
 from chemscale.laws.reports.plotting import saved_inline
 from chemscale.laws.reports.texts import (
     SYMBOLS,
-    interval_text,
+    exponent_text,
     parameters_text,
     short,
     sizes_text,
@@ -145,11 +145,9 @@ class SurfaceReport:
             along = [each for each in self.found.per_axis if each.axis == axis]
             if along:
                 last = max(along, key=lambda each: (len(np.unique(each.fit.x)), each.value))
-                inside = f", inside its regime {interval_text(last.inside, 'beta')}" if last.inside else ""
                 names = ("N", "D") if axis == "parameters" else ("D", "N")
                 out.append(
-                    f"Along {names[0]} alone at {names[1]} = {short(last.value)}: x^(−β) with β = "
-                    f"{interval_text(last.fit, 'beta')}{inside}"
+                    f"Along {names[0]} alone at {names[1]} = {short(last.value)}: β = {exponent_text(last)}"
                 )
         return out
 

@@ -18,7 +18,16 @@ from chemscale.common.files import atomic_write
 from chemscale.laws.axis.fit import LEVEL
 from chemscale.laws.data.points import LawPoints
 from chemscale.laws.reports.plotting import AXES, UNITS
-from chemscale.laws.reports.texts import SYMBOLS, formula_html, interval_text, short, sizes_text, span_text
+from chemscale.laws.reports.texts import (
+    SYMBOLS,
+    ahead_text,
+    exponent_text,
+    formula_html,
+    interval_text,
+    short,
+    sizes_text,
+    span_text,
+)
 
 SCHEMA_VERSION = 1
 """Of ``law.json``."""
@@ -71,7 +80,13 @@ def render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
-        interval=interval_text, span=span_text, sizes=sizes_text, short=short, symbols=SYMBOLS
+        interval=interval_text,
+        exponent=exponent_text,
+        ahead=ahead_text,
+        span=span_text,
+        sizes=sizes_text,
+        short=short,
+        symbols=SYMBOLS,
     )
     environment.filters["formula"] = formula_html
     shown = values["report"]

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from markupsafe import Markup, escape
 
 from chemscale.laws.axis.fit import LEVEL, Fit
 
 if TYPE_CHECKING:
+    from chemscale.laws.axis.law import AxisLaw
+    from chemscale.laws.checks.per_axis import PerAxisLaw
     from chemscale.laws.joint.fit import SurfaceFit
 
 SYMBOLS = {
@@ -73,6 +76,32 @@ def parameters_text(values: Mapping[str, float], intervals: Mapping[str, Sequenc
     )
 
 
-def values_text(fit: Fit) -> str:
-    """Every parameter with its interval, and what it rests on."""
+def ahead_text(law: AxisLaw) -> str:
+    """The loss at the largest size and beyond it, with intervals of the law."""
+    parts = []
+    for each in law.ahead():
+        where = "at the largest size" if each.times == 1 else f"at {each.times:g} times"
+        ends = f"[{each.low:.4g}, {each.high:.4g}]"
+        parts.append(f"{where} {ends if each.loss is None else f'{each.loss:.4g} {ends}'}")
+    return "Loss " + ", ".join(parts) if parts else ""
+
+
+def exponent_text(law: PerAxisLaw) -> str:
+    """β along one axis, with its interval where the form allows for the floor that the other axis sets."""
+    if law.holds:
+        return interval_text(law.fit, "beta")
+    sizes = len(np.unique(law.fit.x))
+    return f"{law.fit.values['beta']:.4g} (of a straight line; {sizes} sizes bear no interval)"
+
+
+def values_text(fit: Fit, holds: bool = True) -> str:
+    """Every parameter with its interval, and what it rests on.
+
+    Args:
+        fit: of one axis.
+        holds: whether the points do not reject the form; else its intervals mean nothing and are not shown.
+    """
+    if not holds:
+        values = ", ".join(f"{SYMBOLS.get(name, name)} = {value:.4g}" for name, value in fit.values.items())
+        return f"{values}  [no intervals, {len(fit.x)} points]"
     return f"{parameters_text(fit.values, fit.intervals)}  [{LEVEL:.0%} intervals, {len(fit.x)} points]"

@@ -12,7 +12,7 @@ from chemscale.analysis.origin import origin_of
 from chemscale.analysis.records_to_points import (
     envelope_curves,
     family_of,
-    point_of,
+    points_of,
     records_of,
     split_losses,
 )
@@ -159,7 +159,7 @@ def fit_runs(
     out = out or directory / "law"
     refuse_unwritable(out)
     found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
-    points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
+    points = LawPoints(points_of(found, unit), str(directory))
     origin = origin_of(found, unit, command)
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)

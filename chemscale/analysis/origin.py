@@ -78,9 +78,9 @@ def _shared_noise(found: Found) -> str:
     if not any(record.compute.inherited_flops > 0 for _, record in found):
         return ""
     return (
-        "The intervals take runs as independent, but runs of one trunk share its initialisation and data "
-        "order and so part of their noise: the true intervals are wider. Runs of other seeds would show by "
-        "how much."
+        "The runs of one trunk share its initialisation and data order and so part of their noise: intervals "
+        "of a joint law hold a deviation of each trunk beside each run's own. Few trunks tell little of it; "
+        "runs of other seeds narrow them."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from chemscale.laws.allocation.envelope import Curve
 from chemscale.laws.data.points import LawPoint, PointsError
 from chemscale.records import RunRecord, State, find_records
+from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 
 Found = list[tuple[Path, RunRecord]]
 """Directories of runs and their records."""
@@ -120,6 +122,30 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
         sizes["joules"] = record.compute.joules  # a trunk's energy stands in another run's record
     reason = "" if done else f"{record.state.value} {record.reason}".strip()
     return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
+
+
+def points_of(found: Found, unit: str) -> tuple[LawPoint, ...]:
+    """Records as points of a law; runs of one trunk name it (see ``LawPoint``).
+
+    Args:
+        found: the runs.
+        unit: of the loss that the law is fitted to.
+
+    Raises:
+        PointsError: a finished run has no such loss.
+    """
+    names = [_trunk(record) for _, record in found]
+    shared = {name for name, (_, record) in zip(names, found, strict=True) if record.compute.inherited_flops}
+    return tuple(
+        replace(point_of(record, unit), trunk=name if name in shared else "")
+        for name, (_, record) in zip(names, found, strict=True)
+    )
+
+
+def _trunk(record: RunRecord) -> str:
+    """Name of the stable phase that a run would share with others that differ in nothing but the horizon."""
+    shared = identity(record.config, record.data_hash, (*WITHOUT_EFFECT, *OF_THE_HORIZON))
+    return f"{record.family}-{record.parameters.matrices}-s{record.seed}-{shared}"
 
 
 def envelope_curves(found: Found, unit: str) -> list[Curve]:

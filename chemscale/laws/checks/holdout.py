@@ -89,6 +89,7 @@ def extrapolation(
     delta: float = DELTA,
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    trunks: Sequence[Any] | np.ndarray | None = None,
     starts: np.ndarray | None = None,
     warm: np.ndarray | None = None,
     bootstrap: int = 1000,
@@ -108,6 +109,7 @@ def extrapolation(
         delta: of Huber's loss.
         fixed: parameters that are held, by name.
         groups: (n,) the configuration of each run.
+        trunks: (n,) what each run shares its noise with.
         starts: (S, p) for the refit; None for the form's grid.
         warm: (m, p) optima of all runs, from which it may begin (see ``fit_surface``).
         bootstrap: draws.
@@ -126,7 +128,8 @@ def extrapolation(
     try:
         fit = fit_surface(
             surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, warm=warm,
-            groups=None if groups is None else np.asarray(groups)[~out], bootstrap=bootstrap, seed=seed,
+            groups=None if groups is None else np.asarray(groups)[~out],
+            trunks=None if trunks is None else np.asarray(trunks)[~out], bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
     except FitError as error:
         return None, f"Too little remains without the {out.sum()} largest runs. {error}"

@@ -89,8 +89,9 @@ def sensitivity(
         try:
             found = fit_surface(
                 surface, fit.inputs[kept], fit.loss[kept], delta=delta, starts=grid, warm=warm,
-                groups=None if fit.groups is None else fit.groups[kept], fixed=fit.fixed,
-                bootstrap=bootstrap, seed=seed,
+                groups=None if fit.groups is None else fit.groups[kept],
+                trunks=None if fit.trunks is None else fit.trunks[kept],
+                fixed=fit.fixed, bootstrap=bootstrap, seed=seed,
             )  # fmt: skip
         except FitError as error:
             return Row(label, delta, places, len(kept), None, str(error))

@@ -37,6 +37,7 @@ class LawPoint:
         extra: anything else.
         row: of the table that it was read from, as a person finds it there.
         group: name of the run that this is a checkpoint of, where points of one run share it.
+        trunk: the stable phase that its run shares with others, and with it its noise.
     """
 
     label: str
@@ -48,6 +49,7 @@ class LawPoint:
     extra: dict[str, Any] = field(default_factory=dict)
     row: int | None = None
     group: str = ""
+    trunk: str = ""
 
     @property
     def where(self) -> str:
@@ -151,7 +153,8 @@ class LawPoints:
     def hash(self) -> str:
         """Hash of every number that a fit may use."""
         rows = [{key: value for key, value in asdict(p).items() if key != "row"} for p in self.points]
-        rows = [{key: value for key, value in row.items() if key != "group" or value} for row in rows]
+        new = ("group", "trunk")  # not there in 0.1.0, whose hashes stay
+        rows = [{key: value for key, value in row.items() if key not in new or value} for row in rows]
         return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from chemscale.laws.joint.bootstrap import (
     draw,
     moved,
     standard_errors,
+    with_noise,
 )
 from chemscale.laws.joint.huber import DELTA
 from chemscale.laws.joint.search import NEAR, apart, descend, descend_warm, optima_of, starts_of
@@ -53,6 +54,8 @@ class SurfaceFit:
     """Parameters that were held, by name."""
     groups: np.ndarray | None = None
     """(n,) number of the configuration of each run."""
+    trunks: np.ndarray | None = None
+    """(n,) number of the trunk of each run, where runs share one."""
     converged: bool = True
     """Whether the last descent to this optimum ended because nothing changed any more (see ``status``)."""
     notes: list[str] = field(default_factory=list)
@@ -147,7 +150,9 @@ class SurfaceFit:
                 low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
                 return low, high
             errors = standard_errors(target, self.draws.phi, self.draws.covariance)
-            widths = np.nanpercentile(np.abs(values - best) / errors, 100 * level, axis=0)
+            # The k-th of B draws is above a further one with a chance of k/(B + 1).
+            away = np.abs(values - best) / errors
+            widths = np.nanpercentile(away, 100 * level, axis=0, method="weibull")
         reach = widths * standard_errors(target, self.phi[None], self.covariance[None])[0]
         return best - reach, best + reach
 
@@ -189,6 +194,7 @@ def fit_surface(
     warm: np.ndarray | None = None,
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    trunks: Sequence[Any] | np.ndarray | None = None,
     bootstrap: int = 1000,
     resample: str | None = None,
     seed: int = 0,
@@ -208,6 +214,7 @@ def fit_surface(
             they end at the same optimum (see ``search.descend_warm``).
         fixed: parameters that are held at a value, by their reported names; the others are fitted.
         groups: (n,) the configuration of each run, where runs differ by seed; they are drawn together.
+        trunks: (n,) what each run shares its noise with, such as one stable phase; equal names share it.
         bootstrap: draws.
         resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
         seed: of the draws.
@@ -222,7 +229,8 @@ def fit_surface(
     _check(surface, inputs, loss, fixed)
     z, y = np.log(inputs), np.log(loss)
     centre = surface.centre(z, fixed)
-    sample = Sample(surface, z - centre, y, delta, held, _numbered(groups, len(loss)))
+    numbers = [_numbered(names, len(loss)) for names in (groups, trunks)]
+    sample = Sample(surface, z - centre, y, delta, held, numbers[0], numbers[1])
     grid = surface.recentre(starts_of(surface, starts, fixed), -centre)
     if warm is None:
         found, count = descend(sample, grid), len(grid)
@@ -231,6 +239,7 @@ def fit_surface(
         found, count = descend_warm(sample, near, grid)
     optima, objective, status = optima_of(sample, found)
     best = optima[:1]
+    sample = with_noise(sample, best, bootstrap, seed)
     draws = draw(sample, apart(optima)[:3], resample, bootstrap, seed)
     fit = SurfaceFit(
         surface=surface,
@@ -246,6 +255,7 @@ def fit_surface(
         loss=loss,
         fixed=fixed,
         groups=sample.groups,
+        trunks=sample.trunks,
         converged=not status.startswith("NOT CONVERGED"),
     )
     fit.notes.extend(_notes(fit))

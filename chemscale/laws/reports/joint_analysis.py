@@ -12,6 +12,7 @@ from chemscale.laws.allocation.envelope import Curve, allocate_envelope
 from chemscale.laws.allocation.isoflop import Minima, allocate_isoflop, isoflop_minima
 from chemscale.laws.allocation.optimum import Allocation, allocate_surface
 from chemscale.laws.axis.fit import FitError
+from chemscale.laws.checks.form import FormCheck, check_form
 from chemscale.laws.checks.holdout import Extrapolation, extrapolation
 from chemscale.laws.checks.per_axis import PerAxisLaw, laws_per_axis
 from chemscale.laws.checks.profiles import Profile, profile
@@ -34,6 +35,8 @@ HELD_SHARE = 0.2
 MAX_PROFILES = 7
 
 Progress = Callable[[str], None]
+Shared = tuple[np.ndarray | None, list[str] | None]
+"""Configuration of each run, and what it shares its noise with; None where there is none."""
 
 
 @dataclass
@@ -58,6 +61,8 @@ class JointAnalysis:
     sensitivity: list[Row] = field(default_factory=list)
     held_out: list[Extrapolation] = field(default_factory=list)
     """Of the law: without the largest configuration, and without the largest fifth of them."""
+    form: FormCheck | None = None
+    """Whether the runs speak against the law's form."""
     compared: list[tuple[SurfaceFit, Extrapolation]] = field(default_factory=list)
     """Every form's errors at the largest fifth."""
     conventions: list[tuple[str, SurfaceFit]] = field(default_factory=list)
@@ -174,14 +179,16 @@ def analyse(
     """
     found = JointAnalysis(points, unit, data_axis, [], [])
     groups = configurations(points.fitted(unit), data_axis)
+    trunks = trunk_names(points.fitted(unit))
     for name in forms:
         progress(f"{name}: all starts and {bootstrap} draws")
-        _add_fit(found, name, groups, delta, bootstrap, seed)
+        _add_fit(found, name, (groups, trunks), delta, bootstrap, seed)
     if found.law is None:
         return found
     _relate(found)
     progress("held-out runs")
-    _hold_out(found, groups, bootstrap, seed)
+    _hold_out(found, (groups, trunks), bootstrap, seed)
+    found.form = check_form(found.law, found.held_out)
     progress("δ and outliers")
     found.sensitivity = sensitivity(found.law, seed=seed, bootstrap=CHECK_DRAWS)
     for fit in found.fits:
@@ -192,7 +199,7 @@ def analyse(
         progress(f"profile of {name}")
         found.profiles.append(profile(found.law, name))
     progress("other counts of parameters")
-    _count_otherwise(found, groups, seed)
+    _count_otherwise(found, (groups, trunks), seed)
     pairs = (("parameters", data_axis), (data_axis, "parameters"))
     for axis, other in pairs if found.one_corpus else ():
         found.per_axis += laws_per_axis(points, axis, other, unit)
@@ -202,13 +209,16 @@ def analyse(
 
 
 def _add_fit(
-    found: JointAnalysis, name: str, groups: np.ndarray | None, delta: float, bootstrap: int, seed: int
+    found: JointAnalysis, name: str, shared: Shared, delta: float, bootstrap: int, seed: int
 ) -> None:
     """Fit one form and add it to the analysis, or the reason why it cannot be fitted."""
     surface = SURFACES[name]
     try:
         inputs, loss = found.points.table(inputs_of(surface, found.data_axis), found.unit)
-        fit = fit_surface(surface, inputs, loss, delta=delta, groups=groups, bootstrap=bootstrap, seed=seed)
+        fit = fit_surface(
+            surface, inputs, loss, delta=delta, groups=shared[0], trunks=shared[1], bootstrap=bootstrap,
+            seed=seed,
+        )  # fmt: skip
     except FitError as error:
         if str(error) not in found.refused:
             found.refused.append(str(error))
@@ -286,6 +296,12 @@ def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float 
     return numbers
 
 
+def trunk_names(points: Sequence[LawPoint]) -> list[str] | None:
+    """What each point shares its noise with, its own number where it is alone; None where all are."""
+    names = [p.trunk or f"#{place}" for place, p in enumerate(points)]
+    return names if len(set(names)) < len(names) else None
+
+
 def _relate(found: JointAnalysis) -> None:
     """C of N and D from counted FLOPs, where runs have them."""
     chosen = found.points.fitted(found.unit)
@@ -301,7 +317,8 @@ def _relate(found: JointAnalysis) -> None:
     found.relation, found.counted = (SIX_ND, False) if same else (relation, True)
 
 
-def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, seed: int) -> None:
+def _hold_out(found: JointAnalysis, shared: Shared, bootstrap: int, seed: int) -> None:
+    groups, trunks = shared
     law = found.law
     assert law is not None
     chosen = found.points.fitted(found.unit)
@@ -311,7 +328,8 @@ def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, s
         for hold in (1, fifth) if fit is law else (fifth,):
             result, why = extrapolation(
                 fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, units=places,
-                delta=fit.delta, warm=warm_starts(fit), groups=groups, bootstrap=min(bootstrap, 500),
+                delta=fit.delta, warm=warm_starts(fit), groups=groups, trunks=trunks,
+                bootstrap=min(bootstrap, 500),
                 seed=seed,
             )  # fmt: skip
             if result is None:
@@ -323,7 +341,7 @@ def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, s
                 found.compared.append((fit, result))
 
 
-def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int) -> None:
+def _count_otherwise(found: JointAnalysis, shared: Shared, seed: int) -> None:
     law = found.law
     assert law is not None
     found.conventions.append(("parameters", law))
@@ -335,8 +353,8 @@ def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int)
         inputs, loss = found.points.table(axes, found.unit)
         try:
             fit = fit_surface(
-                law.surface, inputs, loss, delta=law.delta, warm=warm_starts(law), groups=groups,
-                bootstrap=CHECK_DRAWS, seed=seed,
+                law.surface, inputs, loss, delta=law.delta, warm=warm_starts(law), groups=shared[0],
+                trunks=shared[1], bootstrap=CHECK_DRAWS, seed=seed,
             )  # fmt: skip
         except FitError as error:
             found.refused.append(f"N as {name.replace('_', '-')}: {error}")

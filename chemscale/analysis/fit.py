@@ -20,6 +20,7 @@ from chemscale.laws.axis.fit import fit_power_law
 from chemscale.laws.axis.forms import FORMS
 from chemscale.laws.axis.law import fit_axis
 from chemscale.laws.data.exports import read_table
+from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, parse_columns, varying_axis
 from chemscale.laws.reports.axis_report import Report
 from chemscale.laws.reports.families import FamiliesReport
@@ -135,9 +136,11 @@ def fit_runs(
     """
     directory, options = Path(directory), replace(options or Options(), **settings)
     options.joint()  # refuse before anything is read
-    found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
+    left: list[LeftOut] = []
+    found, unit, left_out = split_losses(records_of(directory, only, left), unit, HEADLINE_UNITS, directory)
     points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
-    origin, out = origin_of(found, unit, command), out or directory / "law"
+    left += [LeftOut(point.label, point.reason) for point in points.points if not point.used]
+    origin, out = origin_of(found, unit, command, left), out or directory / "law"
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
     families: dict[str, list[LawPoint]] = {}

@@ -42,8 +42,8 @@ def estimate(
     """
     # Imported here, so that --help does not wait for SciPy.
     from chemscale.analysis.early_stopping import report_of
-    from chemscale.laws.early_stopping.rule import Rule
     from chemscale.laws.data.left_out import LeftOut
+    from chemscale.laws.early_stopping.rule import Rule
     from chemscale.records import Unreadable, find_records
 
     rule = Rule(share, keep, controls, risk, by)

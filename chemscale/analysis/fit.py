@@ -22,6 +22,7 @@ from chemscale.laws.axis.forms import FORMS
 from chemscale.laws.axis.law import AxisLaw, fit_axis
 from chemscale.laws.data.columns import parse_columns
 from chemscale.laws.data.learning_curves import curves_of
+from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, varying_axis
 from chemscale.laws.data.pooling import (
     merge_checkpoints,
@@ -158,8 +159,10 @@ def fit_runs(
     options.joint()  # refuse before anything is read
     out = out or directory / "law"
     refuse_unwritable(out)
-    found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
-    points = LawPoints(points_of(found, unit), str(directory))
+    beside: list[LeftOut] = []
+    records = records_of(directory, only, beside)
+    found, unit, left_out = split_losses(records, unit, HEADLINE_UNITS, directory)
+    points = LawPoints(points_of(found, unit), str(directory), tuple(beside))
     origin = origin_of(found, unit, command)
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
@@ -167,7 +170,7 @@ def fit_runs(
     for (_, record), point in zip(found, points.points, strict=True):
         families.setdefault(family_of(record), []).append(point)
     if len(families) > 1:
-        return _fit_families(families, directory, unit, origin, options, out)
+        return _fit_families(families, points, unit, origin, options, out)
     title = f"{next(iter(families))} · {directory.name}"
     study = _Study(title, points, unit, origin, options, out)
     return _fit(study, lambda: envelope_curves(found, unit))
@@ -262,7 +265,7 @@ def _without_highest(points: LawPoints, unit: str, options: Options, origin: Ori
 
 def _fit_families(
     families: dict[str, list[LawPoint]],
-    directory: Path,
+    points: LawPoints,
     unit: str,
     origin: Origin,
     options: Options,
@@ -276,10 +279,10 @@ def _fit_families(
             "law holds for. Give the directory of one family, or a form of one axis."
         )
     largest = max(families.values(), key=len)
-    axis = options.axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
+    axis = options.axis or varying_axis(LawPoints(tuple(largest), points.source), ("frames", *AXES))
     report = FamiliesReport(
-        directory.name, families, axis, unit, str(directory), origin, options.named, options.bootstrap,
-        options.seed,
+        Path(points.source).name, families, axis, unit, points.source, origin, options.named,
+        options.bootstrap, options.seed, points.beside,
     )  # fmt: skip
     return _outcome(report, out)
 

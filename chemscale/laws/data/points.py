@@ -64,10 +64,11 @@ class LawPoint:
 
 @dataclass(frozen=True)
 class LawPoints:
-    """A table of points."""
+    """A table of points, and what lay beside them and is none: unreadable records, copies of a run."""
 
     points: tuple[LawPoint, ...]
     source: str
+    beside: tuple[LeftOut, ...] = ()
 
     def used(self, axis: str, unit: str) -> tuple[np.ndarray, np.ndarray]:
         """Sizes (n,) and losses (n,) of the points that are fitted, by size."""
@@ -102,15 +103,15 @@ class LawPoints:
     @property
     def left_out(self) -> str:
         """What is left out, counted by reason, in a sentence; empty where all are fitted."""
-        return sentence(self._left(), len(self.points))
+        return sentence(self._left(), len(self.points) + len(self.beside))
 
     @property
     def left_out_summary(self) -> dict[str, Any]:
         """The same for ``law.json``."""
-        return summary(self._left(), len(self.points))
+        return summary(self._left(), len(self.points) + len(self.beside))
 
     def _left(self) -> list[LeftOut]:
-        return [LeftOut(p.where, p.reason) for p in self.points if not p.used]
+        return [*(LeftOut(p.where, p.reason) for p in self.points if not p.used), *self.beside]
 
     def repeats(self) -> bool:
         """Whether any run sees its data more than once."""
@@ -147,7 +148,7 @@ class LawPoints:
         return self._with(points)
 
     def _with(self, points: Sequence[LawPoint]) -> LawPoints:
-        return LawPoints(tuple(points), self.source)
+        return replace(self, points=tuple(points))
 
     @property
     def hash(self) -> str:

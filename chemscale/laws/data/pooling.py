@@ -150,7 +150,7 @@ def merge_checkpoints(points: LawPoints, axis: str, unit: str) -> LawPoints:
                 changed[id(first)] = replace(first, losses=first.losses | {unit: mean})
                 why = f"averaged with a checkpoint of its run ({first.where})"
                 changed |= {id(p): replace(p, used=False, reason=why) for p in rest}
-    return LawPoints(tuple(changed.get(id(p), p) for p in points.points), points.source)
+    return replace(points, points=tuple(changed.get(id(p), p) for p in points.points))
 
 
 def refuse_checkpoints(points: LawPoints, axis: str, unit: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from chemscale.common.files import write_json
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.law import AxisLaw, fit_axis
+from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, LawPoints
 from chemscale.laws.data.pooling import refuse_pooling
 from chemscale.laws.reports import axis_figures as figures
@@ -72,6 +73,7 @@ class FamiliesReport:
         forms: names; None for what the points allow.
         bootstrap: draws.
         seed: of the draws.
+        beside: what lay beside the points and is none (see ``LawPoints``).
     """
 
     title: str
@@ -83,9 +85,12 @@ class FamiliesReport:
     forms: Sequence[str] | None = None
     bootstrap: int = 1000
     seed: int = 0
+    beside: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
-        self.points = LawPoints(tuple(p for group in self.groups.values() for p in group), self.source)
+        self.points = LawPoints(
+            tuple(p for group in self.groups.values() for p in group), self.source, self.beside
+        )
         self.families = [self._fit(name, group) for name, group in self.groups.items()]
 
     def _fit(self, name: str, group: list[LawPoint]) -> Family:

@@ -120,7 +120,7 @@ def fit(
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
     if not outcome.found:
-        typer.echo("No law: no form could be fitted; the reasons stand above.", err=True)
+        typer.echo("No law: the reasons stand above.", err=True)
         raise typer.Exit(FAILED)
 
 

@@ -19,7 +19,7 @@ from chemscale.laws.checks.profiles import Profile, profile
 from chemscale.laws.checks.projection import CrossCheck, cross_check
 from chemscale.laws.checks.sensitivity import Row, sensitivity
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, distinct
-from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface, warm_starts
 from chemscale.laws.joint.huber import DELTA
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
@@ -29,8 +29,6 @@ SURFACES: dict[str, Surface] = {s.name: s for s in (Additive(), Repeats(), Tied(
 CONVENTIONS = ("parameters", "blocks", "non_embedding", "all")
 MIN_VALUES = 3
 """Sizes and amounts of data from which a joint law is sought."""
-CHECK_STARTS = 300
-"""Of a form's grid, for each refit of a check."""
 CHECK_DRAWS = 200
 HELD_SHARE = 0.2
 """Of the configurations, the largest of which are held out together."""
@@ -258,32 +256,50 @@ def inputs_of(surface: Surface, data_axis: str) -> list[str]:
 def configurations(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray | None:
     """Number (n,) of each point's configuration, for runs that differ by seed; None where none do.
 
-    Seeds of one configuration count slightly different tokens: data within 1 per cent are one.
+    Seeds of one configuration count slightly different tokens: data within 1 per cent are one. Where points
+    name the run that they are checkpoints of, each run is one, as its noise is.
     """
+    if any(p.group for p in points):
+        return _numbered([p.group or p.where for p in points])
     if len({p.seed for p in points}) < 2:
         return None
-    order = sorted(
-        range(len(points)), key=lambda i: (points[i].sizes["parameters"], points[i].sizes[data_axis])
-    )
+    return same_configuration(points, data_axis, apart)
+
+
+def _numbered(names: Sequence[str]) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
+
+
+def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray:
+    """Number (n,) of the configuration of each point, whatever its seed.
+
+    One configuration has one N, and data and distinct tokens that agree to within a factor.
+    """
+
+    def amounts(point: LawPoint) -> tuple[float, ...]:
+        return point.sizes["parameters"], point.sizes.get("unique_tokens", 0.0), point.sizes[data_axis]
+
     numbers, number = np.zeros(len(points), int), -1
-    first: tuple[float, float] | None = None
-    for place in order:
-        n, d = points[place].sizes["parameters"], points[place].sizes[data_axis]
-        if first is None or n != first[0] or d > apart * first[1]:
-            first, number = (n, d), number + 1
+    first: tuple[float, ...] | None = None
+    for place in sorted(range(len(points)), key=lambda i: amounts(points[i])):
+        n, *rest = amounts(points[place])
+        if (
+            first is None
+            or n != first[0]
+            or any(
+                max(one, other) > apart * min(one, other) for one, other in zip(rest, first[1:], strict=True)
+            )
+        ):
+            first, number = (n, *rest), number + 1
         numbers[place] = number
     return numbers
 
 
 def trunk_names(points: Sequence[LawPoint]) -> list[str] | None:
     """What each point shares its noise with, its own number where it is alone; None where all are."""
-    names = [p.group or f"#{place}" for place, p in enumerate(points)]
+    names = [p.trunk or f"#{place}" for place, p in enumerate(points)]
     return names if len(set(names)) < len(names) else None
-
-
-def _fewer(surface: Surface) -> np.ndarray:
-    grid = surface.starts()
-    return grid[:: max(1, len(grid) // CHECK_STARTS)]
 
 
 def _relate(found: JointAnalysis) -> None:
@@ -305,13 +321,15 @@ def _hold_out(found: JointAnalysis, shared: Shared, bootstrap: int, seed: int) -
     groups, trunks = shared
     law = found.law
     assert law is not None
-    places = np.arange(len(law.loss)) if groups is None else groups
+    chosen = found.points.fitted(found.unit)
+    places = same_configuration(chosen, found.data_axis) if groups is None else groups
     fifth = max(2, round(HELD_SHARE * len(np.unique(places))))
     for fit in found.fits:
         for hold in (1, fifth) if fit is law else (fifth,):
             result, why = extrapolation(
-                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, delta=fit.delta,
-                starts=_fewer(fit.surface), groups=groups, trunks=trunks, bootstrap=min(bootstrap, 500),
+                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, units=places,
+                delta=fit.delta, warm=warm_starts(fit), groups=groups, trunks=trunks,
+                bootstrap=min(bootstrap, 500),
                 seed=seed,
             )  # fmt: skip
             if result is None:
@@ -335,7 +353,7 @@ def _count_otherwise(found: JointAnalysis, shared: Shared, seed: int) -> None:
         inputs, loss = found.points.table(axes, found.unit)
         try:
             fit = fit_surface(
-                law.surface, inputs, loss, delta=law.delta, starts=_fewer(law.surface), groups=shared[0],
+                law.surface, inputs, loss, delta=law.delta, warm=warm_starts(law), groups=shared[0],
                 trunks=shared[1], bootstrap=CHECK_DRAWS, seed=seed,
             )  # fmt: skip
         except FitError as error:

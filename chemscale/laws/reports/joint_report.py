@@ -15,6 +15,7 @@ from chemscale.common.files import write_json
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.axis.progress import work
 from chemscale.laws.data.points import LawPoints
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.reports import check_figures, joint_figures
@@ -264,7 +265,11 @@ class SurfaceReport:
 
     def _write(self, out: Path) -> None:
         drawn = [*self._laws(), *self._checks()]
-        images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
+        images = []
+        with work(len(drawn), "figures") as done:
+            for name, caption, draw, text in drawn:
+                images.append((caption, saved_inline(draw(), out / name), text))
+                done(1)
         law = self.law()
         write_json(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])

@@ -331,15 +331,15 @@ def test_runs_of_one_trunk_are_not_called_independent(joint):
     assert "runs of one trunk share" in (joint[0] / "report.html").read_text()
 
 
-def test_runs_of_one_trunk_share_a_group_and_the_law_a_deviation_of_each(joint, tmp_path):
+def test_runs_of_one_trunk_name_it_and_the_law_a_deviation_of_each(joint, tmp_path):
     assert strict(joint[0] / "law.json")["fits"][0]["bootstrap"] == "noise of trunks"
     found = [(tmp_path / r.identity, r) for r in joint[2]]
-    groups = [point.group for point in points_of(found, "nats_per_token")]
+    trunks = [point.trunk for point in points_of(found, "nats_per_token")]
     sizes = [r.parameters.matrices for r in joint[2]]
-    assert all(groups)
-    assert len(set(groups)) == len(set(sizes)) == len(set(zip(groups, sizes, strict=True)))
+    assert all(trunks)
+    assert len(set(trunks)) == len(set(sizes)) == len(set(zip(trunks, sizes, strict=True)))
     alone = [(tmp_path / r.identity, replace(r, compute=Compute(flops=1.0))) for r in joint[2]]
-    assert {point.group for point in points_of(alone, "nats_per_token")} == {""}
+    assert {point.trunk for point in points_of(alone, "nats_per_token")} == {""}
 
 
 def test_a_form_that_the_runs_speak_against_gets_no_interval_beyond_them(tmp_path):

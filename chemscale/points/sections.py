@@ -38,8 +38,8 @@ class GeneralSettings:
         name = PurePath(self.sweep_name)
         if not name.parts or name.is_absolute() or ".." in name.parts:
             raise ConfigurationError(
-                f"sweep_name={self.sweep_name}: its points would not lie below runs={self.runs}. Give a name, "
-                "and another folder by runs=PATH."
+                f"sweep_name={self.sweep_name}: its points would not lie below runs={self.runs}. Give a "
+                "name, and another folder by runs=PATH."
             )
         if self.pause is not None and not 0 < self.pause < 1:
             raise ConfigurationError(

@@ -83,7 +83,8 @@ def _quoted_where_needed(text: str) -> str:
     """Text as an override takes it: in quotes where Hydra's grammar would refuse it or read it as another."""
     try:
         override = OverridesParser.create().parse_override(f"key={text}")
-        (inside,) = OverridesParser.create().parse_override(f"key=[{text}]").value()  # type: ignore[misc]
+        listed: Any = OverridesParser.create().parse_override(f"key=[{text}]").value()
+        (inside,) = listed
         own = override.value()
         plain = (
             not override.is_sweep_override() and own == inside and (not isinstance(own, str) or own == text)

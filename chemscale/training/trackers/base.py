@@ -44,7 +44,7 @@ class RunInfo:
         return sum(back["from"] - back["to"] for back in self.roll_backs)
 
     def skipped_before(self, step: int) -> int:
-        """Of them, those taken away before the row of a step was logged: later roll-backs went back to behind it.
+        """Of them, those taken away before the row of a step was logged; later ones went back to behind it.
 
         Args:
             step: of a row that is still in the curve.

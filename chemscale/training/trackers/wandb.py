@@ -4,8 +4,8 @@ Offline needs no account. An interrupted point goes on as the same run: online W
 second directory has the same id, and ``wandb sync`` sends both in order of time. For that, W&B's step is the
 optimiser step, counted on over roll-backs: left to itself, an offline run that goes on counts from 0.
 
-A killed run left W&B some rows beyond its checkpoint, or lacks some before it. The next session first logs what
-of ``metrics.jsonl`` W&B does not have, and then leaves out what it has: no gap, no step twice.
+A killed run left W&B some rows beyond its checkpoint, or lacks some before it. The next session first logs
+what of ``metrics.jsonl`` W&B does not have, and then leaves out what it has: no gap, no step twice.
 """
 
 from __future__ import annotations

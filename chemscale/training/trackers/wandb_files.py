@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 BLOCK, HEADER = 32768, 7
 FILE_HEADER = 7
@@ -73,7 +74,8 @@ def _step(content: bytes) -> int:
     """The step of a record that holds a row; -1 for any other record."""
     from wandb.proto import wandb_internal_pb2
 
-    record = wandb_internal_pb2.Record()
+    messages: Any = wandb_internal_pb2  # made when it is imported: mypy sees no class in it
+    record = messages.Record()
     try:
         record.ParseFromString(content)
     except Exception:  # protobuf's own error, which its versions keep at different places

@@ -61,7 +61,8 @@ def describe_longer_budgets(points: Sequence[Point]) -> str:
         f"{count} from the beginning: runs that differ only in their budget are there ({first.name} "
         f"of {_amount(first.config)}{more}; there is {record.identity} of {_amount(record.config)}), and "
         "nothing of them is extended, since their schedule ended with their budget. Points of several "
-        "budgets share their stable phase by trunk=true from the first of them on (schedule=wsd, docs/laws.md)."
+        "budgets share their stable phase by trunk=true from the first of them on (schedule=wsd; see "
+        "docs/laws.md)."
     )
 
 

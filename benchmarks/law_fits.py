@@ -29,8 +29,8 @@ from scipy import optimize
 
 from chemscale.laws import Additive, fit_surface
 from chemscale.laws.checks.projection import project
-from chemscale.laws.joint.fit import NEAR
 from chemscale.laws.joint.huber import DELTA, huber
+from chemscale.laws.joint.search import NEAR
 
 T = TypeVar("T")
 RIVAL = """

@@ -42,13 +42,16 @@ def estimate(
     """
     # Imported here, so that --help does not wait for SciPy.
     from chemscale.analysis.early_stopping import report_of
+    from chemscale.laws.data.left_out import LeftOut
     from chemscale.laws.early_stopping.rule import Rule
-    from chemscale.records import find_records
+    from chemscale.records import Unreadable, find_records
 
     rule = Rule(share, keep, controls, risk, by)
-    found = list(find_records(runs))
+    unreadable: list[Unreadable] = []
+    found = list(find_records(runs, unreadable))
+    left = [LeftOut(each.problem.rstrip("."), "unreadable record") for each in unreadable]
     command = "python -m chemscale.estimate " + shlex.join(sys.argv[1:])
-    report, _ = report_of(found, rule, title=str(runs), unit=unit, command=command)
+    report, _ = report_of(found, rule, title=str(runs), unit=unit, command=command, left=left)
     page = report.write(out or Path(runs) / "estimate")
     for line in report.lines():
         typer.echo(line)

@@ -1,23 +1,19 @@
-"""A law and a report from runs, a CSV or a W&B export: ``python -m chemscale.fit RUNS_OR_CSV``."""
+"""A law and a report from runs, a table or a W&B export: ``python -m chemscale.fit RUNS_OR_TABLE``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chemscale.cli.app import run_verb
-from chemscale.common.durations import format_duration
+from chemscale.cli.stages import Stages
+from chemscale.common.exit_status import FAILED
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-QUIET = 5.0
-"""Seconds after which a fit shows what it is doing."""
 
 
 def list_forms(asked: bool) -> None:
@@ -47,7 +43,11 @@ def list_forms(asked: bool) -> None:
 @app.command()
 def fit(
     source: Annotated[
-        Path, typer.Argument(help="A directory of runs, a CSV file, or a W&B export (CSV, JSON, JSON lines).")
+        Path,
+        typer.Argument(
+            help="A directory of runs, or a table of anyone's: CSV (commas, semicolons, tabs), JSON, JSON "
+                 "lines, Parquet, in gzip too, or a W&B export."
+        ),
     ],
     form: Annotated[
         list[str] | None,
@@ -68,7 +68,9 @@ def fit(
     columns: Annotated[
         str | None,
         typer.Option(help="For a file: N=…,D=…,C=…,U=…,loss=…,seed=…,label=… (N parameters, D tokens, "
-                          "C FLOPs, U distinct tokens, J joules, a loss of any unit); JSON keys have dots."),
+                          "C FLOPs, U distinct tokens, J joules, a loss of any unit); state=… (what did not "
+                          "finish is left out), group=… (the run whose checkpoints rows are), run=…,step=… "
+                          "(rows of learning curves). JSON keys have dots."),
     ] = None,
     flops_model: Annotated[
         str | None, typer.Option(help="6nd: C = 6ND where a file has no C, or D = C/6N where it has no D.")
@@ -85,7 +87,8 @@ def fit(
 ) -> None:  # fmt: skip
     """Fit a scaling law, of one axis or joint, and write a report, its figures and law.json.
 
-    Every number comes with its interval. `--forms` says what each form assumes.
+    Every number comes with its interval, and every run that is left out is counted with its reason. Where no
+    form can be fitted the status is 1. `--forms` says what each form assumes.
 
     Examples:
 
@@ -98,19 +101,27 @@ def fit(
       python -m chemscale.fit wandb_export.csv --columns N=model.size,loss=validation/nats_per_token
     """
     # Imported here, so that --help does not wait for SciPy and Matplotlib.
+    stages = Stages()
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
+    from chemscale.laws.axis.progress import listening
 
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
-    options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, _progress())
+    options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, stages)
     _refuse_misplaced(source, columns, flops_model, unit)
-    if source.is_dir():
-        outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
-    else:
-        outcome = fit_csv(source, columns, out=out, command=command, flops_model=flops_model, options=options)
+    with stages, listening(stages.heard):
+        if source.is_dir():
+            outcome = fit_runs(source, out=out, unit=unit, command=command, options=options)
+        else:
+            outcome = fit_csv(
+                source, columns, out=out, command=command, flops_model=flops_model, options=options
+            )
     for line in outcome.lines:
         typer.echo(line)
     typer.echo(f"Report: {outcome.report}")
+    if not outcome.found:
+        typer.echo("No law: the reasons stand above.", err=True)
+        raise typer.Exit(FAILED)
 
 
 def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None, unit: str | None) -> None:
@@ -138,18 +149,6 @@ def _refuse_misplaced(source: Path, columns: str | None, flops_model: str | None
         raise PointsError(
             f"--unit {unit} is for a directory of runs: of a file, --columns loss=NAME says it."
         )
-
-
-def _progress() -> Callable[[str], None]:
-    """What shows, once a fit takes long, what it is doing."""
-    begun = time.monotonic()
-
-    def show(text: str) -> None:
-        elapsed = time.monotonic() - begun
-        if elapsed > QUIET:
-            typer.echo(f"  {format_duration(elapsed)}: {text} …", err=True)
-
-    return show
 
 
 def main() -> None:

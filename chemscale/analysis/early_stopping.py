@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chemscale.analysis.records_to_points import without_copies
 from chemscale.laws.data.curves import TrainingCurve
+from chemscale.laws.data.left_out import LeftOut, sentence
 from chemscale.laws.early_stopping.rule import Rule, to_finish
 from chemscale.records import HEADLINES, RECORD_NAME, PointPlan, RunRecord, State
 
@@ -31,7 +33,13 @@ TASK = ("model", "loss", "data_hash")
 
 
 def report_of(
-    found: Sequence[tuple[Path, RunRecord]], rule: Rule, *, title: str, unit: str | None, command: str
+    found: Sequence[tuple[Path, RunRecord]],
+    rule: Rule,
+    *,
+    title: str,
+    unit: str | None,
+    command: str,
+    left: Sequence[LeftOut] = (),
 ) -> tuple[TpeReport, list[tuple[Path, RunRecord]]]:
     """The report of runs that differ in settings, and the runs that it is of, in its order.
 
@@ -41,6 +49,7 @@ def report_of(
         title: of the report.
         unit: of the final loss; None for the first headline that the runs have.
         command: that asks for it.
+        left: what was left out before: records that cannot be read.
 
     Raises:
         ValueError: too few runs, runs of different tasks or budgets, or none that reaches the share.
@@ -48,24 +57,47 @@ def report_of(
     # Imported here: a sweep that only chooses needs no Matplotlib.
     from chemscale.laws.reports.early_stopping_report import TpeReport
 
-    if not found:
+    left = list(left)
+    total = len(found) + len(left)
+    if not total:
         raise ValueError(f"{title}: no run record below it. Give the directory of a sweep.")
-    one_task([{**record.config, "data_hash": record.data_hash} for _, record in found])
-    one_budget([_work(record) for _, record in found])
+    found = without_copies(list(found), left)
     unit = unit or headline(record for _, record in found)
-    curves = [curve_of(d, r, unit) for d, r in found]
-    used = [n for n, curve in enumerate(curves) if curve.reaches(rule.share)]
-    short = [curve.label for n, curve in enumerate(curves) if n not in used]
+    used: list[tuple[Path, RunRecord]] = []
+    curves: list[TrainingCurve] = []
+    for directory, record in found:
+        why, curve = why_not_estimated(record), None
+        if not why:
+            curve = curve_of(directory, record, unit)
+            why = _why_unranked(curve, rule)
+        if curve is None or why:
+            left.append(LeftOut(record.name, why))
+        else:
+            used.append((directory, record))
+            curves.append(curve)
+    text = sentence(left, total)
     if len(used) < MIN_SETTINGS:
         raise ValueError(
-            f"{title}: {len(used)} runs reach {rule.share:.0%} of their budget, at least {MIN_SETTINGS} are "
-            "needed" + (f" (short of it: {', '.join(short)})." if short else ".")
+            f"{title}: {len(used)} runs can be ranked at {rule.share:.0%} of their budget, at least "
+            f"{MIN_SETTINGS} are needed" + (f" ({text})." if text else ".")
         )
-    for label in short:
-        log.warning("%s is left out: it has not reached %s of its budget.", label, f"{rule.share:.0%}")
-    states = [found[n][1].state.value for n in used]
-    report = TpeReport(title, [curves[n] for n in used], rule, unit, states, command)
-    return report, [found[n] for n in used]
+    one_task([{**record.config, "data_hash": record.data_hash} for _, record in used])
+    one_budget([_work(record) for _, record in used])
+    states = [record.state.value for _, record in used]
+    return TpeReport(title, curves, rule, unit, states, command, text), used
+
+
+def why_not_estimated(record: RunRecord) -> str:
+    """Why an estimate leaves a run out, as a law would; empty for one that only has not ended."""
+    ended = record.state in (State.DONE, State.FAILED)
+    return record.why_left_out() if ended else ""
+
+
+def _why_unranked(curve: TrainingCurve, rule: Rule) -> str:
+    if not curve.reaches(rule.share):
+        return f"short of {rule.share:.0%} of its budget"
+    _, losses = curve.until(rule.share)
+    return "" if np.isfinite(losses).all() else "diverged (no number in its training loss)"
 
 
 def one_task(configs: Sequence[dict[str, Any]]) -> None:
@@ -226,7 +258,7 @@ def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
     """
     rule, found = rule_of(settings), _load_records(plans)
     unit = headline(record for _, record in found.values())
-    curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if r.state is not State.FAILED}
+    curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if not why_not_estimated(r)}
     numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
     chosen = [numbers[k] for k in to_finish([curves[n] for n in numbers], rule)]
     for n in chosen:
@@ -257,17 +289,24 @@ def finish(
     failed = [record.name for _, record in found.values() if record.state is State.FAILED]
     if failed:
         log.error("%d of %d settings failed: %s", len(failed), len(plans), ", ".join(failed))
-    usable = [pair for pair in found.values() if pair[1].state is not State.FAILED]
-    report, used = report_of(usable, rule, title=root.name, unit=None, command=command)
-    _mark_stopped(report, used)
-    show_results(plans, [found[n][1] if n in found else None for n in range(len(plans))])
+    try:
+        report, used = report_of(list(found.values()), rule, title=root.name, unit=None, command=command)
+        _mark_stopped(report, used)
+        _mark_diverged(found.values(), rule)
+    finally:  # what the runs reached is shown whether or not it allows an estimate
+        show_results(plans, [found[n][1] if n in found else None for n in range(len(plans))])
     page = report.write(root / "estimate")
     for line in report.lines():
         log.info("%s", line)
     log.info("Report: %s", page)
     if failed:
         sys.exit(1)
-    return [record.final.objective if record.final else None for _, record in found.values()]
+    return [objective_of(record) for _, record in found.values()]
+
+
+def objective_of(record: RunRecord | None) -> float | None:
+    """The final objective of a run; None where there is no number."""
+    return record.final.objective if record and record.final and record.final.is_finite else None
 
 
 def _load_records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
@@ -276,6 +315,15 @@ def _load_records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord
         for n, plan in enumerate(plans)
         if (plan.directory / RECORD_NAME).exists()
     }
+
+
+def _mark_diverged(found: Iterable[tuple[Path, RunRecord]], rule: Rule) -> None:
+    """A paused run that nothing can rank is stopped, and its record says why."""
+    for directory, record in found:
+        if record.state is State.PAUSED:
+            record.reason = _why_unranked(curve_of(directory, record, ""), rule) or record.reason
+            record.state = State.STOPPED
+            record.save(directory)
 
 
 def _mark_stopped(report: TpeReport, used: Sequence[tuple[Path, RunRecord]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.durations import format_duration
-from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
+from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         The objective of each point; None where it has none.
     """
     # Imported here, since train imports this module and a rank needs no Matplotlib.
+    from chemscale.analysis.early_stopping import objective_of
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
     from chemscale.points.tables import show_results
@@ -39,7 +40,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
     ]
     show_results(plans, records)
     root = Path(configs[0].runs) / str(configs[0].sweep_name)
-    if any(record is not None and record.state is State.DONE for record in records):
+    if any(record is not None and not record.why_left_out() for record in records):
         started = time.monotonic()
         outcome = fit_runs(
             root,
@@ -52,8 +53,8 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         log.info("Report: %s (%s)", outcome.report, format_duration(time.monotonic() - started))
         tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
         log_law(tracked, root.name, outcome.report, outcome.law, log.info)
-    failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.state is not State.DONE]
+    failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.why_left_out()]
     if failed:
         log.error("%d of %d points did not end well: %s", len(failed), len(plans), ", ".join(failed))
         sys.exit(1)
-    return [record.final.objective if record and record.final else None for record in records]
+    return [objective_of(record) for record in records]

@@ -7,25 +7,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chemscale.analysis.doubts import axis_doubts, surface_doubts
 from chemscale.analysis.origin import origin_of
 from chemscale.analysis.records_to_points import (
     envelope_curves,
     family_of,
-    point_of,
+    points_of,
     records_of,
     split_losses,
 )
-from chemscale.laws.allocation.envelope import Curve
-from chemscale.laws.axis.fit import fit_form
+from chemscale.laws.allocation.envelope import Curve, allocate_envelope
+from chemscale.laws.axis.fit import FitError, fit_form
 from chemscale.laws.axis.forms import FORMS
-from chemscale.laws.axis.law import fit_axis
-from chemscale.laws.data.exports import read_table
-from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, parse_columns, varying_axis
+from chemscale.laws.axis.law import AxisLaw, fit_axis
+from chemscale.laws.data.columns import parse_columns
+from chemscale.laws.data.learning_curves import curves_of
+from chemscale.laws.data.left_out import LeftOut
+from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, varying_axis
+from chemscale.laws.data.pooling import (
+    merge_checkpoints,
+    path_note,
+    refuse_checkpoints,
+    refuse_pooling,
+    refuse_unnamed,
+)
+from chemscale.laws.data.reading import read_table
+from chemscale.laws.data.suspects import check_compute, notes_on
 from chemscale.laws.reports.axis_report import Report
 from chemscale.laws.reports.families import FamiliesReport
 from chemscale.laws.reports.joint_analysis import SURFACES, analyse, has_joint, joint_forms
 from chemscale.laws.reports.joint_report import SurfaceReport
-from chemscale.laws.reports.page import Origin
+from chemscale.laws.reports.page import Origin, refuse_unwritable
+from chemscale.laws.reports.texts import span_text
 from chemscale.records import HEADLINES
 
 AXES = ("parameters", "frames", "tokens", "unique_tokens", "flops", "joules")
@@ -41,6 +54,13 @@ class FitOutcome:
     lines: list[str]
     report: Path
     law: dict[str, Any]
+
+    @property
+    def found(self) -> bool:
+        """Whether any form could be fitted."""
+        rungs = self.law.get("rungs")
+        laws = [self.law] if rungs is None else rungs.values()
+        return any(law.get("parameters") for law in laws)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,8 @@ class _Study:
     origin: Origin
     options: Options
     out: Path
+    unnamed: Callable[[LawPoints, str], str] = lambda points, axis: ""
+    """Why another column of the table forbids a law of one axis; empty where none does."""
 
     @property
     def data_axis(self) -> str:
@@ -135,16 +157,20 @@ def fit_runs(
     """
     directory, options = Path(directory), replace(options or Options(), **settings)
     options.joint()  # refuse before anything is read
-    found, unit, left_out = split_losses(records_of(directory, only), unit, HEADLINE_UNITS, directory)
-    points = LawPoints(tuple(point_of(record, unit) for _, record in found), str(directory))
-    origin, out = origin_of(found, unit, command), out or directory / "law"
+    out = out or directory / "law"
+    refuse_unwritable(out)
+    beside: list[LeftOut] = []
+    records = records_of(directory, only, beside)
+    found, unit, left_out = split_losses(records, unit, HEADLINE_UNITS, directory)
+    points = LawPoints(points_of(found, unit), str(directory), tuple(beside))
+    origin = origin_of(found, unit, command)
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
     families: dict[str, list[LawPoint]] = {}
     for (_, record), point in zip(found, points.points, strict=True):
         families.setdefault(family_of(record), []).append(point)
     if len(families) > 1:
-        return _fit_families(families, directory, unit, origin, options, out)
+        return _fit_families(families, points, unit, origin, options, out)
     title = f"{next(iter(families))} · {directory.name}"
     study = _Study(title, points, unit, origin, options, out)
     return _fit(study, lambda: envelope_curves(found, unit))
@@ -160,7 +186,7 @@ def fit_csv(
     options: Options | None = None,
     **settings: Any,
 ) -> FitOutcome:
-    """Fit anyone's CSV, or an export of W&B (see ``chemscale.laws.data.exports``).
+    """Fit anyone's table of runs, an export of W&B, or learning curves (see ``laws.data.reading``).
 
     Args:
         path: of the file.
@@ -173,6 +199,7 @@ def fit_csv(
 
     Raises:
         PointsError: the file, a column or a cell cannot be used.
+        OutputError: nothing can be written to `out`.
     """
     options = replace(options or Options(), **settings)
     if not path.exists():
@@ -182,14 +209,48 @@ def fit_csv(
     if flops_model not in (None, "6nd"):
         raise PointsError(f"--flops-model {flops_model}: the one there is is 6nd.")
     options.joint()  # refuse before anything is read
-    points = read_table(path, parse_columns(columns))
-    origin = Origin(command=command)
+    out = out or path.with_name(f"{_stem(path)}-law")
+    refuse_unwritable(out)
+    roles = parse_columns(columns)
+    table = read_table(path, roles)
+    points, curves, notes = table.points, list[Curve](), list(table.notes)
+    if "step" in roles:
+        of_runs = curves_of(table, roles)
+        points, curves, notes = of_runs.points, of_runs.curves, notes + of_runs.notes
+    origin = Origin(command=command, notes=notes + check_compute(path, points))
     if flops_model:
         points = points.with_six_nd()
         origin.notes.append("C = 6ND is assumed (--flops-model 6nd): of N, D and C the file gives two.")
+    origin.notes += notes_on(points, "loss")
+    if curves and not has_joint(points, "loss", "tokens"):
+        origin.notes.append(_envelope_note(curves, "counted" if "C" in roles else "C = 6ND", options))
     points = _without_highest(points, "loss", options, origin)
-    out = out or path.with_name(f"{path.stem}-law")
-    return _fit(_Study(path.stem, points, "loss", origin, options, out), list)
+
+    def unnamed(points: LawPoints, axis: str) -> str:
+        return "" if curves else refuse_unnamed(points, table.rows, roles.values(), axis, "loss")
+
+    return _fit(_Study(_stem(path), points, "loss", origin, options, out, unnamed), lambda: curves)
+
+
+def _envelope_note(curves: list[Curve], compute: str, options: Options) -> str:
+    """What Approach 1 finds where no joint law shows it."""
+    try:
+        found = allocate_envelope(curves, compute=compute, bootstrap=options.bootstrap, seed=options.seed)
+    except FitError as error:
+        return str(error)
+    a = span_text(found.exponent_n, found.intervals["exponent_n"], ".3f")
+    return f"Approach {found.approach}, {found.compute}: N* ∝ C^a, a = {a}. {' '.join(found.notes)}"
+
+
+def _stem(path: Path) -> str:
+    """Name of a file without its endings (``runs`` of ``runs.csv.gz``)."""
+    return path.stem.removesuffix(".csv").removesuffix(".tsv") if path.suffix == ".gz" else path.stem
+
+
+def _outcome(report: Report | SurfaceReport | FamiliesReport, out: Path) -> FitOutcome:
+    """Write a report; what is left out is counted before any number is printed."""
+    page, left = report.write(out), report.points.left_out
+    return FitOutcome([*([left] if left else []), *report.lines()], page, report.law())
 
 
 def _without_highest(points: LawPoints, unit: str, options: Options, origin: Origin) -> LawPoints:
@@ -204,7 +265,7 @@ def _without_highest(points: LawPoints, unit: str, options: Options, origin: Ori
 
 def _fit_families(
     families: dict[str, list[LawPoint]],
-    directory: Path,
+    points: LawPoints,
     unit: str,
     origin: Origin,
     options: Options,
@@ -218,13 +279,12 @@ def _fit_families(
             "law holds for. Give the directory of one family, or a form of one axis."
         )
     largest = max(families.values(), key=len)
-    axis = options.axis or varying_axis(LawPoints(tuple(largest), str(directory)), ("frames", *AXES))
+    axis = options.axis or varying_axis(LawPoints(tuple(largest), points.source), ("frames", *AXES))
     report = FamiliesReport(
-        directory.name, families, axis, unit, str(directory), origin, options.named, options.bootstrap,
-        options.seed,
+        Path(points.source).name, families, axis, unit, points.source, origin, options.named,
+        options.bootstrap, options.seed, points.beside,
     )  # fmt: skip
-    page = report.write(out)
-    return FitOutcome(report.lines(), page, report.law())
+    return _outcome(report, out)
 
 
 def _fit(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome:
@@ -234,9 +294,7 @@ def _fit(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome:
         outcome = _fit_joint(study, curves)
         if outcome is not None:
             return outcome
-    report = _axis_report(study)
-    page = report.write(study.out)
-    return FitOutcome(report.lines(), page, report.law())
+    return _outcome(_axis_report(study), study.out)
 
 
 def _fit_joint(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome | None:
@@ -252,10 +310,10 @@ def _fit_joint(study: _Study, curves: Callable[[], list[Curve]]) -> FitOutcome |
             raise PointsError(" ".join(found.refused))
         study.origin.notes.append(f"N and D both vary, but there is no joint law. {' '.join(found.refused)}")
         return None
+    options.progress("runs far off the law")
+    study.origin.notes += surface_doubts(points, unit, found.law)
     options.progress("figures and page")
-    report = SurfaceReport(study.title, found, study.origin)
-    page = report.write(study.out)
-    return FitOutcome(report.lines(), page, report.law())
+    return _outcome(SurfaceReport(study.title, found, study.origin), study.out)
 
 
 def _axis_report(study: _Study) -> Report:
@@ -265,6 +323,12 @@ def _axis_report(study: _Study) -> Report:
     axis = options.axis or varying_axis(points, AXES)
     if axis not in known:
         raise PointsError(f"--axis {axis}: these points have {', '.join(sorted(known))}.")
+    why = refuse_pooling(points, axis, unit) or study.unnamed(points, axis)
+    points = points if why else merge_checkpoints(points, axis, unit)
+    if why := why or refuse_checkpoints(points, axis, unit):
+        return Report(study.title, points, AxisLaw([], [why]), axis, unit, study.origin)
+    study.origin.notes += [note for note in (path_note(points, axis, unit),) if note]
+    study.origin.notes += axis_doubts(points, axis, unit)
     x, y = points.used(axis, unit)
     other = "data" if axis == "parameters" else "model size" if axis not in ("flops", "joules") else ""
     law = fit_axis(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.analysis.records_to_points import Found, family_of, validations
+from chemscale.analysis.suspects import other_software, suspicious
 from chemscale.laws.reports.page import Origin
 from chemscale.records import RunRecord, State
 from chemscale.sweeps.identity import WITHOUT_EFFECT
@@ -41,7 +42,8 @@ def origin_of(found: Found, unit: str, command: str) -> Origin:
     """
     hashes = sorted({r.data_hash for _, r in found})
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
-    notes = [_shared_trunks(found), _shared_noise(found), _unfinished(found)]
+    notes = suspicious(found, unit)
+    notes += [_shared_trunks(found), _shared_noise(found), other_software(found)]
     if len(hashes) > 1:
         notes.append("These runs saw different data: their losses may not be comparable.")
     notes.append(_other_settings(found))
@@ -78,16 +80,10 @@ def _shared_noise(found: Found) -> str:
     if not any(record.compute.inherited_flops > 0 for _, record in found):
         return ""
     return (
-        "The intervals take runs as independent, but runs of one trunk share its initialisation and data "
-        "order and so part of their noise: the true intervals are wider. Runs of other seeds would show by "
-        "how much."
+        "The runs of one trunk share its initialisation and data order and so part of their noise: intervals "
+        "of a joint law hold a deviation of each trunk beside each run's own. Few trunks tell little of it; "
+        "runs of other seeds narrow them."
     )
-
-
-def _unfinished(found: Found) -> str:
-    """How many runs are not done; empty where all are."""
-    unfinished = sum(r.state is not State.DONE for _, r in found)
-    return f"{unfinished} of {len(found)} runs are not done and stay out of the fit." if unfinished else ""
 
 
 def _other_settings(found: Found) -> str:
@@ -150,10 +146,10 @@ def _row(record: RunRecord, inherited: bool) -> dict[str, str]:
         "6ND": f"{compute.flops_6nd:.3e}",
         **({"of a shorter run": f"{compute.inherited_flops:.3e}"} if inherited else {}),
         **{title: f"{values[unit]:.{digits}f}" for unit, (title, digits) in LOSSES.items() if unit in values},
-        "best": f"{record.best.objective:.4g}" if record.best else "",
+        "best": f"{record.best.objective:.4g}" if record.best and record.best.is_finite else "",
         **{RATES[key]: f"{value:,.0f}" for key, value in rates.items()},
         "seconds": f"{compute.seconds:,.0f}",
         **({} if compute.joules is None else {"joules": f"{compute.joules:,.0f}"}),
         "seed": str(record.seed),
-        "state": f"{record.state.value} {record.reason}".strip(),
+        "state": record.why_left_out() or record.state.value,
     }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.laws.allocation.envelope import Curve
+from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, PointsError
-from chemscale.records import RunRecord, State, find_records
+from chemscale.records import RunRecord, State, Unreadable, find_records
+from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 
 Found = list[tuple[Path, RunRecord]]
 """Directories of runs and their records."""
@@ -20,20 +24,29 @@ PRUNED = (State.PAUSED, State.STOPPED)
 """States in which an early-stopping sweep leaves what it does not finish."""
 
 
-def records_of(directory: Path, only: Sequence[str] | None) -> Found:
+def records_of(directory: Path, only: Sequence[str] | None, left: list[LeftOut]) -> Found:
     """Records below a directory by size of the model, then of the data, then by seed.
 
     Args:
         directory: of a sweep, or of several.
         only: identities of the points that count; None for all.
+        left: takes what is left out before any law: records that cannot be read, and copies.
 
     Raises:
-        RecordError: no such directory, or a record that cannot be read.
-        PointsError: there is none, or an early-stopping sweep pruned some of them.
+        RecordError: no such directory.
+        PointsError: there is none that can be read, or an early-stopping sweep pruned some of them.
     """
-    found = [(d, r) for d, r in find_records(directory) if only is None or r.identity in only]
+    unreadable: list[Unreadable] = []
+    found = [(d, r) for d, r in find_records(directory, unreadable) if only is None or r.identity in only]
+    broken = [each for each in unreadable if only is None or each.directory.name in only]
     if not found:
+        if broken:
+            problems = "; ".join(each.problem for each in broken[:4])
+            more = f" And {len(broken) - 4} more." if len(broken) > 4 else ""
+            raise PointsError(f"{directory}: none of its {len(broken)} records can be read. {problems}{more}")
         raise PointsError(f"{directory}: no run record below it. Give the directory of a sweep.")
+    left += [LeftOut(each.problem.rstrip("."), "unreadable record") for each in broken]
+    found = without_copies(found, left)
     pruned = [r.name for _, r in found if r.state in PRUNED]
     if pruned:
         raise PointsError(
@@ -42,6 +55,43 @@ def records_of(directory: Path, only: Sequence[str] | None) -> Found:
             f"`python -m chemscale.estimate {directory}` shows the estimate."
         )
     return sorted(found, key=lambda pair: _order(pair[1]))
+
+
+def without_copies(found: Found, left: list[LeftOut]) -> Found:
+    """Each point once: of several directories with one identity, the one that came furthest.
+
+    Args:
+        found: directories of runs and their records.
+        left: takes the others.
+    """
+    kept: dict[str, tuple[Path, RunRecord]] = {}
+    for pair in found:
+        first = kept.get(pair[1].identity)
+        if first is None or _progress(pair[1]) > _progress(first[1]):
+            kept[pair[1].identity] = pair
+    chosen = {directory for directory, _ in kept.values()}
+    for directory, record in found:
+        if directory not in chosen:
+            first = kept[record.identity]
+            left.append(
+                LeftOut(f"{directory} as {first[0]}", "the same as another run" + _apart(record, first[1]))
+            )
+    return [(d, r) for d, r in found if d in chosen]
+
+
+def _progress(record: RunRecord) -> tuple[bool, bool, int]:
+    return not record.why_left_out(), record.state is State.DONE, record.data.steps
+
+
+def _apart(record: RunRecord, other: RunRecord) -> str:
+    """Whether two runs of one point ended differently, which one software on one device does not."""
+    ends = [r.final.objective if r.final else math.nan for r in (record, other)]
+    done = record.state is State.DONE and other.state is State.DONE
+    return (
+        " with another loss"
+        if done and not math.isclose(*ends, rel_tol=1e-6) and all(map(math.isfinite, ends))
+        else ""
+    )
 
 
 def _order(record: RunRecord) -> tuple[Any, ...]:
@@ -74,7 +124,7 @@ def split_losses(
     """
     reached: dict[str, set[str]] = {}
     for _, record in found:
-        if record.state is State.DONE and record.final:
+        if record.state is State.DONE and record.final and record.final.is_finite:
             reached.setdefault(record.family, set()).update(record.final.values)
     chosen = unit or next((u for u in headlines if any(u in have for have in reached.values())), headlines[0])
     without = sorted(family for family, have in reached.items() if chosen not in have)
@@ -92,7 +142,7 @@ def split_losses(
 
 
 def point_of(record: RunRecord, unit: str) -> LawPoint:
-    """A record as a point of a law; a run that is not done is shown and not used.
+    """A record as a point of a law; a run that is not done, or has no finite loss, is shown and not used.
 
     Args:
         record: of the run.
@@ -102,8 +152,7 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
         PointsError: a finished run has no such loss.
     """
     values = dict(record.final.values) if record.final else {}
-    done = record.state is State.DONE
-    if done and unit not in values:
+    if record.state is State.DONE and values and unit not in values:
         raise PointsError(f"--unit {unit}: run {record.identity} has {', '.join(values)}.")
     counts = vars(record.parameters)
     sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
@@ -118,8 +167,35 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
     }
     if record.compute.joules and not record.compute.inherited_flops:
         sizes["joules"] = record.compute.joules  # a trunk's energy stands in another run's record
-    reason = "" if done else f"{record.state.value} {record.reason}".strip()
-    return LawPoint(record.name, {k: v for k, v in sizes.items() if v > 0}, values, record.seed, done, reason)
+    reason = record.why_left_out(unit)
+    losses = {key: value for key, value in values.items() if math.isfinite(value)}
+    return LawPoint(
+        record.name, {k: v for k, v in sizes.items() if v > 0}, losses, record.seed, not reason, reason
+    )
+
+
+def points_of(found: Found, unit: str) -> tuple[LawPoint, ...]:
+    """Records as points of a law; runs of one trunk name it (see ``LawPoint``).
+
+    Args:
+        found: the runs.
+        unit: of the loss that the law is fitted to.
+
+    Raises:
+        PointsError: a finished run has no such loss.
+    """
+    names = [_trunk(record) for _, record in found]
+    shared = {name for name, (_, record) in zip(names, found, strict=True) if record.compute.inherited_flops}
+    return tuple(
+        replace(point_of(record, unit), trunk=name if name in shared else "")
+        for name, (_, record) in zip(names, found, strict=True)
+    )
+
+
+def _trunk(record: RunRecord) -> str:
+    """Name of the stable phase that a run would share with others that differ in nothing but the horizon."""
+    shared = identity(record.config, record.data_hash, (*WITHOUT_EFFECT, *OF_THE_HORIZON))
+    return f"{record.family}-{record.parameters.matrices}-s{record.seed}-{shared}"
 
 
 def envelope_curves(found: Found, unit: str) -> list[Curve]:
@@ -142,4 +218,10 @@ def envelope_curves(found: Found, unit: str) -> list[Curve]:
 
 def validations(directory: Path, record: RunRecord, unit: str) -> list[dict[str, Any]]:
     """Rows of a run's metrics in which a validation gave a loss of this unit."""
-    return [r for r in record.curve_rows(directory) if r.get("kind") == "validation" and unit in r]
+    return [
+        row
+        for row in record.curve_rows(directory)
+        if row.get("kind") == "validation"
+        and isinstance(row.get(unit), int | float)
+        and math.isfinite(row[unit])
+    ]

@@ -23,7 +23,8 @@ from chemscale.laws.checks.profiles import profile
 from chemscale.laws.checks.projection import cross_check, project
 from chemscale.laws.checks.sensitivity import sensitivity
 from chemscale.laws.data.curves import TrainingCurve
-from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, read_csv
+from chemscale.laws.data.points import LawPoint, LawPoints, PointsError
+from chemscale.laws.data.reading import read_csv
 from chemscale.laws.early_stopping.estimators import ESTIMATORS, epoch_means, tse, tse_e, tse_ema
 from chemscale.laws.early_stopping.rule import Rule, to_finish
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface

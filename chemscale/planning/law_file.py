@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.laws.allocation.known import KnownLaw
+from chemscale.laws.data.left_out import LeftOut, no_number, sentence
 from chemscale.laws.joint.surfaces import Additive
 from chemscale.planning.candidates import PlanError
 from chemscale.planning.measured import Measured, form_of, spans_of, tests_of
@@ -83,8 +84,7 @@ def read_law(path: Path | None) -> Source:
     unit = str(law.get("unit") or "loss")
     if axes[0] not in AXES or axes[1] != "tokens":
         raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
-    points = law.get("data", {}).get("points", [])
-    runs, left_out = _used(points, (*axes, unit))
+    runs, left_out = _used(law.get("data") or {}, (*axes, unit))
     if not runs:
         raise PlanError(
             f"{path}: no runs with {', '.join(axes)} and {unit} in it, so nothing says how sure it is."
@@ -126,28 +126,29 @@ def _additive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return law, found
 
 
-def _used(points: Sequence[dict[str, Any]], keys: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
-    """Runs that the law was fitted to, and the others counted by reason (``left out: 3 of 42: …``)."""
-    used, reasons = list[dict[str, Any]](), dict[str, list[str]]()
+def _used(data: Mapping[str, Any], keys: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
+    """Runs that the law was fitted to, and the others in the words that ``fit`` has for them."""
+    points = data.get("points") or []
+    used, left = list[dict[str, Any]](), list[LeftOut]()
     for place, point in enumerate(points):
         lacking = [key for key in keys if not _number(point.get(key))]
-        if point.get("used", True) and not lacking:
+        where = str(point.get("label") or f"run {place + 1}")
+        if not point.get("used", True):
+            left.append(LeftOut(where, str(point.get("reason") or "not used")))
+        elif lacking:
+            left.append(LeftOut(where, no_number(", ".join(lacking))))
+        else:
             used.append(point)
-            continue
-        unused = str(point.get("reason") or "not used") if not point.get("used", True) else ""
-        name = str(point.get("label") or f"run {place + 1}")
-        reasons.setdefault(unused or f"no number in {', '.join(lacking)}", []).append(name)
-    count = len(points) - len(used)
-    parts = [f"{len(names)} {why} ({_names(names)})" for why, names in reasons.items()]
-    return used, f"left out: {count} of {len(points)}: {'; '.join(parts)}" if count else ""
+    total = len(points)
+    if said := data.get("left_out"):  # rows that never became points are counted there only
+        known = {each.where for each in left}
+        more = [LeftOut(w, why) for why, names in said["reasons"].items() for w in names if w not in known]
+        left, total = left + more, max(total, int(said["of"]))
+    return used, sentence(left, total)
 
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-
-
-def _names(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _known(kept: Mapping[str, Any], theta: Sequence[float], inputs: np.ndarray, loss: np.ndarray) -> KnownLaw:

@@ -16,7 +16,7 @@ from chemscale.points.placement import Placement
 from chemscale.points.sections import Sections
 from chemscale.records import Loss, RunRecord
 from chemscale.sweeps.expansion import step_at
-from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
+from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.checkpointing.trunks import Trunk
@@ -174,10 +174,6 @@ def with_micro_batching(config: dict[str, Any], decided: MicroBatching) -> dict[
         "batch": {**config["batch"], "accumulate": decided.accumulate},
         "trainer": {**config["trainer"], "checkpoint_activations": decided.recompute},
     }
-
-
-OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
-"""Keys that leave the stable phase of a schedule as it is."""
 
 
 def trunk_of(sections: Sections, config: dict[str, Any], data_hash: str, strategy: str, steps: int) -> Trunk:

@@ -11,8 +11,13 @@ from chemscale.common.sections import ConfigurationError
 from chemscale.config.check import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
+from chemscale.points.sections import GeneralSettings
 from chemscale.points.shared_data import SharedData
+from chemscale.training.settings import TrainerSettings
 from chemscale.training.trackers import check_trackers
+
+SECTIONS = ("model", "data", "budget", "batch", "optimizer", "schedule", "trainer", "strategy", "launcher")
+"""Parts that every point reads."""
 
 
 def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool = False) -> dict[str, Any]:
@@ -33,7 +38,13 @@ def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     if not recorded:  # what it was tracked by may be absent from this machine
         check_trackers(config)
-    config["trainer"]["precision"] = str(config["trainer"]["precision"])
+    for section in SECTIONS:
+        if not isinstance(config.get(section), dict):
+            raise ConfigurationError(f"{section} is missing: it can be changed, not taken out.")
+    config["trainer"]["precision"] = str(config["trainer"].get("precision", TrainerSettings.precision))
+    config["trainer"].setdefault("accelerator", TrainerSettings.accelerator)
+    for key in ("runs", "corpora", "structures", "pause"):
+        config.setdefault(key, getattr(GeneralSettings, key))
     config["budget"] = choose_budget(config["budget"], typed)
     return config
 

@@ -20,7 +20,8 @@ from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
 from chemscale.points.run import train_point
 from chemscale.points.shared_data import SharedData
-from chemscale.points.tables import show_plan
+from chemscale.points.sweep_folder import describe_longer_budgets, refuse_unwritable
+from chemscale.points.tables import show_plan, wide_console
 from chemscale.records import PointPlan, is_done
 
 UNKNOWN = math.nan
@@ -117,9 +118,12 @@ def plan_points(
     """
     shared = SharedData()
     resolved = [resolve_config(cfg, typed) for cfg in configs]
+    refuse_unwritable(resolved)
     points = [build_point(config, shared) for config in resolved]
     plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
+    if text := describe_longer_budgets(points):
+        wide_console().print(text, highlight=False, markup=False, soft_wrap=True)
     return [
         PointJob(plan, config, list(own), partial(train_planned, point))
         for point, plan, config, own in zip(points, plans, resolved, overrides, strict=True)

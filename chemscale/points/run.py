@@ -18,7 +18,7 @@ from chemscale.points.base import Point
 from chemscale.points.build import build_point
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
 from chemscale.training.distributed.ranks import inside_job, take_gpu, this_rank
-from chemscale.training.health import RolledBack
+from chemscale.training.health import DivergedError, RolledBack
 from chemscale.training.locks import point_lock
 from chemscale.training.metrics.throughput import format_throughput
 from chemscale.training.session import TrainingSession
@@ -138,6 +138,7 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
     if stopping.state is State.PREEMPTED:
         raise Interrupted(stopping.reason)
     if stopping.state is State.DONE:
+        refuse_without_loss(record)
         session.save_model(module)
     finish_record(record, point, stopping.state, stopping.reason)
     if stopping.state is State.DONE and session.ranks.is_first and record.final is not None and record.truth:
@@ -147,6 +148,20 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
             point.summary(record.final),
             format_throughput(record.truth),
         )
+
+
+def refuse_without_loss(record: RunRecord) -> None:
+    """A run whose last validation has no number has not ended well, whatever its steps did.
+
+    Raises:
+        DivergedError: it has none.
+    """
+    if record.final is None or record.final.is_finite:
+        return
+    left_out = f", and {record.skipped_steps} steps had no finite gradient" if record.skipped_steps else ""
+    raise DivergedError(
+        f"The loss of the last validation, at step {record.final.step}, is not finite{left_out}."
+    )
 
 
 def finish_record(record: RunRecord, point: Point, state: State, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from chemscale.common.sections import ConfigurationError, read_section
@@ -22,7 +22,7 @@ class GeneralSettings:
     """Keys at the top of the configuration (``conf/train.yaml`` says what each means).
 
     Raises:
-        ConfigurationError: a share outside its range.
+        ConfigurationError: a share outside its range, or a name that leads out of the folder of runs.
     """
 
     seed: int
@@ -35,6 +35,12 @@ class GeneralSettings:
     structures: str = "structures"
 
     def __post_init__(self) -> None:
+        name = PurePath(self.sweep_name)
+        if not name.parts or name.is_absolute() or ".." in name.parts:
+            raise ConfigurationError(
+                f"sweep_name={self.sweep_name}: its points would not lie below runs={self.runs}. Give a "
+                "name, and another folder by runs=PATH."
+            )
         if self.pause is not None and not 0 < self.pause < 1:
             raise ConfigurationError(
                 f"pause={self.pause}: give a share of the steps between 0 and 1, or null."

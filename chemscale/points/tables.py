@@ -13,7 +13,7 @@ from chemscale.common.durations import format_duration
 from chemscale.hardware.memory import GIB, STAGES, Memory
 from chemscale.points.base import Point
 from chemscale.points.placement import DeviceMemory
-from chemscale.records import PointPlan, RunRecord, is_done
+from chemscale.records import PointPlan, RunRecord, State, is_done
 from chemscale.tasks.optimisation import Schedule
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 
@@ -129,6 +129,12 @@ def describe_device(device: DeviceMemory | None) -> str:
     )
 
 
+def _state(record: RunRecord) -> str:
+    """State and reason; a run that is done without a loss says so."""
+    reason = record.reason or (record.why_left_out() if record.state is State.DONE else "")
+    return record.state.value + (f": {reason}" if reason else "")
+
+
 COLUMNS = {
     "nats_per_token": ("nats/token", 4),
     "nats_per_molecule": ("/molecule", 4),
@@ -160,9 +166,12 @@ def show_results(plans: Sequence[PointPlan], records: Sequence[RunRecord | None]
             f"{record.parameters.matrices:,}",
             f"{getattr(record.data, unit):,}",
             f"{record.compute.flops:.2e}",
-            *(f"{values[key]:.{digits}f}" if key in values else "" for key, (_, digits) in shown.items()),
+            *(
+                f"{values[key]:.{digits}f}" if math.isfinite(values.get(key, math.nan)) else ""
+                for key, (_, digits) in shown.items()
+            ),
             f"{record.truth.get(f'{rate}_per_second', float('nan')):,.0f}",
             # What a library said of a failure may look like markup: [/path/to/its/source.cc]
-            escape(record.state.value + (f": {record.reason}" if record.reason else "")),
+            escape(_state(record)),
         )
     wide_console().print(table)

@@ -1,6 +1,6 @@
 """The record that every run leaves: the one contract between training and everything that reads runs."""
 
-from chemscale.records.find import find_records, find_run, is_done
+from chemscale.records.find import Unreadable, find_records, find_run, is_done
 from chemscale.records.planned import PLANNED_NAME, PointPlan, keep_plan
 from chemscale.records.record import (
     HEADLINES,
@@ -31,6 +31,7 @@ __all__ = [
     "RecordError",
     "RunRecord",
     "State",
+    "Unreadable",
     "find_records",
     "find_run",
     "is_done",

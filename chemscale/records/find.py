@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chemscale.records.record import RECORD_NAME, RecordError, RunRecord, State
 
 
-def find_records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that cannot be read.
+
+    Args:
+        directory: that it lies in.
+        problem: what is wrong with it; names the file.
+    """
+
+    directory: Path
+    problem: str
+
+
+def find_records(root: Path, unreadable: list[Unreadable] | None = None) -> Iterator[tuple[Path, RunRecord]]:
     """Every record below a folder, with its directory, in a stable order.
 
     Args:
         root: the folder.
+        unreadable: takes the records that cannot be read; None refuses them.
 
     Raises:
-        RecordError: `root` does not exist.
+        RecordError: `root` does not exist, or a record cannot be read.
     """
     root = Path(root)
     if not root.exists():
         raise RecordError(f"{root}: no such directory. Give the directory of a sweep, for example runs/NAME.")
     for path in sorted(root.rglob(RECORD_NAME)):
-        yield path.parent, RunRecord.load(path)
+        try:
+            record = RunRecord.load(path)
+        except RecordError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(Unreadable(path.parent, str(error)))
+        else:
+            yield path.parent, record
 
 
 def find_run(path: Path) -> Path:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +21,10 @@ from chemscale.common.files import write_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+
+
+DIVERGED_ERROR = "DivergedError"
+"""How the reason of a run begins that its own guard ended: the name of the error."""
 
 
 class RecordError(ValueError):
@@ -103,6 +109,11 @@ class Loss:
         return self.values["nats_per_token"] if "nats_per_token" in self.values else self.values["objective"]
 
     @property
+    def is_finite(self) -> bool:
+        """Whether there is a number to compare: a run that diverged ends without one."""
+        return math.isfinite(self.objective)
+
+    @property
     def headline(self) -> str:
         """The one or two numbers that a person watches."""
         found = [
@@ -179,12 +190,16 @@ class RunRecord:
             RecordError: the file is missing, is not JSON, or does not have this schema.
         """
         path = Path(path)
-        path = path / RECORD_NAME if path.is_dir() else path
+        path = path / RECORD_NAME if path.is_dir() and path.name != RECORD_NAME else path
         try:
             raw = json.loads(path.read_text())
         except FileNotFoundError:
             raise RecordError(f"{path}: no such record. Give the directory of a run.") from None
-        except json.JSONDecodeError as error:
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        except UnicodeDecodeError:
+            raise RecordError(f"{path}: not a text file. Delete it to rerun the point.") from None
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"{path}: not valid JSON ({error}). Delete it to rerun the point.") from None
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version != SCHEMA_VERSION:
@@ -194,7 +209,7 @@ class RunRecord:
             )
         try:
             return cls._from_dict(raw)
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise RecordError(f"{path}: not a complete run record ({error}).") from None
 
     @classmethod
@@ -209,8 +224,27 @@ class RunRecord:
         parts["data"] = DataSeen(**raw["data"])
         parts["compute"] = Compute(**raw["compute"])
         for key in ("final", "best"):
-            parts[key] = Loss(**raw[key]) if raw.get(key) else None
+            parts[key] = _loss(raw[key]) if raw.get(key) else None
         return cls(**parts)
+
+    def why_left_out(self, unit: str | None = None) -> str:
+        """Why a law or an estimate leaves this run out, in the words of tables of runs; empty if it does not.
+
+        What stands in brackets is a detail of this run.
+
+        Args:
+            unit: of the loss; None for whatever the run has.
+        """
+        detail = re.sub(r"[()]", "", self.reason)
+        detail = f" ({detail})" if detail else ""
+        if self.state is State.FAILED and DIVERGED_ERROR in self.reason:
+            return f"diverged{detail}"
+        if self.state is not State.DONE:
+            return f"state {self.state.value}{detail}"
+        if self.final is None:
+            return "no number in its last validation"
+        loss = self.final.values.get(unit, math.nan) if unit else self.final.objective
+        return "" if math.isfinite(loss) else f"diverged (no number in {unit or 'its last validation'})"
 
     def curve_rows(self, directory: Path) -> list[dict[str, Any]]:
         """The metrics of the run, one dictionary a line; a half-written last line is passed over.
@@ -227,6 +261,12 @@ class RunRecord:
                 except json.JSONDecodeError:
                     break
         return rows
+
+
+def _loss(raw: dict[str, Any]) -> Loss:
+    """A validation as it stands in a file, where a number that is not finite is null."""
+    values = {key: math.nan if value is None else float(value) for key, value in raw["values"].items()}
+    return Loss(raw["step"], values)
 
 
 def now() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 
 class SweepError(ValueError):
@@ -72,4 +74,26 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ",".join(_text(v) for v in value) + "]"
-    return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(v)}" for key, v in value.items()) + "}"
+    return _quoted_where_needed(value) if isinstance(value, str) else str(value)
+
+
+def _quoted_where_needed(text: str) -> str:
+    """Text as an override takes it: in quotes where Hydra's grammar would refuse it or read it as another."""
+    try:
+        override = OverridesParser.create().parse_override(f"key={text}")
+        listed: Any = OverridesParser.create().parse_override(f"key=[{text}]").value()
+        (inside,) = listed
+        own = override.value()
+        plain = (
+            not override.is_sweep_override() and own == inside and (not isinstance(own, str) or own == text)
+        )
+    except (HydraException, ValueError, TypeError):
+        plain = False
+    if plain:
+        return text
+    # The grammar halves a backslash before a quote only.
+    escaped = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", text)
+    trailing = len(text) - len(text.rstrip("\\"))
+    return f"'{escaped}{trailing * chr(92)}'"

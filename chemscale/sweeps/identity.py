@@ -40,6 +40,8 @@ WITHOUT_EFFECT = (
     "data.format",
     "lint",
 )
+OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
+"""Keys that leave the stable phase of a schedule as it is."""
 
 
 def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WITHOUT_EFFECT) -> str:

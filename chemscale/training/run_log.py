@@ -146,7 +146,7 @@ class RunLog:
         """
         loss = Loss(step, values)
         self.record.final = loss
-        if self.record.best is None or loss.objective < self.record.best.objective:
+        if loss.is_finite and (self.record.best is None or loss.objective < self.record.best.objective):
             self.record.best = loss
         counts = {"step": step, **self._seen(), "flops": self.record.compute.flops}
         self.tracker.log({"kind": "validation", **counts, **loss.values})

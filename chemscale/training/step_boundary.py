@@ -234,7 +234,8 @@ class StepBoundary(pl.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.control.ranks.same_world(state.get("world", 1), self.plan.elastic)
         self.counters.load_state_dict(state, inherited=self.plan.branched)
-        self.record.best = Loss(**state["best"]) if state["best"] else None
+        best = Loss(**state["best"]) if state["best"] else None
+        self.record.best = best if best and best.is_finite else None  # version 0.1.0 kept a NaN for ever
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
         self.run_log.load_state_dict(state)

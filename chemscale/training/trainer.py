@@ -127,6 +127,6 @@ def build_trackers(
             axis=point.epoch.axis,
             config=point.config,
             resume_step=resume_step,
-            skipped=sum(back["from"] - back["to"] for back in roll_backs),
+            roll_backs=tuple(roll_backs),
         )
     )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from chemscale.analysis.fit import fit_runs
 from chemscale.fit import app
-from chemscale.laws.data.points import PointsError, read_csv
+from chemscale.laws import PointsError, read_csv
 from chemscale.records import Loss, Parameters, RunRecord, State
 from tests.helpers.paths import real_data
 
@@ -80,6 +80,8 @@ def test_too_few_runs_still_give_a_report_with_the_reason(tmp_path):
     write_run(tmp_path, 20_000, 1.9)
     outcome = fit_runs(tmp_path)
     assert outcome.law["parameters"] is None
+    assert not outcome.found
+    assert invoke(tmp_path).exit_code == 1
     assert any("two points always lie on a line" in line for line in outcome.lines)
     assert "No law" in outcome.report.read_text()
 
@@ -97,8 +99,12 @@ def test_a_csv_of_anyone_is_fitted_from_the_command_line(tmp_path):
     ("text", "columns", "words"),
     [
         ("n,l\n1,2\n", {"N": "size", "loss": "l"}, "no column 'size'; there are n, l"),
-        ("n,l\n1,2\n3,x\n", {"N": "n", "loss": "l"}, "row 3, column l: 'x'"),
-        ("n,l\n1,-2\n", {"N": "n", "loss": "l"}, "row 2, column l: -2"),
+        (
+            "n,l\n1,2\n3,x\n4,\n",
+            {"N": "n", "loss": "l"},
+            "2 no number in l (rows 3, 4); row 3: no number in l ('x')",
+        ),
+        ("n,l\n1,-2\n", {"N": "n", "loss": "l"}, "row 2: not above 0 in l (-2)"),
         ("n,l\n", {"N": "n", "loss": "l"}, "no row"),
         ("n,l\n1,2\n", {"loss": "l"}, "--columns needs"),
     ],
@@ -171,11 +177,14 @@ def test_a_table_exported_from_wandb_leaves_crashed_and_empty_runs_out_with_the_
     law = json.loads((tmp_path / "wandb-law" / "law.json").read_text())
     reasons = {p["label"]: p["reason"] for p in law["data"]["points"] if not p["used"]}
     assert reasons == {
-        "c": "W&B state crashed",
-        "e": "no positive number in validation/nats_per_token",
+        "c": "state crashed",
+        "e": "no number in validation/nats_per_token (blank)",
     }
     page = (tmp_path / "wandb-law" / "report.html").read_text()
-    assert "W&amp;B state crashed" in page
+    said = "eft out: 2 of 6: 1 state crashed (row 4); 1 no number in validation/nats_per_token (row 6)"
+    assert f"l{said}" in result.output
+    assert f"L{said}" in page
+    assert law["data"]["left_out"]["reasons"]["state crashed"] == ["row 4"]
 
 
 @pytest.mark.parametrize("lines", [False, True], ids=["list", "lines"])
@@ -198,8 +207,8 @@ def test_runs_exported_from_wandb_as_json_are_read_by_dotted_keys(tmp_path, line
     assert "β = 0.1 [" in result.output
     points = json.loads((tmp_path / "runs-law" / "law.json").read_text())["data"]["points"]
     assert [p["seed"] for p in points] == [0, 1, 2, 3, 0]
-    assert points[-1]["reason"] == "W&B state killed"
-    assert "no run has 'model.size'; there are" in reason(invoke(path, "--columns", "N=model.size,loss=loss"))
+    assert points[-1]["reason"] == "state killed"
+    assert "no column 'model.size'; there are" in reason(invoke(path, "--columns", "N=model.size,loss=loss"))
     assert "none of its 5 runs" in reason(invoke(path, "--columns", "N=model.parameters,loss=summary.loss"))
 
 
@@ -208,7 +217,10 @@ def test_runs_exported_from_wandb_as_json_are_read_by_dotted_keys(tmp_path, line
     [
         ("a.json", "{", "not JSON"),
         ("b.json", "[]", "no run in it"),
-        ("c.json", '[{"name": "x"}]', "run 1: a run is an object with"),
+        ("c.json", '[{"name": "x", "config": {}}]', "run 1: a run is an object with"),
+        ("f.json", '[{"name": "x"}]', "no column 'n'; there are name"),
+        ("g.json", "[3]", "run 1: a run is an object of names and values, not 3"),
+        ("h.json", '{"n": [1, 2], "l": [3]}', "of different length: n has 2, l has 1"),
         ("d.jsonl", '{"config": 3, "summary": {}}', "its config is not an object"),
         ("e.csv", "Name,State\nx,finished\n", "no column 'n'; there are Name, State"),
     ],
@@ -329,12 +341,13 @@ def test_a_browser_shows_the_page_on_a_phone_without_overflow(runs, tmp_path):
     [
         ("n,l,s\n1,2,nan\n", "N=n,loss=l,seed=s", "row 2, column s: nan is not a seed"),
         ("n,l,s\n1,2,1\n2,2,1.5\n", "N=n,loss=l,seed=s", "row 3, column s: 1.5 is not a seed"),
-        ("n,l\n1e300,2\n", "N=n,loss=l", "row 2, column n: 1e+300 is outside"),
+        ("n,l\n1e300,2\n", "N=n,loss=l", "row 2: not within 1e-30 to 1e+60 in n (1e+300)"),
         ("n,l,l\n1,2,3\n", "N=n,loss=l", "2 columns are called 'l'"),
         ("n,l\n1,2\n", "N=n,loss=l,loss=n", "gives loss twice"),
-        ("n,l\n1,2\n", "N=n,l", "'l' is not ROLE=NAME"),
+        ("n,l\n1,2\n", "N=n,loss=l,l", "no column 'l,l'; there are n, l"),
+        ("n,l\n1,2\n", "l,N=n", "'l' is not ROLE=NAME"),
         ("n,l\0\n1,2\n", "N=n,loss=l", "not a CSV file"),
-        ("Name,State,n,l,s\na,finished,1,2,0.5\n", "N=n,loss=l,seed=s", "run a, s: 0.5 is not a seed"),
+        ("Name,State,n,l,s\na,finished,1,2,0.5\n", "N=n,loss=l,seed=s", "row 2, column s: 0.5 is not a seed"),
     ],
 )
 def test_a_file_that_would_be_misread_is_refused(tmp_path, text, columns, words):

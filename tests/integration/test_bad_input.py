@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from chemscale.points.build import read_point
+from chemscale.points.cost import plan_points
 from chemscale.structures.starter import write_starter
 from tests.helpers.paths import ROOT
 
@@ -48,6 +49,8 @@ def structures(tmp_path_factory) -> Path:
         (["data.molecules=100000"], r"data\.molecules=100000"),
         (["optimizer.lr=-1"], r"optimizer\.lr=-1"),
         (["schedule=plateau"], "schedule=plateau is for potentials"),
+        (["sweep_name=../x"], r"sweep_name=\.\./x: its points would not lie below runs=runs"),
+        (["~schedule"], "schedule is missing"),
     ],
 )
 def test_what_a_language_model_cannot_use_is_named(read, corpora, smiles_file, overrides, message):
@@ -72,6 +75,24 @@ def test_what_a_potential_cannot_use_is_named(read, structures, overrides, messa
     with pytest.raises(ValueError, match=message):
         read("data=starter_structures", "data.count=60", *overrides, f"structures={structures}")
     assert not Path("runs").exists()
+
+
+def test_a_folder_that_takes_no_runs_is_refused_before_data_are_prepared(tmp_path, smiles_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("train", ["data=smiles", f"data.path={smiles_file}", "runs=file/runs"])
+    with pytest.raises(ValueError, match=r"runs=file/runs: nothing can be written in .*file"):
+        plan_points([config], [[]], [])
+    assert not Path("corpora").exists()
+
+
+def test_a_key_that_is_taken_out_has_the_value_that_its_section_gives_it(read, corpora, smiles_file):
+    data = ["data=smiles", f"data.path={smiles_file}", "data.block=256", "data.prepare_workers=1"]
+    data += [f"corpora={corpora}", "batch.tokens=512", "model.width=16"]
+    point = read(*data, "~trainer.precision", "~trainer.clip", "~runs")
+    assert point.precision == "32"
+    assert point.directory.parent == Path("runs/single")
 
 
 def test_the_command_line_says_it_in_one_paragraph(tmp_path, smiles_file):

@@ -6,6 +6,9 @@ from hydra import compose, initialize_config_dir
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.points.build import choose_budget, read_point
 from chemscale.points.cost import plan_points
+from chemscale.points.run import open_record
+from chemscale.points.sweep_folder import describe_longer_budgets
+from tests.helpers.points import point_in
 
 
 def composed(*overrides: str):
@@ -96,3 +99,16 @@ def test_points_of_a_sweep_share_their_data_and_keep_what_they_were_composed_fro
     assert paused.identity == first.identity
     assert paused.pause_at == round(first.steps / 2)
     assert first.pause_at is None
+
+
+def test_points_of_a_longer_budget_say_that_nothing_is_extended(tmp_path, smiles_file):
+    short = point_in(tmp_path, smiles_file, "budget.steps=20")
+    assert describe_longer_budgets([short]) == ""
+    open_record(short, [])
+    longer = point_in(tmp_path, smiles_file, "budget.steps=40")
+    text = describe_longer_budgets([short, longer])
+    assert text.startswith("1 point starts from the beginning")
+    assert f"{longer.name} of budget.steps=40; there is {short.identity} of budget.steps=20" in text
+    assert "trunk=true" in text
+    wider = point_in(tmp_path, smiles_file, "budget.steps=40", "model.width=16")
+    assert describe_longer_budgets([wider]) == ""

@@ -17,7 +17,7 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from chemscale.launchers.ledger import load_ledger
-from chemscale.laws.data.points import csv_rows
+from chemscale.laws.data.tables import open_table
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import load_pretrained, save_pretrained
 from chemscale.models.potentials import load_potential
@@ -174,7 +174,7 @@ def test_tokenizers_and_records(tmp_path, mark):
             (SelfiesTokenizer.load, tmp_path),
             (ChemGPTTokenizer.load, tmp_path / "tokenizer.json"),
             (RunRecord.load, tmp_path),
-            (csv_rows, tmp_path / "points.csv"),
+            (open_table, tmp_path / "points.csv"),
             (load_ledger, tmp_path),
         ):
             with pytest.raises(ValueError, match=r"."):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from chemscale.launchers.settings import PointJob
 from chemscale.records import PointPlan
@@ -72,3 +73,16 @@ def test_two_points_never_share_a_directory():
     plan = PointPlan("id", Path("runs/x/id"), "n", 1, 1, 1, 1, 1)
     with pytest.raises(SweepError, match=r"a=1.*a=2.*same point"):
         check_distinct([PointJob(plan, {}, ["a=1"]), PointJob(plan, {}, ["a=2"])])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=b", "x,y", "a[b", "]", " a", "it's", "a\\", "b\\'c", "", "{x", "choice(1,2)", 'q"=', "a:b", "plain"],
+)
+def test_a_value_of_a_sweep_file_reaches_the_point_as_it_is_written(text):
+    parser = OverridesParser.create()
+    ((alone,), (listed,)) = expand([], {"key": [text, [text, "z"]]}, [])
+    value = parser.parse_override(alone).value()
+    assert getattr(value, "text", value) == text
+    assert not parser.parse_override(alone).is_sweep_override()
+    assert [getattr(v, "text", v) for v in parser.parse_override(listed).value()] == [text, "z"]

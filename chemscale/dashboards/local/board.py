@@ -118,6 +118,7 @@ class Board:
             launched = plan is None or (jobs is not None and jobs[0] >= plan[0])  # the newer command counts
             waiting = self._waiting(sweep, jobs if launched else plan, launched=launched)
             rows |= {key: row for key, row in waiting.items() if key not in rows}
+        _mark_copies(rows)
         by_sweep: dict[str, list[dict[str, Any]]] = {}
         for row in rows.values():
             by_sweep.setdefault(row["sweep"], []).append(row)
@@ -260,3 +261,12 @@ class Board:
             if series is not None and name in series.metrics:
                 out[metric] = series.table(name, limit)
         return out
+
+
+def _mark_copies(rows: dict[str, dict[str, Any]]) -> None:
+    """Say of points that lie in several folders that a law over all of them counts them once."""
+    first: dict[str, str] = {}
+    for key in sorted(rows):
+        identity = rows[key].get("identity")
+        if identity is not None and first.setdefault(identity, key) != key and not rows[key].get("reason"):
+            rows[key]["reason"] = f"the same as another run ({first[identity]})"

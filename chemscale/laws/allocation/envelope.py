@@ -14,11 +14,14 @@ import numpy as np
 
 from chemscale.laws.allocation.optimum import NAMES, Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, Fit, FitError, fit_forms, supported
+from chemscale.laws.axis.progress import work
 
 COMPUTES = 400
 """Points of the grid of compute on which curves are compared."""
 MIN_SIZES = 3
 """Sizes that must win between the smallest and the largest."""
+FRONT = 32
+"""Runs of an order among which the first that was drawn nearly always is."""
 MIN_DRAWS = 0.5
 """Share of the resampled sets of runs that must have an envelope."""
 
@@ -64,14 +67,15 @@ def allocate_envelope(
     if not (np.isfinite(table[:, 0]).sum(0) >= 2).any():
         raise FitError("Approach 1: the curves do not overlap in compute.")
     sizes = np.log([curve.n for curve in curves])
-    found = _lines(sizes, table, np.arange(len(curves)), grid)
+    ranks = _Ranks(sizes, table)
+    found = _lines(sizes, table, np.ones(len(curves)), grid, ranks)
     if found is None:
         raise FitError(
             f"Approach 1: fewer than {MIN_SIZES} sizes win between the smallest and the largest. Add "
             "sizes between them, or train the large ones longer, so that curves cross."
         )
     lines, winners, used = found
-    draws = _resampled(sizes, table, grid, bootstrap, seed)
+    draws = _resampled(sizes, table, grid, ranks, bootstrap, seed)
     law, lowest = _loss_law(table, winners, used, grid, seed), float(np.log(grid[0]))
 
     def locate(budget: float) -> Optimum:
@@ -99,11 +103,16 @@ def allocate_envelope(
 
 
 def _resampled(
-    sizes: np.ndarray, table: np.ndarray, grid: np.ndarray, bootstrap: int, seed: int
+    sizes: np.ndarray, table: np.ndarray, grid: np.ndarray, ranks: _Ranks, bootstrap: int, seed: int
 ) -> np.ndarray:
     """(draws, 4) lines as ``_lines`` gives them, of runs drawn with replacement."""
     random, runs = np.random.default_rng(seed), len(sizes)
-    again = [_lines(sizes, table, random.integers(0, runs, runs), grid) for _ in range(bootstrap)]
+    again = []
+    with work(bootstrap, "draws") as done:
+        for _ in range(bootstrap):
+            times = np.bincount(random.integers(0, runs, runs), minlength=runs) * 1.0
+            again.append(_lines(sizes, table, times, grid, ranks))
+            done(1)
     draws = np.array([each[0] for each in again if each is not None])
     if len(draws) < MIN_DRAWS * bootstrap:
         raise FitError(
@@ -144,25 +153,44 @@ def _on_grid(curve: Curve, grid: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(np.log(grid), x, y, np.nan, np.nan) for y in (best, np.log(curve.d))])
 
 
+class _Ranks:
+    """Runs in order at each compute, so that who wins among some of them need not compare them all."""
+
+    def __init__(self, sizes: np.ndarray, table: np.ndarray):
+        loss = np.where(np.isfinite(table[:, 0]), table[:, 0], np.inf)
+        self.present = np.isfinite(loss)
+        self.by_loss = np.argsort(loss, axis=0, kind="stable")
+        sized = np.where(self.present, sizes[:, None], np.inf)
+        self.smallest = np.argsort(sized, axis=0, kind="stable")
+        self.largest = np.argsort(np.where(self.present, -sizes[:, None], np.inf), axis=0, kind="stable")
+
+    def first(self, order: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """(grid,) the first of the chosen runs (runs,) in an order (runs, grid)."""
+        for few in (order[:FRONT], order):
+            hit = chosen[few]
+            if hit.any(0).all():
+                break
+        return few[hit.argmax(0), np.arange(few.shape[1])]
+
+
 def _lines(
-    sizes: np.ndarray, table: np.ndarray, chosen: np.ndarray, grid: np.ndarray
+    sizes: np.ndarray, table: np.ndarray, times: np.ndarray, grid: np.ndarray, ranks: _Ranks
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Lines through the envelope: None where too few sizes win.
+    """Lines through the envelope of runs that count so many `times` (runs,): None where too few sizes win.
 
     Returns:
         (4,) intercept and slope of log N* and of log D* against log C less the grid's first, the winning run
         at each compute, and where it counts.
     """
-    loss = np.where(np.isfinite(table[chosen, 0]), table[chosen, 0], np.inf)
-    present = np.isfinite(loss)
-    here = np.where(present, sizes[chosen, None], np.nan)
-    some = present.sum(0) >= 2
+    some = times @ ranks.present >= 2
     if not some.any():
         return None
-    lowest, highest = (end(np.where(some, here, 0.0), axis=0) for end in (np.nanmin, np.nanmax))
-    winners = chosen[np.argmin(loss, 0)]
+    chosen = times > 0
+    winners, smallest, largest = (
+        ranks.first(order, chosen) for order in (ranks.by_loss, ranks.smallest, ranks.largest)
+    )
     best = sizes[winners]
-    used = some & (best > lowest) & (best < highest)
+    used = some & (best > sizes[smallest]) & (best < sizes[largest])
     if len(np.unique(best[used])) < MIN_SIZES:
         return None
     at = np.flatnonzero(used)

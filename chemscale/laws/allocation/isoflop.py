@@ -16,17 +16,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import interpolate, stats
+from scipy import stats
 
+from chemscale.laws.allocation.budgets import (
+    MIN_SIZES,
+    SAME,
+    budgets_of,
+    group_budgets,
+    minimum,
+    pooled_noise,
+)
 from chemscale.laws.allocation.compute import SIX_ND, Flops, data_for
+from chemscale.laws.allocation.isoflop_intervals import IsoflopIntervals
 from chemscale.laws.allocation.optimum import Allocation, Interval, Optimum, optimum_target
-from chemscale.laws.axis.fit import LEVEL, Fit, FitError, fit_forms, supported
+from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.joint.surfaces import Surface
 
-SAME = 1.15
-"""Runs whose FLOPs differ by at most this factor from the next belong to one budget."""
-MIN_SIZES = 4
-"""Distinct sizes of a budget below which its minimum is not taken: 3 points lie on any parabola."""
+__all__ = [
+    "MIN_SIZES", "SAME", "Line", "Minima", "allocate_isoflop", "bias_of_isoflop", "group_budgets",
+    "isoflop_minima", "weighted_line",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,16 +123,6 @@ def weighted_line(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> Line:
     return Line(slope, intercept, centre, *errors, freedom, reach)
 
 
-def group_budgets(flops: np.ndarray, same: float = SAME) -> np.ndarray:
-    """Number (m,) of each run's budget: sorted by FLOPs, a gap of more than `same` starts the next."""
-    flops = np.asarray(flops, dtype=float)
-    order = np.argsort(flops)
-    steps = np.diff(np.log(flops[order])) > np.log(same)
-    group = np.empty(len(flops), int)
-    group[order] = np.concatenate([[0], np.cumsum(steps)])
-    return group
-
-
 def isoflop_minima(
     n: np.ndarray,
     d: np.ndarray,
@@ -155,15 +154,11 @@ def isoflop_minima(
     """
     n, d, flops, loss = (np.asarray(v, dtype=float) for v in (n, d, flops, loss))
     _check(n, d, flops, loss, method)
-    groups, notes = group_budgets(flops), []
-    parts = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
-    parts = [part[np.argsort(n[part], kind="stable")] for part in parts]
-    enough = [part for part in parts if len(np.unique(n[part])) >= MIN_SIZES]
-    if len(enough) < len(parts):
-        few = len(parts) - len(enough)
+    (enough, few), notes = budgets_of(n, flops), []
+    if few:
         budgets = "1 budget has" if few == 1 else f"{few} budgets have"
         notes.append(f"{budgets} fewer than {MIN_SIZES} sizes: left out.")
-    spread = _pooled_noise(enough, n, loss) if noise is None else noise
+    spread = pooled_noise(enough, n, loss)[0] if noise is None else noise
     random = np.random.default_rng(seed)
     rows = []
     for part in enough:
@@ -190,7 +185,7 @@ def allocate_isoflop(
     compute: str = "counted",
     seed: int = 0,
 ) -> Allocation:
-    """Allocate by Approach 2, with intervals.
+    """Allocate by Approach 2, with intervals (see ``IsoflopIntervals``).
 
     Args:
         n: (m,) parameters of each run.
@@ -205,64 +200,37 @@ def allocate_isoflop(
     Raises:
         FitError: fewer than 3 budgets with a minimum inside their sizes.
     """
+    n, d, flops, loss = (np.asarray(v, dtype=float) for v in (n, d, flops, loss))
     minima = isoflop_minima(n, d, flops, loss, method=method, noise=noise, seed=seed)
     of_n = weighted_line(minima.flops, minima.n, minima.n_std)
     of_d = weighted_line(minima.flops, minima.d, minima.d_std)
+    known = IsoflopIntervals.of(
+        n, d, flops, loss, (minima.n_std, minima.d_std), method=method, noise=noise, seed=seed
+    )
+
+    def locate(budget: float) -> Optimum:
+        best = [of_n.at(budget)[0], of_d.at(budget)[0], known.law.predict(budget)]
+        ends = known.at(budget, best)
+        return Optimum(budget, best[0], ends[0], best[1], ends[1], best[2], ends[2])
+
     width = float(np.median(minima.width))
     shape = "parabola" if method == "parabola" else "Akima curve"
     notes = [
         *minima.notes,
         f"{len(minima.n)} budgets, sizes ×{width:.3g} to each side of the middle; {shape}; "
         f"noise of log loss {minima.noise:.2g}.",
-        "The intercept is biased where α ≠ β, more so on wide grids: a cross-check of Approach 3. "
-        "Its intervals do not hold that bias.",
+        *known.notes,
     ]
-    return from_lines(f"2 (IsoFLOP, {shape})", compute, of_n, of_d, minima.flops, minima.loss, notes, seed)
-
-
-def from_lines(
-    approach: str,
-    compute: str,
-    of_n: Line,
-    of_d: Line,
-    flops: np.ndarray,
-    loss: np.ndarray,
-    notes: Sequence[str],
-    seed: int = 0,
-) -> Allocation:
-    """An allocation from lines through optima, and a law of one axis through their losses.
-
-    Args:
-        approach: in words.
-        compute: how FLOPs were counted, in words.
-        of_n: log N* against log C.
-        of_d: log D* against log C.
-        flops: (K,) budgets.
-        loss: (K,) at their optima.
-        notes: what a reader must know.
-        seed: of the bootstrap.
-    """
-    law = _loss_law(flops, loss, seed)
-
-    def locate(budget: float) -> Optimum:
-        (n, n_interval), (d, d_interval) = of_n.at(budget), of_d.at(budget)
-        x = np.array([budget])
-        low, high = law.band(x)
-        ends = float(low[0]), float(high[0])
-        return Optimum(budget, n, n_interval, d, d_interval, float(law.predict(x)[0]), ends)
-
-    at_one = {"coefficient_n": of_n.at(1.0)[1], "coefficient_d": of_d.at(1.0)[1]}
+    of_one = known.at(1.0, [of_n.coefficient, of_d.coefficient])
+    slopes = known.slopes((of_n.slope, of_d.slope))
     return Allocation(
-        approach,
-        compute,
-        of_n.slope,
-        of_d.slope,
-        of_n.coefficient,
-        of_d.coefficient,
-        intervals={"exponent_n": of_n.slope_interval, "exponent_d": of_d.slope_interval, **at_one},
-        locate=locate,
-        notes=[*notes, f"Loss at the optimum: {law.form.formula} of x = C."],
-    )
+        f"2 (IsoFLOP, {shape})", compute, of_n.slope, of_d.slope, of_n.coefficient, of_d.coefficient,
+        intervals={
+            "exponent_n": slopes[0], "exponent_d": slopes[1],
+            "coefficient_n": of_one[0], "coefficient_d": of_one[1],
+        },
+        locate=locate, notes=notes,
+    )  # fmt: skip
 
 
 def bias_of_isoflop(
@@ -314,12 +282,12 @@ def _budget(
     random: np.random.Generator,
 ) -> tuple[list[float] | None, str]:
     """One budget: its row of ``Minima``, None where its minimum is at an edge, and a note on it or ``""``."""
-    best = _minimum(n, d, loss[None], method)[0]
+    best = minimum(n, d, loss[None], method)[0]
     budget, note = float(np.exp(np.mean(np.log(flops)))), ""
     if not np.isfinite(best).all():
         return None, f"C = {budget:.3g}: no minimum inside the sizes that were run: left out."
     noisy = loss * np.exp(spread * random.standard_normal((draws, len(n))))
-    again = _minimum(n, d, noisy, method)
+    again = minimum(n, d, noisy, method)
     lost = float(np.mean(~np.isfinite(again[:, 0])))
     if lost > 0.05:
         note = f"C = {budget:.3g}: the minimum leaves the sizes in {lost:.0%} of the redraws."
@@ -329,55 +297,12 @@ def _budget(
     return [budget, np.exp(best[0]), std[0], np.exp(best[1]), std[1], best[2], width], note
 
 
-def _minimum(n: np.ndarray, d: np.ndarray, loss: np.ndarray, method: str) -> np.ndarray:
-    """(m,) sizes and data in order of size, (S, m) losses → (S, 3) log N*, log D*, loss; NaN at an edge."""
-    x, data = np.log(n), np.log(d)
-    if method == "parabola":
-        middle = x.mean()
-        c2, c1, c0 = np.polyfit(x - middle, loss.T, 2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            at = np.where(c2 > 0, -c1 / (2 * c2), np.nan)
-        lowest, best = c0 + at * (c1 + at * c2), middle + at
-    else:
-        sizes, which = np.unique(x, return_inverse=True)
-        seeds = np.bincount(which)
-        means = np.stack([np.bincount(which, row) / seeds for row in np.log(loss)], 1)
-        grid = np.linspace(sizes[0], sizes[-1], 2001)
-        curves = interpolate.Akima1DInterpolator(sizes, means)(grid)
-        at = np.argmin(curves, 0)
-        edge = (at == 0) | (at == len(grid) - 1)
-        best = np.where(edge, np.nan, grid[at])
-        lowest = np.exp(curves[at, np.arange(curves.shape[1])])
-    best = np.where((best > x[0]) & (best < x[-1]), best, np.nan)
-    # On a curve of equal FLOPs log D is smooth in log N.
-    log_d = np.polyval(np.polyfit(x - x.mean(), data, min(2, len(np.unique(x)) - 1)), best - x.mean())
-    return np.stack([best, log_d, lowest], 1)
-
-
-def _pooled_noise(parts: Sequence[np.ndarray], n: np.ndarray, loss: np.ndarray) -> float:
-    squares, freedom = 0.0, 0
-    for part in parts:
-        x, y = np.log(n[part]), loss[part]
-        fitted = np.polyval(np.polyfit(x - x.mean(), y, 2), x - x.mean())
-        squares += float(np.sum(np.log(y / fitted) ** 2))
-        freedom += len(part) - 3
-    return float(np.sqrt(squares / freedom)) if freedom else 0.0
-
-
 def _robust_std(values: np.ndarray) -> np.ndarray:
     """Half the central 68 % of each column: a redraw at the edge must not decide."""
     if np.isnan(values).all(0).any():
         return np.full(values.shape[1], np.inf)
     low, high = np.nanpercentile(values, [15.87, 84.13], axis=0)
     return (high - low) / 2
-
-
-def _loss_law(flops: np.ndarray, loss: np.ndarray, seed: int) -> Fit:
-    fits, refused = fit_forms(flops, loss, bootstrap=300, seed=seed)
-    law = supported(fits)
-    if law is None:
-        raise FitError(f"The loss at the optima has no law: {' '.join(refused)}")
-    return law
 
 
 def _check(n: np.ndarray, d: np.ndarray, flops: np.ndarray, loss: np.ndarray, method: str) -> None:

@@ -131,7 +131,7 @@ class KnownLaw:
         with np.errstate(invalid="ignore"):
             if self.draws.covariance is not None:
                 away = np.abs(values - best) / standard_errors(target, self.draws.phi, self.draws.covariance)
-                return np.nanpercentile(away, 100 * LEVEL, axis=0)
+                return np.nanpercentile(away, 100 * LEVEL, axis=0, method="weibull")
             low, high = np.nanpercentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)], axis=0)
         return np.maximum(high - best, best - low) / self.spread(target)[1]
 

@@ -159,7 +159,7 @@ def limited_by_other(points: LawPoints, axis: str, other: str, unit: str) -> Lim
                 table[member] = replace(table[member], used=False, reason=reason)
         slices.append(Slice(value, tuple(members), regime))
         notes.append(f"{other} = {value:.3g}: {regime.statement}")
-    return Limited(LawPoints(tuple(table), points.source), tuple(slices), tuple(notes))
+    return Limited(replace(points, points=tuple(table)), tuple(slices), tuple(notes))
 
 
 def _slices(points: LawPoints, usable: list[int], other: str) -> list[list[int]]:

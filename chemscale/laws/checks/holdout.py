@@ -85,10 +85,13 @@ def extrapolation(
     *,
     compute: np.ndarray | None = None,
     hold: int = 1,
+    units: np.ndarray | None = None,
     delta: float = DELTA,
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    trunks: Sequence[Any] | np.ndarray | None = None,
     starts: np.ndarray | None = None,
+    warm: np.ndarray | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[Extrapolation | None, str]:
@@ -100,11 +103,15 @@ def extrapolation(
         loss: (n,).
         compute: (n,) of each run, as counted; None for parameters times tokens, whose order is the same where
             compute is 6ND.
-        hold: how many configurations (runs of equal inputs, whatever their seed) are held out, largest first.
+        hold: how many configurations are held out, largest first.
+        units: (n,) number of the configuration of each run; None for runs of equal inputs, whatever their
+            seed.
         delta: of Huber's loss.
         fixed: parameters that are held, by name.
         groups: (n,) the configuration of each run.
+        trunks: (n,) what each run shares its noise with.
         starts: (S, p) for the refit; None for the form's grid.
+        warm: (m, p) optima of all runs, from which it may begin (see ``fit_surface``).
         bootstrap: draws.
         seed: of the draws.
 
@@ -113,15 +120,16 @@ def extrapolation(
     """
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     size = inputs[:, 0] * inputs[:, 1] if compute is None else np.asarray(compute, dtype=float)
-    names = np.unique(inputs, axis=0, return_inverse=True)[1].ravel()
+    names = np.unique(inputs, axis=0, return_inverse=True)[1].ravel() if units is None else units
     order = sorted(set(names.tolist()), key=lambda name: -size[names == name].max())
     if not 0 < hold < len(order):
         return None, f"hold={hold}: choose from 1 to {len(order) - 1} of {len(order)} configurations."
     out = np.isin(names, order[:hold])
     try:
         fit = fit_surface(
-            surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, bootstrap=bootstrap,
-            groups=None if groups is None else np.asarray(groups)[~out], seed=seed,
+            surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, warm=warm,
+            groups=None if groups is None else np.asarray(groups)[~out],
+            trunks=None if trunks is None else np.asarray(trunks)[~out], bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
     except FitError as error:
         return None, f"Too little remains without the {out.sum()} largest runs. {error}"

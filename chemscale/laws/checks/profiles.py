@@ -210,4 +210,6 @@ def _notes(fit: SurfaceFit, name: str, least: float, bounded: list[bool]) -> lis
         notes.append(f"These runs do not bound {name} from {' or '.join(sides)}.")
     if fit.groups is not None:
         notes.append("The profile counts every run as independent; seeds of one configuration are not quite.")
+    if fit.trunks is not None:
+        notes.append("The profile counts every run as independent; runs of one trunk are not.")
     return notes

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import optimize
 
 from chemscale.laws.axis.fit import FitError
+from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.joint.huber import DELTA, huber
 from chemscale.laws.joint.surfaces import Additive, Tied
@@ -112,12 +113,17 @@ def project(
     low, high = np.log(bounds)
     axis = np.linspace(low, high, GRID + 2)[1:-1]
     grid = axis[:, None] if tied else np.stack([g.ravel() for g in np.meshgrid(axis, axis)], 1)
-    values = np.array([problem.solve(point)[0] for point in grid])
     best: tuple[float, np.ndarray, bool] = (math.inf, grid[0], False)
-    for place in np.argsort(values)[:POLISHED]:
-        found = _search(problem, grid[place], (low, high))
-        if found[0] < best[0]:
-            best = found
+    with work(len(grid) + POLISHED, "exponents") as done:
+        values = []
+        for point in grid:
+            values.append(problem.solve(point)[0])
+            done(1)
+        for place in np.argsort(values)[:POLISHED]:
+            found = _search(problem, grid[place], (low, high))
+            done(1)
+            if found[0] < best[0]:
+                best = found
     objective, point, ended = best
     exponents = np.exp(point)
     coefficients = problem.coefficients(point)

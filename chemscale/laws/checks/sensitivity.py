@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from chemscale.laws.axis.fit import FitError
-from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface, warm_starts
 
 DELTAS = (1e-4, 1e-3, 1e-2, math.inf)
 STARTS = 100
-"""Of the form's grid; the optimum of the fit itself is one more."""
+"""Of the form's grid, where a few of them and the optimum of the fit itself disagree."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def sensitivity(
     grid = surface.starts()
     # Every k-th of a product of axes could leave one of them where it is.
     grid = grid[np.random.default_rng(seed).permutation(len(grid))[:starts]]
-    grid = np.concatenate([grid, fit.phi[None]])
+    warm = warm_starts(fit)
     worst = np.argsort(-np.abs(fit.residuals))
 
     def row(label: str, delta: float, without: np.ndarray) -> Row:
@@ -88,8 +88,10 @@ def sensitivity(
         places = tuple(int(i) for i in without)
         try:
             found = fit_surface(
-                surface, fit.inputs[kept], fit.loss[kept], delta=delta, starts=grid, fixed=fit.fixed,
-                groups=None if fit.groups is None else fit.groups[kept], bootstrap=bootstrap, seed=seed,
+                surface, fit.inputs[kept], fit.loss[kept], delta=delta, starts=grid, warm=warm,
+                groups=None if fit.groups is None else fit.groups[kept],
+                trunks=None if fit.trunks is None else fit.trunks[kept],
+                fixed=fit.fixed, bootstrap=bootstrap, seed=seed,
             )  # fmt: skip
         except FitError as error:
             return Row(label, delta, places, len(kept), None, str(error))

@@ -1,136 +1,105 @@
-"""Points from what other tools export: Weights & Biases tables and runs, or anyone's CSV.
+"""Runs as JSON: what Weights & Biases exports, and flat rows as pandas writes them.
 
-Two exports of W&B are read. **CSV**: the table view's export, with columns ``Name`` and ``State``,
-configuration and summary side by side, a blank cell where a run has no value. **JSON**: a list of runs, or
-one a line, each ``{"name", "state", "config", "summary"}`` (what ``wandb.Api().runs(…)`` gives, ``summary``
-as a dictionary); nested keys are written with dots, ``config.`` or ``summary.`` in front where a name stands
-in both.
+**W&B**: a list of runs, or one a line, each ``{"name", "state", "config", "summary"}`` (what
+``wandb.Api().runs(…)`` gives, ``summary`` as a dictionary); nested keys are written with dots, ``config.`` or
+``summary.`` in front where a name stands in both. **Flat**: a list of objects or one a line
+(``orient="records"``), or one object of columns (pandas' default, ``orient="columns"`` or ``"list"``).
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chemscale.laws.data.points import (
-    MAX_VALUE,
-    MIN_VALUE,
-    ROLES,
-    LawPoint,
-    LawPoints,
-    PointsError,
-    check_header,
-    check_roles,
-    csv_rows,
-    read_csv,
-)
+from chemscale.laws.data.points import PointsError
 
-FINISHED = "finished"
+NAME, STATE = "Name", "State"
+"""Columns of W&B's own tables; runs of its JSON get them as well."""
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> LawPoints:
-    """Read points from a CSV, a W&B table export, or a W&B export of runs, whichever the file is.
-
-    Runs of W&B that did not finish, or lack a number, are kept and left out of the fit with the reason.
+@dataclass(frozen=True)
+class Runs:
+    """Rows of a JSON file.
 
     Args:
-        path: of the file.
-        columns: role → column or key, as for ``read_csv``.
+        numbers: the line of each, or its place in the list.
+        rows: values by their dotted keys.
+    """
+
+    numbers: list[int]
+    rows: list[Mapping[str, Any]]
+
+
+def runs_of_json(path: Path, text: str) -> Runs:
+    """Read rows from a list, from lines, or from an object of columns.
+
+    Args:
+        path: for messages.
+        text: of the file.
 
     Raises:
-        PointsError: the file or a column cannot be used, or no run has what a law needs.
+        PointsError: no JSON, no row, or rows that are not objects.
     """
-    path = Path(path)
-    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
-        check_roles(columns)
-        return _points(path, columns, _runs(path))
-    header, rows = csv_rows(path)
-    if not {"Name", "State"} <= set(header):
-        return read_csv(path, columns)
-    check_roles(columns)
-    check_header(path, header, columns)
-    return _points(path, columns, [(row["Name"] or "", row["State"] or "", row) for row in rows])
-
-
-Run = tuple[str, str, Mapping[str, Any]]
-"""Name, state, and every value by its key."""
-
-
-def _points(path: Path, columns: Mapping[str, str], runs: list[Run]) -> LawPoints:
-    known = {key for _, _, values in runs for key in values}
-    for column in columns.values():
-        if column not in known:
-            raise PointsError(f"{path}: no run has {column!r}; there are {', '.join(sorted(known))}.")
-    points = [_point(path, columns, *run) for run in runs]
-    if not any(p.used for p in points):
-        why = "; ".join(sorted({p.reason for p in points}))
-        raise PointsError(f"{path}: none of its {len(points)} runs can be fitted: {why}.")
-    return LawPoints(tuple(points), str(path))
-
-
-def _point(
-    path: Path, columns: Mapping[str, str], name: str, state: str, values: Mapping[str, Any]
-) -> LawPoint:
-    numbers = {role: _number(values.get(columns[role])) for role in (*ROLES, "loss") if role in columns}
-    lacking = [columns[role] for role, number in numbers.items() if number is None]
-    reason = f"W&B state {state or 'unknown'}" if state != FINISHED else ""
-    if not reason and lacking:
-        reason = f"no positive number in {', '.join(lacking)}"
-    absurd = [columns[r] for r, number in numbers.items() if number and not MIN_VALUE <= number <= MAX_VALUE]
-    if not reason and absurd:
-        reason = f"not within {MIN_VALUE:g} to {MAX_VALUE:g}: {', '.join(absurd)}"
-    sizes = {ROLES[role]: number for role, number in numbers.items() if role in ROLES and number is not None}
-    loss = numbers["loss"]
-    label = str(values.get(columns["label"]) or name) if "label" in columns else name
-    seed = (_number(values.get(columns["seed"])) if "seed" in columns else None) or 0.0
-    if not seed.is_integer():
-        raise PointsError(f"{path}, run {name}, {columns['seed']}: {seed} is not a seed, a whole number.")
-    return LawPoint(
-        label, sizes, {} if loss is None else {"loss": loss}, int(seed), used=not reason, reason=reason
-    )
-
-
-def _number(value: Any) -> float | None:
-    """A positive, finite number; None for anything else, as W&B writes for what was never logged."""
-    if isinstance(value, bool) or value is None:
-        return None
     try:
-        number = float(str(value).strip())
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number > 0 else None
-
-
-def _runs(path: Path) -> list[Run]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise PointsError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise PointsError(f"{path}: not a text file ({error}).") from None
-    try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, _lines(text))]
+        whole = json.loads(text)
     except json.JSONDecodeError as error:
-        raise PointsError(f"{path}: not JSON, nor JSON lines ({error}).") from None
-    if not rows:
+        if text.lstrip().startswith("["):
+            raise PointsError(f"{path}: not JSON, nor JSON lines ({error}).") from None
+        numbers, found = _lines(path, text)
+    else:
+        found = whole if isinstance(whole, list) else _columns(path, whole) or [whole]
+        numbers = list(range(1, len(found) + 1))
+    if not found:
         raise PointsError(f"{path}: there is no run in it.")
-    return [_run(path, number, row) for number, row in enumerate(rows, start=1)]
+    exported = any(isinstance(row, dict) and {"config", "summary"} & set(row) for row in found)
+    return Runs(numbers, [_row(path, n, row, exported) for n, row in zip(numbers, found, strict=True)])
 
 
-def _lines(text: str) -> Iterator[str]:
-    return (line for line in text.splitlines() if line.strip())
+def _lines(path: Path, text: str) -> tuple[list[int], list[Any]]:
+    numbers, rows = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise PointsError(f"{path}, line {number}: not JSON, nor JSON lines ({error}).") from None
+        numbers.append(number)
+    return numbers, rows
 
 
-def _run(path: Path, number: int, row: Any) -> Run:
-    if not isinstance(row, dict) or not {"config", "summary"} <= set(row):
+def _columns(path: Path, whole: Any) -> list[dict[str, Any]] | None:
+    """Rows of an object of columns; None where the object is something else."""
+    if not isinstance(whole, dict) or not whole or {"config", "summary"} & set(whole):
+        return None
+    if all(isinstance(column, list) for column in whole.values()):
+        if set(whole) == {"columns", "index", "data"}:
+            return [dict(zip(whole["columns"], row, strict=False)) for row in whole["data"]]
+        lengths = {name: len(column) for name, column in whole.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise PointsError(f"{path}: its columns are of different length: {said}.")
+        return [dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True)]
+    if all(isinstance(column, dict) for column in whole.values()):
+        index: Sequence[str] = list(dict.fromkeys(key for column in whole.values() for key in column))
+        return [{name: column.get(key) for name, column in whole.items()} for key in index]
+    return None
+
+
+def _row(path: Path, number: int, row: Any, exported: bool) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise PointsError(f"{path}, run {number}: a run is an object of names and values, not {row!r:.40}.")
+    if not exported:
+        return _leaves(row)
+    if not {"config", "summary"} <= set(row):
         raise PointsError(f"{path}, run {number}: a run is an object with name, state, config and summary.")
     parts = {part: _flat(_dictionary(path, number, part, row[part])) for part in ("config", "summary")}
     values = parts["config"] | parts["summary"]
     values |= {f"{part}.{key}": value for part, keys in parts.items() for key, value in keys.items()}
-    return str(row.get("name", f"run {number}")), str(row.get("state", "")), values
+    return {**values, NAME: str(row.get("name", f"run {number}")), STATE: str(row.get("state", ""))}
 
 
 def _dictionary(path: Path, number: int, part: str, value: Any) -> dict[str, Any]:
@@ -144,16 +113,26 @@ def _dictionary(path: Path, number: int, part: str, value: Any) -> dict[str, Any
     return value
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Leaves by their dotted keys; W&B's ``{"value": …}`` around a setting is passed through."""
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves of a part of W&B's, without its own keys and the ``{"value": …}`` around a setting."""
+    own = {"value", "desc"}
+    return _leaves(
+        {
+            key: value["value"]
+            if isinstance(value, dict) and "value" in value and set(value) <= own
+            else value
+            for key, value in tree.items()
+            if not key.startswith("_")
+        }
+    )
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Leaves of nested objects by their dotted keys."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        if not above and key.startswith("_"):
-            continue
-        if not above and isinstance(value, dict) and "value" in value and set(value) <= {"value", "desc"}:
-            value = value["value"]
         if isinstance(value, dict):
-            out |= _flat(value, f"{above}{key}.")
+            out |= _leaves(value, f"{above}{key}.")
         else:
             out[f"{above}{key}"] = value
     return out

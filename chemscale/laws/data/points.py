@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from chemscale.laws.data.left_out import LeftOut, sentence, summary
 
 ROLES = {"N": "parameters", "D": "tokens", "C": "flops", "U": "unique_tokens", "J": "joules"}
 """What a column of a table is, and the axis that it gives."""
@@ -35,8 +33,11 @@ class LawPoint:
         losses: unit → loss.
         seed: of the run.
         used: whether it is fitted; it is shown in any case.
-        reason: why it is not used.
+        reason: why it is not used, in the words of ``left_out``.
         extra: anything else.
+        row: of the table that it was read from, as a person finds it there.
+        group: name of the run that this is a checkpoint of, where points of one run share it.
+        trunk: the stable phase that its run shares with others, and with it its noise.
     """
 
     label: str
@@ -46,14 +47,28 @@ class LawPoint:
     used: bool = True
     reason: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    row: int | None = None
+    group: str = ""
+    trunk: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where a person finds it: its row, or its name."""
+        return self.label if self.row is None else f"row {self.row}"
+
+    @property
+    def named(self) -> str:
+        """Its row with its name, where it has both."""
+        return self.where if self.label == self.where else f"{self.where} ({self.label})"
 
 
 @dataclass(frozen=True)
 class LawPoints:
-    """A table of points."""
+    """A table of points, and what lay beside them and is none: unreadable records, copies of a run."""
 
     points: tuple[LawPoint, ...]
     source: str
+    beside: tuple[LeftOut, ...] = ()
 
     def used(self, axis: str, unit: str) -> tuple[np.ndarray, np.ndarray]:
         """Sizes (n,) and losses (n,) of the points that are fitted, by size."""
@@ -84,6 +99,19 @@ class LawPoints:
     def fitted(self, unit: str) -> list[LawPoint]:
         """The points that are fitted, in their order."""
         return [p for p in self.points if p.used and unit in p.losses]
+
+    @property
+    def left_out(self) -> str:
+        """What is left out, counted by reason, in a sentence; empty where all are fitted."""
+        return sentence(self._left(), len(self.points) + len(self.beside))
+
+    @property
+    def left_out_summary(self) -> dict[str, Any]:
+        """The same for ``law.json``."""
+        return summary(self._left(), len(self.points) + len(self.beside))
+
+    def _left(self) -> list[LeftOut]:
+        return [*(LeftOut(p.where, p.reason) for p in self.points if not p.used), *self.beside]
 
     def repeats(self) -> bool:
         """Whether any run sees its data more than once."""
@@ -120,138 +148,15 @@ class LawPoints:
         return self._with(points)
 
     def _with(self, points: Sequence[LawPoint]) -> LawPoints:
-        return LawPoints(tuple(points), self.source)
+        return replace(self, points=tuple(points))
 
     @property
     def hash(self) -> str:
         """Hash of every number that a fit may use."""
-        rows = [asdict(p) for p in self.points]
+        rows = [{key: value for key, value in asdict(p).items() if key != "row"} for p in self.points]
+        new = ("group", "trunk")  # not there in 0.1.0, whose hashes stay
+        rows = [{key: value for key, value in row.items() if key not in new or value} for row in rows]
         return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def read_csv(path: Path, columns: Mapping[str, str]) -> LawPoints:
-    """Read points from anyone's CSV.
-
-    Args:
-        path: of the file.
-        columns: role → column name. Roles are ``loss`` and one or more of ``N``, ``D``, ``C``, ``U``
-            (distinct tokens), ``J`` (joules); ``seed`` and ``label`` where there are any.
-
-    Raises:
-        PointsError: a column is missing or stands twice, a cell is not a positive number, or there is no row.
-    """
-    check_roles(columns)
-    header, rows = csv_rows(path)
-    check_header(path, header, columns)
-    points = []
-    for number, row in enumerate(rows, start=2):
-        sizes = {ROLES[r]: _positive(path, number, row, columns[r]) for r in ROLES if r in columns}
-        loss = _positive(path, number, row, columns["loss"])
-        label = row[columns["label"]] if "label" in columns else f"row {number}"
-        seed = _seed(path, number, row, columns["seed"]) if "seed" in columns else 0
-        points.append(LawPoint(label, sizes, {"loss": loss}, seed))
-    return LawPoints(tuple(points), str(path))
-
-
-def check_roles(columns: Mapping[str, str]) -> None:
-    """Refuse roles of columns that are unknown or not enough for a law.
-
-    Raises:
-        PointsError: they are not.
-    """
-    if "loss" not in columns or not set(columns) & set(ROLES):
-        raise PointsError("--columns needs loss=NAME and at least one of N=NAME, D=NAME, C=NAME.")
-    unknown = set(columns) - {*ROLES, "loss", "seed", "label"}
-    if unknown:
-        known = ", ".join((*ROLES, "loss", "seed", "label"))
-        raise PointsError(f"--columns: unknown roles {sorted(unknown)}; known are {known}.")
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Columns by role, from ``N=params,loss=val``.
-
-    Raises:
-        PointsError: a part is not ROLE=NAME, or a role is given twice.
-    """
-    columns: dict[str, str] = {}
-    for part in text.split(","):
-        role, equals, name = part.partition("=")
-        role = role.strip()
-        if not (role and equals and name.strip()):
-            raise PointsError(f"--columns {text}: {part!r} is not ROLE=NAME, such as loss=val_loss.")
-        if role in columns:
-            raise PointsError(f"--columns gives {role} twice: {columns[role]} and {name}. Name one column.")
-        columns[role] = name
-    return columns
-
-
-def check_header(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Refuse a file that lacks a column or has it twice.
-
-    Args:
-        path: of the file, for the message.
-        header: names of its columns.
-        columns: that are used, by role.
-
-    Raises:
-        PointsError: it does not.
-    """
-    for column in columns.values():
-        if column not in header:
-            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}.")
-        if (times := header.count(column)) > 1:
-            raise PointsError(f"{path}: {times} columns are called {column!r}. Rename all but one.")
-
-
-def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Header and rows of a CSV file.
-
-    Raises:
-        PointsError: no file, no CSV, or no row.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-        if "\0" in text:
-            raise csv.Error("it holds bytes of zero, as binary files do")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        header, rows = list(reader.fieldnames or []), list(reader)
-    except FileNotFoundError:
-        raise PointsError(f"{path}: no such file.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PointsError(f"{path}: not a CSV file ({error}).") from None
-    if not rows:
-        raise PointsError(f"{path}: there is no row below the header.")
-    return header, rows
-
-
-def _number(path: Path, number: int, row: Mapping[str, str], column: str) -> float:
-    text = row.get(column) or ""
-    try:
-        return float(text)
-    except ValueError:
-        raise PointsError(f"{path}, row {number}, column {column}: {text!r} is not a number.") from None
-
-
-def _positive(path: Path, number: int, row: Mapping[str, str], column: str) -> float:
-    value = _number(path, number, row, column)
-    if not (math.isfinite(value) and value > 0):
-        text = row.get(column)
-        raise PointsError(f"{path}, row {number}, column {column}: {text} must be positive and finite.")
-    if not MIN_VALUE <= value <= MAX_VALUE:
-        raise PointsError(
-            f"{path}, row {number}, column {column}: {value:g} is outside {MIN_VALUE:g} to {MAX_VALUE:g}, "
-            "where sizes and losses lie."
-        )
-    return value
-
-
-def _seed(path: Path, number: int, row: Mapping[str, str], column: str) -> int:
-    value = _number(path, number, row, column)
-    if not value.is_integer():
-        text = row.get(column)
-        raise PointsError(f"{path}, row {number}, column {column}: {text} is not a seed, a whole number.")
-    return int(value)
 
 
 def distinct(values: Iterable[float], apart: float = 1.05) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.huber import fit_huber
+from chemscale.laws.joint.shared_noise import Components, components, indicators
 from chemscale.laws.joint.surfaces import Surface
 
 RUNS_ENOUGH = 100
@@ -37,6 +38,10 @@ class Draws:
     and then runs within each of them, and ``noise of configurations and seeds`` adds one deviation for each
     configuration and one for each run, of the sizes that the residuals show: seeds of one configuration are
     not as many witnesses of the law as they are runs.
+
+    Where runs share a trunk, ``noise of trunks`` (``and configurations``) adds one deviation for each trunk,
+    of variances that are drawn from what the residuals leave open (``Components``) and not held at an
+    estimate; ``trunks`` draws whole trunks with replacement.
     """
 
     method: str
@@ -78,6 +83,15 @@ class Sample:
     """(p,) coordinates that are not fitted."""
     groups: np.ndarray | None
     """(n,) number of the configuration of each run; None where every run is one."""
+    trunks: np.ndarray | None = None
+    """(n,) number of the trunk of each run; None where no two runs share one."""
+    noise: Components | None = None
+    """Of the residuals, where runs share a trunk."""
+
+    @property
+    def kinds(self) -> list[np.ndarray]:
+        """Groups whose runs share noise, where trunks are known: those, then configurations."""
+        return [groups for groups in (self.trunks, self.groups) if groups is not None]
 
     @property
     def freedom(self) -> int:
@@ -105,15 +119,23 @@ def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, see
         ValueError: an unknown method.
     """
     random = np.random.default_rng(seed)
-    units = len(sample.y) if sample.groups is None else int(sample.groups.max()) + 1
+    units = len(sample.y)
+    if sample.trunks is not None or sample.groups is not None:
+        units = min(int(groups.max()) + 1 for groups in sample.kinds)
     method = method or ("runs" if units >= RUNS_ENOUGH else "noise")
     if method == "runs":
         found = _refit(sample, optima, count, sample.y, _times(sample, count, random))
         name = "runs" if sample.groups is None else "configurations, then seeds"
+        name = name if sample.trunks is None else "trunks"
         return Draws(name, found.phi, None, found.converged)
     if method != "noise":
         raise ValueError(f"resample={method!r}: choose runs or noise.")
     fitted = sample.surface.log_loss(optima[:1], sample.z)[0][0]
+    if sample.noise is not None:
+        noisy = fitted + _shared(sample, sample.noise, count, random)
+        found = _refit(sample, optima, count, noisy, None)
+        name = f"noise of trunks{'' if sample.groups is None else ' and configurations'}"
+        return Draws(name, found.phi, covariance(sample, found.phi, noisy), found.converged)
     of_runs, of_groups = (np.sqrt(v[0]) for v in _variances(sample, (sample.y - fitted)[None]))
     noisy = fitted + of_runs * random.standard_normal((count, len(fitted)))
     if sample.groups is not None:
@@ -121,6 +143,32 @@ def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, see
     found = _refit(sample, optima, count, noisy, None)
     name = "noise" if sample.groups is None else "noise of configurations and seeds"
     return Draws(name, found.phi, covariance(sample, found.phi, noisy), found.converged)
+
+
+def with_noise(sample: Sample, best: np.ndarray, count: int, seed: int) -> Sample:
+    """The sample with the variances of its shared noise; as it is where no two runs share a trunk.
+
+    Args:
+        sample: what was fitted.
+        best: (1, p) the fit.
+        count: draws of the variances.
+        seed: of the draws.
+    """
+    if sample.trunks is None:
+        return sample
+    log, jacobian = sample.surface.log_loss(best, sample.z)
+    random = np.random.default_rng([seed, 1])
+    noise = components(jacobian[0][~sample.held], sample.y - log[0], sample.kinds, count, random)
+    return replace(sample, noise=noise)
+
+
+def _shared(sample: Sample, noise: Components, count: int, random: np.random.Generator) -> np.ndarray:
+    """(count, n) noise of runs and of what they share, each row of other variances."""
+    out = np.sqrt(noise.own_draws)[:, None] * random.standard_normal((count, len(sample.y)))
+    for groups, variance in zip(sample.kinds, noise.shared_draws.T, strict=True):
+        each = np.sqrt(variance)[:, None] * random.standard_normal((count, int(groups.max()) + 1))
+        out += each[:, groups]
+    return out
 
 
 def _refit(
@@ -145,6 +193,10 @@ def _refit(
 def _times(sample: Sample, count: int, random: np.random.Generator) -> np.ndarray:
     """(count, n) how often each run is drawn."""
     n = len(sample.y)
+    if sample.trunks is not None:
+        whole = int(sample.trunks.max()) + 1
+        drawn = random.integers(0, whole, (count, whole))
+        return np.stack([np.bincount(row, minlength=whole)[sample.trunks] for row in drawn]) * 1.0
     if sample.groups is None:
         return np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(count)]) * 1.0
     members = [np.flatnonzero(sample.groups == g) for g in range(int(sample.groups.max()) + 1)]
@@ -187,6 +239,8 @@ def covariance(sample: Sample, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     log, jacobian = sample.surface.log_loss(phi, sample.z)
     jacobian = jacobian * ~sample.held[:, None]
+    if sample.noise is not None:
+        return _of_shared(sample, sample.noise, jacobian)
     of_runs, of_groups = _variances(sample, y - log)
     inverse = np.linalg.pinv(np.matmul(jacobian, jacobian.transpose(0, 2, 1)), hermitian=True)
     out = inverse * of_runs[:, None, None]
@@ -194,6 +248,17 @@ def covariance(sample: Sample, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
         shared = np.matmul(jacobian, np.eye(int(sample.groups.max()) + 1)[sample.groups])
         middle = np.matmul(shared, shared.transpose(0, 2, 1))
         out = out + of_groups[:, None, None] * np.matmul(np.matmul(inverse, middle), inverse)
+    return out
+
+
+def _of_shared(sample: Sample, noise: Components, jacobian: np.ndarray) -> np.ndarray:
+    """(S, p, p) covariance under the variances of the best fit, whatever the draw."""
+    inverse = np.linalg.pinv(np.matmul(jacobian, jacobian.transpose(0, 2, 1)), hermitian=True)
+    out = inverse * noise.own
+    for groups, variance in zip(sample.kinds, noise.shared, strict=True):
+        shared = np.matmul(jacobian, indicators(groups))
+        middle = np.matmul(shared, shared.transpose(0, 2, 1))
+        out = out + variance * np.matmul(np.matmul(inverse, middle), inverse)
     return out
 
 

@@ -11,7 +11,6 @@ from scipy import stats
 
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
-from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.bootstrap import (
     RUNS_ENOUGH,
     Draws,
@@ -21,16 +20,13 @@ from chemscale.laws.joint.bootstrap import (
     draw,
     moved,
     standard_errors,
+    with_noise,
 )
-from chemscale.laws.joint.huber import DELTA, fit_huber, polish
+from chemscale.laws.joint.huber import DELTA
+from chemscale.laws.joint.search import NEAR, apart, descend, descend_warm, optima_of, starts_of
 from chemscale.laws.joint.surfaces import Surface
 
 __all__ = ["LEVEL", "RUNS_ENOUGH", "Draws", "SurfaceFit", "Target", "fit_surface"]
-
-NEAR = 1.01
-"""A descent reached the optimum if its objective is at most this many times the least."""
-OPTIMA = 8
-"""Most ends of descents that are polished."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,8 @@ class SurfaceFit:
     """Parameters that were held, by name."""
     groups: np.ndarray | None = None
     """(n,) number of the configuration of each run."""
+    trunks: np.ndarray | None = None
+    """(n,) number of the trunk of each run, where runs share one."""
     converged: bool = True
     """Whether the last descent to this optimum ended because nothing changed any more (see ``status``)."""
     notes: list[str] = field(default_factory=list)
@@ -152,7 +150,9 @@ class SurfaceFit:
                 low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
                 return low, high
             errors = standard_errors(target, self.draws.phi, self.draws.covariance)
-            widths = np.nanpercentile(np.abs(values - best) / errors, 100 * level, axis=0)
+            # The k-th of B draws is above a further one with a chance of k/(B + 1).
+            away = np.abs(values - best) / errors
+            widths = np.nanpercentile(away, 100 * level, axis=0, method="weibull")
         reach = widths * standard_errors(target, self.phi[None], self.covariance[None])[0]
         return best - reach, best + reach
 
@@ -191,8 +191,10 @@ def fit_surface(
     *,
     delta: float = DELTA,
     starts: np.ndarray | None = None,
+    warm: np.ndarray | None = None,
     fixed: Mapping[str, float] | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    trunks: Sequence[Any] | np.ndarray | None = None,
     bootstrap: int = 1000,
     resample: str | None = None,
     seed: int = 0,
@@ -208,8 +210,11 @@ def fit_surface(
         loss: (n,).
         delta: of Huber's loss, on log loss; infinity is least squares.
         starts: (S, p) in the surface's own coordinates; None for its grid.
+        warm: (m, p) optima of nearly the same runs, likewise: a few of the starts are then enough, where
+            they end at the same optimum (see ``search.descend_warm``).
         fixed: parameters that are held at a value, by their reported names; the others are fitted.
         groups: (n,) the configuration of each run, where runs differ by seed; they are drawn together.
+        trunks: (n,) what each run shares its noise with, such as one stable phase; equal names share it.
         bootstrap: draws.
         resample: ``runs`` or ``noise`` (see ``Draws``); None for runs where there are enough.
         seed: of the draws.
@@ -224,12 +229,18 @@ def fit_surface(
     _check(surface, inputs, loss, fixed)
     z, y = np.log(inputs), np.log(loss)
     centre = surface.centre(z, fixed)
-    sample = Sample(surface, z - centre, y, delta, held, _numbered(groups, len(loss)))
-    grid = _grid(surface, starts, fixed)
-    found = fit_huber(surface, surface.recentre(grid, -centre), sample.z, y, delta=delta, fixed=held)
-    optima, objective, status = _optima(sample, found)
+    numbers = [_numbered(names, len(loss)) for names in (groups, trunks)]
+    sample = Sample(surface, z - centre, y, delta, held, numbers[0], numbers[1])
+    grid = surface.recentre(starts_of(surface, starts, fixed), -centre)
+    if warm is None:
+        found, count = descend(sample, grid), len(grid)
+    else:
+        near = surface.recentre(starts_of(surface, warm, fixed), -centre)
+        found, count = descend_warm(sample, near, grid)
+    optima, objective, status = optima_of(sample, found)
     best = optima[:1]
-    draws = draw(sample, _apart(optima)[:3], resample, bootstrap, seed)
+    sample = with_noise(sample, best, bootstrap, seed)
+    draws = draw(sample, apart(optima)[:3], resample, bootstrap, seed)
     fit = SurfaceFit(
         surface=surface,
         phi=surface.recentre(best, centre)[0],
@@ -237,41 +248,24 @@ def fit_surface(
         draws=_recentred(surface, draws, centre),
         objective=objective,
         delta=delta,
-        starts=len(grid),
+        starts=count,
         reached=float(np.mean(found.objective <= NEAR * objective + 1e-20)),
         status=status,
         inputs=inputs,
         loss=loss,
         fixed=fixed,
         groups=sample.groups,
+        trunks=sample.trunks,
         converged=not status.startswith("NOT CONVERGED"),
     )
     fit.notes.extend(_notes(fit))
     return fit
 
 
-def _grid(surface: Surface, starts: np.ndarray | None, fixed: Mapping[str, float]) -> np.ndarray:
-    """(S, p) starts with the fixed parameters at their values."""
-    grid = surface.starts() if starts is None else np.asarray(starts, dtype=float)
-    grid = grid.copy()
-    for name, value in fixed.items():
-        grid[:, surface.coordinates.index(name)] = surface.scaled(name, value)
-    return np.unique(grid, axis=0) if fixed else grid
-
-
-def _optima(sample: Sample, found: Descents) -> tuple[np.ndarray, float, str]:
-    """(m, p) the least optimum and those as good to within ``NEAR``, with its objective and status."""
-    if not np.isfinite(found.objective[int(np.argmin(found.objective))]):
-        raise FitError(f"{sample.surface.formula}: no start has a finite loss.")
-    polished = sorted(
-        (
-            polish(sample.surface, one, sample.z, sample.y, sample.delta, sample.held)
-            for one in _candidates(found)
-        ),
-        key=lambda end: end[1],
-    )
-    _, objective, status = polished[0]
-    return np.array([end[0] for end in polished if end[1] <= NEAR * objective]), objective, status
+def warm_starts(fit: SurfaceFit, draws: int = 4) -> np.ndarray:
+    """(m, p) where refits of nearly the same runs begin: the optimum and some draws of the bootstrap."""
+    some = np.linspace(0, len(fit.draws.phi) - 1, draws if len(fit.draws.phi) else 0).astype(int)
+    return np.concatenate([fit.phi[None], fit.draws.phi[some]])
 
 
 def _recentred(surface: Surface, draws: Draws, centre: np.ndarray) -> Draws:
@@ -282,26 +276,6 @@ def _recentred(surface: Surface, draws: Draws, centre: np.ndarray) -> Draws:
         None if draws.covariance is None else moved(surface, draws.covariance, draws.phi, centre),
         draws.converged,
     )
-
-
-def _candidates(found: Descents) -> np.ndarray:
-    """(m, p) ends of descents nearly as good as the best and apart from each other, best first.
-
-    A surface of few residuals within δ has optima beside each other, and which is least shows only once their
-    last digits are known.
-    """
-    order = np.argsort(found.objective, kind="stable")
-    good = found.objective[order] <= 1.02 * found.objective[order[0]] + 1e-20
-    return _apart(found.phi[order[good]])[:OPTIMA]
-
-
-def _apart(phi: np.ndarray) -> np.ndarray:
-    """Those that differ from all before them by more than 1 % in some coordinate."""
-    kept = phi[:1]
-    for one in phi[1:]:
-        if (np.abs(kept - one) > 0.01 * (0.1 + np.abs(one))).any(1).all():
-            kept = np.concatenate([kept, one[None]])
-    return kept
 
 
 def _held(surface: Surface, fixed: Mapping[str, float]) -> np.ndarray:

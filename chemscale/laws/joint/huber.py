@@ -8,19 +8,21 @@ reweighted least squares: each step minimises a quadratic that lies above the ob
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
 
 from chemscale.laws.axis.least_squares import Descents
+from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.surfaces import Surface
 
 DELTA = 1e-3
 """Huber's δ on log loss, as Hoffmann et al. 2022 chose it; smaller residuals count squared."""
 POLISHES = 6
 """Most restarts of the last descent, each from where the one before ended."""
-NUMBERS_AT_ONCE = 1 << 18
-"""Size of the derivative array of one chunk of starts: small enough for a cache."""
+NUMBERS_AT_ONCE = 1 << 17
+"""Size of the derivative array of the starts that descend together: small enough for a cache."""
 
 
 def huber(residual: np.ndarray, delta: float) -> np.ndarray:
@@ -28,7 +30,8 @@ def huber(residual: np.ndarray, delta: float) -> np.ndarray:
     size = np.abs(residual)
     if math.isinf(delta):
         return 0.5 * residual**2
-    return np.where(size <= delta, 0.5 * residual**2, delta * (size - 0.5 * delta))
+    inside = np.minimum(size, delta)
+    return inside * (size - 0.5 * inside)
 
 
 def fit_huber(
@@ -45,6 +48,8 @@ def fit_huber(
 ) -> Descents:
     """Minimise Σ w·Huber_δ(log L − log L̂) from every start by damped Gauss–Newton steps.
 
+    A start's descent does not depend on which others share its batch.
+
     Args:
         surface: the form.
         phi: (S, p) starts.
@@ -57,78 +62,113 @@ def fit_huber(
         tolerance: relative change of the objective below which a descent has ended.
     """
     count, parameters = phi.shape
-    chunk = max(1, NUMBERS_AT_ONCE // (len(z) * parameters))
+    room = max(4, NUMBERS_AT_ONCE // (len(z) * parameters))
     free = np.ones(parameters, bool) if fixed is None else ~fixed
-    parts = [
-        _fit_chunk(
-            surface,
-            phi[at : at + chunk],
-            z,
-            y if y.ndim == 1 else y[at : at + chunk],
-            1.0 if weights is None else weights[at : at + chunk],
-            delta,
-            free,
-            steps,
-            tolerance,
-        )
-        for at in range(0, count, chunk)
-    ]
-    return Descents(
-        *(np.concatenate([getattr(part, key) for part in parts]) for key in ("phi", "objective", "converged"))
-    )
+    found = Descents(phi.copy(), np.full(count, np.inf), np.zeros(count, bool))
+    descent = _Batch(_Problem(surface, z, y, weights, delta), free, steps, tolerance)
+    started = 0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), work(count, "descents") as done:
+        while started < count or len(descent.numbers):
+            # Those that end make room at once: a batch always fills the cache and no straggler runs alone.
+            if started < count and len(descent.numbers) <= room // 2:
+                coming = np.arange(started, min(count, started + room - len(descent.numbers)))
+                descent.admit(coming, phi[coming])
+                started = int(coming[-1]) + 1
+            done(descent.step(found))
+    return found
 
 
-def _fit_chunk(
-    surface: Surface,
-    phi: np.ndarray,
-    z: np.ndarray,
-    y: np.ndarray,
-    weights: np.ndarray | float,
-    delta: float,
-    free: np.ndarray,
-    steps: int,
-    tolerance: float,
-) -> Descents:
-    phi = phi.copy()
-    alive = np.arange(len(phi))  # rows still descending
-    damping = np.full(len(phi), 1e-2)
-    calm = np.zeros(len(phi), int)
-    lowest = surface.lowest()
+@dataclass(frozen=True)
+class _Problem:
+    """What every descent minimises; its own losses and weights where they differ between descents."""
 
-    def rows(array: np.ndarray | float, which: np.ndarray) -> np.ndarray | float:
-        return array[which] if isinstance(array, np.ndarray) and array.ndim == 2 else array
+    surface: Surface
+    z: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+    delta: float
 
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        log, jacobian = surface.log_loss(phi, z)
-        residual = log - y
-        objective = (weights * huber(residual, delta)).sum(1)
+    def at(self, phi: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals (S, n), derivatives (S, p, n) and objectives (S,) of the descents of these numbers."""
+        log, jacobian = self.surface.log_loss(phi, self.z)
+        residual = np.subtract(log, self.y if self.y.ndim == 1 else self.y[numbers], out=log)
+        losses = huber(residual, self.delta)
+        if self.weights is not None:
+            losses *= self.weights[numbers]
+        return residual, jacobian, losses.sum(1)
+
+    def pull(self, residual: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """(S, n) weights of the squares that turn them into Huber's loss."""
+        size = np.abs(residual)
+        np.maximum(size, 1e-300, out=size)
+        np.divide(self.delta, size, out=size)
+        np.minimum(1.0, size, out=size)
+        if self.weights is not None:
+            size *= self.weights[numbers]
+        return size
+
+
+class _Batch:
+    """Descents under way, one a row of each array."""
+
+    def __init__(self, problem: _Problem, free: np.ndarray, steps: int, tolerance: float):
+        self.problem, self.free, self.steps, self.tolerance = problem, free, steps, tolerance
+        self.lowest = problem.surface.lowest()
+        self.bounded = bool(np.isfinite(self.lowest).any())
+        none, p, n = np.empty(0), len(free), len(problem.z)
+        self.numbers = np.empty(0, int)
+        self.phi, self.residual = np.empty((0, p)), np.empty((0, n))
+        self.jacobian = np.empty((0, p, n))
+        self.objective, self.damping = none, none
+        self.calm, self.taken = np.empty(0, int), np.empty(0, int)
+
+    def admit(self, numbers: np.ndarray, phi: np.ndarray) -> None:
+        """Begin further descents."""
+        residual, jacobian, objective = self.problem.at(phi, numbers)
         objective[~np.isfinite(objective)] = np.inf
-        for _ in range(steps):
-            if not len(alive):
-                break
-            w = np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300)) * rows(weights, alive)
-            step = np.zeros((len(alive), phi.shape[1]))
-            pinned = (phi[alive] <= lowest)[:, free] if np.isfinite(lowest).any() else None
-            j = jacobian if free.all() else jacobian[:, free]
-            step[:, free] = _damped_step(j, residual, w, damping[alive], pinned)
-            trial = np.maximum(phi[alive] + step, lowest)
-            new_log, new_jacobian = surface.log_loss(trial, z)
-            new_residual = new_log - rows(y, alive)
-            reached = (rows(weights, alive) * huber(new_residual, delta)).sum(1)
-            better = reached < objective[alive]
-            gain = (objective[alive] - reached) / np.maximum(objective[alive], 1e-300)
-            phi[alive[better]] = trial[better]
-            residual[better] = new_residual[better]
-            jacobian[better] = new_jacobian[better]
-            small = np.where(better, gain < tolerance, damping[alive] > 1e8)
-            calm[alive] = np.where(small, calm[alive] + 1, 0)
-            objective[alive] = np.where(better, reached, objective[alive])
-            damping[alive] = np.where(better, damping[alive] * 0.25, damping[alive] * 8.0).clip(1e-12, 1e12)
-            stay = (calm[alive] < 3) & (objective[alive] > 1e-26)
-            alive, residual, jacobian = alive[stay], residual[stay], jacobian[stay]
-    ended = np.ones(len(phi), bool)
-    ended[alive] = False
-    return Descents(phi, objective, ended)
+        zeros = np.zeros(len(phi), int)
+        new = {
+            "numbers": numbers, "phi": phi, "residual": residual, "jacobian": jacobian,
+            "objective": objective, "damping": np.full(len(phi), 1e-2), "calm": zeros, "taken": zeros,
+        }  # fmt: skip
+        for name, rows in new.items():
+            before = getattr(self, name)
+            setattr(self, name, np.concatenate([before, rows]) if len(before) else rows.copy())
+
+    def step(self, found: Descents) -> int:
+        """One step of each descent; those that end are written into `found` and counted."""
+        step = np.zeros_like(self.phi)
+        pinned = (self.phi <= self.lowest)[:, self.free] if self.bounded else None
+        j = self.jacobian if self.free.all() else self.jacobian[:, self.free]
+        pull = self.problem.pull(self.residual, self.numbers)
+        step[:, self.free] = _damped_step(j, self.residual, pull, self.damping, pinned)
+        trial = np.maximum(self.phi + step, self.lowest)
+        residual, jacobian, reached = self.problem.at(trial, self.numbers)
+        better = reached < self.objective
+        gain = (self.objective - reached) / np.maximum(self.objective, 1e-300)
+        if not better.all():
+            worse = ~better
+            trial[worse], residual[worse] = self.phi[worse], self.residual[worse]
+            jacobian[worse] = self.jacobian[worse]
+        self.phi, self.residual, self.jacobian = trial, residual, jacobian
+        small = np.where(better, gain < self.tolerance, self.damping > 1e8)
+        self.calm = np.where(small, self.calm + 1, 0)
+        self.objective = np.where(better, reached, self.objective)
+        self.damping = np.where(better, self.damping * 0.25, self.damping * 8.0).clip(1e-12, 1e12)
+        self.taken = self.taken + 1
+        ended = (self.calm >= 3) | ~(self.objective > 1e-26)
+        return self._leave(ended | (self.taken >= self.steps), ended, found)
+
+    def _leave(self, over: np.ndarray, ended: np.ndarray, found: Descents) -> int:
+        if not over.any():
+            return 0
+        numbers = self.numbers[over]
+        found.phi[numbers], found.objective[numbers] = self.phi[over], self.objective[over]
+        found.converged[numbers] = ended[over]
+        stay = ~over
+        for name in ("numbers", "phi", "residual", "jacobian", "objective", "damping", "calm", "taken"):
+            setattr(self, name, getattr(self, name)[stay])
+        return len(numbers)
 
 
 def _damped_step(
@@ -160,7 +200,12 @@ def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.solve(matrices, vectors)
     except np.linalg.LinAlgError:
-        return np.matmul(np.linalg.pinv(matrices), vectors)
+        # Only a singular one is solved otherwise: no descent may depend on its neighbours.
+        if len(matrices) == 1:
+            return np.matmul(np.linalg.pinv(matrices), vectors)
+        half = len(matrices) // 2
+        parts = (slice(None, half), slice(half, None))
+        return np.concatenate([_solve(matrices[part], vectors[part]) for part in parts])
 
 
 def polish(

@@ -5,7 +5,7 @@ S parameter vectors (starts, or draws of a bootstrap), n runs, p parameters, k i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -109,12 +109,27 @@ class Surface:
         return np.exp(self.log_loss(phi, z)[0][0]).reshape(arrays[0].shape)
 
 
-def _log_sum_exp(*terms: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """log Σ exp of arrays of one shape, and the share of each."""
-    highest = np.maximum.reduce(terms)
-    shares = [np.exp(term - highest) for term in terms]
-    total = sum(shares[1:], shares[0].copy())
-    return highest + np.log(total), [share / total for share in shares]
+def _log_sum_exp(terms: Sequence[np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """log Σ exp of terms that broadcast to (S, n), the first of that shape, and their shares.
+
+    Returns:
+        (S, n), and (S, rows, n) whose first rows hold the share of each term; the rest is not set.
+    """
+    highest = np.maximum(terms[0], terms[1])
+    for term in terms[2:]:
+        np.maximum(highest, term, out=highest)
+    count, n = highest.shape
+    out = np.empty((count, rows, n))
+    shares = out[:, : len(terms)]
+    for k, term in enumerate(terms):
+        np.subtract(term, highest, out=shares[:, k])
+    np.exp(shares, out=shares)
+    total = shares[:, 0] + shares[:, 1]
+    for k in range(2, len(terms)):
+        total += shares[:, k]
+    shares /= total[:, None]
+    highest += np.log(total, out=total)
+    return highest, out
 
 
 class Additive(Surface):
@@ -136,8 +151,10 @@ class Additive(Surface):
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, b, e, alpha, beta = (phi[:, i, None] for i in range(5))
         n, d = z[:, 0], z[:, 1]
-        log, shares = _log_sum_exp(a - alpha * n, b - beta * d, e + 0 * n)
-        return log, np.stack([*shares, -shares[0] * n, -shares[1] * d], 1)
+        log, out = _log_sum_exp((a - alpha * n, b - beta * d, e), 5)
+        np.multiply(out[:, 0], -n, out=out[:, 3])
+        np.multiply(out[:, 1], -d, out=out[:, 4])
+        return log, out
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -188,8 +205,10 @@ class Tied(Surface):
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, b, e, eta = (phi[:, i, None] for i in range(4))
         n, d = z[:, 0], z[:, 1]
-        log, shares = _log_sum_exp(a - eta * n, b - eta * d, e + 0 * n)
-        return log, np.stack([*shares, -shares[0] * n - shares[1] * d], 1)
+        log, out = _log_sum_exp((a - eta * n, b - eta * d, e), 4)
+        np.multiply(out[:, 0], -n, out=out[:, 3])
+        out[:, 3] -= out[:, 1] * d
+        return log, out
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -228,9 +247,15 @@ class Kaplan(Surface):
     def log_loss(self, phi: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_c, d_c, alpha_n, alpha_d = (phi[:, i, None] for i in range(4))
         n, d = n_c - z[:, 0], d_c - z[:, 1]
-        log, (of_n, of_d) = _log_sum_exp(alpha_n / alpha_d * n, d)
-        by_alpha_d = log - of_n * n * alpha_n / alpha_d
-        return alpha_d * log, np.stack([alpha_n * of_n, alpha_d * of_d, of_n * n, by_alpha_d], 1)
+        log, out = _log_sum_exp((alpha_n / alpha_d * n, d), 4)
+        np.multiply(out[:, 0], n, out=out[:, 2])
+        by_ratio = out[:, 2] * alpha_n
+        by_ratio /= alpha_d
+        np.subtract(log, by_ratio, out=out[:, 3])
+        out[:, 0] *= alpha_n
+        out[:, 1] *= alpha_d
+        log *= alpha_d
+        return log, out
 
     def reported(self, phi: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

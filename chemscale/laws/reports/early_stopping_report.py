@@ -33,6 +33,7 @@ class TpeReport:
         unit: of the final losses.
         states: of the runs.
         command: that asks for it.
+        left_out: what is left out, counted by reason, in a sentence; empty where nothing is.
     """
 
     title: str
@@ -41,6 +42,7 @@ class TpeReport:
     unit: str
     states: list[str] = field(default_factory=list)
     command: str = ""
+    left_out: str = ""
     axis = "share of the run"
 
     def __post_init__(self) -> None:
@@ -120,9 +122,13 @@ class TpeReport:
     def lines(self) -> list[str]:
         """The result as it is printed."""
         best = self.known.best
+        out = [f"{self.left_out[0].upper()}{self.left_out[1:]}."] if self.left_out else []
         if best is None:
-            return [f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}."]
-        out = [
+            return [
+                *out,
+                f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}.",
+            ]
+        out += [
             f"Best setting: {self.curves[best].label}, final {self.known.finals[best]:.5g} ({self.unit}); "
             f"{self.finished}."
         ]
@@ -176,6 +182,7 @@ class TpeReport:
             "unit": self.unit,
             "windows": WINDOWS,
             "level": LEVEL,
+            "left_out": self.left_out,
             "runs": self.rows(),
             "assessments": [asdict(found) for found in self.assessments],
             "policies": [

@@ -10,7 +10,9 @@ from typing import Any
 from chemscale.common.files import write_json
 from chemscale.laws.axis.fit import Fit
 from chemscale.laws.axis.law import AxisLaw, fit_axis
+from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, LawPoints
+from chemscale.laws.data.pooling import refuse_pooling
 from chemscale.laws.reports import axis_figures as figures
 from chemscale.laws.reports.page import (
     SCHEMA_VERSION,
@@ -71,6 +73,7 @@ class FamiliesReport:
         forms: names; None for what the points allow.
         bootstrap: draws.
         seed: of the draws.
+        beside: what lay beside the points and is none (see ``LawPoints``).
     """
 
     title: str
@@ -82,13 +85,19 @@ class FamiliesReport:
     forms: Sequence[str] | None = None
     bootstrap: int = 1000
     seed: int = 0
+    beside: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
-        self.points = LawPoints(tuple(p for group in self.groups.values() for p in group), self.source)
+        self.points = LawPoints(
+            tuple(p for group in self.groups.values() for p in group), self.source, self.beside
+        )
         self.families = [self._fit(name, group) for name, group in self.groups.items()]
 
     def _fit(self, name: str, group: list[LawPoint]) -> Family:
-        x, y = LawPoints(tuple(group), self.source).used(self.axis, self.unit)
+        points = LawPoints(tuple(group), self.source)
+        if why := refuse_pooling(points, self.axis, self.unit):
+            return Family(name, group, AxisLaw([], [why]))
+        x, y = points.used(self.axis, self.unit)
         law = fit_axis(x, y, axis=self.axis, forms=self.forms, bootstrap=self.bootstrap, seed=self.seed)
         return Family(name, group, law)
 

@@ -12,13 +12,14 @@ from chemscale.laws.allocation.envelope import Curve, allocate_envelope
 from chemscale.laws.allocation.isoflop import Minima, allocate_isoflop, isoflop_minima
 from chemscale.laws.allocation.optimum import Allocation, allocate_surface
 from chemscale.laws.axis.fit import FitError
+from chemscale.laws.checks.form import FormCheck, check_form
 from chemscale.laws.checks.holdout import Extrapolation, extrapolation
 from chemscale.laws.checks.per_axis import PerAxisLaw, laws_per_axis
 from chemscale.laws.checks.profiles import Profile, profile
 from chemscale.laws.checks.projection import CrossCheck, cross_check
 from chemscale.laws.checks.sensitivity import Row, sensitivity
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError, distinct
-from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface, warm_starts
 from chemscale.laws.joint.huber import DELTA
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
@@ -28,14 +29,14 @@ SURFACES: dict[str, Surface] = {s.name: s for s in (Additive(), Repeats(), Tied(
 CONVENTIONS = ("parameters", "blocks", "non_embedding", "all")
 MIN_VALUES = 3
 """Sizes and amounts of data from which a joint law is sought."""
-CHECK_STARTS = 300
-"""Of a form's grid, for each refit of a check."""
 CHECK_DRAWS = 200
 HELD_SHARE = 0.2
 """Of the configurations, the largest of which are held out together."""
 MAX_PROFILES = 7
 
 Progress = Callable[[str], None]
+Shared = tuple[np.ndarray | None, list[str] | None]
+"""Configuration of each run, and what it shares its noise with; None where there is none."""
 
 
 @dataclass
@@ -60,6 +61,8 @@ class JointAnalysis:
     sensitivity: list[Row] = field(default_factory=list)
     held_out: list[Extrapolation] = field(default_factory=list)
     """Of the law: without the largest configuration, and without the largest fifth of them."""
+    form: FormCheck | None = None
+    """Whether the runs speak against the law's form."""
     compared: list[tuple[SurfaceFit, Extrapolation]] = field(default_factory=list)
     """Every form's errors at the largest fifth."""
     conventions: list[tuple[str, SurfaceFit]] = field(default_factory=list)
@@ -176,14 +179,16 @@ def analyse(
     """
     found = JointAnalysis(points, unit, data_axis, [], [])
     groups = configurations(points.fitted(unit), data_axis)
+    trunks = trunk_names(points.fitted(unit))
     for name in forms:
         progress(f"{name}: all starts and {bootstrap} draws")
-        _add_fit(found, name, groups, delta, bootstrap, seed)
+        _add_fit(found, name, (groups, trunks), delta, bootstrap, seed)
     if found.law is None:
         return found
     _relate(found)
     progress("held-out runs")
-    _hold_out(found, groups, bootstrap, seed)
+    _hold_out(found, (groups, trunks), bootstrap, seed)
+    found.form = check_form(found.law, found.held_out)
     progress("δ and outliers")
     found.sensitivity = sensitivity(found.law, seed=seed, bootstrap=CHECK_DRAWS)
     for fit in found.fits:
@@ -194,7 +199,7 @@ def analyse(
         progress(f"profile of {name}")
         found.profiles.append(profile(found.law, name))
     progress("other counts of parameters")
-    _count_otherwise(found, groups, seed)
+    _count_otherwise(found, (groups, trunks), seed)
     pairs = (("parameters", data_axis), (data_axis, "parameters"))
     for axis, other in pairs if found.one_corpus else ():
         found.per_axis += laws_per_axis(points, axis, other, unit)
@@ -204,13 +209,16 @@ def analyse(
 
 
 def _add_fit(
-    found: JointAnalysis, name: str, groups: np.ndarray | None, delta: float, bootstrap: int, seed: int
+    found: JointAnalysis, name: str, shared: Shared, delta: float, bootstrap: int, seed: int
 ) -> None:
     """Fit one form and add it to the analysis, or the reason why it cannot be fitted."""
     surface = SURFACES[name]
     try:
         inputs, loss = found.points.table(inputs_of(surface, found.data_axis), found.unit)
-        fit = fit_surface(surface, inputs, loss, delta=delta, groups=groups, bootstrap=bootstrap, seed=seed)
+        fit = fit_surface(
+            surface, inputs, loss, delta=delta, groups=shared[0], trunks=shared[1], bootstrap=bootstrap,
+            seed=seed,
+        )  # fmt: skip
     except FitError as error:
         if str(error) not in found.refused:
             found.refused.append(str(error))
@@ -248,26 +256,50 @@ def inputs_of(surface: Surface, data_axis: str) -> list[str]:
 def configurations(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray | None:
     """Number (n,) of each point's configuration, for runs that differ by seed; None where none do.
 
-    Seeds of one configuration count slightly different tokens: data within 1 per cent are one.
+    Seeds of one configuration count slightly different tokens: data within 1 per cent are one. Where points
+    name the run that they are checkpoints of, each run is one, as its noise is.
     """
+    if any(p.group for p in points):
+        return _numbered([p.group or p.where for p in points])
     if len({p.seed for p in points}) < 2:
         return None
-    order = sorted(
-        range(len(points)), key=lambda i: (points[i].sizes["parameters"], points[i].sizes[data_axis])
-    )
+    return same_configuration(points, data_axis, apart)
+
+
+def _numbered(names: Sequence[str]) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
+
+
+def same_configuration(points: Sequence[LawPoint], data_axis: str, apart: float = 1.01) -> np.ndarray:
+    """Number (n,) of the configuration of each point, whatever its seed.
+
+    One configuration has one N, and data and distinct tokens that agree to within a factor.
+    """
+
+    def amounts(point: LawPoint) -> tuple[float, ...]:
+        return point.sizes["parameters"], point.sizes.get("unique_tokens", 0.0), point.sizes[data_axis]
+
     numbers, number = np.zeros(len(points), int), -1
-    first: tuple[float, float] | None = None
-    for place in order:
-        n, d = points[place].sizes["parameters"], points[place].sizes[data_axis]
-        if first is None or n != first[0] or d > apart * first[1]:
-            first, number = (n, d), number + 1
+    first: tuple[float, ...] | None = None
+    for place in sorted(range(len(points)), key=lambda i: amounts(points[i])):
+        n, *rest = amounts(points[place])
+        if (
+            first is None
+            or n != first[0]
+            or any(
+                max(one, other) > apart * min(one, other) for one, other in zip(rest, first[1:], strict=True)
+            )
+        ):
+            first, number = (n, *rest), number + 1
         numbers[place] = number
     return numbers
 
 
-def _fewer(surface: Surface) -> np.ndarray:
-    grid = surface.starts()
-    return grid[:: max(1, len(grid) // CHECK_STARTS)]
+def trunk_names(points: Sequence[LawPoint]) -> list[str] | None:
+    """What each point shares its noise with, its own number where it is alone; None where all are."""
+    names = [p.trunk or f"#{place}" for place, p in enumerate(points)]
+    return names if len(set(names)) < len(names) else None
 
 
 def _relate(found: JointAnalysis) -> None:
@@ -285,16 +317,20 @@ def _relate(found: JointAnalysis) -> None:
     found.relation, found.counted = (SIX_ND, False) if same else (relation, True)
 
 
-def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, seed: int) -> None:
+def _hold_out(found: JointAnalysis, shared: Shared, bootstrap: int, seed: int) -> None:
+    groups, trunks = shared
     law = found.law
     assert law is not None
-    places = np.arange(len(law.loss)) if groups is None else groups
+    chosen = found.points.fitted(found.unit)
+    places = same_configuration(chosen, found.data_axis) if groups is None else groups
     fifth = max(2, round(HELD_SHARE * len(np.unique(places))))
     for fit in found.fits:
         for hold in (1, fifth) if fit is law else (fifth,):
             result, why = extrapolation(
-                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, delta=fit.delta,
-                starts=_fewer(fit.surface), groups=groups, bootstrap=min(bootstrap, 500), seed=seed,
+                fit.surface, fit.inputs, fit.loss, compute=found.flops, hold=hold, units=places,
+                delta=fit.delta, warm=warm_starts(fit), groups=groups, trunks=trunks,
+                bootstrap=min(bootstrap, 500),
+                seed=seed,
             )  # fmt: skip
             if result is None:
                 found.refused.append(f"Held out, {fit.surface.name}: {why}")
@@ -305,7 +341,7 @@ def _hold_out(found: JointAnalysis, groups: np.ndarray | None, bootstrap: int, s
                 found.compared.append((fit, result))
 
 
-def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int) -> None:
+def _count_otherwise(found: JointAnalysis, shared: Shared, seed: int) -> None:
     law = found.law
     assert law is not None
     found.conventions.append(("parameters", law))
@@ -317,8 +353,8 @@ def _count_otherwise(found: JointAnalysis, groups: np.ndarray | None, seed: int)
         inputs, loss = found.points.table(axes, found.unit)
         try:
             fit = fit_surface(
-                law.surface, inputs, loss, delta=law.delta, starts=_fewer(law.surface), groups=groups,
-                bootstrap=CHECK_DRAWS, seed=seed,
+                law.surface, inputs, loss, delta=law.delta, warm=warm_starts(law), groups=shared[0],
+                trunks=shared[1], bootstrap=CHECK_DRAWS, seed=seed,
             )  # fmt: skip
         except FitError as error:
             found.refused.append(f"N as {name.replace('_', '-')}: {error}")

@@ -15,6 +15,7 @@ from chemscale.common.files import write_json
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.axis.progress import work
 from chemscale.laws.data.points import LawPoints
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.reports import check_figures, joint_figures
@@ -95,6 +96,7 @@ class SurfaceReport:
             out.append(f"  {self.how(fit)}")
             out += [f"  {note}" for note in self.notes(fit)]
         out += [each.words for each in self.found.held_out]
+        out += [self.found.form.words] if self.found.form and self.found.form.words else []
         out += self._per_axis_lines()
         most = self.found.budgets[-1]
         for allocation, best in self.optima(most):
@@ -103,12 +105,39 @@ class SurfaceReport:
             if best is not None:
                 text += (
                     f"; at {most:.2g} FLOP (10 times the largest run) "
-                    f"N* = {sizes_text(best.n, best.n_interval)}, "
-                    f"D* = {sizes_text(best.d, best.d_interval)}, "
-                    f"loss {span_text(best.loss, best.loss_interval)}"
+                    f"N* = {self.size_text(allocation, best.n, best.n_interval)}, "
+                    f"D* = {self.size_text(allocation, best.d, best.d_interval)}, "
+                    f"loss {self.loss_text(allocation, best)}"
                 )
             out.append(text)
         return out + [f"  {why}" for why in self.found.refused]
+
+    @property
+    def against(self) -> bool:
+        """Whether the runs speak against the law's form."""
+        return self.found.form is not None and not self.found.form.holds
+
+    def _unknown(self, allocation: Allocation) -> bool:
+        """Whether an approach rests on a form that the runs speak against: its intervals do not hold."""
+        return self.against and allocation.approach.startswith("3")
+
+    def may_be_off(self, budget: float) -> float | None:
+        """Share of the loss by which held-out runs show that it may be off at a budget."""
+        times = max(1.0, budget / float(self.found.flops.max()))
+        return self.found.form.off(times) if self.found.form else None
+
+    def loss_text(self, allocation: Allocation, best: Optimum) -> str:
+        """The loss at an optimum with its interval, or with how far off it may be."""
+        if not self._unknown(allocation):
+            return span_text(best.loss, best.loss_interval)
+        off = self.may_be_off(best.flops)
+        return f"{best.loss:.4g} (no interval{'' if off is None else f'; may be off by ±{off:.1%}'})"
+
+    def size_text(self, allocation: Allocation, value: float, ends: tuple[float, float]) -> str:
+        """N* or D* with its interval, or without where the form does not hold."""
+        if self._unknown(allocation):
+            return f"{short(value)} (no interval)"
+        return sizes_text(value, ends)
 
     def _per_axis_lines(self) -> list[str]:
         """The exponent along each axis alone, at the largest value of the other that has most sizes."""
@@ -205,6 +234,7 @@ class SurfaceReport:
             "fits": [fit.to_dict() for fit in found.fits],
             "checks": [{**c.projection.to_dict(), "agrees": c.agrees} for c in found.checks],
             "held_out": [each.to_dict() for each in found.held_out],
+            "form_check": found.form.to_dict() if found.form else None,
             "held_out_by_form": {fit.surface.name: each.mean_error for fit, each in found.compared},
             "sensitivity": [row.to_dict() for row in found.sensitivity],
             "profiles": [each.to_dict() for each in found.profiles],
@@ -219,7 +249,11 @@ class SurfaceReport:
         optima = []
         for budget in self.found.budgets:
             try:
-                optima.append(vars(allocation.at(budget)))
+                optimum = dict(vars(allocation.at(budget)))
+                if self._unknown(allocation):
+                    optimum |= dict.fromkeys(("n_interval", "d_interval", "loss_interval"))
+                    optimum |= {"may_be_off": self.may_be_off(budget)}
+                optima.append(optimum)
             except FitError as error:
                 optima.append({"flops": budget, "reason": str(error)})
         return {**allocation.to_dict(), "optima": optima}
@@ -232,7 +266,11 @@ class SurfaceReport:
 
     def _write(self, out: Path) -> None:
         drawn = [*self._laws(), *self._checks()]
-        images = [(caption, saved_inline(draw(), out / name), text) for name, caption, draw, text in drawn]
+        images = []
+        with work(len(drawn), "figures") as done:
+            for name, caption, draw, text in drawn:
+                images.append((caption, saved_inline(draw(), out / name), text))
+                done(1)
         law = self.law()
         write_json(out / "law.json", law)
         write_csv(out / "points.csv", law["data"]["points"])
@@ -244,7 +282,8 @@ class SurfaceReport:
             " Lines are for data that are seen once." if found.corpus is None
             else f" Beyond {found.corpus:.3g} tokens the lines repeat their data, as the runs do."
         )  # fmt: skip
-        band = f"Points are runs, lines the law with its {LEVEL:.0%} band.{seen}"
+        held = " The band takes the form as true, and these runs speak against it." if self.against else ""
+        band = f"Points are runs, lines the law with its {LEVEL:.0%} band.{seen}{held}"
         crosses = (
             " Dotted lines and crosses are parabolas through the runs and their minima (Approach 2)."
             if joint_figures.parabolas(found) else ""

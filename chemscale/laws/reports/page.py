@@ -60,6 +60,7 @@ def law_data(points: LawPoints, origin: Origin) -> dict[str, Any]:
         "source": points.source,
         "hash": points.hash,
         "corpus": origin.data_hash,
+        "left_out": points.left_out_summary,
         "points": [
             {"label": p.label, **p.sizes, **p.losses, "seed": p.seed, "used": p.used, "reason": p.reason}
             for p in points.points
@@ -89,6 +90,7 @@ def render(template: str, **values: Any) -> str:
         symbols=SYMBOLS,
     )
     environment.filters["formula"] = formula_html
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     shown = values["report"]
     return environment.get_template(template).render(
         **values,
@@ -111,6 +113,32 @@ def whole_folder(out: Path) -> Iterator[Path]:
         # The page names what it shows: it comes last.
         for path in sorted(Path(name).iterdir(), key=lambda path: path.suffix == ".html"):
             os.replace(path, out / path.name)
+
+
+class OutputError(ValueError):
+    """A folder that a report cannot be written to; the message names it."""
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Refuse a folder for a report before anything is computed for it.
+
+    Args:
+        out: the folder, there or not.
+
+    Raises:
+        OutputError: it is a file, lies below one, or nothing can be written there.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        what = "is a file" if there == out else f"lies below the file {there}"
+        raise OutputError(f"--out {out} {what}: a report is a folder. Name another by --out.")
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".writing-"):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{out}: nothing can be written in {there} ({error.strerror}). Name another folder by --out."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

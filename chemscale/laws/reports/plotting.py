@@ -108,10 +108,11 @@ def new_figure(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path`.png and `path`.svg."""
+    """Write `path`.png and `path`.svg, of one layout: to lay it out again is half the time of drawing."""
     with style():
-        for kind in ("png", "svg"):
+        for kind in ("svg", "png"):
             figure.savefig(Path(path).with_suffix(f".{kind}"), dpi=240)
+            figure.set_layout_engine("none")
 
 
 def saved_inline(figure: Figure, path: Path) -> str:

@@ -13,6 +13,10 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
+METRICS = "metrics.jsonl"
+"""In the directory of a run: every row."""
+
+
 class TrackerError(ValueError):
     """A logger that cannot be used; the message names the key and the way out."""
 
@@ -31,8 +35,22 @@ class RunInfo:
     config: Mapping[str, Any]
     resume_step: int = 0
     """The optimiser step that the run goes on from; 0 at its beginning."""
-    skipped: int = 0
-    """Optimiser steps that roll-backs took away: they stay in what trackers have seen."""
+    roll_backs: Sequence[Mapping[str, Any]] = ()
+    """Of the record: steps ``from`` which and ``to`` which the run went back, in order."""
+
+    @property
+    def skipped(self) -> int:
+        """Optimiser steps that roll-backs took away: they stay in what trackers have seen."""
+        return sum(back["from"] - back["to"] for back in self.roll_backs)
+
+    def skipped_before(self, step: int) -> int:
+        """Of them, those taken away before the row of a step was logged; later ones went back to behind it.
+
+        Args:
+            step: of a row that is still in the curve.
+        """
+        last = max((n for n, back in enumerate(self.roll_backs) if back["to"] < step), default=-1)
+        return sum(back["from"] - back["to"] for back in self.roll_backs[: last + 1])
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from chemscale.training.trackers.base import RunInfo, Tracker, TrackerError, Trackers
+from chemscale.training.trackers.base import METRICS, RunInfo, Tracker, TrackerError, Trackers
 from chemscale.training.trackers.jsonl import JsonLines
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.jsonl"
 
 
 def chosen(config: Mapping[str, Any]) -> list[tuple[type[Tracker], dict[str, Any]]]:

@@ -20,7 +20,7 @@ class TensorBoard(Tracker):
     def __init__(self, run: RunInfo):
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.directory.parent / "tensorboard" / f"{run.name}-{run.identity}"
+        folder = run.directory.parent / "tensorboard" / f"{run.name}-{run.identity}".replace("/", "_")
         self._writer = SummaryWriter(str(folder), purge_step=run.resume_step + 1)
         self._seen: set[str] = set()
         self._step = run.resume_step

@@ -3,22 +3,42 @@
 Offline needs no account. An interrupted point goes on as the same run: online W&B resumes it; offline a
 second directory has the same id, and ``wandb sync`` sends both in order of time. For that, W&B's step is the
 optimiser step, counted on over roll-backs: left to itself, an offline run that goes on counts from 0.
+
+A killed run left W&B some rows beyond its checkpoint, or lacks some before it. The next session first logs
+what of ``metrics.jsonl`` W&B does not have, and then leaves out what it has: no gap, no step twice.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from chemscale.training.trackers.base import COUNTS, RunInfo, SweepLaw, Tracker, TrackerError, metrics_of
+from chemscale.training.trackers.base import (
+    COUNTS,
+    METRICS,
+    RunInfo,
+    SweepLaw,
+    Tracker,
+    TrackerError,
+    metrics_of,
+)
+from chemscale.training.trackers.wandb_files import HistoryFile, newest_step
 from chemscale.training.trackers.wandb_law import log_law
-from chemscale.training.trackers.wandb_run import has_account, start
+from chemscale.training.trackers.wandb_run import flushes, has_account, start
+
+log = logging.getLogger(__name__)
 
 MODES = ("offline", "online", "disabled")
 KINDS = ("train", "validation", "truth")
 FINISH_SECONDS = 30.0
 """So long a point waits at its end for what is not sent yet; the rest stays on disk for ``wandb sync``."""
+ARRIVE_SECONDS = 5.0
+"""So long a checkpoint waits for the rows before it to be on the disk."""
 FORBIDDEN = "/\\#?%:"
 """Characters that the name of a project must not have."""
 SECRET = re.compile(
@@ -32,6 +52,7 @@ class Wandb(Tracker):
     def __init__(
         self, run: RunInfo, *, mode: str = "offline", project: str = "chemscale", entity: str | None = None
     ):
+        earlier = newest_step(run.directory, run.identity)
         self._run: Any = start(
             mode,
             run.directory,
@@ -45,11 +66,28 @@ class Wandb(Tracker):
             config=without_secrets(run.config),
         )
         self._skipped = run.skipped
-        self._first = self._run.starting_step
+        offline = bool(getattr(self._run, "offline", True))
+        self._first = max(self._run.starting_step, earlier + 1 if offline else 0)
+        self._newest = -1
+        file = Path(self._run.dir).parent / f"run-{run.identity}.wandb"
+        self._file = HistoryFile(file) if mode != "disabled" and flushes() else None
         for count in COUNTS:
             self._run.define_metric(count, hidden=True)
         for kind in KINDS:
             self._run.define_metric(f"{kind}/*", step_metric=run.axis)
+        if mode != "disabled":
+            self._log_missing(run)
+
+    def _log_missing(self, run: RunInfo) -> None:
+        """Log the rows up to the checkpoint that no earlier session brought to W&B."""
+        path = run.directory / METRICS
+        for line in path.read_text().splitlines() if run.resume_step and path.is_file() else ():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if row["step"] <= run.resume_step:
+                self._log(row, row["step"] + run.skipped_before(row["step"]))
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
@@ -67,11 +105,30 @@ class Wandb(Tracker):
             )
 
     def log(self, row: Mapping[str, Any]) -> None:
-        step = row["step"] + self._skipped
+        self._log(row, row["step"] + self._skipped)
+
+    def _log(self, row: Mapping[str, Any], step: int) -> None:
         if step < self._first:  # an earlier attempt sent the same row
             return
         counts = {key: row[key] for key in COUNTS if key in row}
         self._run.log({**counts, **metrics_of(row)}, step=step)
+        self._newest = step
+
+    def flush(self) -> None:
+        """End the row of the newest step, and wait until W&B has it on the disk."""
+        if self._newest < 0 or self._file is None or self._file.newest >= self._newest:
+            return
+        self._run.log({}, step=self._newest, commit=True)
+        end = time.monotonic() + ARRIVE_SECONDS
+        while self._file.read() < self._newest:
+            if time.monotonic() > end:
+                log.warning(
+                    "W&B has not written step %d within %g s: if this run is killed, it is told again "
+                    "when the run goes on.", self._newest, ARRIVE_SECONDS,
+                )  # fmt: skip
+                self._file = None
+                return
+            time.sleep(0.02)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._run.summary.update(_present(summary))

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from chemscale.dashboards.wandb.view import LAW_FIGURE, LAW_TABLE, TASKS, workspace
 from chemscale.records import find_records
 from tests.helpers.preloaded import python
+from tests.helpers.runs import wait_for_step
 from tests.helpers.wandb_files import offline_runs
 from tests.helpers.wandb_service import serve
 
@@ -187,3 +190,28 @@ def test_a_workspace_needs_no_account_where_it_is_only_written(tmp_path):
     assert json.loads(out.read_text())["displayName"] == "chemscale"
     assert "exists" in dashboard("team/chemscale", "--out", str(out)).stderr
     assert "ENTITY/PROJECT" in dashboard("chemscale").stderr
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_gap_and_no_step_twice(tmp_path, smiles_file):
+    one = ["model.width=8", *LANGUAGE, f"data.path={smiles_file}", *COMMON[2:]]
+    one += [
+        "budget.steps=600",
+        "trainer.log_every=1",
+        "trainer.validate_every=50",
+        "trainer.checkpoint_steps=30",
+    ]
+    command = [sys.executable, "-m", "chemscale.train", *one]
+    killed = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True)  # fmt: skip
+    wait_for_step(tmp_path, 100)
+    os.killpg(killed.pid, signal.SIGKILL)  # W&B's own process too, as a power cut does
+    killed.wait()
+    ((directory, _),) = find_records(tmp_path / "runs")
+    saved = max(int(path.stem.removeprefix("step-")) for path in directory.glob("checkpoints/*.ckpt"))
+    (first,) = offline_runs(directory)
+    assert first.rows[-1]["_step"] >= saved  # what a checkpoint has passed was in W&B before
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300).returncode == 0
+    rows = [row for tracked in offline_runs(directory) for row in tracked.rows]
+    assert [row["_step"] for row in rows] == list(range(1, 601))
+    assert len(offline_runs(directory)) == 2

@@ -329,7 +329,7 @@ def test_a_last_descent_that_did_not_converge_is_reported(monkeypatch):
     def stopped(surface, phi, z, y, delta, fixed):
         return phi, 1.0, "NOT CONVERGED: stopped"
 
-    monkeypatch.setattr("chemscale.laws.joint.fit.polish", stopped)
+    monkeypatch.setattr("chemscale.laws.joint.search.polish", stopped)
     fit = fit_surface(Additive(), *sweep(), starts=Additive().starts()[::100], bootstrap=20)
     assert not fit.converged
     assert any("did not converge (NOT CONVERGED: stopped)" in note for note in fit.notes)

@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from chemscale.analysis.fit import fit_csv, fit_runs
+from chemscale.analysis.records_to_points import points_of
 from chemscale.common.files import write_json
 from chemscale.laws.checks.profiles import Profile
 from chemscale.laws.data.points import LawPoint, PointsError
@@ -327,6 +329,39 @@ def test_a_browser_shows_the_joint_page_on_a_phone_and_prints_it(joint, tmp_path
 def test_runs_of_one_trunk_are_not_called_independent(joint):
     assert any("runs of one trunk share" in line for line in joint[1].lines[:3])
     assert "runs of one trunk share" in (joint[0] / "report.html").read_text()
+
+
+def test_runs_of_one_trunk_name_it_and_the_law_a_deviation_of_each(joint, tmp_path):
+    assert strict(joint[0] / "law.json")["fits"][0]["bootstrap"] == "noise of trunks"
+    found = [(tmp_path / r.identity, r) for r in joint[2]]
+    trunks = [point.trunk for point in points_of(found, "nats_per_token")]
+    sizes = [r.parameters.matrices for r in joint[2]]
+    assert all(trunks)
+    assert len(set(trunks)) == len(set(sizes)) == len(set(zip(trunks, sizes, strict=True)))
+    alone = [(tmp_path / r.identity, replace(r, compute=Compute(flops=1.0))) for r in joint[2]]
+    assert {point.trunk for point in points_of(alone, "nats_per_token")} == {""}
+
+
+def test_a_form_that_the_runs_speak_against_gets_no_interval_beyond_them(tmp_path):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e5, 1e8, 7), np.geomspace(1e6, 1e9, 6)))
+    loss = 0.4 + 20 * n**-0.3 * (1 + (n / 1e7) ** 2) ** 0.15 + 300 * d**-0.4
+    loss *= np.exp(np.random.default_rng(0).normal(0, 0.003, len(n)))
+    rows = [f"{a},{b},{c}" for a, b, c in zip(n, d, loss, strict=True)]
+    (tmp_path / "bent.csv").write_text("\n".join(["n,d,l", *rows]))
+    outcome = fit_csv(tmp_path / "bent.csv", "N=n,D=d,loss=l", bootstrap=100)
+    assert any(
+        "The form does not hold on these runs: residuals bend along N" in line for line in outcome.lines
+    )
+    (third,) = (line for line in outcome.lines if line.startswith("Approach 3"))
+    assert "(no interval; may be off by ±" in third
+    law = strict(tmp_path / "bent-law" / "law.json")
+    assert law["form_check"]["holds"] is False
+    assert law["form_check"]["may_be_off"]["10"] > law["form_check"]["may_be_off"]["1"] > 0.005
+    best = next(a for a in law["allocation"] if a["approach"].startswith("3"))["optima"][-1]
+    assert best["loss_interval"] is None
+    assert best["may_be_off"] > 0.005
+    page = (tmp_path / "bent-law" / "report.html").read_text()
+    assert "No interval is given beyond the runs" in page
 
 
 def test_equal_losses_of_sizes_and_horizons_give_words_and_no_law(tmp_path):

@@ -1,0 +1,277 @@
+"""Whether a joint form holds on the runs at hand, and how far off it may be beyond them where it does not.
+
+An interval of a law takes its form as true. A bend that the form does not have cannot be seen in it, and what
+is beyond the runs may be off by more than any interval says. Three things in the runs can show it: residuals
+that follow a bend along an axis, configurations that scatter about the law by more than their seeds do, and
+the largest runs, held out, that lie beside what the smaller ones predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.checks.holdout import Extrapolation
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+
+ALARM = 0.05
+"""Chance below which each of the three signs is believed, all of a kind together."""
+TIMES = (1, 2, 10)
+AXES = {"parameters": "N", "tokens": "D"}
+
+
+@dataclass(frozen=True)
+class RollOut:
+    """The largest runs, predicted by a law of the smaller ones."""
+
+    factor: float
+    """Compute of the largest run over that of the largest fitted."""
+    error: float
+    """Mean of predicted over observed, less 1."""
+    worst: float
+    """The largest error of a configuration, its size."""
+    chance: float | None
+    """Of a mean error so large if the form holds; None where that is not asked."""
+    axis: str = "C"
+    """What `factor` counts."""
+
+
+@dataclass(frozen=True)
+class FormCheck:
+    """What the runs say against a form; chances are of a sign so strong if the form holds."""
+
+    bends: dict[str, float]
+    """Axis, or two, along which residuals bend → chance."""
+    seeds: float | None
+    """Chance of configurations that scatter so far beside their seeds; None without seeds."""
+    roll_outs: tuple[RollOut, ...]
+    along: tuple[RollOut, ...]
+    """The largest one and two values of N, and of D, predicted from the others."""
+    hidden: dict[int, float]
+    """Times the largest run's compute → share of the loss that bends along N and D which these runs cannot
+    show, at LEVEL, may be worth there."""
+
+    @property
+    def signs(self) -> list[str]:
+        """What speaks against the form, in words."""
+        out = [
+            f"residuals bend along {name} (chance {_chance(p)})"
+            for name, p in self.bends.items()
+            if p * len(self.bends) < ALARM
+        ]
+        if self.seeds is not None and self.seeds < ALARM:
+            out.append(f"configurations scatter more than their seeds (chance {_chance(self.seeds)})")
+        tried = len(self.roll_outs)
+        out += [
+            f"held-out runs at {each.factor:.3g} times the compute lie {-each.error:+.2%} off the prediction "
+            f"(chance {_chance(each.chance or 0.0)})"
+            for each in self.roll_outs
+            if each.chance is not None and each.chance * tried < ALARM
+        ]
+        return out
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing in the runs speaks against the form."""
+        return not self.signs
+
+    def off(self, times: float) -> float | None:
+        """By how much the loss may be off, as a share of it, at this many times the largest run's compute.
+
+        The largest errors of the roll-outs along N and along D together, or of the largest runs if that is
+        more, and what bends hide besides; beyond its own factor an error grows with the square of the
+        logarithm, as that of an exponent which changes steadily. None without a roll-out.
+        """
+
+        def most(found: Sequence[RollOut], reach: float) -> float:
+            return max(
+                (each.worst * max(1.0, np.log(reach) / np.log(each.factor)) ** 2 for each in found),
+                default=0.0,
+            )
+
+        if not (self.roll_outs or self.along):
+            return None
+        largest = [each for each in self.roll_outs if each.factor > 1]
+        apart = sum(most([e for e in self.along if e.axis == name], np.sqrt(times)) for name in AXES.values())
+        hidden = 0.0
+        if self.hidden:
+            hidden = float(np.interp(np.log(times), np.log(TIMES), [self.hidden[k] for k in TIMES]))
+            hidden *= max(1.0, np.log(times) / np.log(TIMES[-1])) ** 2
+        return float(max(most(largest, times), apart) + hidden)
+
+    @property
+    def words(self) -> str:
+        """What it comes to, in a sentence or two."""
+        if self.holds and not self.hidden:
+            return ""
+        if self.holds:
+            return (
+                "Intervals take the form as true, and nothing in the runs speaks against it. A bend too weak "
+                "to show in them could move the loss at ten times the largest run by another "
+                f"±{self.hidden[10]:.1%}."
+            )
+        text = f"The form does not hold on these runs: {'; '.join(self.signs)}."
+        off = self.off(10.0)
+        if off is None:
+            return f"{text} No interval holds beyond the runs, and none could be held out to say how far off."
+        return (
+            f"{text} No interval is given beyond the runs: by its errors at held-out runs the loss may be "
+            f"off by ±{self.off(1.0):.1%} at the largest run, ±{self.off(2.0):.1%} at twice and ±{off:.1%} "
+            "at ten times its compute."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``law.json``."""
+        return {
+            "holds": self.holds, "signs": self.signs, "bends": self.bends, "seeds": self.seeds,
+            "roll_outs": [vars(each) for each in (*self.roll_outs, *self.along)],
+            "hidden_bends": {str(times): share for times, share in self.hidden.items()},
+            "may_be_off": {str(times): self.off(float(times)) for times in TIMES},
+        }  # fmt: skip
+
+
+def check_form(fit: SurfaceFit, held_out: Sequence[Extrapolation] = ()) -> FormCheck:
+    """Ask the runs whether a form holds.
+
+    Args:
+        fit: of the form, to all runs.
+        held_out: the same form without the largest runs, and its errors there.
+    """
+    chances, hidden = _bends(fit)
+    along = tuple(each for axis in AXES for count in (1, 2) if (each := _along(fit, axis, count)) is not None)
+    return FormCheck(chances, _against_seeds(fit), tuple(map(_roll_out, held_out)), along, hidden)
+
+
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _bends(fit: SurfaceFit) -> tuple[dict[str, float], dict[int, float]]:
+    """Chance of each bend, and what bends that the runs do not show may be worth beyond them.
+
+    A bend is an exponent that changes with log N or log D, and its change that changes again: two more
+    directions of log loss an axis, of which the law's own parameters follow the first in part. Its chance is
+    that of an F test, to first order. Where runs share a trunk it would take the trunk's deviation for a
+    bend, and there is none. What is hidden takes the first direction of each axis.
+    """
+    if fit.trunks is not None:
+        return {}, {}
+    largest = fit.inputs[int(np.argmax(fit.inputs[:, 0] * fit.inputs[:, 1]))]
+    ahead = largest * np.sqrt(np.array(TIMES))[:, None] ** np.isin(fit.surface.columns, list(AXES))
+    by_phi, rows = _directions(fit, np.concatenate([fit.inputs, ahead]))
+    n = len(fit.loss)
+    inside, outside = by_phi[:, :n], by_phi[:, n:]
+    back = np.linalg.pinv(inside, rcond=1e-9)  # (n, p): what the law makes of a residual
+    left = fit.residuals - fit.residuals @ back @ inside
+    freedom = n - int(np.linalg.matrix_rank(inside, rtol=1e-9))
+    chances, alone, beyond = {}, [], []
+    for name, each in rows.items():
+        made = each[:, :n] @ back
+        unseen = each[:, :n] - made @ inside
+        sizes = np.linalg.norm(unseen, axis=1) > 1e-6 * np.linalg.norm(each[:, :n], axis=1)
+        _, lengths, axes = np.linalg.svd(unseen, full_matrices=False)
+        axes = axes[lengths > 1e-3 * max(lengths.max(), 1e-300)]
+        spare = freedom - len(axes)
+        if not sizes[0] or spare < 1:
+            continue
+        explained = float(np.sum((axes @ left) ** 2))
+        ratio = explained / len(axes) / max((float(left @ left) - explained) / spare, 1e-300)
+        chances[name] = float(stats.f.sf(ratio, len(axes), spare))
+        if name in AXES.values():
+            alone.append(unseen[0])
+            beyond.append(each[0, n:] - made[0] @ outside)
+    if not alone or freedom <= len(alone):
+        return chances, {}
+    seen, ahead_of = np.array(alone), np.array(beyond)
+    spread = np.linalg.pinv(seen @ seen.T, hermitian=True)
+    variance = np.einsum("at,ab,bt->t", ahead_of, spread, ahead_of) * float(left @ left) / freedom
+    reach = stats.t.ppf(0.5 + LEVEL / 2, freedom - len(alone)) * np.sqrt(variance.clip(0))
+    return chances, {times: float(np.expm1(end)) for times, end in zip(TIMES, reach, strict=True)}
+
+
+def _directions(fit: SurfaceFit, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(p, m) derivatives of log loss by the fitted coordinates, and (b, m) by each bend, at (m, k) inputs."""
+    surface, middle = fit.surface, np.log(fit.inputs).mean(0)
+    phi, z = surface.recentre(fit.phi[None], -middle), np.log(inputs) - middle
+    by_phi = surface.log_loss(phi, z)[1][0][[name not in fit.fixed for name in surface.coordinates]]
+    places = [place for place, column in enumerate(surface.columns) if column in AXES]
+    rows = {}
+    for place in places:
+        step = 1e-4 * np.eye(z.shape[1])[place]
+        slope = (surface.log_loss(phi, z + step)[0][0] - surface.log_loss(phi, z - step)[0][0]) / 2e-4
+        for other in (one for one in places if one >= place):
+            name = AXES[surface.columns[place]]
+            name = name if other == place else f"{name} and {AXES[surface.columns[other]]} together"
+            powers = (2, 3) if other == place else (1,)
+            rows[name] = np.array([slope * z[:, other] ** power for power in powers])
+    return by_phi, rows
+
+
+def _against_seeds(fit: SurfaceFit) -> float | None:
+    """Chance of the lack of fit against pure error, by the F test; None without seeds to spare."""
+    if fit.groups is None:
+        return None
+    sizes = np.bincount(fit.groups)
+    means = np.bincount(fit.groups, fit.residuals) / sizes
+    inside = float(np.sum((fit.residuals - means[fit.groups]) ** 2))
+    between, of_inside = len(sizes) - len(fit.free), len(fit.loss) - len(sizes)
+    if between < 1 or of_inside < 1 or inside <= 0:
+        return None
+    ratio = float(np.sum(sizes * means**2)) / between / (inside / of_inside)
+    return float(stats.f.sf(ratio, between, of_inside))
+
+
+def _roll_out(held: Extrapolation) -> RollOut:
+    """The mean error against the law's own uncertainty and the noise of the runs, to first order."""
+    fit = held.fit
+    inputs = np.array([run.inputs for run in held.runs])
+    error = np.log([run.predicted / run.loss for run in held.runs])
+    by_phi = fit.surface.log_loss(fit.phi[None], np.log(inputs))[1][0].mean(1)
+    # Runs of one configuration, or trunk, may share their noise: it counts once for each.
+    which = np.unique(inputs[:, : 1 if fit.trunks is not None else None], axis=0, return_inverse=True)[1]
+    share = np.bincount(which.ravel()) / len(error)
+    alone = fit.trunks is None and fit.groups is None
+    variance = by_phi @ fit.covariance @ by_phi
+    variance += fit.noise**2 * (1 / len(error) if alone else float(np.sum(share**2)))
+    freedom = len(fit.loss) - len(fit.free)
+    ratio = abs(float(error.mean())) / max(float(np.sqrt(variance)), 1e-300)
+    _, places = np.unique(inputs, axis=0, return_inverse=True)
+    each = np.bincount(places.ravel(), error) / np.bincount(places.ravel())
+    return RollOut(
+        held.factor, float(np.expm1(error.mean())), float(np.abs(np.expm1(each)).max()),
+        float(2 * stats.t.sf(ratio, freedom)),
+    )  # fmt: skip
+
+
+def _along(fit: SurfaceFit, axis: str, count: int) -> RollOut | None:
+    """The `count` largest values of one axis from the smaller ones; None where too few remain."""
+    if axis not in fit.surface.columns:
+        return None
+    x = fit.inputs[:, fit.surface.columns.index(axis)]
+    values = np.unique(x)
+    if len(values) - count < 3:
+        return None
+    # Amounts of data that were counted differ a little from run to run.
+    steps = values[1:][np.diff(np.log(values)) > np.log(1.05)]
+    if len(steps) < count + 2:
+        return None
+    held = x >= steps[-count]
+    some = fit.draws.phi[:: max(1, len(fit.draws.phi) // 4)][:4]
+    try:
+        smaller = fit_surface(
+            fit.surface, fit.inputs[~held], fit.loss[~held], delta=fit.delta, fixed=fit.fixed, bootstrap=1,
+            starts=np.concatenate([fit.phi[None], some]),
+        )  # fmt: skip
+    except FitError:
+        return None
+    error = np.log(smaller.predict(*fit.inputs[held].T) / fit.loss[held])
+    _, places = np.unique(fit.inputs[held], axis=0, return_inverse=True)
+    each = np.bincount(places.ravel(), error) / np.bincount(places.ravel())
+    factor = float(x.max() / x[~held].max())
+    worst = float(np.abs(np.expm1(each)).max())
+    return RollOut(factor, float(np.expm1(error.mean())), worst, None, AXES[axis])

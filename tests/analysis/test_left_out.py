@@ -1,0 +1,121 @@
+"""What no law should rest on is left out of a folder of runs, or named, in the same words everywhere."""
+
+import shutil
+
+import pytest
+
+from chemscale.analysis.early_stopping import report_of
+from chemscale.analysis.fit import fit_runs
+from chemscale.dashboards.local.board import Board
+from chemscale.laws.data.left_out import DIVERGED, in_state
+from chemscale.laws.data.points import PointsError
+from chemscale.laws.early_stopping.rule import Rule
+from chemscale.records import Loss, RunRecord, State, find_records
+from tests.helpers.local_runs import write_run
+
+SIZES = (10_000, 40_000, 160_000, 640_000)
+
+
+def sweep_in(folder):
+    for size in SIZES:
+        write_run(folder, f"run-{size}", matrices=size, loss=5 * size**-0.12)
+    return folder
+
+
+def without_loss(directory):
+    record = RunRecord.load(directory)
+    record.final = record.best = Loss(record.final.step, {"nats_per_token": float("nan")})
+    record.save(directory)
+
+
+def said(folder):
+    return "\n".join(fit_runs(folder, bootstrap=100).lines)
+
+
+def test_a_run_that_is_done_without_a_loss_is_left_out_with_its_reason(tmp_path):
+    folder = sweep_in(tmp_path / "s")
+    without_loss(write_run(folder, "bad", matrices=20_000))
+    without_loss(
+        write_run(folder, "late", matrices=30_000, state=State.FAILED, reason="DivergedError: (step 3)")
+    )
+    text = said(folder)
+    assert f"Left out: 2 of 6: 2 {DIVERGED} (bad, late)" in text
+    assert "β = 0.12" in text
+    board = Board(folder)
+    board.refresh()
+    assert board.state()["rows"]["bad"]["reason"].startswith(DIVERGED)
+    assert board.state()["rows"]["bad"]["state"] == "done"
+
+
+def test_the_same_points_in_two_sweeps_are_counted_once_and_that_is_said(tmp_path):
+    sweep_in(tmp_path / "a")
+    alone = fit_runs(tmp_path / "a", bootstrap=100).law
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    both = fit_runs(tmp_path, bootstrap=100)
+    assert both.law["parameters"] == alone["parameters"]
+    assert both.law["intervals"] == alone["intervals"]
+    assert any("4 the same as another run" in line and f"{tmp_path}/b" in line for line in both.lines)
+    board = Board(tmp_path)
+    board.refresh()
+    rows = board.state()["rows"]
+    assert rows["b/run-10000"]["reason"] == "the same as another run (a/run-10000)"
+    assert "reason" not in rows["a/run-10000"]
+
+
+def test_an_estimate_leaves_out_what_a_law_does_in_the_same_words(tmp_path):
+    for n in range(4):
+        write_run(tmp_path / "s", f"lr-{n}", loss=2 + n / 10)
+    without_loss(write_run(tmp_path / "s", "bad"))
+    write_run(tmp_path / "s", "late", state=State.FAILED, reason="DivergedError: step 3")
+    shutil.copytree(tmp_path / "s" / "lr-3", tmp_path / "other" / "lr-3")
+    found = list(find_records(tmp_path))
+    report, used = report_of(found, Rule(share=0.5), title="s", unit=None, command="")
+    assert sorted(record.name for _, record in used) == ["lr-0", "lr-1", "lr-2", "lr-3"]
+    assert report.lines()[0].startswith(
+        f"Left out: 3 of 7: 2 {DIVERGED} (bad, late); 1 the same as another run"
+    )
+
+
+def test_records_that_cannot_be_read_are_named_and_the_others_fitted(tmp_path):
+    folder = sweep_in(tmp_path / "s")
+    whole = (folder / "run-10000" / "record.json").read_text()
+    broken = {
+        "cut": whole[:200].encode(), "empty": b"", "binary": b"\x80\x00\xff", "list": b"[]",
+        "version": whole.replace('"schema_version": 1', '"schema_version": 9').encode(),
+        "parts": whole.replace('"matrices"', '"other"').encode(),
+    }  # fmt: skip
+    for name, content in broken.items():
+        (folder / name).mkdir()
+        (folder / name / "record.json").write_bytes(content)
+    (folder / "folder" / "record.json").mkdir(parents=True)
+    text = said(folder)
+    assert "7 unreadable record" in text
+    assert all(f"{folder / name / 'record.json'}" in text for name in (*broken, "folder"))
+    for size in SIZES:
+        shutil.rmtree(folder / f"run-{size}")
+    with pytest.raises(PointsError, match="none of its 7 records can be read"):
+        fit_runs(folder)
+
+
+def test_other_versions_of_the_software_are_said(tmp_path):
+    folder = sweep_in(tmp_path / "s")
+    assert "different software" not in said(folder)
+    for n, (directory, record) in enumerate(find_records(folder)):
+        record.versions, record.git_revision = {"torch": f"2.{n % 2}"}, "abc" if n else "def"
+        record.save(directory)
+    assert "torch 2.0 (2 runs), 2.1 (2 runs); code abc (3 runs), def (1 runs)" in said(folder)
+
+
+def test_a_run_that_skipped_steps_or_ended_far_above_smaller_ones_is_named_and_fitted(tmp_path):
+    folder = sweep_in(tmp_path / "s")
+    assert "CHECK" not in said(folder)
+    write_run(folder, "odd", matrices=320_000, loss=45.0, skipped_steps=77)
+    law = fit_runs(folder, bootstrap=100)
+    (line,) = [line for line in law.lines if line.startswith("CHECK")]
+    assert "odd (odd): 77 of 100 steps had no finite gradient; ended at 45 where run-160000" in line
+    assert all(point["used"] for point in law.law["data"]["points"])
+
+
+def test_records_use_the_words_of_tables(tmp_path):
+    record = RunRecord.load(write_run(tmp_path, "x", State.PREEMPTED, reason="SIGTERM (at step 3)"))
+    assert record.why_left_out() == in_state("preempted") + " (SIGTERM at step 3)"

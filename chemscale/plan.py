@@ -57,6 +57,10 @@ def plan(
     max_tokens: Annotated[
         float | None, typer.Option(help="Most tokens of a point, such as one pass over your corpus.")
     ] = None,
+    reach: Annotated[
+        float,
+        typer.Option(min=1, help="Times the largest N, D and FLOPs of the law's runs that a point may have."),
+    ] = 10.0,
     noise: Annotated[float, typer.Option(help="With --law: spread of log loss between runs.")] = 0.01,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for the sweep file; as often as needed.")
@@ -74,9 +78,10 @@ def plan(
     interval of the goal most: the loss at a target, the exponents, or how to share compute between N and D.
 
     For each point it prints size, tokens, FLOPs as counted (matrix products, attention, head), the loss to
-    expect with a 95 % interval for the run, memory of one GPU under each strategy, time and cost. A run
-    outside its interval says that the form does not hold there. With --out the points become a sweep file;
-    train it, fit all runs, and plan again.
+    expect with a 95 % interval for the run and how far beyond the law's runs it lies, memory of one GPU under
+    each strategy, time and cost. A run outside its interval says that the form does not hold there. Points
+    keep within --reach of the runs, and at most two are of one configuration. With --out they become a
+    sweep file; train it, fit all runs, and plan again.
 
     Memory is that of tensors (chemscale.hardware). Time is an estimate at one rate for all widths (small ones
     are slower than that) and no loss between GPUs: --model tells that. Tokens count as fresh.
@@ -100,7 +105,7 @@ def plan(
     # Imported here, so that --help does not wait for SciPy.
     from chemscale.common.paths import CONFIG_DIRECTORY
     from chemscale.planning.proposal import PlanOptions, propose
-    from chemscale.planning.report import gain_lines, print_proposal
+    from chemscale.planning.report import comment_lines, print_proposal
     from chemscale.planning.single_model import print_model_plan
     from chemscale.planning.sweep_file import split_settings, sweep_path, write_sweep
 
@@ -114,11 +119,12 @@ def plan(
     options = PlanOptions(
         law, guess, budget, gpu_hours, euros, euros_per_gpu_hour, gpu, gpus, measured_flops, mfu, precision,
         goal, target, points, layers, heads, vocab, tokens_per_molecule, ratio, max_tokens, noise,
+        reach,
     )  # fmt: skip
     found = propose(options, values)
     print_proposal(found)
     if file:
-        comment = ["Proposed by: python -m chemscale.plan " + shlex.join(sys.argv[1:]), *gain_lines(found)]
+        comment = ["Proposed by: python -m chemscale.plan " + shlex.join(sys.argv[1:]), *comment_lines(found)]
         write_sweep(file, name, found, groups=groups, values=values, comment=comment)
         typer.echo(f"Wrote {file}. Train it, then fit old and new runs together and plan again:")
         typer.echo(f"  python -m chemscale.train --config-dir {file.parent.parent} +sweep={name}")

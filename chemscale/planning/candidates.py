@@ -18,6 +18,12 @@ MIN_SHARE = 1e-4
 """Share of the budget below which a point is not worth a start."""
 
 
+MAX_LEFT = 10.0
+"""A budget of more times what the points can spend is refused; of a smaller one the rest is left over."""
+UNITS = 1000.0
+"""No plan's sizes are as many times those of a law's runs, unless the runs are counted in other units."""
+
+
 class PlanError(ValueError):
     """A plan that cannot be made; the message has the reason."""
 
@@ -123,6 +129,77 @@ class Candidates:
     flops: np.ndarray
 
 
+@dataclass(frozen=True)
+class Near:
+    """The law's runs, and how far from them points may lie.
+
+    Args:
+        n: least and largest parameters of the runs.
+        d: likewise, tokens.
+        flops: likewise.
+        reach: times the largest N, D and FLOPs that a point may have; below the least N and D its square
+            root, where runs are cheap but tell little of large ones.
+        where: the law was read.
+    """
+
+    n: tuple[float, float]
+    d: tuple[float, float]
+    flops: tuple[float, float]
+    reach: float
+    where: str
+
+    @property
+    def words(self) -> str:
+        """The limits in words."""
+        return (
+            f"at most {self.reach:g}× the largest N ({self.n[1]:.3g}), D ({self.d[1]:.3g}) and FLOPs "
+            f"({self.flops[1]:.3g}), at least 1/{math.sqrt(self.reach):.2g} of the least N ({self.n[0]:.3g}) "
+            f"and D ({self.d[0]:.3g})"
+        )
+
+    @property
+    def doubt(self) -> str:
+        """A question about units, where sizes are smaller than any model or corpus; else empty."""
+        small = " and ".join(axis for axis, (_, top) in (("N", self.n), ("D", self.d)) if top < UNITS)
+        return f" Are {small} of the law's runs in millions or billions?" if small else ""
+
+    def allows(self, every: np.ndarray) -> np.ndarray:
+        """Which (m,) of (m, 4) rows of width, N, D and FLOPs lie near enough."""
+        over, under = self.reach * (1 + 1e-9), math.sqrt(self.reach) * (1 + 1e-9)
+        out = every[:, 3] <= over * self.flops[1]
+        for column, (low, high) in ((1, self.n), (2, self.d)):
+            out &= (every[:, column] <= over * high) & (every[:, column] * under >= low)
+        return out
+
+    def check_units(self, every: np.ndarray) -> None:
+        """Refuse runs whose sizes cannot be counted in the units of a plan.
+
+        Raises:
+            PlanError: the nearest N, D or FLOPs of a plan are more than ``UNITS`` times those of the runs.
+        """
+        for axis, column, (low, high) in (("N", 1, self.n), ("D", 2, self.d)):
+            if not len(every):
+                return
+            least, most = float(every[:, column].min()), float(every[:, column].max())
+            above, below = least / high, low / most
+            if max(above, below) <= max(UNITS, self.reach):
+                continue
+            unit = "millions or billions" if above > 1 else "another unit"
+            raise PlanError(
+                f"{self.where}: the law's runs have {axis} of {low:.3g} to {high:.3g}; are these in {unit}? "
+                f"Points of a plan have {axis} from {least:.3g} to {most:.3g}, at least "
+                f"{max(above, below):,.0f} times {'more' if above > 1 else 'less'}. Give N and D in "
+                "parameters and tokens (1M or 1e6 for a million) and fit again."
+            )
+        counted = self.flops[1] / (6 * self.n[1] * self.d[1])
+        if counted > UNITS or counted * UNITS * self.n[1] / self.n[0] * self.d[1] / self.d[0] < 1:
+            raise PlanError(
+                f"{self.where}: its largest run has {self.flops[1]:.3g} FLOP and 6ND is at most "
+                f"{6 * self.n[1] * self.d[1]:.3g}: N, D or C is in another unit. Give parameters, tokens and "
+                "FLOPs and fit again."
+            )
+
+
 def candidates(
     family: Family,
     budget: float,
@@ -130,40 +207,90 @@ def candidates(
     widths: tuple[int, int] = (16, 8192),
     ratio: tuple[float, float] = (1.0, 1000.0),
     max_tokens: float = math.inf,
+    points: int = 1,
+    near: Near | None = None,
 ) -> Candidates:
     """Every width with amounts of data a factor of two apart.
 
     Args:
         family: of the models.
-        budget: FLOPs of one point at most.
+        budget: FLOPs of all points together.
         widths: least and largest.
         ratio: least and largest tokens a parameter.
         max_tokens: of a point.
+        points: at most.
+        near: the law's runs, that points stay near; None where there are none.
 
     Raises:
-        PlanError: nothing fits.
+        PlanError: nothing fits, or the budget is far more than the points can spend.
     """
+    every = _every(family, widths, ratio, max_tokens)
+    if near is not None:
+        near.check_units(every)
+    allowed = every if near is None else every[near.allows(every)]
+    _check_budget(family, budget, allowed, points, near, _smallest(family, widths), ratio)
+    most = float(allowed[:, 3].max())
+    share = allowed[:, 3] / min(budget, points * most)
+    table = allowed[(share >= MIN_SHARE) & (allowed[:, 3] <= budget)]
+    return Candidates(table[:, 0].astype(int), table[:, 1:3], table[:, 3])
+
+
+def _every(
+    family: Family, widths: tuple[int, int], ratio: tuple[float, float], max_tokens: float
+) -> np.ndarray:
+    """(m, 4) width, N, D and FLOPs of all models and amounts of data, whatever they cost."""
     rows = []
-    least = MIN_STEPS * family.batch_tokens
     for width in (family.heads * step for step in WIDTHS):
         if not widths[0] <= width <= widths[1]:
             continue
         n = family.counts(width)[family.convention]
-        for tokens in least * 2.0 ** np.arange(40):
-            flops = family.flops(width, tokens)
-            if (
-                ratio[0] <= tokens / n <= ratio[1]
-                and tokens <= max_tokens
-                and MIN_SHARE <= flops / budget <= 1
-            ):
-                rows.append((width, n, tokens, flops))
-    if not rows:
-        smallest = max(family.heads, family.heads * math.ceil(widths[0] / family.heads))
+        for tokens in MIN_STEPS * family.batch_tokens * 2.0 ** np.arange(40):
+            if ratio[0] <= tokens / n <= ratio[1] and tokens <= max_tokens:
+                rows.append((width, n, tokens, family.flops(width, tokens)))
+    return np.array(rows).reshape(len(rows), 4)
+
+
+def _smallest(family: Family, widths: tuple[int, int]) -> int:
+    return max(family.heads, family.heads * math.ceil(widths[0] / family.heads))
+
+
+def _check_budget(
+    family: Family,
+    budget: float,
+    allowed: np.ndarray,
+    points: int,
+    near: Near | None,
+    smallest: int,
+    ratio: tuple[float, float],
+) -> None:
+    """Refuse a budget that no point fits, or of which the points can spend next to nothing."""
+    least = MIN_STEPS * family.batch_tokens
+    if not len(allowed):
+        beside = "" if near is None else f" and points must lie near the law's runs: {near.words}"
         raise PlanError(
-            f"No ChemGPT of {family.layers} layers fits a budget of {budget:.3g} FLOP: {MIN_STEPS} steps "
-            f"of {family.batch_tokens} tokens at width {smallest} cost {family.flops(smallest, least):.3g}, "
-            f"and tokens a parameter must lie between {ratio[0]:g} and {ratio[1]:g}. Raise the budget, or "
-            "lower --layers, --heads or --set batch.tokens=…, or widen --ratio."
+            f"No ChemGPT of {family.layers} layers can be a point: tokens a parameter must lie between "
+            f"{ratio[0]:g} and {ratio[1]:g}, a run has {MIN_STEPS} steps of {family.batch_tokens} tokens or "
+            f"more{beside}. Change --layers, --heads or --set batch.tokens=…, or widen --ratio"
+            + (f" or --reach.{near.doubt}" if near is not None else ".")
         )
-    table = np.array(rows)
-    return Candidates(table[:, 0].astype(int), table[:, 1:3], table[:, 3])
+    low, high = float(allowed[:, 3].min()), points * float(allowed[:, 3].max())
+    ends = f"Give {points} point{'s' if points > 1 else ''} between {low:.3g} and {high:.3g} FLOP"
+    if budget < low:
+        raise PlanError(
+            f"No ChemGPT of {family.layers} layers fits a budget of {budget:.3g} FLOP: the cheapest point "
+            f"costs {low:.3g} ({MIN_STEPS} steps of {family.batch_tokens} tokens at width {smallest} cost "
+            f"{family.flops(smallest, least):.3g}, and tokens a parameter must lie between {ratio[0]:g} and "
+            f"{ratio[1]:g}). {ends}: raise the budget, or lower --layers, --heads or --set batch.tokens=…, "
+            f"or widen --ratio{'' if near is None else ' or --reach'}."
+        )
+    if budget > MAX_LEFT * high:
+        beside = (
+            "of the models that can be planned" if near is None else f"near the law's runs ({near.words})"
+        )
+        raise PlanError(
+            f"A budget of {budget:.3g} FLOP is {budget / high:.1e} times what {points} point"
+            f"{'s' if points > 1 else ''} {beside} can spend"
+            + ("" if near is None else f", and {budget / near.flops[1]:.1e} times the law's largest run")
+            + f". {ends}, or more --points"
+            + ("." if near is None else ", or a larger --reach if the law may be read farther out.")
+        )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,94 +12,11 @@ from omegaconf import OmegaConf
 
 from chemscale.hardware.accelerators import Rate
 from chemscale.laws.allocation import design
-from chemscale.laws.allocation.design import GUESSED, Goal, KnownLaw
+from chemscale.laws.allocation.design import Goal
+from chemscale.laws.allocation.known import GUESSED, KnownLaw
 from chemscale.laws.joint.surfaces import Additive
 from chemscale.planning.candidates import Family, PlanError
-
-GUESS = ("E", "A", "B", "alpha", "beta")
-AXES = {"parameters": "matrices", "all": "all", "non_embedding": "non_embedding", "blocks": "blocks"}
-"""Conventions of N in a law.json, and their names in a model's counts."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A law as it was given.
-
-    Args:
-        law: how well it is known; None for a guess.
-        theta: E, A, B, α and β.
-        where: it was read, in words.
-        unit: of the loss.
-        convention: of N, as a model counts it.
-        runs: behind it.
-    """
-
-    law: KnownLaw | None
-    theta: list[float]
-    where: str
-    unit: str = "loss"
-    convention: str = "matrices"
-    runs: tuple[dict[str, Any], ...] = ()
-
-
-def read_law(path: Path | None) -> Source:
-    """Read a ``law.json``: the form additive, its parameters, and the runs that say how well they are known.
-
-    Args:
-        path: of the file, or of its folder.
-
-    Raises:
-        PlanError: no such file, another form, or no runs in it.
-        FitError: its runs do not determine the law.
-    """
-    if path is None:
-        raise PlanError('Give a law.json, or a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".')
-    path = path / "law.json" if path.is_dir() else path
-    law, found = _additive(path)
-    named = law.get("axes") or {}
-    axes = [named.get("N", "parameters"), named.get("D", "tokens")]
-    unit = str(law.get("unit") or "loss")
-    if axes[0] not in AXES or axes[1] != "tokens":
-        raise PlanError(f"{path}: a law in {' and '.join(axes)}; plans are made for parameters and tokens.")
-    runs = [p for p in law.get("data", {}).get("points", []) if p.get("used", True)]
-    runs = [p for p in runs if all(p.get(key) for key in (*axes, unit))]
-    if not runs:
-        raise PlanError(
-            f"{path}: no runs with {', '.join(axes)} and {unit} in it, so nothing says how sure it is."
-        )
-    undetermined = [key for key in GUESS if found["parameters"].get(key) is None]
-    if undetermined:
-        raise PlanError(
-            f"{path}: its runs do not determine {', '.join(undetermined)}: train more sizes and horizons, "
-            'farther apart, or plan from a guess: --law "E=0.9,A=20,B=300,alpha=0.35,beta=0.4".'
-        )
-    theta = [float(found["parameters"][key]) for key in GUESS]
-    kept = law.get("known") or {}
-    if kept.get("surface") == "additive":
-        phi, covariance = np.array(kept["phi"]), np.array(kept["covariance"])
-        known = KnownLaw(Additive(), phi, covariance, float(kept["noise"]), float(kept["freedom"]))
-    else:
-        inputs = np.array([[p[axis] for axis in axes] for p in runs])
-        known = KnownLaw.of_runs(Additive(), np.array(theta), inputs, np.array([p[unit] for p in runs]))
-    return Source(known, theta, str(path), unit, AXES[axes[0]], tuple(runs))
-
-
-def _additive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A ``law.json``, and the fit of the form additive in it."""
-    try:
-        law = json.loads(path.read_text())
-        fits = [law, *law.get("fits", [])]
-    except FileNotFoundError:
-        raise PlanError(f"{path}: no such file. python -m chemscale.fit writes one.") from None
-    except (ValueError, AttributeError) as error:
-        raise PlanError(f"{path}: not a law.json ({error}).") from None
-    found = next((f for f in fits if isinstance(f, dict) and f.get("form") == "additive"), None)
-    if found is None:
-        raise PlanError(
-            f"{path}: the form is {law.get('form')!r}, and a plan needs E + A·N^(−α) + B·D^(−β): "
-            "python -m chemscale.fit RUNS --form additive, on runs that vary both size and data."
-        )
-    return law, found
+from chemscale.planning.law_file import GUESS, Source
 
 
 def read_guess(text: str) -> Source:
@@ -159,8 +74,10 @@ def read_budget(
     return spend, f"Budget: {paid}{gpu_hours:,.3g} GPU-hours = {spend:.3g} FLOP."
 
 
-def read_goal(goal: str, target: str | None, known: KnownLaw, family: Family, spend: float) -> Goal:
-    """What is to be narrowed.
+def read_goal(
+    goal: str, target: str | None, known: KnownLaw, family: Family, spend: float
+) -> tuple[Goal, dict[str, float]]:
+    """What is to be narrowed, and the N, D or C of the loss that it is about, as far as it names them.
 
     Args:
         goal: loss, exponent or allocation.
@@ -173,19 +90,19 @@ def read_goal(goal: str, target: str | None, known: KnownLaw, family: Family, sp
         PlanError: an unknown goal, or a target that cannot be read.
     """
     if goal == "exponent":
-        return design.exponents(known.surface)
+        return design.exponents(known.surface), {}
     if goal == "allocation":
-        return design.allocation_exponent(known.surface)
+        return design.allocation_exponent(known.surface), {}
     if goal != "loss":
         raise PlanError(f"--goal {goal}: choose loss, exponent or allocation.")
-    if target is None:
-        return design.loss_of_budget(known.surface, 10 * spend, family.flops_of)
-    pairs = dict(part.strip().partition("=")[::2] for part in target.split(","))
-    if set(pairs) == {"C"}:
-        return design.loss_of_budget(known.surface, positive("--target C", pairs["C"]), family.flops_of)
+    pairs = dict(part.strip().partition("=")[::2] for part in target.split(",")) if target else {}
+    if target is None or set(pairs) == {"C"}:
+        compute = 10 * spend if target is None else positive("--target C", pairs["C"])
+        return design.loss_of_budget(known.surface, compute, family.flops_of), {"C": compute}
     if set(pairs) == {"N", "D"}:
         n, d = (positive(f"--target {key}", pairs[key]) for key in "ND")
-        return design.loss_at(known.surface, np.array([[n, d]]), (f"loss at N = {n:.3g}, D = {d:.3g}",))
+        chosen = design.loss_at(known.surface, np.array([[n, d]]), (f"loss at N = {n:.3g}, D = {d:.3g}",))
+        return chosen, {"N": n, "D": d, "C": float(family.flops_of(np.array(n), np.array(d)))}
     raise PlanError(f"--target {target}: write C=1e20 (its best run), or N=1e8,D=1e10.")
 
 
@@ -240,7 +157,7 @@ def like_runs(family: Family, source: Source) -> Family:
     if family.convention != "matrices" or not runs:
         return family
     return family.like_runs(
-        *(np.array([run[key] for run in runs]) for key in ("parameters", "tokens", "flops"))
+        *(np.array([run[key] for run in runs]) for key in (source.axis, "tokens", "flops"))
     )
 
 

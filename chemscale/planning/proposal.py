@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chemscale.hardware.accelerators import Rate, training_rate
-from chemscale.laws.allocation.design import Design, KnownLaw, choose_points
-from chemscale.planning.candidates import Family, PlanError, candidates
+from chemscale.laws.allocation.design import Design, choose_points
+from chemscale.laws.allocation.known import KnownLaw
+from chemscale.planning.candidates import Family, Near, PlanError, candidates
 from chemscale.planning.inputs import (
-    Source,
     guessed,
     like_runs,
     read_budget,
     read_goal,
     read_guess,
-    read_law,
     read_ratio,
     with_settings,
 )
+from chemscale.planning.law_file import Source, read_law
+
+REPEATS = 2
+"""Most points of one configuration. Where the law is true many runs of few configurations narrow a goal most;
+where it is not, only other configurations show it, and two seeds of one are enough to see their noise."""
+REACH = 10.0
+"""Times the largest N, D and FLOPs of the law's runs that a point may have, unless asked otherwise."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class PlanOptions:
     ratio: str = "1:1000"
     max_tokens: float | None = None
     noise: float = 0.01
+    reach: float = REACH
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Proposal:
         budget: the same in words.
         design: the points, and how well the law is known before and after them.
         widths: of the points, in the order of the design.
+        aim: N, D or C of the loss that is to be narrowed; empty where the goal is no loss.
     """
 
     source: Source
@@ -90,6 +98,15 @@ class Proposal:
     budget: str
     design: Design
     widths: list[int]
+    aim: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def places(self) -> list[dict[str, float]]:
+        """N, D and C of the points."""
+        return [
+            {"N": float(n), "D": float(d), "C": float(c)}
+            for (n, d), c in zip(self.design.inputs, self.design.flops, strict=True)
+        ]
 
     def overrides(self) -> list[dict[str, Any]]:
         """Overrides of each point; one that was run before, here or by the law, gets another seed."""
@@ -100,7 +117,7 @@ class Proposal:
             same = [
                 run
                 for run in self.source.runs
-                if run["parameters"] == n and abs(run["tokens"] / tokens - 1) < 0.02
+                if run[self.source.axis] == n and abs(run["tokens"] / tokens - 1) < 0.02
             ]
             seed = taken.get(key, max((int(run.get("seed", 0)) + 1 for run in same), default=0))
             taken[key] = seed + 1
@@ -137,11 +154,16 @@ def propose(options: PlanOptions, settings: Any) -> Proposal:
     )
     hardware = Hardware(options.gpu, options.gpus, rate, options.euros_per_gpu_hour)
     spend, budget = read_budget(options.budget, options.gpu_hours, options.euros, hardware.price, rate)
+    spans = source.measured.spans
     allowed = candidates(
-        family, spend, ratio=read_ratio(options.ratio), max_tokens=options.max_tokens or math.inf
-    )
+        family, spend, ratio=read_ratio(options.ratio), max_tokens=options.max_tokens or math.inf,
+        points=options.points,
+        near=Near(spans["N"], spans["D"], spans["C"], options.reach, source.where) if spans else None,
+    )  # fmt: skip
     known = source.law or guessed(source.theta, allowed.inputs, options.noise)
-    goal = read_goal(options.goal, options.target, known, family, spend)
-    design = choose_points(known, allowed.inputs, allowed.flops, goal, budget=spend, points=options.points)
+    goal, aim = read_goal(options.goal, options.target, known, family, spend)
+    design = choose_points(
+        known, allowed.inputs, allowed.flops, goal, budget=spend, points=options.points, repeats=REPEATS
+    )
     widths = [int(allowed.width[number]) for number in design.chosen]
-    return Proposal(source, known, family, hardware, spend, budget, design, widths)
+    return Proposal(source, known, family, hardware, spend, budget, design, widths, aim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from rich.console import Console
@@ -14,12 +15,11 @@ from chemscale.hardware.memory import GIB, STAGES
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import optimum_target
 from chemscale.laws.joint.surfaces import Additive
-from chemscale.planning.inputs import GUESS, guess_text
-from chemscale.planning.proposal import Proposal
+from chemscale.laws.reports.texts import span_text
+from chemscale.planning.inputs import guess_text
+from chemscale.planning.law_file import GUESS
+from chemscale.planning.proposal import REPEATS, Proposal
 from chemscale.planning.single_model import usable
-
-NO_FLOOR = 1e-6
-"""Share of the lowest loss below which a fitted E is no more than the end of a descent to 0."""
 
 
 def print_proposal(found: Proposal) -> None:
@@ -28,23 +28,26 @@ def print_proposal(found: Proposal) -> None:
         print(line)
     console = Console()
     (console if console.is_terminal else Console(width=180)).print(points_table(found))
-    for line in [*memory_lines(found), *gain_lines(found)]:
+    for line in [*memory_lines(found), *reach_lines(found), *gain_lines(found)]:
         print(line)
 
 
 def law_lines(found: Proposal) -> list[str]:
     """The law with its intervals, the budget, how FLOPs are counted, and the best single run."""
     source, known, family, rate = found.source, found.known, found.family, found.hardware.rate
-    floorless = bool(source.runs) and source.theta[0] < NO_FLOOR * min(
-        run[source.unit] for run in source.runs
-    )
     values = _parameters(found)
-    if floorless:
+    if source.floorless:
         values[0] = "E = 0 [0, unknown]"
     law = ", ".join(values)
     runs = f"{len(source.runs)} runs" if source.runs else guess_text()
+    runs += f"; {source.left_out}" if source.left_out else ""
     lines = [f"Law ({source.where}, {runs}): {law}; noise {known.noise:.2g}.", found.budget]
-    if floorless:
+    if source.runs and known.draws is None:
+        lines.append(
+            f"This law.json keeps no draws of its bootstrap: intervals of losses are those of first order, "
+            f"{known.stretch:.2g} times as wide, as its own of the parameters are. fit writes them now."
+        )
+    if source.floorless:
         lines.append(
             "These runs show no floor E: the plan takes it for 0, and intervals far beyond the runs do not "
             "hold what a floor would add."
@@ -56,7 +59,12 @@ def law_lines(found: Proposal) -> list[str]:
         f"FLOPs counted with {family.vocab} symbols and {family.length:.3g} tokens a molecule ({shape}); "
         f"N is parameters ({family.convention})."
     )
-    return lines + _single_run_lines(found)
+    if source.runs:
+        spans = ", ".join(
+            f"{axis} {low:.3g} to {high:.3g}" for axis, (low, high) in source.measured.spans.items()
+        )
+        lines.append(f"Runs of the law: {spans}.")
+    return lines + source.measured.test_lines() + _single_run_lines(found)
 
 
 def _parameters(found: Proposal) -> list[str]:
@@ -65,8 +73,9 @@ def _parameters(found: Proposal) -> list[str]:
     signed = np.array([key in Additive.exponents for key in GUESS])
     ends = [end[places] for end in found.known.interval(lambda phi: phi)]
     low, high = (np.where(signed, end, np.exp(np.where(signed, 0, end))) for end in ends)
+    own = found.source.intervals
     return [
-        f"{key} = {value:.4g} [{a:.3g}, {b:.3g}]"
+        f"{key} = {span_text(value, own.get(key, (a, b)), '.4g')}"
         for key, value, a, b in zip(GUESS, found.source.theta, low, high, strict=True)
     ]
 
@@ -79,10 +88,29 @@ def _single_run_lines(found: Proposal) -> list[str]:
         best, (down, up) = np.exp(target(known.phi[None])[0]), np.exp(known.interval(target))
         if np.isfinite(best).all():
             spans = [f"{b:.3g} [{a:.3g}, {c:.3g}]" for b, a, c in zip(best, down, up, strict=True)]
+            at = {"N": float(best[0]), "D": float(best[1]), "C": found.spend}
             lines.append(
-                f"One run with all of it ({words}): N* = {spans[0]}, D* = {spans[1]}, loss {spans[2]}."
+                f"One run with all of it ({words}): N* = {spans[0]}, D* = {spans[1]}, loss {spans[2]}"
+                f"{beyond_text(found, at)}."
             )
     return lines
+
+
+def beyond_text(found: Proposal, at: Mapping[str, float]) -> str:
+    """How far beyond the law's runs a prediction lies, to stand behind it; empty for a guess."""
+    measured = found.source.measured
+    if not measured.spans:
+        return ""
+    text = f"; {measured.words(at)}"
+    if measured.untested(at):
+        tested = (
+            f"beyond the {measured.tested:.3g}× compute that was tested" if measured.tests else "never tested"
+        )
+        text += f", {tested}"
+    if measured.form is not None and not measured.form.holds:
+        off = measured.off(at)
+        text += ", no interval holds" + ("" if off is None else f": may be off by ±{off:.1%}")
+    return text
 
 
 def points_table(found: Proposal) -> Table:
@@ -90,6 +118,7 @@ def points_table(found: Proposal) -> Table:
     design, family, hardware = found.design, found.family, found.hardware
     shown = _strategies(found)
     columns = ["width × layers", "N", "tokens", "FLOP", "6ND", f"{found.source.unit} [95 % of runs]"]
+    columns += ["beyond the law's runs"] * bool(found.source.runs)
     columns += [f"GiB {stage}" for stage in shown]
     columns += ["time"] * bool(hardware.rate) + ["€"] * bool(hardware.rate and hardware.price)
     table = Table(*columns)
@@ -97,10 +126,14 @@ def points_table(found: Proposal) -> Table:
         column.justify = "right"
     limit = _usable_gib(found)
     losses = design.before.run_interval(design.inputs)
-    rows = zip(found.widths, design.inputs, design.flops, *losses, strict=True)
-    for width, (n, tokens), flops, loss, low, high in rows:
+    rows = zip(found.widths, found.places, *losses, strict=True)
+    for width, at, loss, low, high in rows:
+        n, tokens, flops = at["N"], at["D"], at["C"]
         memory = family.memory_gib(width, hardware.gpus)
         cells = [f"{memory[stage]:.2f}" + (" !" if memory[stage] > limit else "") for stage in shown]
+        if found.source.runs:
+            mark = " *" if found.source.measured.untested(at) else ""
+            cells.insert(0, found.source.measured.words(at) + mark)
         if hardware.rate:
             seconds = flops / hardware.rate.flops / hardware.gpus
             cells.append(format_duration(seconds))
@@ -112,10 +145,20 @@ def points_table(found: Proposal) -> Table:
             f"{tokens:.3e}",
             f"{flops:.2e}",
             f"{6 * n * tokens:.1e}",
-            f"{loss:.4g} [{low:.4g}, {high:.4g}]",
+            _loss_text(found, at, (loss, low, high)),
             *cells,
         )
     return table
+
+
+def _loss_text(found: Proposal, at: Mapping[str, float], band: tuple[float, float, float]) -> str:
+    """A predicted loss with the interval of a run, or how far off it may be where the form does not hold."""
+    loss, low, high = band
+    form = found.source.measured.form
+    if form is None or form.holds:
+        return f"{loss:.4g} [{low:.4g}, {high:.4g}]"
+    off = found.source.measured.off(at)
+    return f"{loss:.4g} (no interval)" if off is None else f"{loss:.4g} (may be off by ±{off:.1%})"
 
 
 def _strategies(found: Proposal) -> tuple[str, ...]:
@@ -138,6 +181,34 @@ def memory_lines(found: Proposal) -> list[str]:
     ]
 
 
+def reach_lines(found: Proposal) -> list[str]:
+    """Points beyond what held-out runs tested, replicates, and what is left of the budget."""
+    measured, lines = found.source.measured, []
+    count = sum(measured.untested(at) for at in found.places)
+    if count:
+        lines.append(
+            f"* {count} of {len(found.places)} points lie beyond the {measured.tested:.3g}× compute up to "
+            "which the law was tested: their losses are a question to it. Train the smaller ones first."
+            if measured.tests
+            else f"* {count} of {len(found.places)} points need more compute than any run, and no held-out "
+            "run tested this law: their losses are a question to it. Train the smaller ones first."
+        )
+    chosen = found.design.chosen
+    if any(chosen.count(number) == REPEATS for number in chosen):
+        lines.append(
+            f"At most {REPEATS} points of one configuration: more seeds would narrow the goal only if the "
+            "form is right, and other configurations show whether it is."
+        )
+    spent = float(found.design.flops.sum())
+    if spent < 0.5 * found.spend:
+        lines.append(
+            f"{1 - spent / found.spend:.0%} of the budget is left over: more --points"
+            + (", or a larger --reach," if found.source.runs else "")
+            + " would use it."
+        )
+    return lines
+
+
 def gain_lines(found: Proposal) -> list[str]:
     """What the points cost together, and how much they narrow each quantity of the goal."""
     design, hardware = found.design, found.hardware
@@ -157,6 +228,18 @@ def gain_lines(found: Proposal) -> list[str]:
         narrower = 1 - (after[1] - after[0]) / (before[1] - before[0])
         lines.append(
             f"{label}: {value:.4g}, now [{before[0]:.4g}, {before[1]:.4g}], after these points about "
-            f"[{after[0]:.4g}, {after[1]:.4g}] ({narrower:.0%} narrower)."
+            f"[{after[0]:.4g}, {after[1]:.4g}] ({narrower:.0%} narrower if the form holds)"
+            f"{beyond_text(found, found.aim) if found.aim else ''}."
         )
     return lines
+
+
+def comment_lines(found: Proposal) -> list[str]:
+    """What stands above a sweep file: each point's predicted loss, what tested the law, and the gain."""
+    unit, places = found.source.unit, found.places
+    bands = zip(*found.design.before.run_interval(found.design.inputs), strict=True)
+    lines = [
+        f"width {width}, {at['D']:.3g} tokens: {unit} {_loss_text(found, at, band)}{beyond_text(found, at)}"
+        for width, at, band in zip(found.widths, places, bands, strict=True)
+    ]
+    return [*lines, *found.source.measured.test_lines(), *reach_lines(found), *gain_lines(found)]

@@ -16,7 +16,8 @@ from chemscale.laws import Additive
 from chemscale.models.chemgpt import ChemGPTConfig
 from chemscale.plan import app
 from chemscale.planning.candidates import Family, PlanError, candidates
-from chemscale.planning.inputs import read_budget, read_law
+from chemscale.planning.inputs import read_budget
+from chemscale.planning.law_file import read_law
 from chemscale.planning.sweep_file import sweep_path
 from chemscale.records import State, find_records
 from chemscale.sweeps.expansion import expand
@@ -102,7 +103,7 @@ def test_candidates_keep_to_budget_heads_ratio_and_data():
     assert (found.width % 4 == 0).all()
     ratio = found.inputs[:, 1] / found.inputs[:, 0]
     assert ((ratio >= 2) & (ratio <= 50) & (found.inputs[:, 1] <= 3e6)).all()
-    with pytest.raises(PlanError, match="Raise the budget"):
+    with pytest.raises(PlanError, match="raise the budget"):
         candidates(family, 1e3)
 
 

@@ -146,15 +146,12 @@ def _band(name: str, theta: np.ndarray, x: np.ndarray, y: np.ndarray, grid: np.n
 def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
     import numpy as np
 
-    from chemscale.laws.allocation.design import KnownLaw
+    from chemscale.laws.allocation.known import KnownLaw
     from chemscale.laws.reports.joint_analysis import SURFACES
     from chemscale.laws.reports.plotting import levels, short
 
-    kept, surface = law["known"], SURFACES[law["form"]]
-    known = KnownLaw(
-        surface, np.array(kept["phi"], dtype=float), np.array(kept["covariance"], dtype=float),
-        float(kept["noise"]), float(kept["freedom"]),
-    )  # fmt: skip
+    surface = SURFACES[law["form"]]
+    known = KnownLaw.of_kept(surface, law["known"])
     size, data = law["axes"]["N"], law["axes"]["D"]
     points = [p for p in law["data"]["points"] if p["used"]]
     table = {axis: np.array([p[axis] for p in points], dtype=float) for axis in (size, data)}
@@ -167,12 +164,12 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
             fixed = np.full(PLACES, level.value)
             n, d = (grid, fixed) if axis == size else (fixed, grid)
             z = np.log(np.stack([n, d, d][: len(surface.columns)], axis=1))
-            value, error = known.spread(partial(_log_loss, surface, z))
-            reach = known.reach * error
+            target = partial(_log_loss, surface, z)
+            value, (low, high) = known.spread(target)[0], known.interval(target)
             yield {
                 "axis": axis, "label": f"{name} = {short(level.value)}", "x": _list(grid),
-                "y": _list(np.exp(value)), "low": _list(np.exp(value - reach)),
-                "high": _list(np.exp(value + reach)),
+                "y": _list(np.exp(value)), "low": _list(np.exp(low)),
+                "high": _list(np.exp(high)),
             }  # fmt: skip
 
 

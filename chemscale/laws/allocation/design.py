@@ -12,123 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from chemscale.laws.allocation.compute import SIX_ND, Flops, PowerCompute
+from chemscale.laws.allocation.known import KnownLaw, slopes, with_run
 from chemscale.laws.allocation.optimum import optimum_target
-from chemscale.laws.axis.fit import LEVEL, FitError
-from chemscale.laws.joint.fit import SurfaceFit, Target
+from chemscale.laws.axis.fit import FitError
+from chemscale.laws.joint.fit import Target
 from chemscale.laws.joint.surfaces import Surface
-
-GUESSED = {"terms": 0.5, "floor": 0.3, "exponents": 0.1}
-"""One standard deviation of a guess: log A·N^−α and log B·D^−β in the middle of the plan, log E, α and β."""
-
-
-@dataclass(frozen=True)
-class KnownLaw:
-    """A law and how well it is known."""
-
-    surface: Surface
-    phi: np.ndarray
-    """(p,) coordinates of the surface."""
-    covariance: np.ndarray
-    """(p, p)"""
-    noise: float
-    """Standard deviation of one run's log loss about the law."""
-    freedom: float
-    """Degrees of freedom that the noise was estimated with; infinite for a guess."""
-
-    @classmethod
-    def of_fit(cls, fit: SurfaceFit) -> KnownLaw:
-        """A law as a fit knows it; parameters that were held are taken as certain and cost no freedom."""
-        return cls(fit.surface, fit.phi, fit.covariance, fit.noise, len(fit.loss) - len(fit.free))
-
-    @classmethod
-    def of_runs(cls, surface: Surface, theta: np.ndarray, inputs: np.ndarray, loss: np.ndarray) -> KnownLaw:
-        """A law as the runs know it that it was fitted to.
-
-        Args:
-            surface: the form.
-            theta: (p,) reported parameters.
-            inputs: (n, k) of the runs.
-            loss: (n,) of the runs.
-
-        Raises:
-            FitError: too few runs, or runs that do not determine the law.
-        """
-        phi = surface.internal(np.asarray(theta, dtype=float)[None])
-        inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
-        freedom = len(loss) - phi.shape[1]
-        if freedom < 2:
-            raise FitError(
-                f"{len(loss)} runs do not say how well {phi.shape[1]} parameters are known: "
-                f"{phi.shape[1] + 2} or more are needed."
-            )
-        centre = np.log(inputs).mean(0)
-        # In the middle of the runs coefficients and exponents are nearly independent, and can be inverted.
-        inner = surface.recentre(phi, -centre)
-        log, jacobian = surface.log_loss(inner, np.log(inputs) - centre)
-        noise = float(np.sqrt(np.sum((log[0] - np.log(loss)) ** 2) / freedom))
-        information = jacobian[0] @ jacobian[0].T
-        if np.linalg.cond(information) > 1e12:
-            raise FitError("These runs do not determine every parameter: vary N and D apart from each other.")
-        covariance = noise**2 * np.linalg.inv(information)
-        return cls(surface, phi[0], _moved(surface, covariance, inner[0], centre), noise, freedom)
-
-    @classmethod
-    def of_guess(cls, surface: Surface, theta: np.ndarray, middle: np.ndarray, noise: float) -> KnownLaw:
-        """A law that nobody has measured, as uncertain as ``GUESSED``.
-
-        Args:
-            surface: the form.
-            theta: (p,) reported parameters.
-            middle: (k,) N and D in the middle of the plan, where the terms are guessed.
-            noise: expected standard deviation of a run's log loss.
-        """
-        phi, centre = surface.internal(np.asarray(theta, dtype=float)[None]), np.log(middle)
-        signed = [name in surface.exponents for name in surface.coordinates]
-        spread = np.where(signed, GUESSED["exponents"], GUESSED["terms"])
-        spread = np.where([name == "E" for name in surface.coordinates], GUESSED["floor"], spread)
-        inner = surface.recentre(phi, -centre)[0]
-        covariance = _moved(surface, np.diag(spread**2), inner, centre)
-        return cls(surface, phi[0], covariance, noise, np.inf)
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Reported parameters (p,)."""
-        return self.surface.reported(self.phi[None])[0]
-
-    def spread(self, target: Target) -> tuple[np.ndarray, np.ndarray]:
-        """Values (m,) and standard errors (m,) of anything that follows from φ, to first order."""
-        slope = _slopes(target, self.phi)
-        return target(self.phi[None])[0], np.sqrt(np.einsum("mp,pq,mq->m", slope, self.covariance, slope))
-
-    @property
-    def reach(self) -> float:
-        """Standard errors to each side of an interval at LEVEL."""
-        if np.isinf(self.freedom):
-            return float(stats.norm.ppf(0.5 + LEVEL / 2))
-        return float(stats.t.ppf(0.5 + LEVEL / 2, self.freedom))
-
-    def interval(self, target: Target) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends (m,) of the interval of anything that follows from φ, to first order."""
-        values, errors = self.spread(target)
-        return values - self.reach * errors, values + self.reach * errors
-
-    def run_interval(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predicted loss (m,) of new runs at (m, k) inputs, and both ends within which they are expected."""
-        z = np.log(inputs)
-        values, errors = self.spread(lambda phi: self.surface.log_loss(phi, z)[0])
-        reach = self.reach * np.hypot(errors, self.noise)
-        return np.exp(values), np.exp(values - reach), np.exp(values + reach)
-
-    def after(self, inputs: np.ndarray) -> KnownLaw:
-        """The law as it will be known when runs at (m, k) inputs are fitted too."""
-        jacobian = self.surface.log_loss(self.phi[None], np.log(inputs))[1][0].T
-        covariance = self.covariance
-        for row in jacobian:
-            covariance = _with(covariance, row, self.noise)
-        return KnownLaw(self.surface, self.phi, covariance, self.noise, self.freedom + len(inputs))
 
 
 @dataclass(frozen=True)
@@ -199,9 +89,10 @@ class Design:
     def intervals(self) -> list[tuple[str, float, tuple[float, float], tuple[float, float]]]:
         """For each quantity: its name, value, and interval before and after."""
         values = self.goal.shown(self.goal.target(self.before.phi[None])[0])
+        drawn = self.before.draws is not None
         ends = [
-            np.stack([self.goal.shown(end) for end in law.interval(self.goal.target)], 1)
-            for law in (self.before, self.after)
+            np.stack([self.goal.shown(end) for end in law.interval(self.goal.target, sides)], 1)
+            for law, sides in ((self.before, None), (self.after, self.before if drawn else None))
         ]
         return [
             (
@@ -215,7 +106,14 @@ class Design:
 
 
 def choose_points(
-    law: KnownLaw, candidates: np.ndarray, flops: np.ndarray, goal: Goal, *, budget: float, points: int
+    law: KnownLaw,
+    candidates: np.ndarray,
+    flops: np.ndarray,
+    goal: Goal,
+    *,
+    budget: float,
+    points: int,
+    repeats: int | None = None,
 ) -> Design:
     """Choose at most so many candidates, together within the budget, that narrow the goal most.
 
@@ -230,6 +128,8 @@ def choose_points(
         goal: what is to be narrowed.
         budget: FLOPs of all together.
         points: at most.
+        repeats: how often a candidate may be chosen; None for as often as it helps. Where the form is true
+            the best design is a few candidates many times; others beside them show where it is not.
 
     Raises:
         FitError: no candidate is within the budget, or the goal does not depend on the law's parameters.
@@ -238,7 +138,7 @@ def choose_points(
     if points < 1 or not (flops <= budget).any():
         cheapest = f"the cheapest of {len(flops)} costs {flops.min():.3g}" if len(flops) else "there is none"
         raise FitError(f"No candidate fits a budget of {budget:.3g} FLOPs: {cheapest}.")
-    search = _Search(law, candidates, flops, goal, budget, points)
+    search = _Search(law, candidates, flops, goal, budget, points, repeats)
     if not search.criterion([]) > -np.inf:
         raise FitError(f"The goal {', '.join(goal.labels)} does not follow from this law.")
     found = [search.exchange(search.greedy(order)) for order in ("gain", "per_flop", "share")]
@@ -258,17 +158,19 @@ class _Search:
         goal: Goal,
         budget: float,
         points: int,
+        repeats: int | None,
     ):
         self.rows = law.surface.log_loss(law.phi[None], np.log(candidates))[1][0].T  # (m, p)
-        self.slope = _slopes(goal.target, law.phi)  # (g, p)
+        self.slope = slopes(goal.target, law.phi)  # (g, p)
         self.law, self.flops, self.volume = law, flops, goal.volume
         self.budget, self.points = budget * (1 + 1e-9), points
+        self.repeats = points if repeats is None else repeats
 
     def covariance(self, chosen: list[int]) -> np.ndarray:
         """Covariance (p, p) of the law after these points."""
         covariance = self.law.covariance
         for number in chosen:
-            covariance = _with(covariance, self.rows[number], self.law.noise)
+            covariance = with_run(covariance, self.rows[number], self.law.noise)
         return covariance
 
     def criterion(self, chosen: list[int]) -> float:
@@ -291,6 +193,10 @@ class _Search:
         less = explained[:, :, None] * explained[:, None, :] / spent[:, None, None]
         return self._criterion(self.slope @ covariance @ self.slope.T - less)
 
+    def free(self, chosen: list[int]) -> np.ndarray:
+        """Which candidates (m,) may be chosen once more."""
+        return np.bincount(np.array(chosen, int), minlength=len(self.flops)) < self.repeats
+
     def greedy(self, order: str) -> list[int]:
         """Choose point by point by ``gain``, gain ``per_flop``, or gain within an equal ``share``."""
         chosen: list[int] = []
@@ -298,13 +204,13 @@ class _Search:
         while len(chosen) < self.points:
             gain = self._criterion(self.slope @ covariance @ self.slope.T) - self.with_each(covariance)
             most = left / (self.points - len(chosen)) if order == "share" else left
-            fits = self.flops <= most
+            fits = (self.flops <= most) & self.free(chosen)
             if not fits.any():
                 break
             score = np.where(fits, gain / (self.flops if order == "per_flop" else 1.0), -np.inf)
             number = int(np.argmax(score))
             chosen.append(number)
-            covariance = _with(covariance, self.rows[number], self.law.noise)
+            covariance = with_run(covariance, self.rows[number], self.law.noise)
             left -= float(self.flops[number])
         return chosen
 
@@ -316,7 +222,8 @@ class _Search:
             for place in range(min(len(best) + 1, self.points)):
                 rest = best[:place] + best[place + 1 :]
                 left = self.budget - float(self.flops[rest].sum())
-                each = np.where(self.flops <= left, self.with_each(self.covariance(rest)), np.inf)
+                fits = (self.flops <= left) & self.free(rest)
+                each = np.where(fits, self.with_each(self.covariance(rest)), np.inf)
                 number = int(np.argmin(each))
                 if each[number] < value - 1e-9:
                     best, value = [*rest, number], float(each[number])
@@ -334,21 +241,3 @@ class _Search:
             order.append(max(rest, key=lambda number: gain[number]))
             rest.remove(order[-1])
         return order
-
-
-def _with(covariance: np.ndarray, row: np.ndarray, noise: float) -> np.ndarray:
-    """(p, p) after one more run, whose log loss has the gradient `row` (p,)."""
-    moved = covariance @ row
-    return covariance - np.outer(moved, moved) / (noise**2 + row @ moved)
-
-
-def _moved(surface: Surface, covariance: np.ndarray, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """The covariance of ``surface.recentre(phi, by)``."""
-    slope = _slopes(lambda inner: surface.recentre(inner, by), phi)
-    return slope @ covariance @ slope.T
-
-
-def _slopes(target: Target, phi: np.ndarray) -> np.ndarray:
-    """(m, p) derivatives of a target at φ (p,), by central differences."""
-    steps = np.diag(1e-5 * (1.0 + np.abs(phi)))
-    return ((target(phi + steps) - target(phi - steps)) / (2 * np.diag(steps)[:, None])).T

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ RUNS_ENOUGH = 100
 Target = Callable[[np.ndarray], np.ndarray]
 """(S, p) coordinates → (S, m) quantities."""
 
+KEPT = 400
+"""Draws that a law.json keeps."""
 STEPS = 500
 """Most steps of a draw's descent."""
 
@@ -45,6 +48,25 @@ class Draws:
     phi: np.ndarray  # (B, p)
     covariance: np.ndarray | None  # (B, p, p), of noise only
     converged: np.ndarray  # (B,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the first draws, which give the intervals of anything that follows from the law."""
+        rows, columns = np.tril_indices(self.phi.shape[1])
+        covariance = None
+        if self.covariance is not None:
+            covariance = _short(self.covariance[:KEPT, rows, columns])
+        return {"method": self.method, "phi": _short(self.phi[:KEPT]), "covariance": covariance}
+
+    @classmethod
+    def of_dict(cls, kept: Mapping[str, Any]) -> Draws:
+        """Draws as ``to_dict`` wrote them."""
+        phi = np.array(kept["phi"], dtype=float)
+        covariance = None
+        if kept["covariance"] is not None:
+            rows, columns = np.tril_indices(phi.shape[1])
+            covariance = np.empty((*phi.shape, phi.shape[1]))
+            covariance[:, rows, columns] = covariance[:, columns, rows] = np.array(kept["covariance"])
+        return cls(kept["method"], phi, covariance, np.ones(len(phi), bool))
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,11 @@ class Sample:
     def freedom(self) -> int:
         """Degrees of freedom of the residuals."""
         return len(self.y) - int((~self.held).sum())
+
+
+def _short(values: np.ndarray) -> list[list[float]]:
+    """Numbers of 10 digits: more than a covariance of correlated parameters needs."""
+    return [[float(f"{value:.10g}") for value in row] for row in values]
 
 
 def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, seed: int) -> Draws:

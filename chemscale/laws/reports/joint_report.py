@@ -220,6 +220,7 @@ class SurfaceReport:
                 "covariance": chosen.covariance.tolist(),
                 "noise": chosen.noise,
                 "freedom": len(chosen.loss) - len(chosen.free),
+                "draws": chosen.draws.to_dict(),
             },
             "flops": {
                 "counted": found.counted,

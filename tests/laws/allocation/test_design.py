@@ -7,13 +7,13 @@ import pytest
 
 from chemscale.laws import Additive, FitError, fit_surface
 from chemscale.laws.allocation.design import (
-    KnownLaw,
     allocation_exponent,
     choose_points,
     exponents,
     loss_at,
     loss_of_budget,
 )
+from chemscale.laws.allocation.known import KnownLaw
 from chemscale.laws.joint.huber import fit_huber
 
 SURFACE = Additive()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
-from chemscale.laws.allocation.design import KnownLaw
+from chemscale.laws.allocation.known import KnownLaw
 from chemscale.laws.checks.holdout import extrapolation
 from chemscale.laws.checks.sensitivity import sensitivity
 from chemscale.laws.joint.fit import fit_surface

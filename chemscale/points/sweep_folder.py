@@ -60,9 +60,9 @@ def describe_longer_budgets(points: Sequence[Point]) -> str:
     there = f"there is {record.identity} of {_amount(record.config)}"
     return (
         f"{count} from the beginning: runs that differ only in their budget are there ({first.name} of "
-        f"{_amount(first.config)}{more}; {there}), and nothing of them is extended, since their schedule ended "
-        "with their budget. Points of several budgets share their stable phase by trunk=true from the first of "
-        "them on (schedule=wsd, docs/laws.md)."
+        f"{_amount(first.config)}{more}; {there}), and nothing of them is extended, since their schedule "
+        "ended with their budget. Points of several budgets share their stable phase by trunk=true from the "
+        "first of them on (schedule=wsd, docs/laws.md)."
     )
 
 

@@ -213,7 +213,8 @@ def gain_lines(found: Proposal) -> list[str]:
     """What the points cost together, and how much they narrow each quantity of the goal."""
     design, hardware = found.design, found.hardware
     spent = float(design.flops.sum())
-    lines = [f"{len(design.chosen)} points: {spent:.3g} FLOP."]
+    many = f"{len(design.chosen)} point{'s' if len(design.chosen) > 1 else ''}"
+    lines = [f"{many}: {spent:.3g} FLOP."]
     if hardware.rate:
         gpus, hours = hardware.gpus, spent / hardware.rate.flops / 3600
         cost = f", {hours * hardware.price:,.2f} €" if hardware.price else ""
@@ -221,7 +222,7 @@ def gain_lines(found: Proposal) -> list[str]:
         if hardware.gpu:
             energy = f", at most {hours * accelerator(hardware.gpu).watts / 1000:.3g} kWh"
         lines = [
-            f"{len(design.chosen)} points: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
+            f"{many}: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
             f"({format_duration(hours * 3600 / gpus)} on {gpus} GPU{'s' if gpus > 1 else ''}){cost}{energy}."
         ]
     for label, value, before, after in design.intervals():

@@ -220,14 +220,15 @@ def test_a_budget_that_no_plan_can_spend_is_refused_with_both_ends(tmp_path):
     most = max(p["flops"] for p in json.loads(law.read_text())["data"]["points"])
     for budget in (1e60, 4e7 * most):
         words = refused(law, *MODEL, "--budget", budget)
-        low, high = map(float, re.search(r"between (\S+) and (\S+) FLOP", words).groups())
+        low, high = map(float, re.search(r"between (\S+) FLOP and (\S+) FLOP", words).groups())
         assert "aise the budget" not in words
         assert "times the law's largest run" in words
         for spent in (1.01 * low, high):
             assert "narrower" in printed(law, *MODEL, "--budget", spent)
     words = refused(law, *MODEL, "--budget", 1.0)
-    assert re.search(r"between (\S+) and (\S+) FLOP: raise the budget", words)
+    assert re.search(r"between (\S+) FLOP and (\S+) FLOP: raise the budget", words)
     assert "Give 6 points between" in refused(*GUESS, *MODEL, "--budget", "1e60")
+    assert "GPU-hours)" in refused(law, *MODEL, "--gpu", "h100", "--gpu-hours", 100)
 
 
 def test_laws_of_one_axis_and_of_families_are_refused_in_words(tmp_path):

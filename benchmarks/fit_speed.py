@@ -48,7 +48,7 @@ watch = Watch()
 def stage(text):
     watch.beat()
     marks.append((text, time.process_time(), time.perf_counter()))
-from chemscale.laws.axis.progress import listening
+from chemscale.common.listening import listening
 path, out, columns, exclude = sys.argv[1:5]
 stage("reading")
 with listening(lambda *_: watch.beat()):

@@ -103,7 +103,7 @@ def fit(
     # Imported here, so that --help does not wait for SciPy and Matplotlib.
     stages = Stages()
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
-    from chemscale.laws.axis.progress import listening
+    from chemscale.common.listening import listening
 
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())

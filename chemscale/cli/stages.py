@@ -46,7 +46,7 @@ class Stages:
             self._line(f"{text} …")
 
     def heard(self, done: int, total: int, unit: str) -> None:
-        """So much of a piece of the stage's work is done (see ``laws.axis.progress``)."""
+        """So much of a piece of the stage's work is done (see ``common.listening``)."""
         now = time.monotonic()
         if (total, unit) != self.piece or done < self.done:
             self._close()

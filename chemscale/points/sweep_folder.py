@@ -57,12 +57,12 @@ def describe_longer_budgets(points: Sequence[Point]) -> str:
     record = earlier[keys[first.identity]]
     more = f" and {len(longer) - 1} more" if len(longer) > 1 else ""
     count = "1 point starts" if len(longer) == 1 else f"{len(longer)} points start"
+    there = f"there is {record.identity} of {_amount(record.config)}"
     return (
-        f"{count} from the beginning: runs that differ only in their budget are there ({first.name} "
-        f"of {_amount(first.config)}{more}; there is {record.identity} of {_amount(record.config)}), and "
-        "nothing of them is extended, since their schedule ended with their budget. Points of several "
-        "budgets share their stable phase by trunk=true from the first of them on (schedule=wsd; see "
-        "docs/laws.md)."
+        f"{count} from the beginning: runs that differ only in their budget are there ({first.name} of "
+        f"{_amount(first.config)}{more}; {there}), and nothing of them is extended, since their schedule "
+        "ended with their budget. Points of several budgets share their stable phase by trunk=true from the "
+        "first of them on (schedule=wsd, docs/laws.md)."
     )
 
 

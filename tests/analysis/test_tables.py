@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from chemscale.analysis.fit import fit_csv
 from chemscale.fit import app
+from chemscale.laws.data.configurations import same_configuration
 from chemscale.laws.data.points import LawPoint
-from chemscale.laws.reports.joint_analysis import same_configuration
 from chemscale.laws.reports.page import OutputError, refuse_unwritable
 
 NS = np.geomspace(1e6, 6.4e7, 7)

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from chemscale.cli.stages import Stages
-from chemscale.laws.axis.progress import listening, work
+from chemscale.common.listening import listening, work
 
 
 def test_work_within_a_stage_is_said_in_lines_with_its_rate_and_time_left(monkeypatch):

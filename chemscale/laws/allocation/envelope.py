@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chemscale.common.listening import work
 from chemscale.laws.allocation.optimum import NAMES, Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, Fit, FitError, fit_forms, supported
-from chemscale.laws.axis.progress import work
 
 COMPUTES = 400
 """Points of the grid of compute on which curves are compared."""

@@ -17,6 +17,8 @@ from chemscale.laws.axis.offset_curves import OffsetCurves
 from chemscale.laws.axis.region import LEAST_DEVIATION
 
 SIGNIFICANT = 0.05
+BEYOND_DOUBT = 0.005
+"""p below which what is rejected is left behind; above it predictions still hold it."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,19 @@ class Evidence:
     bends: float | None
 
     @property
+    def p(self) -> float:
+        """Of the test that speaks more against the form."""
+        return min(self.steepens, 1.0 if self.bends is None else self.bends)
+
+    @property
     def rejects(self) -> bool:
         """Whether either test rejects the form at 5 %."""
-        return min(self.steepens, 1.0 if self.bends is None else self.bends) < SIGNIFICANT
+        return self.p < SIGNIFICANT
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether a form that is rejected may still be right: one in twenty is."""
+        return self.p > BEYOND_DOUBT
 
     def text(self) -> str:
         """The result in words."""

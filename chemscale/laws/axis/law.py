@@ -60,6 +60,8 @@ class AxisLaw:
     """The test of which sizes lie on one straight line; None where a form was asked for that bends."""
     standing: dict[str, str] = field(default_factory=dict)
     """What each form is beside the law, in words."""
+    doubted: Fit | None = None
+    """A fit whose form is rejected, but not beyond doubt: the band holds what it predicts as well."""
 
     @property
     def outside(self) -> np.ndarray:
@@ -75,11 +77,14 @@ class AxisLaw:
             FitError: nothing was fitted.
         """
         x = np.asarray(x, dtype=float)
-        if self.chosen is not None:
-            return self.chosen.band(x)
         if not self.fits:
             raise FitError(" ".join(self.refused) or "Nothing was fitted.")
-        return free_band(self.fits[0].x, self.fits[0].y, x)
+        points = self.fits[0]
+        low, high = free_band(points.x, points.y, x) if self.chosen is None else self.chosen.band(x)
+        if self.doubted is None:
+            return low, high
+        also = self.doubted.band(x)
+        return np.minimum(low, also[0]), np.maximum(high, also[1])
 
     def ahead(self) -> list[Prediction]:
         """The loss at the largest size and beyond it; empty where nothing was fitted."""
@@ -150,7 +155,10 @@ def fit_axis(
         return AxisLaw(fits, refused)
     regime = straight_regime(x, y, axis=axis, other=other) if "power" in names else None
     chosen, why, against = _name(fits, sizes, asked=forms is not None)
-    return AxisLaw(fits, refused, chosen, why, regime, _standing(fits, chosen, against))
+    offset = next((fit for fit in fits if fit.form.name == "offset"), None)
+    doubt = against is not None and against.rejects and against.leaves_doubt
+    standing = _standing(fits, chosen, against)
+    return AxisLaw(fits, refused, chosen, why, regime, standing, offset if doubt else None)
 
 
 def _name(fits: list[Fit], sizes: int, asked: bool) -> tuple[Fit | None, str, Evidence | None]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from chemscale.common.listening import work
 from chemscale.laws.axis.fit import FitError
-from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.joint.huber import DELTA, huber
 from chemscale.laws.joint.surfaces import Additive, Tied

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from chemscale.common.listening import work
 from chemscale.laws.axis.least_squares import Descents
-from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.surfaces import Surface
 
 DELTA = 1e-3

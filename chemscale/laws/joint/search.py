@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from chemscale.common.listening import work
 from chemscale.laws.axis.fit import FitError
 from chemscale.laws.axis.least_squares import Descents
-from chemscale.laws.axis.progress import work
 from chemscale.laws.joint.bootstrap import Sample
 from chemscale.laws.joint.huber import fit_huber, polish
 from chemscale.laws.joint.surfaces import Surface

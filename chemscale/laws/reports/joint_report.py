@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from chemscale.common.files import write_json
+from chemscale.common.listening import work
 from chemscale.laws.allocation.compute import SIX_ND
 from chemscale.laws.allocation.optimum import Allocation, Optimum
 from chemscale.laws.axis.fit import LEVEL, FitError
-from chemscale.laws.axis.progress import work
 from chemscale.laws.data.points import LawPoints
 from chemscale.laws.joint.fit import SurfaceFit
 from chemscale.laws.reports import check_figures, joint_figures

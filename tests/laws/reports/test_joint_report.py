@@ -15,11 +15,11 @@ from chemscale.analysis.fit import fit_csv, fit_runs
 from chemscale.analysis.records_to_points import points_of
 from chemscale.common.files import write_json
 from chemscale.laws.checks.profiles import Profile
+from chemscale.laws.data.configurations import configurations
 from chemscale.laws.data.points import LawPoint, PointsError
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive
 from chemscale.laws.reports.check_figures import profile_figure
-from chemscale.laws.reports.joint_analysis import configurations
 from chemscale.laws.reports.plotting import close
 from chemscale.laws.reports.texts import formula_html, span_text
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State

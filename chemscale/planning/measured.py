@@ -73,6 +73,11 @@ class Measured:
     form: FormVerdict | None = None
 
     @property
+    def against(self) -> bool:
+        """Whether the runs speak against the law's form, so that no interval holds."""
+        return self.form is not None and not self.form.holds
+
+    @property
     def tested(self) -> float:
         """Compute over that of the largest run up to which the law was tested; 1 without a test."""
         return max((test.factor for test in self.tests), default=1.0)

@@ -139,7 +139,12 @@ def test_no_interval_stands_where_the_form_does_not_hold(tmp_path):
     rows = [line for line in output.splitlines() if "× 2 │" in line]
     assert rows
     assert all("may be off by ±" in row for row in rows)
-    assert "may be off" in next(line for line in output.splitlines() if "narrower" in line)
+    for words in ("best loss", "One run with all of it"):
+        line = next(line for line in output.splitlines() if line.startswith(words))
+        assert "(no interval)" in line
+        assert "may be off by ±" in line
+    assert "nothing is promised" in output
+    assert "narrower" not in output
 
 
 def test_a_bend_too_weak_to_show_is_said_beside_the_intervals(tmp_path):

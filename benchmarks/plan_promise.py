@@ -1,6 +1,7 @@
 """Whether a plan keeps its promise: after its runs the goal's interval is as narrow as it was said to be.
 
 python benchmarks/plan_promise.py [--sweeps 60] [--bootstrap 200] [--noise 0.005,0.01] [--designs 4x3,5x4]
+    [--goals loss,exponent] [--truths additive,bend]
 
 Each sweep is a grid of runs of a law that is known, with normal noise of log loss. It is fitted as ``fit``
 does, six runs are planned within ten times the largest run's compute (as ``plan`` does: at most two of one
@@ -130,15 +131,18 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=60)
     parser.add_argument("--bootstrap", type=int, default=200)
     parser.add_argument("--noise", default="0.005,0.01")
+    parser.add_argument("--goals", default="loss,exponent")
+    parser.add_argument("--truths", default=",".join(TRUTHS))
     parser.add_argument("--designs", default="4x3,5x4,7x6")
     options = parser.parse_args()
     print(
         "truth      design noise goal      promised  came  difference (quartiles)  held before  after  given"
     )
-    for name, law in TRUTHS.items():
+    for name in options.truths.split(","):
+        law, goals = TRUTHS[name], options.goals.split(",")
         for design in options.designs.split(","):
             for noise in map(float, options.noise.split(",")):
-                for goal in ("loss", "exponent") if name == "additive" else ("loss",):
+                for goal in (goal for goal in goals if goal == "loss" or name == "additive"):
                     kept = []
                     for seed in range(options.sweeps):
                         try:

@@ -120,6 +120,7 @@ def test_a_law_without_a_held_out_test_is_said_to_have_none(tmp_path):
     output = printed(write_law(tmp_path / "law.json", FAMILY), *SMALL)
     assert "holds no test by held-out runs" in output
     assert "never tested" in output
+    assert "Nothing in this law.json says whether the form holds" in output
     assert "keeps no draws of its bootstrap" in output
 
 

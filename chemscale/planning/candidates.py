@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,6 +210,7 @@ def candidates(
     max_tokens: float = math.inf,
     points: int = 1,
     near: Near | None = None,
+    spell: Callable[[float], str] = "{:.3g} FLOP".format,
 ) -> Candidates:
     """Every width with amounts of data a factor of two apart.
 
@@ -220,6 +222,7 @@ def candidates(
         max_tokens: of a point.
         points: at most.
         near: the law's runs, that points stay near; None where there are none.
+        spell: a budget in words.
 
     Raises:
         PlanError: nothing fits, or the budget is far more than the points can spend.
@@ -228,7 +231,9 @@ def candidates(
     if near is not None:
         near.check_units(every)
     allowed = every if near is None else every[near.allows(every)]
-    _check_budget(family, budget, allowed, points, near, _smallest(family, widths), ratio)
+    if not len(allowed):
+        raise PlanError(_nothing(family, ratio, near))
+    _check_budget(family, budget, allowed, points, near, spell)
     most = float(allowed[:, 3].max())
     share = allowed[:, 3] / min(budget, points * most)
     table = allowed[(share >= MIN_SHARE) & (allowed[:, 3] <= budget)]
@@ -250,8 +255,15 @@ def _every(
     return np.array(rows).reshape(len(rows), 4)
 
 
-def _smallest(family: Family, widths: tuple[int, int]) -> int:
-    return max(family.heads, family.heads * math.ceil(widths[0] / family.heads))
+def _nothing(family: Family, ratio: tuple[float, float], near: Near | None) -> str:
+    """Why no model can be a point, whatever the budget."""
+    beside = "" if near is None else f", and points must lie near the law's runs: {near.words}"
+    way = "." if near is None else f" or --reach.{near.doubt}"
+    return (
+        f"No ChemGPT of {family.layers} layers can be a point: tokens a parameter must lie between "
+        f"{ratio[0]:g} and {ratio[1]:g}, a run has {MIN_STEPS} steps of {family.batch_tokens} tokens or "
+        f"more{beside}. Change --layers, --heads or --set batch.tokens=…, or widen --ratio{way}"
+    )
 
 
 def _check_budget(
@@ -260,37 +272,28 @@ def _check_budget(
     allowed: np.ndarray,
     points: int,
     near: Near | None,
-    smallest: int,
-    ratio: tuple[float, float],
+    spell: Callable[[float], str],
 ) -> None:
     """Refuse a budget that no point fits, or of which the points can spend next to nothing."""
-    least = MIN_STEPS * family.batch_tokens
-    if not len(allowed):
-        beside = "" if near is None else f" and points must lie near the law's runs: {near.words}"
-        raise PlanError(
-            f"No ChemGPT of {family.layers} layers can be a point: tokens a parameter must lie between "
-            f"{ratio[0]:g} and {ratio[1]:g}, a run has {MIN_STEPS} steps of {family.batch_tokens} tokens or "
-            f"more{beside}. Change --layers, --heads or --set batch.tokens=…, or widen --ratio"
-            + (f" or --reach.{near.doubt}" if near is not None else ".")
-        )
-    low, high = float(allowed[:, 3].min()), points * float(allowed[:, 3].max())
-    ends = f"Give {points} point{'s' if points > 1 else ''} between {low:.3g} and {high:.3g} FLOP"
+    cheapest = allowed[int(np.argmin(allowed[:, 3]))]
+    low, high = float(cheapest[3]), points * float(allowed[:, 3].max())
+    several = f"{points} point{'s' if points > 1 else ''}"
+    ends = f"Give {several} between {spell(low)} and {spell(high)}"
     if budget < low:
         raise PlanError(
-            f"No ChemGPT of {family.layers} layers fits a budget of {budget:.3g} FLOP: the cheapest point "
-            f"costs {low:.3g} ({MIN_STEPS} steps of {family.batch_tokens} tokens at width {smallest} cost "
-            f"{family.flops(smallest, least):.3g}, and tokens a parameter must lie between {ratio[0]:g} and "
-            f"{ratio[1]:g}). {ends}: raise the budget, or lower --layers, --heads or --set batch.tokens=…, "
-            f"or widen --ratio{'' if near is None else ' or --reach'}."
+            f"No ChemGPT of {family.layers} layers fits a budget of {spell(budget)}: the cheapest, of width "
+            f"{cheapest[0]:.0f} for {cheapest[2]:.3g} tokens ({MIN_STEPS} steps of {family.batch_tokens} "
+            f"tokens are the least), costs {spell(low)}. {ends}: raise the budget, or lower --layers, "
+            f"--heads or --set batch.tokens=…, or widen --ratio{'' if near is None else ' or --reach'}."
         )
-    if budget > MAX_LEFT * high:
-        beside = (
-            "of the models that can be planned" if near is None else f"near the law's runs ({near.words})"
-        )
+    if budget > MAX_LEFT * high and near is None:
         raise PlanError(
-            f"A budget of {budget:.3g} FLOP is {budget / high:.1e} times what {points} point"
-            f"{'s' if points > 1 else ''} {beside} can spend"
-            + ("" if near is None else f", and {budget / near.flops[1]:.1e} times the law's largest run")
-            + f". {ends}, or more --points"
-            + ("." if near is None else ", or a larger --reach if the law may be read farther out.")
+            f"A budget of {spell(budget)} is {budget / high:.1e} times what {several} can spend. {ends}, or "
+            "more --points."
+        )
+    if budget > MAX_LEFT * high and near is not None:
+        raise PlanError(
+            f"A budget of {spell(budget)} is {budget / near.flops[1]:.1e} times the law's largest run, and "
+            f"{budget / high:.1e} times what {several} near the runs can spend ({near.words}). {ends}, or "
+            "more --points, or a larger --reach if the law may be read farther out."
         )

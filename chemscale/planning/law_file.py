@@ -129,22 +129,21 @@ def _additive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _used(data: Mapping[str, Any], keys: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
     """Runs that the law was fitted to, and the others in the words that ``fit`` has for them."""
     points = data.get("points") or []
-    used, left = list[dict[str, Any]](), list[LeftOut]()
+    used, unused, lost = list[dict[str, Any]](), list[LeftOut](), list[LeftOut]()
     for place, point in enumerate(points):
         lacking = [key for key in keys if not _number(point.get(key))]
         where = str(point.get("label") or f"run {place + 1}")
         if not point.get("used", True):
-            left.append(LeftOut(where, str(point.get("reason") or "not used")))
+            unused.append(LeftOut(where, str(point.get("reason") or "not used")))
         elif lacking:
-            left.append(LeftOut(where, no_number(", ".join(lacking))))
+            lost.append(LeftOut(where, no_number(", ".join(lacking))))
         else:
             used.append(point)
     total = len(points)
     if said := data.get("left_out"):  # rows that never became points are counted there only
-        known = {each.where for each in left}
-        more = [LeftOut(w, why) for why, names in said["reasons"].items() for w in names if w not in known]
-        left, total = left + more, max(total, int(said["of"]))
-    return used, sentence(left, total)
+        unused = [LeftOut(where, why) for why, names in said["reasons"].items() for where in names]
+        total = int(said["of"])
+    return used, sentence([*unused, *lost], total)
 
 
 def _number(value: Any) -> bool:

@@ -73,6 +73,11 @@ class Measured:
     form: FormVerdict | None = None
 
     @property
+    def against(self) -> bool:
+        """Whether the runs speak against the law's form, so that no interval holds."""
+        return self.form is not None and not self.form.holds
+
+    @property
     def tested(self) -> float:
         """Compute over that of the largest run up to which the law was tested; 1 without a test."""
         return max((test.factor for test in self.tests), default=1.0)
@@ -137,9 +142,11 @@ class Measured:
                 "law.json holds no test by held-out runs: nothing says how far beyond its runs this law "
                 "holds. python -m chemscale.fit tests it where enough runs remain."
             )
-        if self.form is not None and not self.form.holds:
+        if self.form is None:
+            lines.append("Nothing in this law.json says whether the form holds on its runs: fit them again.")
+        elif self.against:
             lines.append(f"The form does not hold on these runs: {'; '.join(self.form.signs)}.")
-        elif self.form is not None and self.form.hidden:
+        elif self.form.hidden:
             times, share = max(self.form.hidden.items())
             lines.append(
                 f"A bend too weak to show in these runs could move the loss at {times:g}× the largest run by "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,14 @@ class Proposal:
         return out
 
 
+def _speller(options: PlanOptions, spend: float) -> Callable[[float], str]:
+    """Writes FLOPs in the unit of the budget as well."""
+    given, unit = options.gpu_hours or options.euros, "GPU-hours" if options.gpu_hours else "€"
+    if not given:
+        return "{:.3g} FLOP".format
+    return lambda flops: f"{flops:.3g} FLOP ({flops / spend * given:.3g} {unit})"
+
+
 def propose(options: PlanOptions, settings: Any) -> Proposal:
     """Choose the runs within a budget that narrow a goal most.
 
@@ -157,7 +166,7 @@ def propose(options: PlanOptions, settings: Any) -> Proposal:
     spans = source.measured.spans
     allowed = candidates(
         family, spend, ratio=read_ratio(options.ratio), max_tokens=options.max_tokens or math.inf,
-        points=options.points,
+        points=options.points, spell=_speller(options, spend),
         near=Near(spans["N"], spans["D"], spans["C"], options.reach, source.where) if spans else None,
     )  # fmt: skip
     known = source.law or guessed(source.theta, allowed.inputs, options.noise)

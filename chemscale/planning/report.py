@@ -82,12 +82,15 @@ def _parameters(found: Proposal) -> list[str]:
 
 def _single_run_lines(found: Proposal) -> list[str]:
     """Size, data and loss of the best single run of the budget, by both counts of FLOPs."""
-    known, lines = found.known, []
+    known, lines, against = found.known, [], found.source.measured.against
     for words, flops in (("counted", found.family.flops_of), ("6ND", SIX_ND)):
         target = optimum_target(known.surface, flops, found.spend)
         best, (down, up) = np.exp(target(known.phi[None])[0]), np.exp(known.interval(target))
         if np.isfinite(best).all():
-            spans = [f"{b:.3g} [{a:.3g}, {c:.3g}]" for b, a, c in zip(best, down, up, strict=True)]
+            spans = [
+                f"{b:.3g} (no interval)" if against else f"{b:.3g} [{a:.3g}, {c:.3g}]"
+                for b, a, c in zip(best, down, up, strict=True)
+            ]
             at = {"N": float(best[0]), "D": float(best[1]), "C": found.spend}
             lines.append(
                 f"One run with all of it ({words}): N* = {spans[0]}, D* = {spans[1]}, loss {spans[2]}"
@@ -107,9 +110,9 @@ def beyond_text(found: Proposal, at: Mapping[str, float]) -> str:
             f"beyond the {measured.tested:.3g}× compute that was tested" if measured.tests else "never tested"
         )
         text += f", {tested}"
-    if measured.form is not None and not measured.form.holds:
+    if measured.against:
         off = measured.off(at)
-        text += ", no interval holds" + ("" if off is None else f": may be off by ±{off:.1%}")
+        text += "" if off is None else f", may be off by ±{off:.1%}"
     return text
 
 
@@ -154,8 +157,7 @@ def points_table(found: Proposal) -> Table:
 def _loss_text(found: Proposal, at: Mapping[str, float], band: tuple[float, float, float]) -> str:
     """A predicted loss with the interval of a run, or how far off it may be where the form does not hold."""
     loss, low, high = band
-    form = found.source.measured.form
-    if form is None or form.holds:
+    if not found.source.measured.against:
         return f"{loss:.4g} [{low:.4g}, {high:.4g}]"
     off = found.source.measured.off(at)
     return f"{loss:.4g} (no interval)" if off is None else f"{loss:.4g} (may be off by ±{off:.1%})"
@@ -213,7 +215,8 @@ def gain_lines(found: Proposal) -> list[str]:
     """What the points cost together, and how much they narrow each quantity of the goal."""
     design, hardware = found.design, found.hardware
     spent = float(design.flops.sum())
-    lines = [f"{len(design.chosen)} points: {spent:.3g} FLOP."]
+    many = f"{len(design.chosen)} point{'s' if len(design.chosen) > 1 else ''}"
+    lines = [f"{many}: {spent:.3g} FLOP."]
     if hardware.rate:
         gpus, hours = hardware.gpus, spent / hardware.rate.flops / 3600
         cost = f", {hours * hardware.price:,.2f} €" if hardware.price else ""
@@ -221,15 +224,21 @@ def gain_lines(found: Proposal) -> list[str]:
         if hardware.gpu:
             energy = f", at most {hours * accelerator(hardware.gpu).watts / 1000:.3g} kWh"
         lines = [
-            f"{len(design.chosen)} points: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
+            f"{many}: {spent:.3g} FLOP, {hours:,.3g} GPU-hours "
             f"({format_duration(hours * 3600 / gpus)} on {gpus} GPU{'s' if gpus > 1 else ''}){cost}{energy}."
         ]
+    beyond = beyond_text(found, found.aim) if found.aim else ""
     for label, value, before, after in design.intervals():
         narrower = 1 - (after[1] - after[0]) / (before[1] - before[0])
+        if found.source.measured.against:
+            lines.append(
+                f"{label}: {value:.4g} (no interval){beyond}. The runs speak against the form: nothing is "
+                "promised, and these points show where it fails."
+            )
+            continue
         lines.append(
             f"{label}: {value:.4g}, now [{before[0]:.4g}, {before[1]:.4g}], after these points about "
-            f"[{after[0]:.4g}, {after[1]:.4g}] ({narrower:.0%} narrower if the form holds)"
-            f"{beyond_text(found, found.aim) if found.aim else ''}."
+            f"[{after[0]:.4g}, {after[1]:.4g}] ({narrower:.0%} narrower if the form holds){beyond}."
         )
     return lines
 

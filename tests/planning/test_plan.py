@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,12 +22,12 @@ from chemscale.records import State, find_records
 from chemscale.sweeps.expansion import expand
 from chemscale.training.metrics.throughput import peak_flops
 from tests.helpers.paths import ROOT
+from tests.helpers.plans import TRUTH, write_law
 from tests.helpers.preloaded import python
 
 CONF = ROOT / "conf"
 GUESS = ["--law", "E=0.9,A=20,B=300,alpha=0.35,beta=0.4"]
 SMALL = ["--budget", "1e13", "--layers", "2", "--heads", "4", "--set", "batch.tokens=512"]
-TRUTH = np.array([0.9, 20.0, 300.0, 0.35, 0.4])
 
 
 def run(*arguments: str):
@@ -39,26 +38,6 @@ def refused(*arguments: str) -> str:
     result = run(*arguments)
     assert isinstance(result.exception, ValueError), result.output
     return str(result.exception)
-
-
-def write_law(path: Path, family: Family, **changes) -> Path:
-    """A law.json with runs of 16 to 64 wide models, as fit leaves it."""
-    random, points = np.random.default_rng(0), []
-    for width in (16, 24, 32, 48, 64):
-        for tokens in (1e5, 4e5, 1.6e6):
-            n = family.counts(width)["matrices"]
-            loss = float(Additive().value(TRUTH, n, tokens)) * np.exp(random.normal(0, 0.003))
-            row = {"parameters": n, "tokens": tokens, "flops": family.flops(width, tokens)}
-            points.append({**row, "nats_per_token": loss, "seed": 0, "used": True})
-    law = {
-        "form": "additive",
-        "parameters": dict(zip(("E", "A", "B", "alpha", "beta"), TRUTH.tolist(), strict=True)),
-        "unit": "nats_per_token",
-        "data": {"points": points},
-        **changes,
-    }
-    path.write_text(json.dumps(law))
-    return path
 
 
 # --- what is counted ---

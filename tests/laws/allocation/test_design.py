@@ -109,6 +109,47 @@ def test_more_budget_and_more_points_never_tell_less(name):
     assert all(b <= a * 1.02 for a, b in itertools.pairwise(widths))
 
 
+@pytest.mark.parametrize("name", GOALS)
+def test_a_configuration_is_chosen_no_more_often_than_allowed(name):
+    free, limited = (
+        choose_points(known(), CANDIDATES, COST, GOALS[name], budget=BUDGET, points=6, repeats=repeats)
+        for repeats in (None, 2)
+    )
+    assert max(limited.chosen.count(each) for each in limited.chosen) <= 2
+    assert len(limited.chosen) == len(free.chosen)
+    lost = np.prod(limited.after.spread(GOALS[name].target)[1] / free.after.spread(GOALS[name].target)[1])
+    assert lost < 1.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["best", "a"])
+def test_the_interval_after_the_planned_runs_is_as_narrow_as_promised(name):
+    goal, truth = GOALS[name], GOALS[name].target(SURFACE.internal(TRUTH[None]))[0, 0]
+    promised, came, held = [], [], []
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+
+        def trained(inputs, random=random):
+            return SURFACE.value(TRUTH, *inputs.T) * np.exp(random.normal(0, NOISE, len(inputs)))
+
+        def fitted(inputs, loss, seed=seed):
+            start = SURFACE.internal(TRUTH[None])
+            return fit_surface(SURFACE, inputs, loss, starts=start, bootstrap=200, seed=seed)
+
+        loss = trained(OLD)
+        before = fitted(OLD, loss)
+        law = KnownLaw.of_fit(before)
+        design = choose_points(law, CANDIDATES, COST, goal, budget=BUDGET, points=6, repeats=2)
+        after = fitted(np.vstack([OLD, design.inputs]), np.append(loss, trained(design.inputs)))
+        (_, _, now, then), *_ = design.intervals()
+        promised.append((then[1] - then[0]) / (now[1] - now[0]))
+        low, high = after.interval(goal.target)
+        came.append(np.ptp(goal.shown(np.array([low[0], high[0]]))) / (now[1] - now[0]))
+        held.append(low[0] <= truth <= high[0])
+    assert np.median(came) == pytest.approx(np.median(promised), rel=0.3)
+    assert np.mean(held) > 0.8
+
+
 def test_one_point_is_the_best_of_all_that_fit():
     law, goal = known(), GOALS["loss"]
     design = choose_points(law, CANDIDATES, COST, goal, budget=BUDGET, points=1)

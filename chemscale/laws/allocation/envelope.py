@@ -14,7 +14,8 @@ import numpy as np
 
 from chemscale.common.listening import work
 from chemscale.laws.allocation.optimum import NAMES, Allocation, Optimum
-from chemscale.laws.axis.fit import LEVEL, Fit, FitError, fit_forms, supported
+from chemscale.laws.axis.fit import LEVEL, Fit, FitError
+from chemscale.laws.axis.law import fit_axis
 
 COMPUTES = 400
 """Points of the grid of compute on which curves are compared."""
@@ -76,13 +77,14 @@ def allocate_envelope(
         )
     lines, winners, used = found
     draws = _resampled(sizes, table, grid, ranks, bootstrap, seed)
-    law, lowest = _loss_law(table, winners, used, grid, seed), float(np.log(grid[0]))
+    law, bears_interval = _loss_law(table, winners, used, grid)
+    lowest = float(np.log(grid[0]))
 
     def locate(budget: float) -> Optimum:
         x, c = np.array([1.0, np.log(budget) - lowest]), np.array([budget])
         n, d = (float(np.exp(lines[k : k + 2] @ x)) for k in (0, 2))
         n_ends, d_ends = (np.exp(_percentiles(draws[:, k : k + 2] @ x)) for k in (0, 2))
-        low, high = (float(end[0]) for end in law.band(c))
+        low, high = (float(end[0]) for end in law.band(c)) if bears_interval else (0.0, np.inf)
         return Optimum(
             budget, n, (float(n_ends[0]), float(n_ends[1])), d, (float(d_ends[0]), float(d_ends[1])),
             float(law.predict(c)[0]), (low, high),
@@ -97,6 +99,8 @@ def allocate_envelope(
         f"{grid[used].max():.3g}.",
         "Takes losses in the middle of a run for final ones: right only where the learning rate stays.",
     ]
+    if not bears_interval:
+        notes.append("Too few sizes are on the envelope for an interval of its loss: that may have a floor.")
     if len(draws) < bootstrap:
         notes.append(f"{1 - len(draws) / bootstrap:.1%} of the resampled sets of runs had no envelope.")
     return Allocation("1 (envelope)", compute, a, b, at_one[0], at_one[1], intervals, locate, notes)
@@ -199,19 +203,23 @@ def _lines(
     return np.concatenate(lines), winners, used
 
 
-def _loss_law(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.ndarray, seed: int) -> Fit:
-    """A law of the envelope's loss against C, from the middle of each run's stretch."""
+def _loss_law(table: np.ndarray, winners: np.ndarray, used: np.ndarray, grid: np.ndarray) -> tuple[Fit, bool]:
+    """A law of the envelope's loss against C, from the middle of each run's stretch.
+
+    Returns:
+        The law, and whether its interval holds: that of a power law would not where there is a floor.
+    """
     at = []
     for run in np.unique(winners[used]):
         stretch = np.flatnonzero(used & (winners == run))
         at.append(stretch[len(stretch) // 2])
     where = np.sort(np.array(at))
     losses = np.exp(table[winners[where], 0, where])
-    fits, refused = fit_forms(grid[where], losses, bootstrap=300, seed=seed)
-    law = supported(fits)
-    if law is None:
-        raise FitError(f"The envelope's loss has no law: {' '.join(refused)}")
-    return law
+    law = fit_axis(grid[where], losses, forms=("power", "offset"))
+    if not law.fits:
+        raise FitError(f"The envelope's loss has no law: {' '.join(law.refused)}")
+    named = law.chosen or law.fits[-1]
+    return named, law.chosen is not None and named.form.name == "offset"
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -140,13 +140,13 @@ def test_intervals_cover_the_truth_as_often_as_their_level():
     log, random = np.log(SURFACE.value(TRUTH, *inputs.T)), np.random.default_rng(0)
     start = SURFACE.internal(TRUTH[None])
     covered = np.zeros(7)
-    for repetition in range(400):
+    for repetition in range(200):
         loss = np.exp(log + random.normal(0, 0.01, log.shape))
         fit = fit_surface(
             SURFACE, inputs, loss, delta=float("inf"), starts=start, bootstrap=300, seed=repetition
         )
         low, high = fit.interval(lambda phi: phi)
         covered += (low <= start[0]) & (start[0] <= high)
-    share = covered / 400
-    assert share.min() >= 0.93, share
-    assert share.max() <= 0.97, share
+    share = covered / 200
+    assert share.min() >= 0.91, share
+    assert share.max() <= 0.985, share

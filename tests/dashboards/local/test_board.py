@@ -251,8 +251,8 @@ def test_a_law_is_drawn_as_it_was_fitted_with_its_band_and_only_then(tmp_path):
     (law,) = board.state()["laws"]["sizes"]
     (line,) = law["lines"]
     values = fitted["parameters"]
-    assert fitted["form"] == "power"
-    expected = values["alpha"] * np.array(line["x"]) ** -values["beta"]
+    assert fitted["form"] == "offset"
+    expected = values["floor"] + values["alpha"] * np.array(line["x"]) ** -values["beta"]
     np.testing.assert_allclose(line["y"], expected, rtol=1e-3)
     assert all(low < y < high for low, y, high in zip(line["low"], line["y"], line["high"], strict=True))
     assert law["report"] in board.reports

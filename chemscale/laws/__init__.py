@@ -4,9 +4,9 @@
 >>> fit = fit_power_law([1e5, 1e6, 1e7, 1e8], [2.0, 1.6, 1.3, 1.04])
 >>> fit.values["beta"], fit.intervals["beta"]
 
-One axis: ``fit_form``; size and data: ``fit_surface``; what to train next: ``allocate_*``, ``choose_points``;
-settings: ``tse``, ``to_finish``. A point estimate never stands without its interval; too few
-points are refused in words.
+One axis: ``fit_axis`` names the law, ``fit_form`` fits one; size and data: ``fit_surface``; what to train
+next: ``allocate_*``, ``choose_points``; settings: ``tse``, ``to_finish``. No point estimate stands without
+its interval; too few points are refused in words.
 """
 
 from chemscale.laws.allocation.design import choose_points
@@ -16,6 +16,7 @@ from chemscale.laws.allocation.optimum import Allocation, allocate_surface
 from chemscale.laws.axis.broken import extrapolate_curve
 from chemscale.laws.axis.fit import Fit, fit_form, fit_forms, fit_power_law, supported
 from chemscale.laws.axis.forms import FORMS, FitError, Form, OffsetPowerLaw, PowerLaw
+from chemscale.laws.axis.law import AxisLaw, fit_axis
 from chemscale.laws.axis.regimes import limited_by_other, straight_regime
 from chemscale.laws.checks.holdout import extrapolation
 from chemscale.laws.checks.likelihood import greatest_likelihood, log_likelihood
@@ -36,6 +37,7 @@ __all__ = [
     "FORMS",
     "Additive",
     "Allocation",
+    "AxisLaw",
     "Fit",
     "FitError",
     "Form",
@@ -59,6 +61,7 @@ __all__ = [
     "epoch_means",
     "extrapolate_curve",
     "extrapolation",
+    "fit_axis",
     "fit_form",
     "fit_forms",
     "fit_power_law",

@@ -49,6 +49,8 @@ __all__ = [
     "save",
 ]
 
+MARGIN = 1.4
+"""Factor of sizes left free at both ends of an axis."""
 _FAMILY_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _STYLES = {
     "power": (BLUE, "-"),
@@ -80,13 +82,15 @@ def law_figure(points: LawPoints, law: AxisLaw, axis: str, unit: str) -> Figure:
                 band.set_label("95% band")
             # What is not the law is drawn where there are runs only.
             drawn = grid if fit is law.chosen else grid[grid <= 1.3 * fit.x.max()]
-            handles += upper.plot(drawn, fit.predict(drawn), ls=dash, color=color, label=_legend(fit))
+            mark = " (the law)" if fit is law.chosen and len(law.fits) > 1 else ""
+            handles += upper.plot(drawn, fit.predict(drawn), ls=dash, color=color, label=_legend(fit) + mark)
             residuals = 100 * (np.exp(fit.residuals) - 1)
             lower.plot(fit.x, residuals, MARKERS[number], color=color, ms=3)
         if law.fits:
             handles.append(band)
         upper.set(yscale="log", ylabel=UNITS.get(unit, unit))
-        log_sizes(lower, axis, [p.sizes[axis] for p in shown], 1.4)
+        ends = [fit.x.max() * AHEAD[-1] / MARGIN for fit in law.fits[:1]]
+        log_sizes(lower, axis, [*(p.sizes[axis] for p in shown), *ends], MARGIN)
         lower.set(ylabel="residual (%)")
         lower.axhline(0, color="0.6", lw=0.7, zorder=0)
         loss_ticks(upper)

@@ -39,7 +39,7 @@ def test_a_run_that_is_done_without_a_loss_is_left_out_with_its_reason(tmp_path)
         write_run(folder, "late", matrices=30_000, state=State.FAILED, reason="DivergedError: (step 3)")
     )
     text = said(folder)
-    assert f"Left out: 2 of 6: 2 {DIVERGED} (bad, late)" in text
+    assert f"left out: 2 of 6: 2 {DIVERGED} (bad, late)" in text
     assert "β = 0.12" in text
     board = Board(folder)
     board.refresh()
@@ -111,7 +111,7 @@ def test_a_run_that_skipped_steps_or_ended_far_above_smaller_ones_is_named_and_f
     assert "CHECK" not in said(folder)
     write_run(folder, "odd", matrices=320_000, loss=45.0, skipped_steps=77)
     law = fit_runs(folder, bootstrap=100)
-    (line,) = [line for line in law.lines if line.startswith("CHECK")]
+    (line,) = [line for line in law.lines if line.startswith("CHECK odd (odd)")]
     assert "odd (odd): 77 of 100 steps had no finite gradient; ended at 45 where run-160000" in line
     assert all(point["used"] for point in law.law["data"]["points"])
 

@@ -66,8 +66,7 @@ class Wandb(Tracker):
             config=without_secrets(run.config),
         )
         self._skipped = run.skipped
-        offline = bool(getattr(self._run, "offline", True))
-        self._first = max(self._run.starting_step, earlier + 1 if offline else 0)
+        self._first = self._begins(run, earlier)
         self._newest = -1
         file = Path(self._run.dir).parent / f"run-{run.identity}.wandb"
         self._file = HistoryFile(file) if mode != "disabled" and flushes() else None
@@ -77,6 +76,19 @@ class Wandb(Tracker):
             self._run.define_metric(f"{kind}/*", step_metric=run.axis)
         if mode != "disabled":
             self._log_missing(run)
+
+    def _begins(self, run: RunInfo, earlier: int) -> int:
+        """The first step that W&B does not have; `earlier` is the newest one on the disk.
+
+        Online the service may not say where a run ended that it resumes: the checkpoint's rows, which were
+        on the disk before it counted, are then not told again (``wandb sync`` sends what a kill kept back).
+        """
+        starting = int(self._run.starting_step)
+        if getattr(self._run, "offline", True):
+            return max(starting, earlier + 1)
+        return starting or (
+            run.resume_step + run.skipped_before(run.resume_step) + 1 if run.resume_step else 0
+        )
 
     def _log_missing(self, run: RunInfo) -> None:
         """Log the rows up to the checkpoint that no earlier session brought to W&B."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -137,12 +137,8 @@ def merge_checkpoints(points: LawPoints, axis: str, unit: str) -> LawPoints:
         axis: of the law.
         unit: of the loss.
     """
-    groups: dict[str, list[LawPoint]] = {}
-    for point in points.fitted(unit):
-        if point.group and axis in point.sizes:
-            groups.setdefault(point.group, []).append(point)
     changed: dict[int, LawPoint] = {}
-    for rows in groups.values():
+    for rows in _by_run(p for p in points.fitted(unit) if axis in p.sizes).values():
         for same in _sizes(rows, axis, axis):
             first, *rest = same
             if rest:
@@ -158,11 +154,7 @@ def refuse_checkpoints(points: LawPoints, axis: str, unit: str) -> str:
 
     Their noise is shared along the run, which no interval of one axis allows for.
     """
-    groups: dict[str, list[LawPoint]] = {}
-    for point in points.fitted(unit):
-        if point.group:
-            groups.setdefault(point.group, []).append(point)
-    several = {name: rows for name, rows in groups.items() if len(rows) > 1}
+    several = {name: rows for name, rows in _by_run(points.fitted(unit)).items() if len(rows) > 1}
     if not several:
         return ""
     name, rows = next(iter(several.items()))
@@ -172,6 +164,15 @@ def refuse_checkpoints(points: LawPoints, axis: str, unit: str) -> str:
         f"{named(p.where for p in rows)}), whose noise is one: a law of {NAMES[axis]} from them has no "
         "interval. Keep the last row of each run, or fit a joint law of N and D, which draws whole runs."
     )
+
+
+def _by_run(points: Iterable[LawPoint]) -> dict[str, list[LawPoint]]:
+    """Checkpoints by the run that they name; points without one are left away."""
+    groups: dict[str, list[LawPoint]] = {}
+    for point in points:
+        if point.group:
+            groups.setdefault(point.group, []).append(point)
+    return groups
 
 
 def _others(chosen: Sequence[LawPoint], axis: str) -> list[str]:

@@ -59,13 +59,13 @@ class Scatter:
 
     @property
     def reason(self) -> str:
-        """Why the bootstrap draws what it draws, as a note of a report."""
+        """What the noise is measured by, and why, as a note of a report."""
         if self.resampling == "residuals":
-            return "Bootstrap of residuals: there are no seeds, or they are not told apart."
+            return "The noise is measured by residuals: there are no seeds, or they are not told apart."
         p = "" if self.lack_of_fit is None else f" (lack of fit, p = {self.lack_of_fit:.2g} against {POOL:g})"
         if self.resampling == "seeds":
-            return f"Bootstrap over seeds: their scatter explains how the sizes miss the law{p}."
-        return f"Bootstrap over sizes with their seeds: sizes miss the law by more than seeds explain{p}."
+            return f"The noise is measured by seeds: their scatter explains how the sizes miss the law{p}."
+        return f"The noise is measured by sizes: sizes miss the law by more than seeds explain{p}."
 
 
 def refuse_absurd(sizes: np.ndarray, losses: np.ndarray) -> None:

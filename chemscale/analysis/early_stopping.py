@@ -6,7 +6,7 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -249,21 +249,29 @@ def rule_of(settings: dict[str, Any]) -> Rule:
         raise ValueError(f"hydra.sweeper.rule: {error}") from None
 
 
-def choose(plans: Sequence[PointPlan], settings: dict[str, Any]) -> list[int]:
-    """Numbers of the points to finish next; empty when the rule is content.
+def choose(
+    plans: Sequence[PointPlan], settings: dict[str, Any], busy: Mapping[int, float], free: int
+) -> list[tuple[int, float]]:
+    """Numbers of the points to start next and the share of its steps to train each to, most wanted first.
 
     Args:
         plans: of all settings.
         settings: of the rule, as the sweeper has them.
+        busy: numbers of points that are not to be asked for, with the share that each is being trained to; 0
+            for one that is not being trained and does not go on.
+        free: the most that may start.
     """
+    from chemscale.sweeps.settings_feed import has_reached
+
     rule, found = rule_of(settings), _load_records(plans)
+    short = [n for n, plan in enumerate(plans) if n not in busy and not has_reached(plan, rule.share)]
+    if short or any(0 < share <= rule.share for share in busy.values()):  # the rule compares all of them
+        return [(n, rule.share) for n in short[:free]]
     unit = headline(record for _, record in found.values())
     curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if not why_not_estimated(r)}
     numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
     chosen = [numbers[k] for k in to_finish([curves[n] for n in numbers], rule)]
-    for n in chosen:
-        log.info("%s goes on: %s", plans[n].name, rule.by.title)
-    return chosen
+    return [(n, 1.0) for n in chosen if n not in busy][:free]
 
 
 def finish(

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.common.locks import PointBusyError
 from chemscale.common.sections import read_section
 from chemscale.launchers import hooks
+from chemscale.launchers.feed import Feed
 from chemscale.launchers.section import LaunchError, LauncherSettings
 from chemscale.launchers.settings import PointJob
 
@@ -66,6 +67,16 @@ class PointLauncher(Launcher):
         from chemscale.launchers.run import run_points
 
         return run_points(missing, sweep, finish=finish, wait=wait)
+
+    def launch_fed(self, feed: Feed, sweep: Sequence[PointJob]) -> None:
+        """Run planned points as they are asked for; see ``chemscale.launchers.run.run_fed``."""
+        if all(job.launcher.in_process for job in sweep):
+            while chosen := feed({}, 1):
+                train_here(chosen[0])
+            return
+        from chemscale.launchers.run import run_fed
+
+        run_fed(feed, sweep)
 
 
 def train_here(job: PointJob) -> None:

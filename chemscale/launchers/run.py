@@ -6,13 +6,16 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from chemscale.launchers.feed import Feed
 from chemscale.launchers.ledger import Submission, load_ledger
+from chemscale.launchers.local.fed import FedRunner
 from chemscale.launchers.local.runner import LocalRunner
 from chemscale.launchers.settings import PointJob, common_launcher
+from chemscale.launchers.slurm.fed import FedQueue
 from chemscale.launchers.slurm.queue import JobState, ended_jobs, queued_jobs
 from chemscale.launchers.slurm.submit import submit
 from chemscale.launchers.watch import watch_until_ended
-from chemscale.records import RECORD_NAME, RunRecord, State
+from chemscale.records import RECORD_NAME, RunRecord, State, is_done
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,23 @@ def run_points(
     if len(sweep) == 1:
         exit_unless_ended_well(sweep[0])
     return True
+
+
+def run_fed(feed: Feed, sweep: Sequence[PointJob]) -> None:
+    """Run points of a sweep as they are asked for, until none is asked for and none is busy.
+
+    Args:
+        feed: asked for points at first and whenever one has ended.
+        sweep: all points.
+
+    Raises:
+        LaunchError: what cannot be launched.
+        KeyboardInterrupt: a person stopped it, or no longer watches.
+    """
+    if common_launcher(sweep).name == "slurm":
+        FedQueue(feed, sweep).run()
+    elif unfinished := [job for job in sweep if not is_done(job.plan.directory)]:
+        FedRunner(feed, unfinished, sweep).run()
 
 
 def log_submission(submission: Submission, queued: Sequence[str]) -> None:

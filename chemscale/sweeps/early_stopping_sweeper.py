@@ -9,23 +9,25 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.launchers import hooks
+from chemscale.launchers.hydra_launcher import PointLauncher
 from chemscale.launchers.settings import PointJob
-from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
-from chemscale.sweeps.expansion import SweepError, step_at
-from chemscale.sweeps.sweeper import PointSweeper, pause_at
+from chemscale.records import PointPlan
+from chemscale.sweeps.expansion import SweepError
+from chemscale.sweeps.settings_feed import SettingsFeed
+from chemscale.sweeps.sweeper import PointSweeper
 
 log = logging.getLogger(__name__)
 
 
 class EstimatingSweeper(PointSweeper):
-    """Every point to a share of its steps, then those that a rule asks for, until it asks for none.
+    """Trains points as far as a rule asks for, each as soon as there is room, until it asks for none.
 
-    The rule sees records only, so the same command continues an interrupted sweep. Such a sweep compares
-    settings of one model and one budget; it never feeds a law.
+    The rule sees records and what is busy only, so the same command continues an interrupted sweep. Such a
+    sweep compares settings of one model and one budget; it never feeds a law.
 
     Args:
-        rule: of ``laws.early_stopping.rule.Rule``; ``share`` is the part that every point is trained.
-        choose: dotted name of a function of the plans and the rule that returns numbers of points to finish.
+        rule: settings of the rule.
+        choose: dotted name of the rule, a ``sweeps.settings_feed.Choose``.
     """
 
     def __init__(self, rule: Any, choose: str, **rest: Any):
@@ -36,24 +38,23 @@ class EstimatingSweeper(PointSweeper):
         self.choose = choose
 
     def run_points(self, jobs: Sequence[PointJob]) -> bool:
-        """Train every point to the share, then finish those that the rule asks for.
+        """Train what the rule asks for, which is asked again whenever a point has ended.
 
         Raises:
             SweepError: a point is paused by hand.
         """
-        share, plans = float(self.rule["share"]), [job.plan for job in jobs]
         if any(override.lstrip("+").startswith("pause=") for job in jobs for override in job.overrides):
             raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
         if jobs[0].launcher.name == "slurm" and not jobs[0].launcher.wait:
             log.info(
                 "This sweep decides from what its points reach which go on: launcher.wait=true is forced."
             )
-        waiting = [pause_at(job, share) for job in jobs if not has_reached(job.plan, share)]
-        self.launch(waiting, jobs, wait=True)
-        tried: set[int] = set()
-        while chosen := [n for n in hooks.resolve(self.choose)(plans, self.rule) if n not in tried]:
-            tried |= set(chosen)  # a point that fails is not asked for for ever
-            self.launch([jobs[n] for n in chosen], jobs, wait=True)
+        feed = SettingsFeed(jobs, hooks.resolve(self.choose), self.rule)
+        if isinstance(self.point_launcher, PointLauncher):
+            self.point_launcher.launch_fed(feed, jobs)
+        else:  # one that the user chose returns when all that it was given has ended
+            while chosen := feed({}, len(jobs)):
+                self.launch(chosen, jobs)
         return True
 
     def make_jobs(
@@ -64,13 +65,3 @@ class EstimatingSweeper(PointSweeper):
 
     def end(self, plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> Any:
         return hooks.resolve(self.finish)(plans, configs, self.rule)
-
-
-def has_reached(plan: PointPlan, share: float) -> bool:
-    """Whether a point has been trained at least so far."""
-    if not (plan.directory / RECORD_NAME).exists():
-        return False
-    record = RunRecord.load(plan.directory)
-    if record.state in (State.DONE, State.FAILED):
-        return record.state is State.DONE
-    return record.data.steps >= step_at(share, record.planned_steps)

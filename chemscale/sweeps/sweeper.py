@@ -110,7 +110,9 @@ class PointSweeper(Sweeper):
 
 
 def pause_at(job: PointJob, share: float) -> PointJob:
-    """The same point, trained to a share of its steps only."""
+    """The same point, trained to a share of its steps only; as it is where that is all of them."""
+    if share >= 1:
+        return job
     return replace(
         job,
         config={**job.config, "pause": share},

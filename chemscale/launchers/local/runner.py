@@ -87,11 +87,12 @@ class LocalRunner:
         """
         shown = 0.0
         with StopSignals() as stop, LiveTable() as table:
+            self.start_ready_points()
             while self.waiting or self.running:
                 now = time.monotonic()
+                self.poll(now, stop)
                 if not stop.count:
                     self.start_ready_points()
-                self.poll(now, stop)
                 if now - shown > SHOW_SECONDS:
                     table.show(point_rows(self.ledger))
                     shown = now
@@ -139,7 +140,7 @@ class LocalRunner:
         """Start the ranks of a point on the GPUs of a slot."""
         entry = self.ledger.points[job.plan.identity]
         entry.launches += 1
-        name = f"{LOCAL_PREFIX}{os.getpid()}-{job.plan.identity}-{entry.launches}"
+        name = f"{LOCAL_PREFIX}{os.getpid()}-{job.plan.identity}-{len(entry.jobs) + 1}"
         entry.jobs.append(name)
         self.ledger.save_entry(job.plan.identity)
         return start_processes(

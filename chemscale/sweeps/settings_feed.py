@@ -44,7 +44,7 @@ class SettingsFeed:
         chosen = self._wanted(now, free)
         self.given |= chosen
         for n, share in chosen.items():
-            how = "goes on" if (self.plans[n].directory / RECORD_NAME).exists() else "begins and goes"
+            how = "goes on" if (self.plans[n].directory / RECORD_NAME).exists() else "trains"
             log.info("%s %s to %s", self.plans[n].name, how, describe_share(share))
         return [pause_at(self.jobs[n], share) for n, share in chosen.items()]
 

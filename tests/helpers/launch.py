@@ -63,6 +63,18 @@ def job_field(job: str, field: str) -> str:
     return next(part.split("=", 1)[1] for part in line.split() if part.startswith(f"{field}="))
 
 
+def batch_script(cluster: Path, job: str) -> int:
+    """Process id of the script of a job that runs, of a cluster in a folder."""
+    number = int(job_field(job, "JobId"))
+    found = subprocess.run(
+        ["pgrep", "-f", rf"{cluster}/spool/.*/job{number:05d}/slurm_script"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(found.stdout.split()[0])
+
+
 def wait(what: str, ready, seconds: float = 180):
     """Until `ready` gives something true, which is returned."""
     deadline = time.monotonic() + seconds

@@ -1,14 +1,17 @@
 """A sweep over settings: trained a little, judged, and finished where it is promising."""
 
 import json
+import re
 import signal
 import time
 
 import pytest
 
+from chemscale.launchers.ledger import load_ledger
 from chemscale.records import State, find_records
 from tests.helpers.preloaded import python
 from tests.helpers.runs import SMALL, finish, rows, start, train
+from tests.helpers.settings import OWN_RULE
 
 SETTINGS = [
     "+sweep=chemgpt_hparams",
@@ -72,6 +75,37 @@ def test_the_same_command_again_trains_nothing(estimated, smiles_file):
     before = {r.identity: r.updated for _, r in find_records(folder / "runs")}
     finish(estimate(folder, smiles_file))
     assert {r.identity: r.updated for _, r in find_records(folder / "runs")} == before
+
+
+@pytest.mark.slow
+def test_a_setting_goes_on_before_the_last_one_has_begun(tmp_path, smiles_file):
+    """Two at once: what has reached its share is not kept waiting for the others."""
+    (tmp_path / "own_rule.py").write_text(OWN_RULE)
+    own = ["hydra.sweeper.choose=own_rule.choose", "hydra.sweeper.rule.share=0.1", "launcher.parallel=2"]
+    few = [a for a in SETTINGS if not a.startswith("optimizer.lr")]
+    output = finish(estimate(tmp_path, smiles_file, "optimizer.lr=1e-3,1e-2", *own, settings=few))
+    root = tmp_path / "runs/chemgpt_hparams"
+    by_name = {record.name: record for _, record in find_records(root)}
+    names = [f"lr{lr}-b{batch}" for lr in ("0.001", "0.01") for batch in (256, 512)]
+    begun = {
+        name: [began_at(root / "jobs" / f"{job}_0_log.out") for job in jobs]
+        for name, jobs in jobs_by_name(root).items()
+    }
+    assert {name: len(begun[name]) for name in names} == dict(zip(names, (2, 2, 1, 1), strict=True))
+    assert begun[names[0]][1] < begun[names[3]][0]
+    assert f"{names[0]} goes on to its end" in output[: output.index(f"{names[3]} trains to 10 %")]
+    assert [by_name[name].state for name in names] == 2 * [State.DONE] + 2 * [State.STOPPED]
+    assert all(by_name[name].data.steps == round(0.1 * by_name[name].planned_steps) for name in names[2:])
+
+
+def jobs_by_name(root):
+    """Starts of every point, oldest first."""
+    return {entry.name: entry.jobs for entry in load_ledger(root).points.values()}
+
+
+def began_at(log):
+    """When a rank began, as its log says."""
+    return re.search(r"\((\S+ \S+)\) - Starting", log.read_text())[1]
 
 
 @pytest.mark.slow

@@ -18,6 +18,10 @@ LOCAL_PREFIX = "local-"
 UNSTARTED_ELEMENTS = re.compile(r"(\d+)_\[([^]%]+)(?:%\d+)?\]")
 """Elements of an array that never began are one row of sacct: ``123_[1-3,7%2]``."""
 
+FORGOTTEN_JOB = re.compile(r"Invalid job id|Job \S+ not found")
+"""What scontrol says of a job that it does not know (any more), an element that was cancelled before it began
+for one."""
+
 ENDED_STATES = (
     "COMPLETED",
     "FAILED",
@@ -166,7 +170,7 @@ def _from_controller(job: str) -> JobState | None:
     try:
         line = run_command("scontrol", "show", "job", "-o", job)
     except LaunchError as error:
-        if "Invalid job id" not in str(error):
+        if not FORGOTTEN_JOB.search(str(error)):
             raise
         return None
     fields = dict(re.findall(r"(\w+)=(\S*)", line.splitlines()[0] if line else ""))

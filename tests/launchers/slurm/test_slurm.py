@@ -1,20 +1,17 @@
 """Sweeps on a real SLURM of three nodes: to the law, through failures, preemption and cancellation."""
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from chemscale.launchers.ledger import load_ledger
-from chemscale.launchers.testbed.cluster import down, running, up
-from chemscale.launchers.testbed.config import Cluster
 from chemscale.records import State
 from tests.helpers.launch import (
     SLURM,
+    batch_script,
     directory,
     job_field,
     launch,
@@ -29,21 +26,6 @@ from tests.helpers.launch import (
 from tests.helpers.runs import rows
 
 pytestmark = pytest.mark.slurm
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if shutil.which("slurmctld") is None:
-        pytest.skip("no SLURM here (Debian: apt-get install slurm-wlm)")
-    folder = tmp_path_factory.mktemp("cluster")
-    with pytest.MonkeyPatch.context() as patch:
-        made = Cluster(folder, nodes=3)
-        up(made)
-        patch.setenv("SLURM_CONF", str(made.conf))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield made
-        assert down(folder)
-        assert not running(folder)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +131,7 @@ def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp
     for identity in names.values():
         wait_for_step(root / identity, 80)
     slurm("scancel", "--signal=USR2", jobs[16])  # the last element has the array's own number
-    os.kill(batch_script(cluster, jobs[8]), signal.SIGKILL)
+    os.kill(batch_script(cluster.folder, jobs[8]), signal.SIGKILL)
     assert wait_for_end(root) == "COMPLETED"
     found = records(root)
     assert {w: r.state for w, r in found.items()} == {8: State.DONE, 16: State.DONE}
@@ -159,18 +141,6 @@ def test_preempted_killed_and_lost_points_go_on_to_the_same_numbers(cluster, tmp
     assert len(load_ledger(root).points[names[8]].jobs) == 2, "healed by the job that ends the sweep"
     for width in (8, 16):
         assert rows(directory(root, width)) == rows(directory(whole, width))
-
-
-def batch_script(cluster: Cluster, job: str) -> int:
-    """Process id of the script of a job that runs."""
-    number = int(job_field(job, "JobId"))
-    found = subprocess.run(
-        ["pgrep", "-f", rf"{cluster.folder}/spool/.*/job{number:05d}/slurm_script"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(found.stdout.split()[0])
 
 
 def test_a_cancelled_sweep_saves_itself_stays_cancelled_and_goes_on_when_submitted_again(

@@ -98,6 +98,15 @@ def test_a_setting_goes_on_before_the_last_one_has_begun(tmp_path, smiles_file):
     assert all(by_name[name].data.steps == round(0.1 * by_name[name].planned_steps) for name in names[2:])
 
 
+@pytest.mark.slow
+def test_a_launcher_of_the_users_own_is_given_together_what_is_asked_for(tmp_path, smiles_file):
+    few = [a for a in SETTINGS if not a.startswith(("optimizer.lr", "hydra.sweeper.rule.controls"))]
+    own = ["optimizer.lr=1e-3,1e-2", "hydra/launcher=basic", "hydra.sweeper.rule.controls=1"]
+    finish(estimate(tmp_path, smiles_file, *own, settings=few))
+    states = sorted(record.state for _, record in find_records(tmp_path / "runs"))
+    assert states == [State.DONE, State.DONE, State.STOPPED, State.STOPPED]
+
+
 def jobs_by_name(root):
     """Starts of every point, oldest first."""
     return {entry.name: entry.jobs for entry in load_ledger(root).points.values()}

@@ -122,24 +122,31 @@ class FedQueue:
         if not asked:
             return
         with ledger_lock(self.root):
-            submission = load_ledger(self.root)
-            for job in asked:
+            submission, queued = load_ledger(self.root), queued_jobs()
+            points = submission.points
+            # The same command may run twice: each sees within the lock what the other has queued.
+            fresh = [job for job in asked if not points[job.plan.identity].jobs_among(queued)]
+            for job in fresh:
                 entry = submission.add(job)
                 entry.reset_attempts(submission.record(job.plan.identity))
                 entry.cancelled = False
-            self._queue_in(submission, asked)
+            self._queue_in(submission, fresh, queued)
 
     def _queue_again(self, lost: Collection[str]) -> None:
         """Queue points whose jobs were lost, to the share that they were given."""
         if not lost:
             return
         with ledger_lock(self.root):
-            submission = load_ledger(self.root)
-            self._queue_in(submission, [submission.points[identity].point_job() for identity in lost])
+            submission, queued = load_ledger(self.root), queued_jobs()
+            entries = [submission.points[identity] for identity in lost]
+            fresh = [entry.point_job() for entry in entries if not entry.jobs_among(queued)]
+            self._queue_in(submission, fresh, queued)
 
-    def _queue_in(self, submission: Submission, jobs: Sequence[PointJob]) -> None:
+    def _queue_in(
+        self, submission: Submission, jobs: Sequence[PointJob], queued: Mapping[str, JobState]
+    ) -> None:
         try:
-            queue_points(submission, jobs, queued_jobs())
+            queue_points(submission, jobs, queued)
         finally:
             submission.save()
         for job in jobs:

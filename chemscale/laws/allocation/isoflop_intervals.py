@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.allocation.budgets import budgets_of, minimum, parabola, pooled_noise
 from chemscale.laws.allocation.compute import SIX_ND, PowerCompute, fit_compute
 from chemscale.laws.allocation.loss_law import FORMULA, OptimalLoss

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
 from chemscale.laws.joint.bootstrap import (

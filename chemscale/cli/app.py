@@ -6,14 +6,14 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from collections.abc import Callable, Iterable, Iterator
 
 from chemscale.common.logs import show_logs
-from chemscale.config.check import explain
+
+HYDRA = ("hydra.errors", "HydraException")
+OF_CONFIGURATION = (HYDRA, ("omegaconf.errors", "OmegaConfBaseException"), ("yaml", "YAMLError"))
+"""Modules, and errors of theirs that are the user's. None is imported to catch them: who raised one did so,
+and Hydra takes longer to import than many commands to run."""
 
 
 @contextlib.contextmanager
@@ -30,19 +30,28 @@ def one_paragraph() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException, YAMLError) as error:
+    except Exception as error:
+        if not isinstance(error, (ValueError, FileNotFoundError, *_imported(OF_CONFIGURATION))):
+            raise
         print(f"\n{_paragraph(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
         sys.exit(2)
+
+
+def _imported(names: Iterable[tuple[str, str]]) -> tuple[type[Exception], ...]:
+    """Errors, by module and name, whose modules are imported."""
+    return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)
 
 
 def _paragraph(error: BaseException) -> str:
     text = str(error).strip()
     missing = re.match(r"Could not override '([\w.@]+)'", text)
     if missing and not missing[1].startswith("hydra"):
+        from chemscale.config.check import explain
+
         return explain(missing[1])
     # Hydra wraps what a configuration or a job raised: the cause explains it better.
     cause = error.__cause__
-    if isinstance(error, HydraException) and cause is not None and str(cause) not in text:
+    if isinstance(error, _imported([HYDRA])) and cause is not None and str(cause) not in text:
         text = f"{text}\n{str(cause).strip()}"
     return text
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.allocation.budgets import budgets_of, minimum, parabola, pooled_noise
 from chemscale.laws.allocation.compute import SIX_ND, PowerCompute, fit_compute
 from chemscale.laws.allocation.loss_law import FORMULA, OptimalLoss
@@ -85,16 +85,7 @@ class IsoflopIntervals:
         parts = [p for p in parts if np.isfinite(minimum(n[p], d[p], loss[None, p], method)).all()]
         log_c = np.array([np.log(flops[p]).mean() for p in parts])
         weights = [1 / std**2 * np.isfinite(std) for std in stds]
-        random = np.random.default_rng(seed)
-        scale = np.full(DRAWS, spread)
-        if np.isfinite(freedom):
-            scale = spread * np.sqrt(freedom / random.chisquare(freedom, DRAWS))
-        tables = []
-        for part in parts:
-            base = parabola(n[part], loss[part]) if method == "parabola" else loss[part]
-            noisy = base * np.exp(scale[:, None] * random.standard_normal((DRAWS, len(part))))
-            tables.append(minimum(n[part], d[part], np.concatenate([loss[None, part], noisy]), method))
-        table = np.stack(tables, 2)  # (S + 1, 3, K)
+        scale, table = _redraws(n, d, loss, parts, spread, freedom, method, seed)
         middle = float(log_c.mean())
         lines = np.stack([_lines(log_c - middle, table[:, k], weights[k]) for k in (0, 1)])
         kept = np.isfinite(lines).all((0, 2))
@@ -146,6 +137,32 @@ class IsoflopIntervals:
             reach, by = self.wider[k] * _spread(self.lines[k][:, 1]), self.slope_bias[k]
             out.append((best[k] - reach - max(by, 0.0), best[k] + reach + max(-by, 0.0)))
         return out
+
+
+def _redraws(
+    n: np.ndarray,
+    d: np.ndarray,
+    loss: np.ndarray,
+    parts: Sequence[np.ndarray],
+    spread: float,
+    freedom: float,
+    method: str,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(S,) spreads, drawn from what `freedom` leaves open, and (S + 1, 3, K) minima under noise of each.
+
+    The first minima are those of the runs as they are.
+    """
+    random = np.random.default_rng(seed)
+    scale = np.full(DRAWS, spread)
+    if np.isfinite(freedom):
+        scale = spread * np.sqrt(freedom / random.chisquare(freedom, DRAWS))
+    tables = []
+    for part in parts:
+        base = parabola(n[part], loss[part]) if method == "parabola" else loss[part]
+        noisy = base * np.exp(scale[:, None] * random.standard_normal((DRAWS, len(part))))
+        tables.append(minimum(n[part], d[part], np.concatenate([loss[None, part], noisy]), method))
+    return scale, np.stack(tables, 2)
 
 
 def _lines(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

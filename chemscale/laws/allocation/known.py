@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.joint.bootstrap import Draws, standard_errors
 from chemscale.laws.joint.fit import SurfaceFit, Target

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
+from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 
 EXPONENTS = (0.003, 3.0)

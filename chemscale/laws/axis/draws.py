@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.broken import box
 from chemscale.laws.axis.forms import Broken
 from chemscale.laws.axis.intervals import LEVEL, Scatter
@@ -83,7 +83,7 @@ def draw_noise(scatter: Scatter, draws: int, random: np.random.Generator) -> np.
 def _standard(values: np.ndarray, draws: int, freedom: int, random: np.random.Generator) -> np.ndarray:
     """(draws, n) values drawn anew with variance 1; few repeat themselves: a t has the tails they hide."""
     if len(values) < 10:
-        return stats.t.rvs(freedom, size=(draws, len(values)), random_state=random)
+        return random.standard_t(freedom, size=(draws, len(values)))
     centred = values - values.mean()
     centred *= _widened(freedom) / np.sqrt(np.mean(centred**2))
     return random.choice(centred, size=(draws, len(values)))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.intervals import scatter
 from chemscale.laws.axis.offset_curves import OffsetCurves
 from chemscale.laws.axis.region import LEAST_DEVIATION

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.broken import refit, solve
 from chemscale.laws.axis.continuation import Continuation
 from chemscale.laws.axis.draws import Draws, draw_noise

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.forms import FitError
 from chemscale.laws.data.points import MAX_VALUE, MIN_VALUE
 

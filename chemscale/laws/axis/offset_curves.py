@@ -40,7 +40,7 @@ class OffsetCurves:
         """
         t = self._t if z is None else (z - self._middle) / self._half
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            return np.log(_values(u, t)[0])
+            return np.log(_values(u, t))
 
     def squares(self, u: np.ndarray, log_y: np.ndarray) -> np.ndarray:
         """(S,) sums of squares of log residuals."""
@@ -50,8 +50,7 @@ class OffsetCurves:
 
     def slopes(self, u: np.ndarray) -> np.ndarray:
         """(S, 3, n) derivatives of log loss at the points."""
-        values, by = _values(u, self._t)
-        return by / values[:, None]
+        return _slopes(u, self._t) / _values(u, self._t)[:, None]
 
     def exponents(self, u: np.ndarray) -> np.ndarray:
         """(S,) β; at most 0 for a curve that does not flatten."""
@@ -168,16 +167,21 @@ def _rates(u: np.ndarray) -> np.ndarray:
     return np.log((u[:, 0] - u[:, 1]) / (u[:, 1] - u[:, 2]))
 
 
-def _values(u: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, n) losses at t (n,), and (S, 3, n) their derivatives by the three values."""
-    first, last = u[:, 0] - u[:, 1], u[:, 1] - u[:, 2]
-    rate = np.log(first / last)[:, None]
-    rate = np.where(np.abs(rate) < SERIES, SERIES, rate)
+def _values(u: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """(S, n) losses at t (n,)."""
+    rate = _bent(u)
+    shape = np.expm1(-rate * t) / np.expm1(-rate)
+    return u[:, 1, None] - (u[:, 1] - u[:, 2])[:, None] * shape
+
+
+def _slopes(u: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """(S, 3, n) derivatives of ``_values`` by the three values."""
+    first, last, rate = u[:, 0] - u[:, 1], u[:, 1] - u[:, 2], _bent(u)
     above, below = np.expm1(-rate * t), np.expm1(-rate)
     shape = above / below
     by_rate = (np.exp(-rate) * above - t * np.exp(-rate * t) * below) / below**2
     moved = -last[:, None] * by_rate
-    by = np.stack(
+    return np.stack(
         [
             moved / first[:, None],
             1 - shape - moved * (1 / first + 1 / last)[:, None],
@@ -185,7 +189,12 @@ def _values(u: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ],
         1,
     )
-    return u[:, 1, None] - last[:, None] * shape, by
+
+
+def _bent(u: np.ndarray) -> np.ndarray:
+    """(S, 1) rates, none of them too near to 0 to divide by."""
+    rate = _rates(u)[:, None]
+    return np.where(np.abs(rate) < SERIES, SERIES, rate)
 
 
 def _sphere(count: int) -> np.ndarray:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.forms import FitError
 from chemscale.laws.axis.intervals import scatter, seed_spread
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.forms import Form
 from chemscale.laws.axis.intervals import LEVEL, MAX_BETA, Scatter
 from chemscale.laws.axis.offset_curves import OffsetCurves, floors

@@ -121,10 +121,10 @@ def extrapolation(
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     size = inputs[:, 0] * inputs[:, 1] if compute is None else np.asarray(compute, dtype=float)
     names = np.unique(inputs, axis=0, return_inverse=True)[1].ravel() if units is None else units
-    order = sorted(set(names.tolist()), key=lambda name: -size[names == name].max())
-    if not 0 < hold < len(order):
-        return None, f"hold={hold}: choose from 1 to {len(order) - 1} of {len(order)} configurations."
-    out = np.isin(names, order[:hold])
+    count = len(np.unique(names))
+    if not 0 < hold < count:
+        return None, f"hold={hold}: choose from 1 to {count - 1} of {count} configurations."
+    out = _of_largest(names, size, hold)
     try:
         fit = fit_surface(
             surface, inputs[~out], loss[~out], delta=delta, fixed=fixed, starts=starts, warm=warm,
@@ -133,14 +133,27 @@ def extrapolation(
         )  # fmt: skip
     except FitError as error:
         return None, f"Too little remains without the {out.sum()} largest runs. {error}"
+    runs = _predicted(fit, inputs, loss, size, out)
+    return Extrapolation(fit, runs, float(size[out].max() / size[~out].max())), ""
+
+
+def _of_largest(names: np.ndarray, size: np.ndarray, hold: int) -> np.ndarray:
+    """(n,) which runs are of the `hold` largest configurations, each as large as its largest run."""
+    order = sorted(set(names.tolist()), key=lambda name: -size[names == name].max())
+    return np.isin(names, order[:hold])
+
+
+def _predicted(
+    fit: SurfaceFit, inputs: np.ndarray, loss: np.ndarray, size: np.ndarray, out: np.ndarray
+) -> tuple[HeldOut, ...]:
+    """The runs that `fit` did not see (`out` (n,)), largest first."""
     places = np.flatnonzero(out)[np.argsort(-size[out], kind="stable")]
     columns = inputs[places].T
     predicted, (low, high) = fit.predict(*columns), fit.run_band(*columns)
-    runs = tuple(
+    return tuple(
         HeldOut(
             int(place), tuple(map(float, inputs[place])), float(size[place]), float(loss[place]),
             float(predicted[i]), (float(low[i]), float(high[i])),
         )
         for i, place in enumerate(places)
     )  # fmt: skip
-    return Extrapolation(fit, runs, float(size[out].max() / size[~out].max())), ""

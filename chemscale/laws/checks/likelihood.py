@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
+from chemscale.laws import stats
 from chemscale.laws.joint.huber import fit_huber, huber
 from chemscale.laws.joint.surfaces import Surface
 

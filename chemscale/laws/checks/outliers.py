@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.broken import solve
 from chemscale.laws.axis.fit import MIN_SIZES, Fit, FitError, fit_form
 from chemscale.laws.axis.forms import FORMS
-from chemscale.laws.joint.fit import SurfaceFit, fit_surface
+from chemscale.laws.joint.fit import SurfaceFit, fit_surface, warm_starts
 
 SIGNIFICANT = 1e-4
 """Of a run's residual from the law through the others, times the number of runs."""
@@ -21,7 +21,6 @@ MIN_MISS = 0.03
 """Of log loss: less is nothing that a person calls diverged."""
 MAX_SHARE = 0.2
 """Of the runs, that are called outliers one after the other."""
-STARTS = 300
 DRAWS = 200
 
 Refit = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, int]]
@@ -144,13 +143,12 @@ def surface_outliers(fit: SurfaceFit) -> tuple[list[Outlier], SurfaceFit | None]
         fit: the law.
     """
     y = np.log(fit.loss)
-    grid = fit.surface.starts()
-    starts = grid[:: max(1, len(grid) // STARTS)]
+    warm = warm_starts(fit)
 
     def without(keep: np.ndarray, draws: int) -> SurfaceFit:
         groups = None if fit.groups is None else fit.groups[keep]
         return fit_surface(
-            fit.surface, fit.inputs[keep], fit.loss[keep], delta=fit.delta, starts=starts, fixed=fit.fixed,
+            fit.surface, fit.inputs[keep], fit.loss[keep], delta=fit.delta, warm=warm, fixed=fit.fixed,
             groups=groups, bootstrap=draws,
         )  # fmt: skip
 

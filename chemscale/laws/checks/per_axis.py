@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.listening import work
 from chemscale.laws.axis.fit import MIN_SIZES, Fit, FitError, fit_form
 from chemscale.laws.axis.regimes import Regime, limited_by_other
 from chemscale.laws.data.points import LawPoints
@@ -60,15 +61,17 @@ def laws_per_axis(points: LawPoints, axis: str, other: str, unit: str) -> list[P
     """
     limited = limited_by_other(points, axis, other, unit)
     laws = []
-    for each in limited.slices:
-        members = [points.points[number] for number in each.members]
-        x, y = np.array([p.sizes[axis] for p in members]), np.array([p.losses[unit] for p in members])
-        sizes = len(np.unique(x))
-        if sizes < MIN_SIZES["power"]:
-            continue
-        try:
-            fit = fit_form(x, y, "offset" if sizes >= MIN_SIZES["offset"] else "power")
-        except FitError:  # losses that are equal, or that no law describes
-            continue
-        laws.append(PerAxisLaw(axis, other, each.other, fit, each.regime))
+    with work(len(limited.slices), "slices") as done:
+        for each in limited.slices:
+            done(1)
+            members = [points.points[number] for number in each.members]
+            x, y = np.array([p.sizes[axis] for p in members]), np.array([p.losses[unit] for p in members])
+            sizes = len(np.unique(x))
+            if sizes < MIN_SIZES["power"]:
+                continue
+            try:
+                fit = fit_form(x, y, "offset" if sizes >= MIN_SIZES["offset"] else "power")
+            except FitError:  # losses that are equal, or that no law describes
+                continue
+            laws.append(PerAxisLaw(axis, other, each.other, fit, each.regime))
     return laws

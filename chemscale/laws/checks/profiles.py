@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.joint.bootstrap import Sample, covariance
 from chemscale.laws.joint.fit import SurfaceFit
@@ -19,6 +19,8 @@ from chemscale.laws.joint.huber import fit_huber
 
 REACHES = 0.5 * 2.0 ** np.arange(8)
 """Standard errors to either side at which the profile is computed first."""
+NEAR = 4
+"""How many of them come first: descents far out are the slow ones, and most intervals end before."""
 RESTARTS = 6
 """Draws of the bootstrap that descend at every value beside the optimum itself."""
 STEPS = 400
@@ -69,7 +71,8 @@ def noise_scale(residuals: np.ndarray, parameters: int, delta: float) -> float:
     r = residuals * math.sqrt(n / (n - parameters))
     if math.isinf(delta):
         return float(np.mean(r**2))
-    width = min(r.std(), float(stats.iqr(r)) / 1.349) or r.std()
+    lower, upper = np.percentile(r, [25, 75])
+    width = min(r.std(), float(upper - lower) / 1.349) or r.std()
     width = max(1.06 * width * n**-0.2, 1e-300)
     inside = float(np.mean(stats.norm.cdf((delta - r) / width) - stats.norm.cdf((-delta - r) / width)))
     return float(np.mean(r.clip(-delta, delta) ** 2)) / max(inside, 1e-12)
@@ -170,9 +173,11 @@ class _Path:
         """A coordinate beyond the interval on one side, and whether even the last one tried lies inside."""
         at = self.best[self.place] + side * self.error * REACHES
         at = np.maximum(at, self.surface.lowest()[self.place])
-        heights = self.objective(at)
-        beyond = np.flatnonzero(heights > threshold)
-        return (float(at[beyond[0]]), False) if len(beyond) else (float(at[-1]), True)
+        for some in (at[:NEAR], at):
+            beyond = np.flatnonzero(self.objective(some) > threshold)
+            if len(beyond):
+                return float(some[beyond[0]]), False
+        return float(at[-1]), True
 
     def spaced(self, low: float, high: float, points: int) -> np.ndarray:
         """(points,) coordinates from low to high; by ratio for a reciprocal, whose valley spans decades."""

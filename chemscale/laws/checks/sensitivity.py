@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,10 @@ def sensitivity(
         return Row(label, delta, places, len(kept), found)
 
     rows = [row("least squares" if math.isinf(d) else f"δ = {d:g}", d, worst[:0]) for d in deltas]
+    alike = [known for known in rows if known.delta == fit.delta]
     for count in left_out:
         label = "all runs" if count == 0 else f"without the {count} worst run{'s' if count > 1 else ''}"
-        rows.append(row(label, fit.delta, worst[:count]))
+        again = [replace(known, label=label) for known in alike if count == 0]
+        rows += again[:1] or [row(label, fit.delta, worst[:count])]
     rows += [row(label, fit.delta, np.asarray(places, dtype=int)) for label, places in (sets or {}).items()]
     return rows

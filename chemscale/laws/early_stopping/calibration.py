@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.intervals import LEVEL
 
 MIN_RUNS = 4
@@ -120,6 +120,9 @@ def assess(
         draws: of the bootstrap.
         seed: of the draws.
     """
+    # Imported here: scipy.stats takes longer to import than a law to fit.
+    from scipy.stats import binomtest, spearmanr
+
     good = np.isfinite(scores) & np.isfinite(finals)
     x, y = scores[good], finals[good]
     if Calibration.fit(x, y) is None or len(x) < MIN_RUNS + 1 or np.ptp(y) <= 1e-12 * np.abs(y).max():
@@ -135,8 +138,8 @@ def assess(
             held[k] = low[0] <= y[k] <= high[0]
     known = np.isfinite(left_out)
     p, q = left_out[known], y[known]
-    exact = stats.binomtest(int(held.sum()), len(x)).proportion_ci(LEVEL)
-    rho = float(stats.spearmanr(x, y).statistic)
+    exact = binomtest(int(held.sum()), len(x)).proportion_ci(LEVEL)
+    rho = float(spearmanr(x, y).statistic)
     return Assessment(
         name, title, len(x),
         rho, rank_interval(rho, len(x)),

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.axis.intervals import refuse_absurd, refuse_equal
+from chemscale.laws.axis.least_squares import Descents
 from chemscale.laws.joint.bootstrap import (
     RUNS_ENOUGH,
     Draws,
@@ -225,18 +226,8 @@ def fit_surface(
     """
     inputs, loss = np.asarray(inputs, dtype=float), np.asarray(loss, dtype=float)
     fixed = dict(fixed or {})
-    held = _held(surface, fixed)
-    _check(surface, inputs, loss, fixed)
-    z, y = np.log(inputs), np.log(loss)
-    centre = surface.centre(z, fixed)
-    numbers = [_numbered(names, len(loss)) for names in (groups, trunks)]
-    sample = Sample(surface, z - centre, y, delta, held, numbers[0], numbers[1])
-    grid = surface.recentre(starts_of(surface, starts, fixed), -centre)
-    if warm is None:
-        found, count = descend(sample, grid), len(grid)
-    else:
-        near = surface.recentre(starts_of(surface, warm, fixed), -centre)
-        found, count = descend_warm(sample, near, grid)
+    sample, centre = _sample(surface, inputs, loss, delta, fixed, groups, trunks)
+    found, count = _descents(sample, centre, starts, warm, fixed)
     optima, objective, status = optima_of(sample, found)
     best = optima[:1]
     sample = with_noise(sample, best, bootstrap, seed)
@@ -244,7 +235,7 @@ def fit_surface(
     fit = SurfaceFit(
         surface=surface,
         phi=surface.recentre(best, centre)[0],
-        covariance=moved(surface, covariance(sample, best, y), best, centre)[0],
+        covariance=moved(surface, covariance(sample, best, sample.y), best, centre)[0],
         draws=_recentred(surface, draws, centre),
         objective=objective,
         delta=delta,
@@ -260,6 +251,39 @@ def fit_surface(
     )
     fit.notes.extend(_notes(fit))
     return fit
+
+
+def _sample(
+    surface: Surface,
+    inputs: np.ndarray,
+    loss: np.ndarray,
+    delta: float,
+    fixed: Mapping[str, float],
+    groups: Sequence[Any] | np.ndarray | None,
+    trunks: Sequence[Any] | np.ndarray | None,
+) -> tuple[Sample, np.ndarray]:
+    """What is fitted, about its centre, and the centre (k,); refused where it tells nothing of the form."""
+    held = _held(surface, fixed)
+    _check(surface, inputs, loss, fixed)
+    z = np.log(inputs)
+    centre = surface.centre(z, fixed)
+    numbers = [_numbered(names, len(loss)) for names in (groups, trunks)]
+    return Sample(surface, z - centre, np.log(loss), delta, held, numbers[0], numbers[1]), centre
+
+
+def _descents(
+    sample: Sample,
+    centre: np.ndarray,
+    starts: np.ndarray | None,
+    warm: np.ndarray | None,
+    fixed: Mapping[str, float],
+) -> tuple[Descents, int]:
+    """Descents from every start, or from near an optimum that is known; and how many starts they had."""
+    surface = sample.surface
+    grid = surface.recentre(starts_of(surface, starts, fixed), -centre)
+    if warm is None:
+        return descend(sample, grid), len(grid)
+    return descend_warm(sample, surface.recentre(starts_of(surface, warm, fixed), -centre), grid)
 
 
 def warm_starts(fit: SurfaceFit, draws: int = 4) -> np.ndarray:

@@ -88,23 +88,32 @@ class _Problem:
     weights: np.ndarray | None
     delta: float
 
-    def at(self, phi: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Residuals (S, n), derivatives (S, p, n) and objectives (S,) of the descents of these numbers."""
+    def own(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Log losses (n,) or (S, n) and weights (S, n), where there are any, of these descents."""
+        return (
+            self.y if self.y.ndim == 1 else self.y[numbers],
+            None if self.weights is None else self.weights[numbers],
+        )
+
+    def at(
+        self, phi: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals (S, n), derivatives (S, p, n) and objectives (S,)."""
         log, jacobian = self.surface.log_loss(phi, self.z)
-        residual = np.subtract(log, self.y if self.y.ndim == 1 else self.y[numbers], out=log)
+        residual = np.subtract(log, y, out=log)
         losses = huber(residual, self.delta)
-        if self.weights is not None:
-            losses *= self.weights[numbers]
+        if weights is not None:
+            losses *= weights
         return residual, jacobian, losses.sum(1)
 
-    def pull(self, residual: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def pull(self, residual: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         """(S, n) weights of the squares that turn them into Huber's loss."""
         size = np.abs(residual)
         np.maximum(size, 1e-300, out=size)
         np.divide(self.delta, size, out=size)
         np.minimum(1.0, size, out=size)
-        if self.weights is not None:
-            size *= self.weights[numbers]
+        if weights is not None:
+            size *= weights
         return size
 
 
@@ -115,39 +124,51 @@ class _Batch:
         self.problem, self.free, self.steps, self.tolerance = problem, free, steps, tolerance
         self.lowest = problem.surface.lowest()
         self.bounded = bool(np.isfinite(self.lowest).any())
+        self.all_free = bool(free.all())
         none, p, n = np.empty(0), len(free), len(problem.z)
         self.numbers = np.empty(0, int)
         self.phi, self.residual = np.empty((0, p)), np.empty((0, n))
         self.jacobian = np.empty((0, p, n))
         self.objective, self.damping = none, none
         self.calm, self.taken = np.empty(0, int), np.empty(0, int)
+        self.y, self.weights = problem.own(self.numbers)
+        self.rows = [
+            "numbers", "phi", "residual", "jacobian", "objective", "damping", "calm", "taken",
+            *(["y"] if self.y.ndim == 2 else []), *(["weights"] if self.weights is not None else []),
+        ]  # fmt: skip
 
     def admit(self, numbers: np.ndarray, phi: np.ndarray) -> None:
         """Begin further descents."""
-        residual, jacobian, objective = self.problem.at(phi, numbers)
+        y, weights = self.problem.own(numbers)
+        residual, jacobian, objective = self.problem.at(phi, y, weights)
         objective[~np.isfinite(objective)] = np.inf
         zeros = np.zeros(len(phi), int)
         new = {
             "numbers": numbers, "phi": phi, "residual": residual, "jacobian": jacobian,
             "objective": objective, "damping": np.full(len(phi), 1e-2), "calm": zeros, "taken": zeros,
+            "y": y, "weights": weights,
         }  # fmt: skip
-        for name, rows in new.items():
-            before = getattr(self, name)
-            setattr(self, name, np.concatenate([before, rows]) if len(before) else rows.copy())
+        for name in self.rows:
+            before, rows = getattr(self, name), new[name]
+            setattr(self, name, np.concatenate([before, rows]) if len(before) else np.array(rows))
 
     def step(self, found: Descents) -> int:
         """One step of each descent; those that end are written into `found` and counted."""
-        step = np.zeros_like(self.phi)
         pinned = (self.phi <= self.lowest)[:, self.free] if self.bounded else None
-        j = self.jacobian if self.free.all() else self.jacobian[:, self.free]
-        pull = self.problem.pull(self.residual, self.numbers)
-        step[:, self.free] = _damped_step(j, self.residual, pull, self.damping, pinned)
-        trial = np.maximum(self.phi + step, self.lowest)
-        residual, jacobian, reached = self.problem.at(trial, self.numbers)
+        pull = self.problem.pull(self.residual, self.weights)
+        if self.all_free:
+            step = _damped_step(self.jacobian, self.residual, pull, self.damping, pinned)
+        else:
+            step, j = np.zeros_like(self.phi), self.jacobian[:, self.free]
+            step[:, self.free] = _damped_step(j, self.residual, pull, self.damping, pinned)
+        trial = np.add(self.phi, step, out=step)
+        if self.bounded:
+            np.maximum(trial, self.lowest, out=trial)
+        residual, jacobian, reached = self.problem.at(trial, self.y, self.weights)
         better = reached < self.objective
         gain = (self.objective - reached) / np.maximum(self.objective, 1e-300)
-        if not better.all():
-            worse = ~better
+        worse = np.flatnonzero(~better)
+        if len(worse):
             trial[worse], residual[worse] = self.phi[worse], self.residual[worse]
             jacobian[worse] = self.jacobian[worse]
         self.phi, self.residual, self.jacobian = trial, residual, jacobian
@@ -160,14 +181,20 @@ class _Batch:
         return self._leave(ended | (self.taken >= self.steps), ended, found)
 
     def _leave(self, over: np.ndarray, ended: np.ndarray, found: Descents) -> int:
-        if not over.any():
+        """Write what is over into `found`; the last rows take its place, so that few are copied."""
+        places = np.flatnonzero(over)
+        if not len(places):
             return 0
-        numbers = self.numbers[over]
-        found.phi[numbers], found.objective[numbers] = self.phi[over], self.objective[over]
-        found.converged[numbers] = ended[over]
-        stay = ~over
-        for name in ("numbers", "phi", "residual", "jacobian", "objective", "damping", "calm", "taken"):
-            setattr(self, name, getattr(self, name)[stay])
+        numbers = self.numbers[places]
+        found.phi[numbers], found.objective[numbers] = self.phi[places], self.objective[places]
+        found.converged[numbers] = ended[places]
+        kept = len(over) - len(places)
+        holes = places[places < kept]
+        movers = kept + np.flatnonzero(~over[kept:])
+        for name in self.rows:
+            rows = getattr(self, name)
+            rows[holes] = rows[movers]
+            setattr(self, name, rows[:kept])
         return len(numbers)
 
 
@@ -189,11 +216,16 @@ def _damped_step(
         hessian = hessian * move[:, :, None] * move[:, None, :]
     diagonal = np.einsum("spp->sp", hessian)
     scale = diagonal + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
-    damped = hessian + np.eye(p) * (damping[:, None] * scale)[:, None, :]
+    damped = hessian
+    diagonal = np.einsum("spp->sp", damped)
+    diagonal += damping[:, None] * scale
     if pinned is not None:
-        damped += np.eye(p) * np.where(move, 0.0, 1.0)[:, None, :]
-    damped[~np.isfinite(damped).all((1, 2))] = np.eye(p)
-    return -_solve(damped, np.nan_to_num(gradient)[..., None])[..., 0]
+        diagonal += np.where(move, 0.0, 1.0)
+    finite = np.isfinite(damped).all((1, 2))
+    if not finite.all():
+        damped[~finite] = np.eye(p)
+        gradient = np.nan_to_num(gradient)
+    return -_solve(damped, gradient[..., None])[..., 0]
 
 
 def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:

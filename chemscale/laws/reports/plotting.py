@@ -112,7 +112,7 @@ def save(figure: Figure, path: Path) -> None:
     with style():
         for kind in ("svg", "png"):
             figure.savefig(Path(path).with_suffix(f".{kind}"), dpi=240)
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)
 
 
 def saved_inline(figure: Figure, path: Path) -> str:

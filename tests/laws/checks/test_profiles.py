@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from chemscale.laws import FitError
+from chemscale.laws.checks import profiles
 from chemscale.laws.checks.likelihood import greatest_likelihood, log_likelihood
 from chemscale.laws.checks.profiles import noise_scale, profile
 from chemscale.laws.joint.fit import fit_surface
+from chemscale.laws.joint.huber import fit_huber
 from chemscale.laws.joint.surfaces import Additive, Kaplan
 from tests.helpers.laws import TRUTH, grid, sweep
 
@@ -45,6 +47,17 @@ def test_it_rises_from_the_fit_to_both_sides_and_the_interval_ends_at_the_thresh
     assert shown.bounded_high
     assert shown.notes == []
     json.dumps(shown.to_dict(), allow_nan=False)
+
+
+def test_an_interval_that_ends_near_costs_no_descents_far_out(monkeypatch):
+    fit = fit_surface(Additive(), *sweep(sizes=7), starts=STARTS, bootstrap=30)
+    starts = []
+    monkeypatch.setattr(profiles, "fit_huber", lambda *a, **k: starts.append(a[1]) or fit_huber(*a, **k))
+    shown = profile(fit, "alpha")
+    place = fit.surface.coordinates.index("alpha")
+    tried = np.concatenate([each[:, place] for each in starts])
+    low, high = shown.interval
+    assert np.ptp(tried) < 4 * (high - low)
 
 
 def test_a_parameter_that_the_runs_do_not_show_is_not_bounded():

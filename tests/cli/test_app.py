@@ -1,0 +1,41 @@
+"""Errors of a command line: the user's in one paragraph, all others as they are; no import for it."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import ConfigKeyError
+from yaml import YAMLError
+
+from chemscale.cli.app import one_paragraph
+
+
+@pytest.mark.parametrize("kind", [ValueError, FileNotFoundError, HydraException, ConfigKeyError, YAMLError])
+def test_an_error_of_the_users_is_one_paragraph_and_status_2(kind, capsys, monkeypatch):
+    monkeypatch.delenv("CHEMSCALE_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as left, one_paragraph():
+        raise kind("the cell is empty")
+    assert left.value.code == 2
+    assert capsys.readouterr().err.strip().startswith("the cell is empty\n(CHEMSCALE_DEBUG=1")
+
+
+def test_what_hydra_wraps_is_told_after_what_it_says(capsys, monkeypatch):
+    monkeypatch.delenv("CHEMSCALE_DEBUG", raising=False)
+    with pytest.raises(SystemExit), one_paragraph():
+        raise HydraException("Error composing") from ValueError("width is not a number")
+    assert "Error composing\nwidth is not a number" in capsys.readouterr().err
+
+
+def test_an_error_that_is_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.delenv("CHEMSCALE_DEBUG", raising=False)
+    with pytest.raises(ZeroDivisionError), one_paragraph():
+        raise ZeroDivisionError("ours")
+
+
+def test_a_fit_waits_for_no_hydra():
+    slow = {"hydra", "omegaconf", "torch"}
+    code = "import sys, chemscale.fit, chemscale.analysis.fit; "
+    code += f"print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

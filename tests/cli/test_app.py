@@ -33,8 +33,8 @@ def test_an_error_that_is_ours_keeps_its_traceback(monkeypatch):
         raise ZeroDivisionError("ours")
 
 
-def test_a_fit_waits_for_no_hydra():
-    slow = {"hydra", "omegaconf", "torch"}
+def test_a_fit_waits_for_neither_hydra_nor_scipy_stats():
+    slow = {"hydra", "omegaconf", "torch", "scipy.stats"}
     code = "import sys, chemscale.fit, chemscale.analysis.fit; "
     code += f"print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

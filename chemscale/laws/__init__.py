@@ -5,7 +5,7 @@
 >>> fit.values["beta"], fit.intervals["beta"]
 
 One axis: ``fit_axis`` names the law, ``fit_form`` fits one; size and data: ``fit_surface``; what to train
-next: ``allocate_*``, ``choose_points``; settings: ``tse``, ``to_finish``. No point estimate stands without
+next: ``allocate_*``, ``choose_points``; settings: ``tse``, ``next_steps``. No point estimate stands without
 its interval; too few points are refused in words.
 """
 
@@ -27,7 +27,8 @@ from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.data.points import LawPoint, LawPoints, PointsError
 from chemscale.laws.data.reading import read_csv
 from chemscale.laws.early_stopping.estimators import ESTIMATORS, epoch_means, tse, tse_e, tse_ema
-from chemscale.laws.early_stopping.rule import Rule, to_finish
+from chemscale.laws.early_stopping.reference import population
+from chemscale.laws.early_stopping.rule import Rule, next_steps
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 from chemscale.laws.joint.repeats import Repeats
 from chemscale.laws.joint.surfaces import Additive, Kaplan, Surface, Tied
@@ -69,13 +70,14 @@ __all__ = [
     "greatest_likelihood",
     "limited_by_other",
     "log_likelihood",
+    "next_steps",
+    "population",
     "profile",
     "project",
     "read_csv",
     "sensitivity",
     "straight_regime",
     "supported",
-    "to_finish",
     "tse",
     "tse_e",
     "tse_ema",

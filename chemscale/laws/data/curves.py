@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ class TrainingCurve:
         flops: of the whole run.
         spent: what of them was spent so far; None for all.
         warmup: data over which the rate rises.
+        settings: key and value of what the run was set to, by which runs of a sweep may differ.
 
     Raises:
         CurveError: rows that do not go forward.
@@ -41,6 +44,7 @@ class TrainingCurve:
     flops: float = 0.0
     spent: float | None = None
     warmup: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.seen) != len(self.loss) or (np.diff(self.seen, prepend=0.0) <= 0).any():

@@ -1,178 +1,159 @@
-"""Training performance estimation (TPE, Frey et al. 2023): which runs of a sweep over settings to finish."""
+"""Which setting of a sweep to train on, and how far: until the best one is lost at a stated risk only.
+
+Nothing is thrown away: a setting that waits keeps its checkpoint, and later runs may speak for it. The sweep
+is over when the chance, given all that is known, that any setting which has not ended would end below the
+best one that has is within the risk.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from chemscale.laws.data.curves import TrainingCurve
-from chemscale.laws.early_stopping.calibration import Calibration
 from chemscale.laws.early_stopping.estimators import ESTIMATORS, WINDOWS, Estimator
+from chemscale.laws.early_stopping.forecast import Forecast, forecast
+from chemscale.laws.early_stopping.rungs import RungTable
+from chemscale.laws.early_stopping.transitions import Population
+
+RUNGS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.8)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Train every setting to a share of its budget, rank, and finish only what is promising.
+    """How a sweep over settings is cut short.
 
-    First the `keep` best are finished and `controls` of the others, spread over the ranks so that a
-    regression can be judged; then, with what these became, every run whose chance of being the best is above
-    `risk`.
+    Args:
+        rungs: shares of its budget at which a setting waits for a decision.
+        risk: chance at which the best setting may be lost.
+        tolerance: a setting counts as better only if its loss is lower by this share.
+        estimator: what a setting shows at a rung.
 
     Raises:
         ValueError: a number outside its range.
     """
 
-    share: float = 0.2
-    keep: int = 3
-    controls: int = 2
+    rungs: tuple[float, ...] = RUNGS
     risk: float = 0.05
-    estimator: str = "tse"
+    tolerance: float = 0.005
+    estimator: str = "validation"
 
     def __post_init__(self) -> None:
-        if not 1 / WINDOWS <= self.share < 1:
-            raise ValueError(f"share={self.share}: must lie between {1 / WINDOWS:g} and 1.")
-        for name, value, least in (("keep", self.keep, 1), ("controls", self.controls, 0)):
-            if value < least:
-                raise ValueError(f"{name}={value}: must be at least {least}.")
-        if not 0 <= self.risk <= 1:
-            raise ValueError(f"risk={self.risk}: must lie between 0 and 1.")
+        rungs = tuple(float(share) for share in self.rungs)
+        object.__setattr__(self, "rungs", rungs)
+        rising = all(a < b for a, b in itertools.pairwise(rungs))
+        if not rungs or not rising or not rungs[0] >= 1 / WINDOWS or not rungs[-1] < 1:
+            raise ValueError(
+                f"rungs={list(rungs)}: give shares of a run that rise, from {1 / WINDOWS:g} to below 1."
+            )
+        if not 0 <= self.risk < 1:
+            raise ValueError(f"risk={self.risk}: must be at least 0 and below 1.")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance={self.tolerance}: must be at least 0 and below 1.")
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator={self.estimator!r}: choose one of {', '.join(ESTIMATORS)}.")
 
     @property
     def by(self) -> Estimator:
-        """The estimator that ranks runs."""
+        """What a setting shows at a rung."""
         return ESTIMATORS[self.estimator]
+
+    def share_after(self, reached: int) -> float:
+        """The share to train to from a rung, by its index; −1 for a setting that has reached none."""
+        return self.rungs[reached + 1] if reached + 1 < len(self.rungs) else 1.0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of each of n runs: its score and rank, and, once runs have ended, a prediction."""
-
-    scores: np.ndarray
-    ranks: np.ndarray
-    """0 is the most promising."""
-    finals: np.ndarray
-    """NaN where a run has not ended."""
-    calibration: Calibration | None
-    chances: np.ndarray
-    """Chance of an unfinished run to end below the best finished one; NaN while nothing is known."""
-
-    @property
-    def best(self) -> int | None:
-        """The best finished run."""
-        return None if np.isnan(self.finals).all() else int(np.nanargmin(self.finals))
-
-
-def standing(curves: Sequence[TrainingCurve], rule: Rule) -> Standing:
-    """Score, rank and, where runs have ended, predict."""
-    scores = rule.by.scores(curves, rule.share)
-    order = np.argsort(scores, kind="stable")
-    ranks = np.empty(len(order), int)
-    ranks[order] = np.arange(len(order))
-    finals = np.array([math.nan if curve.final is None else curve.final for curve in curves])
-    calibration = Calibration.fit(scores, finals)
-    chances = np.full(len(curves), math.nan)
-    if calibration is not None:
-        chances = calibration.chance_below(scores, float(np.nanmin(finals)))
-        chances[~np.isnan(finals)] = math.nan
-    return Standing(scores, ranks, finals, calibration, chances)
-
-
-def to_finish(curves: Sequence[TrainingCurve], rule: Rule) -> list[int]:
-    """Numbers of the runs to finish next, most promising first; empty when the rule asks for none.
-
-    A function of the curves up to the share and of the final losses that are there, and of nothing else: an
-    interrupted sweep decides again as it did before.
-    """
-    known = standing(curves, rule)
-    order = np.argsort(known.ranks)
-    finite = [int(n) for n in order if np.isfinite(known.scores[n])]
-    first = finite[: rule.keep]
-    rest = finite[rule.keep :]
-    if rest and rule.controls:
-        spread = np.linspace(0, len(rest) - 1, min(rule.controls, len(rest)) + 1)[1:]
-        first += [rest[round(position)] for position in spread]
-    waiting = [n for n in dict.fromkeys(first) if curves[n].final is None]
-    if waiting or known.calibration is None:
-        return waiting
-    return [n for n in finite if curves[n].final is None and known.chances[n] > rule.risk]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a policy finished of a sweep whose every end is known, what that cost, and what it missed."""
-
-    policy: str
-    finished: list[int]
-    spent: float
-    total: float
-    best_found: float
-    best_there: float
-
-    @property
-    def saved(self) -> float:
-        """Share of the compute of the whole sweep that was not spent."""
-        return 1 - self.spent / self.total
-
-    @property
-    def regret(self) -> float:
-        """Loss of the best finished run above the best of all."""
-        return self.best_found - self.best_there
-
-
-def replay(curves: Sequence[TrainingCurve], rule: Rule) -> Outcome:
-    """Apply the rule to finished runs whose ends it is shown only as it asks for them."""
-    hidden = [_without_end(curve) for curve in curves]
-    finished: list[int] = []
-    while chosen := to_finish(hidden, rule):
-        for n in chosen:
-            hidden[n] = curves[n]
-        finished += chosen
-    return _outcome(f"{rule.by.title}, rule", curves, finished, dict.fromkeys(range(len(curves)), rule.share))
-
-
-def successive_halving(
-    curves: Sequence[TrainingCurve], share: float, *, eta: int = 2, estimator: str = "validation"
-) -> Outcome:
-    """Keep the best 1/η by the last validation loss at `share`, η·share, …; the last survivors are finished.
-
-    Jamieson and Talwalkar 2016, with the first rung where the estimate is made.
+    """What is known of the settings of a sweep.
 
     Args:
-        curves: of finished runs.
-        share: of the first rung.
-        eta: by which runs become fewer and rungs longer.
-        estimator: that ranks them.
+        table: what they show at the rungs.
+        forecast: where they will end.
+        rule: by which they are judged.
     """
-    alive, rung = list(range(len(curves))), share
-    reached = dict.fromkeys(alive, share)
-    while rung < 1 and len(alive) > 1:
-        scores = ESTIMATORS[estimator].scores([curves[n] for n in alive], rung)
-        alive = [alive[k] for k in np.argsort(scores, kind="stable")[: max(1, len(alive) // eta)]]
-        rung *= eta
-        reached |= {n: min(rung, 1.0) for n in alive}
-    return _outcome("successive halving", curves, alive, reached)
+
+    table: RungTable
+    forecast: Forecast
+    rule: Rule
+
+    @property
+    def chances(self) -> np.ndarray:
+        """(n,) chance of a setting that has not ended to be the best of all, by more than the tolerance."""
+        return np.asarray(self.forecast.wins(self.rule.tolerance).mean(axis=1))
+
+    @property
+    def lost(self) -> float:
+        """Chance that the best setting is among those that have not ended."""
+        return float(self.forecast.wins(self.rule.tolerance).any(axis=0).mean())
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """(n,) place of each setting by the median of its end; 0 is the best."""
+        middle = np.median(self.forecast.ends, axis=1)
+        ranks = np.empty(len(middle), int)
+        ranks[np.argsort(middle, kind="stable")] = np.arange(len(middle))
+        return ranks
 
 
-def _without_end(curve: TrainingCurve) -> TrainingCurve:
-    values = {key: getattr(curve, key) for key in curve.__dataclass_fields__}
-    return TrainingCurve(**{**values, "final": None})
+def standing(curves: Sequence[TrainingCurve], rule: Rule, population: Population) -> Standing:
+    """Score settings at the rungs that they have reached and draw where they will end.
+
+    Args:
+        curves: of all settings; one that has not begun has no rows.
+        rule: the rungs and the estimator.
+        population: of earlier sweeps, at the same rungs.
+    """
+    table = RungTable.of(curves, rule.rungs, rule.by)
+    return Standing(table, forecast(table, population), rule)
 
 
-def _outcome(
-    policy: str, curves: Sequence[TrainingCurve], finished: list[int], reached: dict[int, float]
-) -> Outcome:
-    finals = [math.inf if curve.final is None else curve.final for curve in curves]
-    shares = {**reached, **dict.fromkeys(finished, 1.0)}
-    return Outcome(
-        policy=policy,
-        finished=finished,
-        spent=sum(shares[n] * curve.flops for n, curve in enumerate(curves)),
-        total=sum(curve.flops for curve in curves),
-        best_found=min((finals[n] for n in finished), default=math.inf),
-        best_there=min(finals),
-    )
+def next_steps(
+    curves: Sequence[TrainingCurve],
+    rule: Rule,
+    population: Population,
+    *,
+    busy: Mapping[int, float] | None = None,
+    free: int = 1,
+) -> list[tuple[int, float]]:
+    """Settings to train on now and the share to train each to, the most wanted first.
+
+    First every setting reaches the first rung. Then those go on whose chance to be the best is largest for
+    what the next rung costs, until the chance that the best is one that nobody works on is within the risk. A
+    function of curves and of what is busy alone: an interrupted sweep decides again as it did, and no setting
+    waits for others to reach its rung.
+
+    Args:
+        curves: of all settings, up to what each has reached.
+        rule: of the sweep.
+        population: of earlier sweeps, at the same rungs.
+        busy: settings that are being trained, with the share that each is trained to.
+        free: how many more may be.
+
+    Returns:
+        Number of a setting and share, 1 for its end; empty when all is decided or nothing is free.
+    """
+    busy = busy or {}
+    known = standing(curves, rule, population)
+    reached = known.table.reached
+    begin = [n for n in range(len(curves)) if reached[n] < 0 and n not in busy]
+    chosen = [(n, rule.rungs[0]) for n in begin][: max(0, free)]
+    waiting = {n for n in range(len(curves)) if known.forecast.open[n] and n not in busy}
+    wins = known.forecast.wins(rule.tolerance)
+    shares = {n: rule.share_after(int(reached[n])) for n in waiting}
+    costs = known.table.costs()
+    worth = {n: wins[n].mean() / costs[int(reached[n]) + 1] for n in waiting}
+    for n in sorted(waiting, key=lambda n: (-worth[n], n)):
+        unattended = [m for m in waiting if m not in dict(chosen)]
+        if len(chosen) >= free or wins[unattended].any(axis=0).mean() <= rule.risk:
+            break
+        chosen.append((n, shares[n]))
+    if not chosen and not busy and waiting and math.isinf(known.forecast.best):
+        # Nothing has ended and no draw tells settings apart: one has to.
+        n = max(waiting, key=lambda n: worth[n])
+        chosen.append((n, shares[n]))
+    return chosen[: max(0, free)]

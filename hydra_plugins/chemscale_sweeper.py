@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from chemscale.launchers import hooks
+from chemscale.laws.early_stopping.rule import RUNGS
 from chemscale.sweeps.early_stopping_sweeper import EstimatingSweeper
 from chemscale.sweeps.sweeper import PointSweeper
 
@@ -15,7 +16,7 @@ class ChemscaleSweeper(PointSweeper):
 
 
 class ChemscaleEstimatingSweeper(EstimatingSweeper):
-    """``override /hydra/sweeper: chemscale_tpe``"""
+    """``override /hydra/sweeper: chemscale_early_stopping``"""
 
 
 @dataclass
@@ -44,27 +45,30 @@ class ChemscaleEstimatingSweeperConf(ChemscaleSweeperConf):
     plan: str = hooks.PLAN_SETTINGS
     choose: str = hooks.CHOOSE_SETTINGS
     finish: str = hooks.FINISH_SETTINGS
-    # Of chemscale.laws.early_stopping.rule.Rule.
+    # Of chemscale.laws.early_stopping.rule.Rule; the folders are read by chemscale.analysis.
     rule: dict[str, Any] = field(
         default_factory=lambda: {
-            "share": 0.2,
-            "keep": 3,
-            "controls": 2,
+            "rungs": list(RUNGS),
             "risk": 0.05,
-            "estimator": "tse",
+            "tolerance": 0.005,
+            "estimator": "validation",
+            "earlier": [],
         },
         metadata={
             "meaning": {
-                "share": "part of its budget that every point is trained before it is judged",
-                "keep": "most promising points that are finished in any case",
-                "controls": "others that are finished, spread over the ranking, to judge the estimate by",
-                "risk": "points whose chance to be the best is above this are finished too",
-                "estimator": "ranks the points: tse, tse-e, tse-ema, ema, validation, power, offset or bnsl",
+                "rungs": "shares of its budget at which a point waits until the rule lets it go on",
+                "risk": "chance at which the best point may be lost",
+                "tolerance": "a point counts as better only if its loss is lower by this share",
+                "estimator": "shown at a rung: validation, tse, tse-e, tse-ema, ema, power, offset or bnsl",
+                "earlier": "folders of sweeps that were trained before: they tell what to expect",
             }
         },
     )
 
 
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="chemscale_tpe", node=ChemscaleEstimatingSweeperConf, provider="chemscale"
+    group="hydra/sweeper",
+    name="chemscale_early_stopping",
+    node=ChemscaleEstimatingSweeperConf,
+    provider="chemscale",
 )

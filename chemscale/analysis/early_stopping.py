@@ -1,11 +1,8 @@
-"""Training performance estimation (TPE, Frey et al. 2023) over run records, and what its sweeps decide."""
+"""Runs that differ in settings, as learning curves, and the report of where they end."""
 
 from __future__ import annotations
 
-import logging
 import math
-import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +12,18 @@ import numpy as np
 from chemscale.analysis.records_to_points import without_copies
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.data.left_out import LeftOut, sentence
-from chemscale.laws.early_stopping.rule import Rule, to_finish
-from chemscale.records import HEADLINES, RECORD_NAME, PointPlan, RunRecord, State
+from chemscale.laws.early_stopping.rule import Rule
+from chemscale.records import HEADLINES, RunRecord, State, find_records
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from chemscale.launchers.settings import PointJob
-    from chemscale.laws.reports.early_stopping_report import TpeReport
-
-log = logging.getLogger(__name__)
+    from chemscale.laws.reports.early_stopping_report import EarlyStoppingReport
 
 MIN_SETTINGS = 4
-"""Runs below which there is nothing to estimate from."""
+"""Runs below which there is nothing to compare."""
 TASK = ("model", "loss", "data_hash")
 """What runs must have in common for their losses to rank them."""
+SETTINGS = ("optimizer.", "schedule.", "batch.", "trainer.clip", "ema", "precision")
+"""How keys of what a run may be set to begin."""
 
 
 def report_of(
@@ -39,23 +33,28 @@ def report_of(
     title: str,
     unit: str | None,
     command: str,
+    share: float = 0.2,
+    earlier: Sequence[Sequence[TrainingCurve]] = (),
     left: Sequence[LeftOut] = (),
-) -> tuple[TpeReport, list[tuple[Path, RunRecord]]]:
+) -> tuple[EarlyStoppingReport, list[tuple[Path, RunRecord]]]:
     """The report of runs that differ in settings, and the runs that it is of, in its order.
 
     Args:
         found: directories of runs and their records.
-        rule: by which runs are finished.
+        rule: by which runs are stopped.
         title: of the report.
         unit: of the final loss; None for the first headline that the runs have.
         command: that asks for it.
+        share: at which the estimators are compared.
+        earlier: sweeps of the user that stand beside the reference sweeps.
         left: what was left out before: records that cannot be read.
 
     Raises:
-        ValueError: too few runs, runs of different tasks or budgets, or none that reaches the share.
+        ValueError: too few runs, runs of different tasks or budgets, or none that reaches a rung.
     """
     # Imported here: a sweep that only chooses needs no Matplotlib.
-    from chemscale.laws.reports.early_stopping_report import TpeReport
+    from chemscale.laws.early_stopping.reference import population
+    from chemscale.laws.reports.early_stopping_report import EarlyStoppingReport
 
     left = list(left)
     total = len(found) + len(left)
@@ -63,14 +62,12 @@ def report_of(
         raise ValueError(f"{title}: no run record below it. Give the directory of a sweep.")
     found = without_copies(list(found), left)
     unit = unit or headline(record for _, record in found)
+    read = curves_of(found, unit)
     used: list[tuple[Path, RunRecord]] = []
     curves: list[TrainingCurve] = []
-    for directory, record in found:
-        why, curve = why_not_estimated(record), None
-        if not why:
-            curve = curve_of(directory, record, unit)
-            why = _why_unranked(curve, rule)
-        if curve is None or why:
+    for (directory, record), curve in zip(found, read, strict=True):
+        why = why_not_estimated(record) or why_unranked(curve, rule)
+        if why:
             left.append(LeftOut(record.name, why))
         else:
             used.append((directory, record))
@@ -78,13 +75,16 @@ def report_of(
     text = sentence(left, total)
     if len(used) < MIN_SETTINGS:
         raise ValueError(
-            f"{title}: {len(used)} runs can be ranked at {rule.share:.0%} of their budget, at least "
+            f"{title}: {len(used)} runs can be compared at {rule.rungs[0]:.0%} of their budget, at least "
             f"{MIN_SETTINGS} are needed" + (f" ({text})." if text else ".")
         )
     one_task([{**record.config, "data_hash": record.data_hash} for _, record in used])
     one_budget([_work(record) for _, record in used])
     states = [record.state.value for _, record in used]
-    return TpeReport(title, curves, rule, unit, states, command, text), used
+    report = EarlyStoppingReport(
+        title, curves, rule, population(rule, earlier), unit, states, command, text, share
+    )
+    return report, used
 
 
 def why_not_estimated(record: RunRecord) -> str:
@@ -93,11 +93,17 @@ def why_not_estimated(record: RunRecord) -> str:
     return record.why_left_out() if ended else ""
 
 
-def _why_unranked(curve: TrainingCurve, rule: Rule) -> str:
-    if not curve.reaches(rule.share):
-        return f"short of {rule.share:.0%} of its budget"
-    _, losses = curve.until(rule.share)
-    return "" if np.isfinite(losses).all() else "diverged (no number in its training loss)"
+def why_unranked(curve: TrainingCurve, rule: Rule) -> str:
+    """Why nothing can be said of where a run ends; empty where it can."""
+    first = rule.rungs[0]
+    if not curve.reaches(first):
+        return f"short of {first:.0%} of its budget"
+    if rule.estimator == "validation" and np.isnan(curve.early_validation(first)):
+        seen = curve.validated <= first * curve.planned * (1 + 1e-9)
+        return "diverged (no number in its validation)" if seen.any() else f"no validation by {first:.0%}"
+    last = max(share for share in rule.rungs if curve.reaches(share))
+    score = rule.by.scores([curve], last)[0]
+    return "" if curve.final is not None or np.isfinite(score) else "diverged (no number in its loss)"
 
 
 def one_task(configs: Sequence[dict[str, Any]]) -> None:
@@ -154,13 +160,73 @@ def headline(records: Iterable[RunRecord]) -> str:
     return next((key for key, _, _ in HEADLINES if key in reached), HEADLINES[0][0])
 
 
-def curve_of(directory: Path, record: RunRecord, unit: str) -> TrainingCurve:
+def earlier_sweeps(folders: Sequence[str | Path]) -> list[list[TrainingCurve]]:
+    """Sweeps over settings that were trained before, whose runs tell what to expect.
+
+    Args:
+        folders: a directory of runs each.
+
+    Raises:
+        ValueError: a folder without comparable runs.
+    """
+    found = []
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"earlier: {folder} is no folder. Give the directory of a sweep, runs/NAME.")
+        records = [pair for pair in find_records(Path(folder)) if not why_not_estimated(pair[1])]
+        if len(records) < MIN_SETTINGS:
+            raise ValueError(
+                f"earlier: {folder} has {len(records)} runs that can be compared, at least {MIN_SETTINGS} "
+                "are needed."
+            )
+        one_task([{**record.config, "data_hash": record.data_hash} for _, record in records])
+        found.append(curves_of(records, headline(record for _, record in records)))
+    return found
+
+
+def curves_of(found: Sequence[tuple[Path, RunRecord]], unit: str) -> list[TrainingCurve]:
+    """Learning curves of the runs of a sweep, with the settings in which they differ.
+
+    Args:
+        found: directories of runs and their records.
+        unit: of the final loss.
+
+    Raises:
+        ValueError: a finished run has no such loss.
+    """
+    differing = settings_that_differ([record.config for _, record in found])
+    return [
+        curve_of(directory, record, unit, settings)
+        for (directory, record), settings in zip(found, differing, strict=True)
+    ]
+
+
+def settings_that_differ(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each run, key and value of the settings that are not the same in all."""
+    flat = [dict(_flat(config)) for config in configs]
+    keys = dict.fromkeys(key for each in flat for key in each if key.startswith(SETTINGS))
+    swept = [key for key in keys if len({repr(each.get(key)) for each in flat}) > 1]
+    return [{key: each.get(key) for key in swept} for each in flat]
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def curve_of(
+    directory: Path, record: RunRecord, unit: str, settings: Mapping[str, Any] | None = None
+) -> TrainingCurve:
     """The training log of a record, along its steps: equal steps are equal data within a run.
 
     Args:
         directory: of the run.
         record: of the run.
         unit: of the final loss.
+        settings: in which the run differs from others.
 
     Raises:
         ValueError: a finished run has no such loss.
@@ -186,162 +252,9 @@ def curve_of(directory: Path, record: RunRecord, unit: str) -> TrainingCurve:
         flops=_work(record),
         spent=record.compute.flops,
         warmup=warmup * record.planned_steps if warmup < 1 else warmup,
+        settings=dict(settings or {}),
     )
 
 
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
-
-
-def plan_settings(
-    configs: Sequence[DictConfig],
-    overrides: Sequence[Sequence[str]],
-    typed: Sequence[str],
-    settings: dict[str, Any],
-) -> list[PointJob]:
-    """Plan every setting, refused before anything is spent if an estimate could not compare them.
-
-    Args:
-        configs: as Hydra composed them.
-        overrides: what each was composed from.
-        typed: the command line.
-        settings: of the rule, as the sweeper has them.
-
-    Raises:
-        ValueError: a rule that makes no sense, too few settings, settings of different tasks or budgets, or a
-            log too coarse to see the first part of a run.
-    """
-    from omegaconf import OmegaConf
-
-    from chemscale.points.cost import plan_points
-
-    rule = rule_of(settings)
-    if len(configs) < MIN_SETTINGS:
-        raise ValueError(
-            f"An estimate needs at least {MIN_SETTINGS} settings, this sweep has {len(configs)}."
-        )
-    plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
-    one_task(plain)
-    jobs = plan_points(configs, overrides, typed)
-    one_budget([job.plan.flops for job in jobs])
-    for job in jobs:
-        plan, every = job.plan, job.config["trainer"]["log_every"]
-        if every > rule.share * plan.steps:
-            raise ValueError(
-                f"{plan.name} has {plan.steps} steps and logs every {every}: "
-                f"nothing is logged in its first {rule.share:.0%}. Lower trainer.log_every."
-            )
-    return jobs
-
-
-def rule_of(settings: dict[str, Any]) -> Rule:
-    """The rule of a sweep's configuration.
-
-    Args:
-        settings: fields of ``Rule``.
-
-    Raises:
-        ValueError: a key that it does not have, or a number outside its range.
-    """
-    try:
-        return Rule(**settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"hydra.sweeper.rule: {error}") from None
-
-
-def choose(
-    plans: Sequence[PointPlan], settings: dict[str, Any], busy: Mapping[int, float], free: int
-) -> list[tuple[int, float]]:
-    """Numbers of the points to start next and the share of its steps to train each to, most wanted first.
-
-    Args:
-        plans: of all settings.
-        settings: of the rule, as the sweeper has them.
-        busy: numbers of points that are not to be asked for, with the share that each is being trained to; 0
-            for one that is not being trained and does not go on.
-        free: the most that may start.
-    """
-    from chemscale.sweeps.settings_feed import has_reached
-
-    rule, found = rule_of(settings), _load_records(plans)
-    short = [n for n, plan in enumerate(plans) if n not in busy and not has_reached(plan, rule.share)]
-    if short or any(0 < share <= rule.share for share in busy.values()):  # the rule compares all of them
-        return [(n, rule.share) for n in short[:free]]
-    unit = headline(record for _, record in found.values())
-    curves = {n: curve_of(d, r, unit) for n, (d, r) in found.items() if not why_not_estimated(r)}
-    numbers = [n for n, curve in curves.items() if curve.reaches(rule.share)]
-    chosen = [numbers[k] for k in to_finish([curves[n] for n in numbers], rule)]
-    return [(n, 1.0) for n in chosen if n not in busy][:free]
-
-
-def finish(
-    plans: Sequence[PointPlan], configs: Sequence[DictConfig], settings: dict[str, Any]
-) -> list[float | None]:
-    """Mark the runs that were not finished, show the table and the estimate, and write its report.
-
-    Leaves with status 1 if a setting failed.
-
-    Args:
-        plans: of all settings.
-        configs: of all settings.
-        settings: of the rule, as the sweeper has them.
-
-    Returns:
-        The final objective of each run; None where it has none.
-    """
-    from chemscale.points.tables import show_results
-
-    rule, found = rule_of(settings), _load_records(plans)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
-    command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
-    failed = [record.name for _, record in found.values() if record.state is State.FAILED]
-    if failed:
-        log.error("%d of %d settings failed: %s", len(failed), len(plans), ", ".join(failed))
-    try:
-        report, used = report_of(list(found.values()), rule, title=root.name, unit=None, command=command)
-        _mark_stopped(report, used)
-        _mark_diverged(found.values(), rule)
-    finally:  # what the runs reached is shown whether or not it allows an estimate
-        show_results(plans, [found[n][1] if n in found else None for n in range(len(plans))])
-    page = report.write(root / "estimate")
-    for line in report.lines():
-        log.info("%s", line)
-    log.info("Report: %s", page)
-    if failed:
-        sys.exit(1)
-    return [objective_of(record) for _, record in found.values()]
-
-
-def objective_of(record: RunRecord | None) -> float | None:
-    """The final objective of a run; None where there is no number."""
-    return record.final.objective if record and record.final and record.final.is_finite else None
-
-
-def _load_records(plans: Sequence[PointPlan]) -> dict[int, tuple[Path, RunRecord]]:
-    return {
-        n: (plan.directory, RunRecord.load(plan.directory))
-        for n, plan in enumerate(plans)
-        if (plan.directory / RECORD_NAME).exists()
-    }
-
-
-def _mark_diverged(found: Iterable[tuple[Path, RunRecord]], rule: Rule) -> None:
-    """A paused run that nothing can rank is stopped, and its record says why."""
-    for directory, record in found:
-        if record.state is State.PAUSED:
-            record.reason = _why_unranked(curve_of(directory, record, ""), rule) or record.reason
-            record.state = State.STOPPED
-            record.save(directory)
-
-
-def _mark_stopped(report: TpeReport, used: Sequence[tuple[Path, RunRecord]]) -> None:
-    for n, (directory, record) in enumerate(used):
-        if record.state in (State.PAUSED, State.STOPPED):
-            row = report.row(n)
-            record.state = State.STOPPED
-            record.reason = f"at {report.rule.share:.0%}: rank {row['rank']} of {len(used)}"
-            if "predicted" in row:
-                low, high = row["interval"]
-                record.reason += f", predicted {row['predicted']:.4g} [{low:.4g}, {high:.4g}]"
-            record.save(directory)
-    report.states = [record.state.value for _, record in used]

@@ -30,7 +30,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         The objective of each point; None where it has none.
     """
     # Imported here, since train imports this module and a rank needs no Matplotlib.
-    from chemscale.analysis.early_stopping import objective_of
+    from chemscale.analysis.early_stopping_sweep import objective_of
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
     from chemscale.points.tables import show_results

@@ -14,9 +14,9 @@ from hydra.utils import get_method
 PLAN_POINTS = "chemscale.points.cost.plan_points"
 RUN_RANK = "chemscale.points.run.run_rank"
 FINISH_SWEEP = "chemscale.analysis.finish.finish_sweep"
-PLAN_SETTINGS = "chemscale.analysis.early_stopping.plan_settings"
-CHOOSE_SETTINGS = "chemscale.analysis.early_stopping.choose"
-FINISH_SETTINGS = "chemscale.analysis.early_stopping.finish"
+PLAN_SETTINGS = "chemscale.analysis.early_stopping_sweep.plan_settings"
+CHOOSE_SETTINGS = "chemscale.analysis.early_stopping_sweep.choose"
+FINISH_SETTINGS = "chemscale.analysis.early_stopping_sweep.finish"
 
 
 def resolve(name: str) -> Callable[..., Any]:

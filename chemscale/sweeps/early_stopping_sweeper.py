@@ -44,7 +44,7 @@ class EstimatingSweeper(PointSweeper):
             SweepError: a point is paused by hand.
         """
         if any(override.lstrip("+").startswith("pause=") for job in jobs for override in job.overrides):
-            raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.share instead.")
+            raise SweepError("pause is set by the sweep itself: set hydra.sweeper.rule.rungs instead.")
         if jobs[0].launcher.name == "slurm" and not jobs[0].launcher.wait:
             log.info(
                 "This sweep decides from what its points reach which go on: launcher.wait=true is forced."

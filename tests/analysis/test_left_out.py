@@ -69,7 +69,7 @@ def test_an_estimate_leaves_out_what_a_law_does_in_the_same_words(tmp_path):
     write_run(tmp_path / "s", "late", state=State.FAILED, reason="DivergedError: step 3")
     shutil.copytree(tmp_path / "s" / "lr-3", tmp_path / "other" / "lr-3")
     found = list(find_records(tmp_path))
-    report, used = report_of(found, Rule(share=0.5), title="s", unit=None, command="")
+    report, used = report_of(found, Rule(rungs=(0.5,), estimator="tse"), title="s", unit=None, command="")
     assert sorted(record.name for _, record in used) == ["lr-0", "lr-1", "lr-2", "lr-3"]
     assert report.lines()[0].startswith(
         f"Left out: 3 of 7: 2 {DIVERGED} (bad, late); 1 the same as another run"

@@ -21,7 +21,7 @@ from chemscale.sweeps.settings_feed import has_reached
 
 
 def choose(plans, settings, busy, free):
-    share = settings["share"]
+    share = settings["rungs"][0]
     short = [n for n, plan in enumerate(plans) if not has_reached(plan, share)]
     last = [n for n in (0, 1) if n not in short and not has_reached(plans[n], 1.0)]
     asked = [*((n, 1.0) for n in last), *((n, share) for n in short)]

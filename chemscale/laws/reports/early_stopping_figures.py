@@ -1,8 +1,9 @@
-"""Figures of training performance estimation (TPE, Frey et al. 2023)."""
+"""Figures of a sweep over settings that is cut short."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,49 +17,42 @@ NAMED = 4
 """Settings that a legend names, the most promising."""
 
 
-def prediction_figure(known: Standing, share: float, title: str, unit: str) -> Figure:
-    """Final against predicted loss; runs that were stopped show their prediction interval alone.
+def ends_figure(rows: Sequence[Mapping[str, Any]], unit: str) -> Figure:
+    """Final loss of every setting by rank; of one that was stopped the interval of its forecast.
 
     Args:
-        known: scores, ends and the regression.
-        share: of each run that was seen.
-        title: of the estimator.
+        rows: of the report's table, the most promising first.
         unit: of the final loss.
     """
     with style():
         figure, ax = new_figure(3.1)
-        ax.set(ylabel=UNITS.get(unit, unit).replace("validation", "final"))
-        finite, ended = np.isfinite(known.scores), ~np.isnan(known.finals)
-        if known.calibration is None:
-            shown = finite & ended
-            ax.scatter(known.scores[shown], known.finals[shown], color="black", s=16)
-            ax.set(xlabel=f"{title} at {share:.0%} of the run")
-            return figure
-        x = np.where(finite, known.scores, 0.0)
-        predicted = known.calibration.predict(x)
-        low, high = known.calibration.interval(x)
-        done, stopped = finite & ended, finite & ~ended
-        ends = [predicted[finite].min(), predicted[finite].max()]
-        ax.plot(ends, ends, color="0.6", lw=0.8, zorder=0, label="as predicted")
-        ax.scatter(predicted[done], known.finals[done], color=BLUE, s=16, zorder=4, label="finished")
+        places = np.arange(1, len(rows) + 1)
+        done = np.array([row["final"] is not None and np.isfinite(row["final"]) for row in rows])
+        if done.any():
+            finals = [row["final"] for row, is_done in zip(rows, done, strict=True) if is_done]
+            ax.scatter(places[done], finals, color=BLUE, s=16, zorder=4, label="finished")
+        stopped = np.array(["predicted" in row for row in rows])
         if stopped.any():
-            reach = np.stack([predicted - low, high - predicted])[:, stopped]
+            middle = np.array([row["predicted"] for row in rows if "predicted" in row])
+            low, high = np.array([row["interval"] for row in rows if "predicted" in row]).T
             ax.errorbar(
-                predicted[stopped], predicted[stopped], yerr=reach, fmt="s", ms=3, color=VERMILION, lw=0.8,
-                capsize=2, label="stopped: 95 % interval",
+                places[stopped], middle, yerr=np.stack([middle - low, high - middle]), fmt="s", ms=3,
+                color=VERMILION, lw=0.8, capsize=2, label="stopped: forecast, 95 % interval",
             )  # fmt: skip
-        ax.set(xlabel=f"predicted from {share:.0%} of the run by {title}")
-        ax.legend()
+        ax.set(xlabel="rank of the setting", yscale="log")
+        ax.set(ylabel=UNITS.get(unit, unit).replace("validation", "final"))
+        loss_ticks(ax)
+        if done.any() or stopped.any():
+            ax.legend()
         return figure
 
 
-def training_figure(curves: Sequence[TrainingCurve], known: Standing, share: float) -> Figure:
-    """Training loss of every setting against the share of the run; a line where the estimate ends.
+def training_figure(curves: Sequence[TrainingCurve], known: Standing) -> Figure:
+    """Training loss of every setting against the share of the run; a line at each rung.
 
     Args:
         curves: of all settings.
         known: their ranks.
-        share: of each run that was seen.
     """
     with style():
         figure, ax = new_figure(2.7)
@@ -68,7 +62,8 @@ def training_figure(curves: Sequence[TrainingCurve], known: Standing, share: flo
             curve = curves[n]
             label = curve.label if known.ranks[n] < NAMED else None
             ax.plot(curve.seen / curve.planned, curve.loss, color=color, lw=0.9, label=label)
-        ax.axvline(share, color="0.4", lw=0.8, ls=":")
+        for share in known.rule.rungs:
+            ax.axvline(share, color="0.4", lw=0.6, ls=":")
         ax.set(yscale="log", xlabel="share of the run", ylabel="training loss", xlim=(0, 1))
         loss_ticks(ax)
         ax.legend(title="most promising")

@@ -1,7 +1,4 @@
-"""The report of training performance estimation (TPE, Frey et al. 2023) over a sweep of settings.
-
-Which settings were finished, how good the estimate was, and what it saved.
-"""
+"""The report of a sweep over settings: which were finished, where the others would end, what it saved."""
 
 from __future__ import annotations
 
@@ -16,52 +13,63 @@ from chemscale.common.files import write_json
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.calibration import LEVEL, Assessment, assess
 from chemscale.laws.early_stopping.estimators import ESTIMATORS, WINDOWS
-from chemscale.laws.early_stopping.rule import Outcome, Rule, Standing, replay, standing, successive_halving
-from chemscale.laws.reports.early_stopping_figures import prediction_figure, training_figure
+from chemscale.laws.early_stopping.policies import usual_policies
+from chemscale.laws.early_stopping.replay import Outcome, Rungs, replay
+from chemscale.laws.early_stopping.rule import Rule, Standing, standing
+from chemscale.laws.early_stopping.transitions import Population
+from chemscale.laws.reports.early_stopping_figures import ends_figure, training_figure
 from chemscale.laws.reports.page import render, whole_folder, write_text
 from chemscale.laws.reports.plotting import saved_inline
 
 
 @dataclass
-class TpeReport:
+class EarlyStoppingReport:
     """Everything that the report of a sweep over settings shows.
 
     Args:
         title: of the page.
         curves: of all settings.
-        rule: by which runs are finished.
+        rule: by which runs are stopped.
+        population: of earlier sweeps, from which the ends are forecast.
         unit: of the final losses.
         states: of the runs.
         command: that asks for it.
         left_out: what is left out, counted by reason, in a sentence; empty where nothing is.
+        share: of each run at which the estimators are compared.
     """
 
     title: str
     curves: Sequence[TrainingCurve]
     rule: Rule
+    population: Population
     unit: str
     states: list[str] = field(default_factory=list)
     command: str = ""
     left_out: str = ""
+    share: float = 0.2
     axis = "share of the run"
 
     def __post_init__(self) -> None:
-        self.known: Standing = standing(self.curves, self.rule)
-        finals = self.known.finals
+        self.known: Standing = standing(self.curves, self.rule, self.population)
+        self.chances = self.known.chances
+        self.finals = np.array([np.nan if curve.final is None else curve.final for curve in self.curves])
         self.assessments: list[Assessment] = []
-        for estimator in ESTIMATORS.values():
+        reaching = [n for n, curve in enumerate(self.curves) if curve.reaches(self.share)]
+        seen = [self.curves[n] for n in reaching]
+        for estimator in ESTIMATORS.values() if seen else ():
             found = assess(
                 estimator.name,
                 estimator.title,
-                estimator.scores(self.curves, self.rule.share),
-                finals,
+                estimator.scores(seen, self.share),
+                self.finals[reaching],
                 direct=estimator.direct and self.same_unit,
             )
             if found is not None:
                 self.assessments.append(found)
         self.outcomes: list[Outcome] = []
         if self.complete:
-            self.outcomes = [replay(self.curves, self.rule), successive_halving(self.curves, self.rule.share)]
+            chosen = [Rungs(self.rule, self.population), *usual_policies()]
+            self.outcomes = [replay(self.curves, policy) for policy in chosen]
 
     @property
     def same_unit(self) -> bool:
@@ -71,7 +79,7 @@ class TpeReport:
     @property
     def complete(self) -> bool:
         """Whether every end is known, so that policies can be replayed against the truth."""
-        return not np.isnan(self.known.finals).any()
+        return not np.isnan(self.finals).any()
 
     @property
     def order(self) -> list[int]:
@@ -79,15 +87,9 @@ class TpeReport:
         return [int(n) for n in np.argsort(self.known.ranks)]
 
     @property
-    def finished(self) -> str:
-        """How many settings were finished, in words."""
-        done = int(np.sum(~np.isnan(self.known.finals)))
-        if self.complete:
-            return f"all {done} settings were finished"
-        shares = [c.spent / c.flops for c in self.curves if c.final is None and c.spent and c.flops]
-        ends = dict.fromkeys(f"{share:.0%}" for share in (min(shares, default=0), max(shares, default=0)))
-        stopped = f"the others stopped at {' to '.join(ends)}"
-        return f"{done} of {len(self.curves)} settings were finished, {stopped}"
+    def best(self) -> int | None:
+        """The best finished run."""
+        return None if np.isnan(self.finals).all() else int(np.nanargmin(self.finals))
 
     @property
     def saved(self) -> float:
@@ -102,88 +104,89 @@ class TpeReport:
 
     def row(self, n: int) -> dict[str, Any]:
         """What is known of the n-th run."""
-        calibration = self.known.calibration
-        curve, score = self.curves[n], self.known.scores[n]
+        curve = self.curves[n]
         row: dict[str, Any] = {
             "run": curve.label,
             "rank": int(self.known.ranks[n]) + 1,
-            "score": float(score),
+            "reached": self.share_of(n),
+            "final": curve.final,
+            "chance": float(self.chances[n]),
         }
-        if calibration is not None and np.isfinite(score):
-            low, high = calibration.interval(np.array([score]))
-            row["predicted"] = float(calibration.predict(np.array([score]))[0])
-            row["interval"] = [float(low[0]), float(high[0])]
-        row["final"] = curve.final
-        chance = float(self.known.chances[n])
-        row["chance below the best finished"] = None if np.isnan(chance) else chance
+        middle, low, high = self.known.forecast.interval(n)
+        if curve.final is None and np.isfinite(middle) and self.anchored:
+            row |= {"predicted": middle, "interval": [low, high]}
         row["state"] = self.states[n] if self.states else ("done" if curve.final is not None else "stopped")
         return row
 
+    @property
+    def anchored(self) -> bool:
+        """Whether a run has ended, so that forecasts are losses and not only differences of them."""
+        return self.best is not None
+
+    def share_of(self, n: int) -> float:
+        """The share of its budget that a run was trained."""
+        curve = self.curves[n]
+        if curve.final is not None:
+            return 1.0
+        return float(curve.seen[-1] / curve.planned) if len(curve.seen) else 0.0
+
     def lines(self) -> list[str]:
         """The result as it is printed."""
-        best = self.known.best
+        best, count = self.best, len(self.curves)
         out = [f"{self.left_out[0].upper()}{self.left_out[1:]}."] if self.left_out else []
         if best is None:
-            return [
-                *out,
-                f"No run has ended yet: {len(self.curves)} settings ranked by {self.rule.by.title}.",
-            ]
-        out += [
-            f"Best setting: {self.curves[best].label}, final {self.known.finals[best]:.5g} ({self.unit}); "
-            f"{self.finished}."
-        ]
+            return [*out, f"No run has ended yet: {count} settings ranked by {self.rule.by.title}."]
+        done = int(np.sum(~np.isnan(self.finals)))
+        how = f"all {done} settings were finished" if self.complete else self._stopped_at(done)
+        out.append(
+            f"Best setting: {self.curves[best].label}, final {self.finals[best]:.5g} ({self.unit}); {how}."
+        )
         if not self.complete:
             out.append(f"Compute saved: {self.saved:.0%} of training every setting to its end.")
-            out += self._missed()
-        out += self._late_validation()
+            out.append(self.missed())
         for found in self.assessments:
             if found.name == self.rule.estimator or self.complete:
-                out.append(assessment_text(found, self.rule.share))
+                out.append(assessment_text(found, self.share))
                 if not self.complete:
                     out.append("  The finished runs were chosen by their score, which flatters ρ and R².")
         for outcome in self.outcomes:
             out.append(
                 f"{outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "
-                f"{outcome.regret:.4g} above the best of all."
+                f"{outcome.relative_regret:.2%} above the best of all."
             )
         return out
 
-    def _late_validation(self) -> list[str]:
-        """A line where the baseline was read earlier than the estimate, which is not fair."""
-        limits = [self.rule.share * c.planned for c in self.curves]
-        read = [
-            c.validated[c.validated <= end * (1 + 1e-9)] for c, end in zip(self.curves, limits, strict=True)
-        ]
-        shares = [
-            seen[-1] / c.planned if len(seen) else 0.0 for seen, c in zip(read, self.curves, strict=True)
-        ]
-        if min(shares) > 0.95 * self.rule.share:
-            return []
-        return [
-            f"  Early validation losses were read at {min(shares):.0%} to {max(shares):.0%} of the runs: "
-            "validate more often for a fair baseline (trainer.validate_every=0.05)."
-        ]
+    def _stopped_at(self, done: int) -> str:
+        shares = [self.share_of(n) for n, curve in enumerate(self.curves) if curve.final is None]
+        ends = dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares)))
+        return (
+            f"{done} of {len(self.curves)} settings were finished, the others stopped at {' to '.join(ends)}"
+        )
 
-    def _missed(self) -> list[str]:
-        chances = self.known.chances
-        left = np.isfinite(chances)
-        if not left.any():
-            return ["  Too few runs have ended to say what the stopped ones would have become."]
-        likeliest = int(np.nanargmax(np.where(left, chances, -1.0)))
-        return [
-            f"  What may have been missed: {self.curves[likeliest].label} has the largest chance of "
-            f"all stopped runs to end below the best, {chances[likeliest]:.1%}."
-        ]
+    def missed(self) -> str:
+        """What may have been lost, in a sentence."""
+        likeliest = int(np.argmax(self.chances))
+        better = f"more than {self.rule.tolerance:.1%}" if self.rule.tolerance else "anything"
+        text = (
+            f"Chance that a setting that was not finished would have ended below the best by {better}: "
+            f"{self.known.lost:.1%} (asked for: {self.rule.risk:.0%})"
+        )
+        if self.chances[likeliest] > 0:
+            text += f", most of all {self.curves[likeliest].label}, {self.chances[likeliest]:.1%}"
+        return text + "."
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of ``tpe.json``."""
+        """The content of ``estimate.json``."""
         return {
             "rule": asdict(self.rule),
             "unit": self.unit,
             "windows": WINDOWS,
             "level": LEVEL,
+            "earlier_sweeps": self.population.sweeps,
             "left_out": self.left_out,
+            "chance_lost": self.known.lost,
             "runs": self.rows(),
+            "share": self.share,
             "assessments": [asdict(found) for found in self.assessments],
             "policies": [
                 {
@@ -199,17 +202,16 @@ class TpeReport:
         }  # fmt: skip
 
     def write(self, out: Path) -> Path:
-        """Write the page, its figures and ``tpe.json`` into `out`; returns the page."""
-        share, title = self.rule.share, self.rule.by.title
-        predicted = prediction_figure(self.known, share, title, self.unit)
-        trained = training_figure(self.curves, self.known, share)
+        """Write the page, its figures and ``estimate.json`` into `out`; returns the page."""
+        ends = ends_figure(self.rows(), self.unit)
+        trained = training_figure(self.curves, self.known)
         with whole_folder(Path(out)) as folder:
             images = [
-                ("Predicted and final loss", saved_inline(predicted, folder / "predicted_final")),
+                ("Where settings end", saved_inline(ends, folder / "ends")),
                 ("Training curves", saved_inline(trained, folder / "training_curves")),
             ]
-            write_json(folder / "tpe.json", self.to_dict())
-            write_text(folder / "report.html", render("tpe.html.j2", report=self, images=images))
+            write_json(folder / "estimate.json", self.to_dict())
+            write_text(folder / "report.html", render("early_stopping.html.j2", report=self, images=images))
         return Path(out) / "report.html"
 
 

@@ -24,7 +24,7 @@ SETTINGS = [
     "trainer.log_every=1",
     "trainer.validate_every=0.2",
     "hydra.sweeper.choose=own_rule.choose",
-    "hydra.sweeper.rule.share=0.1",
+    "hydra.sweeper.rule.rungs=[0.1]",
 ]
 
 

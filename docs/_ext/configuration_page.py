@@ -108,8 +108,8 @@ def _sweeps() -> str:
 
     lines = [
         "## hydra.sweeper\n",
-        "What a sweep file of your own sets, after `override /hydra/sweeper: chemscale` (or `chemscale_tpe`,",
-        "which also has the rule) in its defaults and `hydra.mode: MULTIRUN`.\n",
+        "What a sweep file of your own sets, after `override /hydra/sweeper: chemscale` (or",
+        "`chemscale_early_stopping`, which also has the rule) in its defaults and `hydra.mode: MULTIRUN`.\n",
         "| key | of | default | meaning |",
         "|---|---|---|---|",
     ]
@@ -117,7 +117,7 @@ def _sweeps() -> str:
     for field in fields(ChemscaleEstimatingSweeperConf):
         meanings = field.metadata.get("meaning")
         default = field.default_factory() if field.default_factory is not MISSING else field.default
-        of = "both" if field.name in common else "`chemscale_tpe`"
+        of = "both" if field.name in common else "`chemscale_early_stopping`"
         rows = [(field.name, default, meanings)]
         if isinstance(meanings, dict):
             rows = [(f"{field.name}.{key}", default[key], meaning) for key, meaning in meanings.items()]

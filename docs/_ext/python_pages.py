@@ -95,6 +95,9 @@ RESULTS = {
         "checks.projection.Projection",
         "checks.sensitivity.Row",
         "early_stopping.estimators.Estimator",
+        "early_stopping.transitions.Expectation",
+        "early_stopping.transitions.Normal",
+        "early_stopping.transitions.Population",
         "joint.bootstrap.Draws",
     ]
 }

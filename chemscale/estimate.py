@@ -30,8 +30,12 @@ def estimate(
         str | None, typer.Option(help="Final loss to predict, such as nats_per_token or forces_mae.")
     ] = None,
     rungs: Annotated[
-        str, typer.Option(help="Shares of a run at which a setting waits for a decision.")
-    ] = "0.02,0.05,0.1,0.2,0.5,0.8",
+        str | None,
+        typer.Option(
+            help="Shares of a run at which a setting waits for a decision, 0.02,0.05,0.1,0.2,0.5,0.8 if not "
+            "given, from the first on that all runs were validated by."
+        ),
+    ] = None,
     risk: Annotated[float, typer.Option(help="Chance at which the best setting may be lost.")] = 0.05,
     tolerance: Annotated[
         float, typer.Option(help="A setting counts as better only if its loss is lower by this share.")
@@ -55,12 +59,12 @@ def estimate(
       python -m chemscale.estimate runs/painn_hparams --risk 0.01 --earlier runs/schnet_hparams
     """
     # Imported here, so that --help does not wait for SciPy.
-    from chemscale.analysis.early_stopping import earlier_sweeps, report_of
+    from chemscale.analysis.early_stopping import report_of
     from chemscale.laws.data.left_out import LeftOut
-    from chemscale.laws.early_stopping.rule import Rule
+    from chemscale.laws.early_stopping.rule import RUNGS, Rule
     from chemscale.records import Unreadable, find_records
 
-    rule = Rule(_shares(rungs), risk, tolerance, by)
+    rule = Rule(RUNGS if rungs is None else _shares(rungs), risk, tolerance, by)
     if not 0 < share < 1:
         raise ValueError(f"--share {share}: give a part of a run, between 0 and 1.")
     unreadable: list[Unreadable] = []
@@ -69,7 +73,7 @@ def estimate(
     command = "python -m chemscale.estimate " + shlex.join(sys.argv[1:])
     report, _ = report_of(
         found, rule, title=str(runs), unit=unit, command=command, share=share,
-        earlier=earlier_sweeps(earlier or []), left=left,
+        earlier=earlier or [], drop_blind=rungs is None, left=left,
     )  # fmt: skip
     page = report.write(out or Path(runs) / "estimate")
     for line in report.lines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ def report_of(
     unit: str | None,
     command: str,
     share: float = 0.2,
-    earlier: Sequence[Sequence[TrainingCurve]] = (),
+    earlier: Sequence[str | Path] = (),
+    drop_blind: bool = False,
     left: Sequence[LeftOut] = (),
 ) -> tuple[EarlyStoppingReport, list[tuple[Path, RunRecord]]]:
     """The report of runs that differ in settings, and the runs that it is of, in its order.
@@ -46,7 +48,8 @@ def report_of(
         unit: of the final loss; None for the first headline that the runs have.
         command: that asks for it.
         share: at which the estimators are compared.
-        earlier: sweeps of the user that stand beside the reference sweeps.
+        earlier: folders of the user's sweeps that stand beside the reference sweeps.
+        drop_blind: leave out rungs that come before a run was first validated.
         left: what was left out before: records that cannot be read.
 
     Raises:
@@ -63,6 +66,7 @@ def report_of(
     found = without_copies(list(found), left)
     unit = unit or headline(record for _, record in found)
     read = curves_of(found, unit)
+    rule = without_blind_rungs(rule, read) if drop_blind else rule
     used: list[tuple[Path, RunRecord]] = []
     curves: list[TrainingCurve] = []
     for (directory, record), curve in zip(found, read, strict=True):
@@ -82,9 +86,18 @@ def report_of(
     one_budget([_work(record) for _, record in used])
     states = [record.state.value for _, record in used]
     report = EarlyStoppingReport(
-        title, curves, rule, population(rule, earlier), unit, states, command, text, share
+        title, curves, rule, population(rule, earlier_sweeps(earlier)), unit, states, command, text, share
     )
     return report, used
+
+
+def without_blind_rungs(rule: Rule, curves: Sequence[TrainingCurve]) -> Rule:
+    """The rule without the rungs at which a run had not been validated yet, if it looks at validations."""
+    first = [curve.validated[0] / curve.planned for curve in curves if len(curve.validated)]
+    if rule.estimator != "validation" or not first:
+        return rule
+    seen = tuple(share for share in rule.rungs if share * (1 + 1e-9) >= max(first))
+    return replace(rule, rungs=seen) if seen else rule
 
 
 def why_not_estimated(record: RunRecord) -> str:

@@ -177,7 +177,7 @@ def finish(
             title=root.name,
             unit=None,
             command=command,
-            earlier=earlier_sweeps(earlier),
+            earlier=earlier,
         )
         _mark_stopped(report, used)
         _mark_diverged(found.values(), rule)

@@ -137,6 +137,15 @@ def test_an_interrupted_sweep_goes_on_to_the_same_decisions(estimated, tmp_path,
     assert states[0] == states[1]
 
 
+def test_an_estimate_looks_at_no_rung_before_the_first_validation(estimated):
+    folder, _ = estimated
+    words = [python(), "-m", "chemscale.estimate", "runs/chemgpt_hparams", "--out", "again"]
+    assert "settings were finished" in finish(start(folder, words))
+    assert json.loads((folder / "again/estimate.json").read_text())["rule"]["rungs"] == [0.1, 0.2, 0.5, 0.8]
+    refused = finish(start(folder, [*words, "--rungs", "0.02,0.5"]), status=2)
+    assert "no validation by 2%" in refused
+
+
 def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
     folder, _ = estimated
     process = start(folder, [python(), "-m", "chemscale.fit", "runs/chemgpt_hparams"])

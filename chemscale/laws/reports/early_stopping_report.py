@@ -130,8 +130,8 @@ class EarlyStoppingReport:
             return 1.0
         return float(curve.seen[-1] / curve.planned) if len(curve.seen) else 0.0
 
-    def lines(self) -> list[str]:
-        """The result as it is printed."""
+    def summary(self) -> list[str]:
+        """What matters most: the best setting, what was saved, what may have been lost."""
         best, count = self.best, len(self.curves)
         out = [f"{self.left_out[0].upper()}{self.left_out[1:]}."] if self.left_out else []
         if best is None:
@@ -144,17 +144,17 @@ class EarlyStoppingReport:
         if not self.complete:
             out.append(f"Compute saved: {self.saved:.0%} of training every setting to its end.")
             out.append(self.missed())
+        return out + [_outcome_text(outcome) for outcome in self.outcomes[:1]]
+
+    def lines(self) -> list[str]:
+        """The result as it is printed."""
+        out = self.summary()
         for found in self.assessments:
             if found.name == self.rule.estimator or self.complete:
                 out.append(assessment_text(found, self.share))
                 if not self.complete:
                     out.append("  The finished runs were chosen by their score, which flatters ρ and R².")
-        for outcome in self.outcomes:
-            out.append(
-                f"{outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "
-                f"{outcome.relative_regret:.2%} above the best of all."
-            )
-        return out
+        return out + [_outcome_text(outcome) for outcome in self.outcomes[1:]]
 
     def _stopped_at(self, done: int) -> str:
         shares = [self.share_of(n) for n, curve in enumerate(self.curves) if curve.final is None]
@@ -213,6 +213,13 @@ class EarlyStoppingReport:
             write_json(folder / "estimate.json", self.to_dict())
             write_text(folder / "report.html", render("early_stopping.html.j2", report=self, images=images))
         return Path(out) / "report.html"
+
+
+def _outcome_text(outcome: Outcome) -> str:
+    return (
+        f"Replayed, {outcome.policy}: {len(outcome.finished)} finished, {outcome.saved:.0%} saved, "
+        f"{outcome.relative_regret:.2%} above the best of all."
+    )
 
 
 def assessment_text(found: Assessment, share: float) -> str:

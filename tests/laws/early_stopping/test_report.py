@@ -33,7 +33,7 @@ def test_a_report_shows_what_was_saved_and_what_may_have_been_missed(sweep, tmp_
     text = "\n".join(report.lines())
     assert "early validation loss at 20%" in text
     if complete:
-        assert "successive halving, η = 2, from 12%:" in text
+        assert "Replayed, successive halving, η = 2, from 12%:" in text
         assert "Policies replayed" in page
         assert report.outcomes[0].policy == "rungs at a risk of 5%"
     else:

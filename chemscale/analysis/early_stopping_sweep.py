@@ -83,7 +83,7 @@ def _refuse_blind(job: PointJob, rule: Rule) -> None:
     for key in ("log_every", *(["validate_every"] if rule.estimator == "validation" else [])):
         every = job.config["trainer"][key]
         steps = max(1, int(every * plan.steps)) if every < 1 else every
-        if steps > max(1, round(first * plan.steps)):
+        if steps > first * plan.steps * (1 + 1e-9):
             noted = "logged" if key == "log_every" else "validated"
             raise ValueError(
                 f"{plan.name} has {plan.steps} steps, trainer.{key}={every}: nothing is {noted} by its first "

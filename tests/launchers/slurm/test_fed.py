@@ -22,7 +22,7 @@ SETTINGS = [
     "batch.tokens=256,512",
     "budget.tokens=15000",
     "trainer.log_every=1",
-    "trainer.validate_every=0.2",
+    "trainer.validate_every=0.1",
     "hydra.sweeper.choose=own_rule.choose",
     "hydra.sweeper.rule.rungs=[0.1]",
 ]

@@ -49,13 +49,11 @@ class FormVerdict:
         holds: whether nothing in the runs speaks against it.
         signs: what does, in words.
         off: times the largest run's compute → share of the loss by which the law may be off.
-        hidden: the same for a bend that is too weak to show, where the form seems to hold.
     """
 
     holds: bool
     signs: tuple[str, ...]
     off: Mapping[float, float]
-    hidden: Mapping[float, float]
 
 
 @dataclass(frozen=True)
@@ -146,12 +144,6 @@ class Measured:
             lines.append("Nothing in this law.json says whether the form holds on its runs: fit them again.")
         elif self.against:
             lines.append(f"The form does not hold on these runs: {'; '.join(self.form.signs)}.")
-        elif self.form.hidden:
-            times, share = max(self.form.hidden.items())
-            lines.append(
-                f"A bend too weak to show in these runs could move the loss at {times:g}× the largest run by "
-                f"another ±{share:.1%}, which no interval here holds."
-            )
         return lines
 
 
@@ -200,11 +192,9 @@ def form_of(law: Mapping[str, Any], form: str) -> FormVerdict | None:
     check = law.get("form_check")
     if not isinstance(check, Mapping) or law.get("form") != form:
         return None
-    off, hidden = (
-        {float(times): float(share) for times, share in (check.get(key) or {}).items() if share is not None}
-        for key in ("may_be_off", "hidden_bends")
-    )
-    return FormVerdict(bool(check.get("holds", True)), tuple(check.get("signs") or ()), off, hidden)
+    found = (check.get("may_be_off") or {}).items()
+    off = {float(times): float(share) for times, share in found if share is not None}
+    return FormVerdict(bool(check.get("holds", True)), tuple(check.get("signs") or ()), off)
 
 
 def _times(factor: float) -> str:

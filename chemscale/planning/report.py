@@ -47,6 +47,13 @@ def law_lines(found: Proposal) -> list[str]:
             f"This law.json keeps no draws of its bootstrap: intervals of losses are those of first order, "
             f"{known.stretch:.2g} times as wide, as its own of the parameters are. fit writes them now."
         )
+    if source.runs:
+        lines.append(
+            "This law.json does not say what exponents that drift may be worth: intervals take the form as "
+            "true. fit says so now."
+            if known.drift is None
+            else "Intervals of losses, N* and D* allow for exponents that drift too weakly to show."
+        )
     if source.floorless:
         lines.append(
             "These runs show no floor E: the plan takes it for 0, and intervals far beyond the runs do not "

@@ -13,7 +13,6 @@ import json
 import math
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ from chemscale.dashboards.local.points import Stamp
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from chemscale.laws.joint.surfaces import Surface
 
 PLACES = 60
 """Points of a line."""
@@ -147,6 +144,7 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
     import numpy as np
 
     from chemscale.laws.allocation.known import KnownLaw
+    from chemscale.laws.joint.drift import LossAt
     from chemscale.laws.reports.joint_analysis import SURFACES
     from chemscale.laws.reports.plotting import levels, short
 
@@ -164,17 +162,13 @@ def _surface(law: dict[str, Any], path: Path) -> Iterator[Line]:
             fixed = np.full(PLACES, level.value)
             n, d = (grid, fixed) if axis == size else (fixed, grid)
             z = np.log(np.stack([n, d, d][: len(surface.columns)], axis=1))
-            target = partial(_log_loss, surface, z)
+            target = LossAt(surface, z)
             value, (low, high) = known.spread(target)[0], known.interval(target)
             yield {
                 "axis": axis, "label": f"{name} = {short(level.value)}", "x": _list(grid),
                 "y": _list(np.exp(value)), "low": _list(np.exp(low)),
                 "high": _list(np.exp(high)),
             }  # fmt: skip
-
-
-def _log_loss(surface: Surface, z: np.ndarray, phi: np.ndarray) -> np.ndarray:
-    return surface.log_loss(phi, z)[0]
 
 
 def _list(values: np.ndarray) -> list[float | None]:

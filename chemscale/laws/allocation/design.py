@@ -17,6 +17,7 @@ from chemscale.laws.allocation.compute import SIX_ND, Flops, PowerCompute
 from chemscale.laws.allocation.known import KnownLaw, slopes, with_run
 from chemscale.laws.allocation.optimum import optimum_target
 from chemscale.laws.axis.fit import FitError
+from chemscale.laws.joint.drift import Drift, LossAt, Reading
 from chemscale.laws.joint.fit import Target
 from chemscale.laws.joint.surfaces import Surface
 
@@ -49,13 +50,25 @@ def loss_at(surface: Surface, inputs: np.ndarray, labels: tuple[str, ...] | None
         "loss at " + ", ".join(f"{c} {x:.3g}" for c, x in zip(surface.columns, row, strict=True))
         for row in np.exp(z)
     )
-    return Goal(names, lambda phi: surface.log_loss(phi, z)[0], True)
+    return Goal(names, LossAt(surface, z), True)
 
 
 def loss_of_budget(surface: Surface, budget: float, flops: Flops = SIX_ND) -> Goal:
     """The loss of the best run of a budget (additive surfaces)."""
-    optimum = optimum_target(surface, flops, budget)
-    return Goal((f"best loss of {budget:.3g} FLOP",), lambda phi: optimum(phi)[:, 2:], True)
+    return Goal((f"best loss of {budget:.3g} FLOP",), _BestLoss(optimum_target(surface, flops, budget)), True)
+
+
+@dataclass(frozen=True)
+class _BestLoss(Reading):
+    """(S, 1) log L* of an optimum."""
+
+    optimum: Reading
+
+    def __call__(self, phi: np.ndarray) -> np.ndarray:
+        return self.optimum(phi)[:, 2:]
+
+    def by_drift(self, phi: np.ndarray, drift: Drift) -> np.ndarray:
+        return self.optimum.by_drift(phi, drift)[2:]
 
 
 def exponents(surface: Surface) -> Goal:

@@ -11,6 +11,7 @@ import numpy as np
 from chemscale.laws import stats
 from chemscale.laws.axis.fit import LEVEL, FitError
 from chemscale.laws.joint.bootstrap import Draws, standard_errors
+from chemscale.laws.joint.drift import Drift, LossAt, Reading
 from chemscale.laws.joint.fit import SurfaceFit, Target
 from chemscale.laws.joint.surfaces import Surface
 
@@ -35,13 +36,16 @@ class KnownLaw:
     """Times the first order that the law's own intervals are wide, where its draws are not known."""
     draws: Draws | None = None
     """Refits that say how many standard errors an interval has (see ``joint.bootstrap``)."""
+    drift: Drift | None = None
+    """What the runs leave open of exponents that drift; None counts none."""
 
     @classmethod
     def of_fit(cls, fit: SurfaceFit) -> KnownLaw:
         """A law as a fit knows it; parameters that were held are taken as certain and cost no freedom."""
         return cls(
-            fit.surface, fit.phi, fit.covariance, fit.noise, len(fit.loss) - len(fit.free), draws=fit.draws
-        )
+            fit.surface, fit.phi, fit.covariance, fit.noise, len(fit.loss) - len(fit.free), draws=fit.draws,
+            drift=fit.drift,
+        )  # fmt: skip
 
     @classmethod
     def of_kept(cls, surface: Surface, kept: Mapping[str, Any]) -> KnownLaw:
@@ -50,6 +54,7 @@ class KnownLaw:
             surface, np.array(kept["phi"], dtype=float), np.array(kept["covariance"], dtype=float),
             float(kept["noise"]), float(kept["freedom"]),
             draws=Draws.of_dict(kept["draws"]) if kept.get("draws") else None,
+            drift=Drift.of_dict(kept["drift"]) if kept.get("drift") else None,
         )  # fmt: skip
 
     @classmethod
@@ -143,18 +148,20 @@ class KnownLaw:
             known: the law whose ``sides`` are taken; None for this one.
         """
         values, errors = self.spread(target)
-        ends = (known or self).sides(target) * errors
+        ends = self._widened(target, (known or self).sides(target) * errors)
         return values - ends, values + ends
+
+    def _widened(self, target: Target, ends: np.ndarray) -> np.ndarray:
+        """(m,) half widths with what drifting exponents may be worth, of a quantity that moves with them."""
+        if self.drift is None or not isinstance(target, Reading):
+            return ends
+        return np.hypot(ends, self.drift.allowance(target, self.surface, self.phi))
 
     def run_interval(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predicted loss (m,) of new runs at (m, k) inputs, and both ends within which they are expected."""
-        z = np.log(inputs)
-
-        def target(phi: np.ndarray) -> np.ndarray:
-            return self.surface.log_loss(phi, z)[0]
-
+        target = LossAt(self.surface, np.log(inputs))
         values, errors = self.spread(target)
-        reach = np.hypot(self.sides(target) * errors, self.reach * self.noise)
+        reach = np.hypot(self._widened(target, self.sides(target) * errors), self.reach * self.noise)
         return np.exp(values), np.exp(values - reach), np.exp(values + reach)
 
     def after(self, inputs: np.ndarray) -> KnownLaw:
@@ -166,7 +173,10 @@ class KnownLaw:
         covariance = self.covariance
         for row in jacobian:
             covariance = with_run(covariance, row, self.noise)
-        return replace(self, covariance=covariance, freedom=self.freedom + len(inputs), draws=None)
+        drift = None if self.drift is None else self.drift.after(self.surface, self.phi, inputs)
+        return replace(
+            self, covariance=covariance, freedom=self.freedom + len(inputs), draws=None, drift=drift
+        )
 
 
 def with_run(covariance: np.ndarray, row: np.ndarray, noise: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from scipy import interpolate
 
 from chemscale.laws.allocation.compute import SIX_ND, Flops, PowerCompute, data_for
 from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.joint.drift import Drift, Reading
 from chemscale.laws.joint.fit import SurfaceFit, Target
 from chemscale.laws.joint.surfaces import Surface
 
@@ -88,6 +89,8 @@ class Allocation:
         }
 
 
+STEP = 0.05
+"""In log N, of derivatives along a curve of equal FLOPs."""
 NAMES = ("exponent_n", "exponent_d", "coefficient_n", "coefficient_d")
 """Of the four numbers of an allocation, and of their intervals."""
 
@@ -151,7 +154,7 @@ def _laws_target(flops: Flops, reference: float) -> Target:
     return target
 
 
-def optimum_target(surface: Surface, flops: Flops, budget: float) -> Target:
+def optimum_target(surface: Surface, flops: Flops, budget: float) -> BestOf:
     """The optimum of a budget as a function of a law.
 
     Args:
@@ -165,18 +168,39 @@ def optimum_target(surface: Surface, flops: Flops, budget: float) -> Target:
     Raises:
         FitError: another form.
     """
+    _check_surface(surface)
+    return BestOf(surface, flops, budget)
 
-    def target(phi: np.ndarray) -> np.ndarray:
-        if isinstance(flops, PowerCompute):
-            log_n, log_d = _closed(phi, flops, budget)
+
+@dataclass(frozen=True)
+class BestOf(Reading):
+    """(S, 3) log N*, log D* and log L* of a budget."""
+
+    surface: Surface
+    flops: Flops
+    budget: float
+
+    def __call__(self, phi: np.ndarray) -> np.ndarray:
+        if isinstance(self.flops, PowerCompute):
+            log_n, log_d = _closed(phi, self.flops, self.budget)
         else:
-            log_n, log_d = _numerical(phi, flops, budget)
+            log_n, log_d = _numerical(phi, self.flops, self.budget)
         terms = [phi[:, 0] - phi[:, 3] * log_n, phi[:, 1] - phi[:, 4] * log_d, phi[:, 2]]
         with np.errstate(invalid="ignore"):  # no optimum is NaN
             return np.stack([log_n, log_d, np.logaddexp.reduce(terms)], 1)
 
-    _check_surface(surface)
-    return target
+    def by_drift(self, phi: np.ndarray, drift: Drift) -> np.ndarray:
+        """The optimum moves by −(∂²l/∂γ∂n)/(∂²l/∂n²) along the curve of equal FLOPs, the loss by ∂l/∂γ."""
+        log_n = self(phi[None])[0, 0]
+        if not np.isfinite(log_n):
+            return np.full((3, drift.steps), np.nan)
+        places = log_n + STEP * np.array([-1.0, 0.0, 1.0])
+        z = np.stack([places, np.log(data_for(self.flops, self.budget, np.exp(places)))], 1)
+        loss = self.surface.log_loss(phi[None], z)[0][0]
+        rows = drift.rows(self.surface, phi, z)
+        bend = (loss[0] - 2 * loss[1] + loss[2]) / STEP**2
+        of_n = -(rows[2] - rows[0]) / (2 * STEP) / bend
+        return np.stack([of_n, of_n * (z[2, 1] - z[0, 1]) / (2 * STEP), rows[1]])
 
 
 def _exponents(phi: np.ndarray, flops: PowerCompute) -> tuple[np.ndarray, np.ndarray]:

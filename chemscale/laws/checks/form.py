@@ -1,28 +1,30 @@
 """Whether a joint form holds on the runs at hand, and how far off it may be beyond them where it does not.
 
-An interval of a law takes its form as true. A bend that the form does not have cannot be seen in it, and what
-is beyond the runs may be off by more than any interval says. Three things in the runs can show it: residuals
-that follow a bend along an axis, configurations that scatter about the law by more than their seeds do, and
-the largest runs, held out, that lie beside what the smaller ones predict.
+Bands of a law allow for exponents that drift too weakly to show (``joint.drift``), intervals of parameters
+take the form as true. Three things in the runs can show that it is not: residuals that follow a bend along an
+axis, configurations that scatter about the law by more than their seeds do, and the largest runs, held out,
+that lie beside what the smaller ones predict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from chemscale.laws import stats
-from chemscale.laws.axis.fit import LEVEL, FitError
+from chemscale.laws.axis.fit import FitError
 from chemscale.laws.checks.holdout import Extrapolation
+from chemscale.laws.joint.drift import AXES, LossAt
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 
 ALARM = 0.05
 """Chance below which each of the three signs is believed, all of a kind together."""
 TIMES = (1, 2, 10)
-AXES = {"parameters": "N", "tokens": "D"}
+MAX_HALF = np.log(10.0)
+"""Of log loss: a wider band says nothing that is worth a sentence."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class FormCheck:
     roll_outs: tuple[RollOut, ...]
     along: tuple[RollOut, ...]
     """The largest one and two values of N, and of D, predicted from the others."""
-    hidden: dict[int, float]
-    """Times the largest run's compute → share of the loss that bends along N and D which these runs cannot
-    show, at LEVEL, may be worth there."""
+    bands: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Times the largest run's compute → half width of the band of the loss there, as a share of it: of the
+    form alone, and with exponents that drift."""
 
     @property
     def signs(self) -> list[str]:
@@ -84,8 +86,8 @@ class FormCheck:
         """By how much the loss may be off, as a share of it, at this many times the largest run's compute.
 
         The largest errors of the roll-outs along N and along D together, or of the largest runs if that is
-        more, and what bends hide besides; beyond its own factor an error grows with the square of the
-        logarithm, as that of an exponent which changes steadily. None without a roll-out.
+        more, or half the band; beyond its own factor an error grows with the square of the logarithm, as
+        that of an exponent which changes steadily. None without a roll-out.
         """
 
         def most(found: Sequence[RollOut], reach: float) -> float:
@@ -98,22 +100,23 @@ class FormCheck:
             return None
         largest = [each for each in self.roll_outs if each.factor > 1]
         apart = sum(most([e for e in self.along if e.axis == name], np.sqrt(times)) for name in AXES.values())
-        hidden = 0.0
-        if self.hidden:
-            hidden = float(np.interp(np.log(times), np.log(TIMES), [self.hidden[k] for k in TIMES]))
-            hidden *= max(1.0, np.log(times) / np.log(TIMES[-1])) ** 2
-        return float(max(most(largest, times), apart) + hidden)
+        band = 0.0
+        if self.bands:
+            band = float(np.interp(np.log(times), np.log(TIMES), [self.bands[k][1] for k in TIMES]))
+            band *= max(1.0, np.log(times) / np.log(TIMES[-1])) ** 2
+        return float(max(most(largest, times), apart, band))
 
     @property
     def words(self) -> str:
         """What it comes to, in a sentence or two."""
-        if self.holds and not self.hidden:
+        if self.holds and not self.bands:
             return ""
         if self.holds:
+            alone, wide = self.bands[TIMES[-1]]
             return (
-                "Intervals take the form as true, and nothing in the runs speaks against it. A bend too weak "
-                "to show in them could move the loss at ten times the largest run by another "
-                f"±{self.hidden[10]:.1%}."
+                "Nothing in the runs speaks against the form. Bands also allow for exponents that drift too "
+                f"weakly to show in them: the loss at ten times the largest run is known to ±{wide:.1%}, to "
+                f"±{alone:.1%} if the form is true."
             )
         text = f"The form does not hold on these runs: {'; '.join(self.signs)}."
         off = self.off(10.0)
@@ -130,7 +133,9 @@ class FormCheck:
         return {
             "holds": self.holds, "signs": self.signs, "bends": self.bends, "seeds": self.seeds,
             "roll_outs": [vars(each) for each in (*self.roll_outs, *self.along)],
-            "hidden_bends": {str(times): share for times, share in self.hidden.items()},
+            "bands": {
+                str(times): {"form": ends[0], "with_drift": ends[1]} for times, ends in self.bands.items()
+            },
             "may_be_off": {str(times): self.off(float(times)) for times in TIMES},
         }  # fmt: skip
 
@@ -142,38 +147,50 @@ def check_form(fit: SurfaceFit, held_out: Sequence[Extrapolation] = ()) -> FormC
         fit: of the form, to all runs.
         held_out: the same form without the largest runs, and its errors there.
     """
-    chances, hidden = _bends(fit)
     along = tuple(each for axis in AXES for count in (1, 2) if (each := _along(fit, axis, count)) is not None)
-    return FormCheck(chances, _against_seeds(fit), tuple(map(_roll_out, held_out)), along, hidden)
+    return FormCheck(
+        _bends(fit), _against_seeds(fit), tuple(map(_roll_out, held_out)), along, _half_bands(fit)
+    )
 
 
 def _chance(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def _bends(fit: SurfaceFit) -> tuple[dict[str, float], dict[int, float]]:
-    """Chance of each bend, and what bends that the runs do not show may be worth beyond them.
+def _half_bands(fit: SurfaceFit) -> dict[int, tuple[float, float]]:
+    """Half widths of the band of the loss beyond the largest run, N and D each by the root."""
+    if fit.drift is None:
+        return {}
+    largest = fit.inputs[int(np.argmax(fit.inputs[:, 0] * fit.inputs[:, 1]))]
+    ahead = largest * np.sqrt(np.array(TIMES))[:, None] ** np.isin(fit.surface.columns, list(AXES))
+    target = LossAt(fit.surface, np.log(ahead))
+    ends = [one.interval(target) for one in (replace(fit, drift=None), fit)]
+    half = np.array([(high - low) / 2 for low, high in ends])
+    if not (half < MAX_HALF).all():
+        return {}
+    half = np.expm1(half)
+    return {times: (float(a), float(b)) for times, a, b in zip(TIMES, *half, strict=True)}
+
+
+def _bends(fit: SurfaceFit) -> dict[str, float]:
+    """Chance of each bend.
 
     A bend is an exponent that changes with log N or log D, and its change that changes again: two more
     directions of log loss an axis, of which the law's own parameters follow the first in part. Its chance is
     that of an F test, to first order. Where runs share a trunk it would take the trunk's deviation for a
-    bend, and there is none. What is hidden takes the first direction of each axis.
+    bend, and there is none.
     """
     if fit.trunks is not None:
-        return {}, {}
-    largest = fit.inputs[int(np.argmax(fit.inputs[:, 0] * fit.inputs[:, 1]))]
-    ahead = largest * np.sqrt(np.array(TIMES))[:, None] ** np.isin(fit.surface.columns, list(AXES))
-    by_phi, rows = _directions(fit, np.concatenate([fit.inputs, ahead]))
+        return {}
+    inside, rows = _directions(fit)
     n = len(fit.loss)
-    inside, outside = by_phi[:, :n], by_phi[:, n:]
     back = np.linalg.pinv(inside, rcond=1e-9)  # (n, p): what the law makes of a residual
     left = fit.residuals - fit.residuals @ back @ inside
     freedom = n - int(np.linalg.matrix_rank(inside, rtol=1e-9))
-    chances, alone, beyond = {}, [], []
+    chances = {}
     for name, each in rows.items():
-        made = each[:, :n] @ back
-        unseen = each[:, :n] - made @ inside
-        sizes = np.linalg.norm(unseen, axis=1) > 1e-6 * np.linalg.norm(each[:, :n], axis=1)
+        unseen = each - each @ back @ inside
+        sizes = np.linalg.norm(unseen, axis=1) > 1e-6 * np.linalg.norm(each, axis=1)
         _, lengths, axes = np.linalg.svd(unseen, full_matrices=False)
         axes = axes[lengths > 1e-3 * max(lengths.max(), 1e-300)]
         spare = freedom - len(axes)
@@ -182,22 +199,13 @@ def _bends(fit: SurfaceFit) -> tuple[dict[str, float], dict[int, float]]:
         explained = float(np.sum((axes @ left) ** 2))
         ratio = explained / len(axes) / max((float(left @ left) - explained) / spare, 1e-300)
         chances[name] = float(stats.f.sf(ratio, len(axes), spare))
-        if name in AXES.values():
-            alone.append(unseen[0])
-            beyond.append(each[0, n:] - made[0] @ outside)
-    if not alone or freedom <= len(alone):
-        return chances, {}
-    seen, ahead_of = np.array(alone), np.array(beyond)
-    spread = np.linalg.pinv(seen @ seen.T, hermitian=True)
-    variance = np.einsum("at,ab,bt->t", ahead_of, spread, ahead_of) * float(left @ left) / freedom
-    reach = stats.t.ppf(0.5 + LEVEL / 2, freedom - len(alone)) * np.sqrt(variance.clip(0))
-    return chances, {times: float(np.expm1(end)) for times, end in zip(TIMES, reach, strict=True)}
+    return chances
 
 
-def _directions(fit: SurfaceFit, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(p, m) derivatives of log loss by the fitted coordinates, and (b, m) by each bend, at (m, k) inputs."""
+def _directions(fit: SurfaceFit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(p, n) derivatives of log loss by the fitted coordinates, and (b, n) by each bend, at the runs."""
     surface, middle = fit.surface, np.log(fit.inputs).mean(0)
-    phi, z = surface.recentre(fit.phi[None], -middle), np.log(inputs) - middle
+    phi, z = surface.recentre(fit.phi[None], -middle), np.log(fit.inputs) - middle
     by_phi = surface.log_loss(phi, z)[1][0][[name not in fit.fixed for name in surface.coordinates]]
     places = [place for place, column in enumerate(surface.columns) if column in AXES]
     rows = {}

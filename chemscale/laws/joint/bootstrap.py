@@ -136,7 +136,7 @@ def draw(sample: Sample, optima: np.ndarray, method: str | None, count: int, see
         found = _refit(sample, optima, count, noisy, None)
         name = f"noise of trunks{'' if sample.groups is None else ' and configurations'}"
         return Draws(name, found.phi, covariance(sample, found.phi, noisy), found.converged)
-    of_runs, of_groups = (np.sqrt(v[0]) for v in _variances(sample, (sample.y - fitted)[None]))
+    of_runs, of_groups = (np.sqrt(v[0]) for v in run_variances(sample, (sample.y - fitted)[None]))
     noisy = fitted + of_runs * random.standard_normal((count, len(fitted)))
     if sample.groups is not None:
         noisy = noisy + (of_groups * random.standard_normal((count, units)))[:, sample.groups]
@@ -207,7 +207,7 @@ def _times(sample: Sample, count: int, random: np.random.Generator) -> np.ndarra
     return times
 
 
-def _variances(sample: Sample, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def run_variances(sample: Sample, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(S,) variance of a run about its configuration and (S,) of a configuration about the law.
 
     Without configurations the second is 0. With them they are the moment estimates of a one-way layout.
@@ -241,7 +241,7 @@ def covariance(sample: Sample, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
     jacobian = jacobian * ~sample.held[:, None]
     if sample.noise is not None:
         return _of_shared(sample, sample.noise, jacobian)
-    of_runs, of_groups = _variances(sample, y - log)
+    of_runs, of_groups = run_variances(sample, y - log)
     inverse = np.linalg.pinv(np.matmul(jacobian, jacobian.transpose(0, 2, 1)), hermitian=True)
     out = inverse * of_runs[:, None, None]
     if sample.groups is not None:
@@ -264,17 +264,17 @@ def _of_shared(sample: Sample, noise: Components, jacobian: np.ndarray) -> np.nd
 
 def moved(surface: Surface, covariance: np.ndarray, phi: np.ndarray, by: np.ndarray) -> np.ndarray:
     """The covariance of ``surface.recentre(phi, by)``."""
-    slope = _slopes(lambda there: surface.recentre(there, by), phi)
+    slope = slopes_of(lambda there: surface.recentre(there, by), phi)
     return np.einsum("smp,spq,snq->smn", slope, covariance, slope)
 
 
 def standard_errors(target: Target, phi: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Standard errors (S, m) of a target, to first order."""
-    slope = _slopes(target, phi)
+    slope = slopes_of(target, phi)
     return np.sqrt(np.einsum("smp,spq,smq->sm", slope, covariance, slope).clip(0)) + 1e-300
 
 
-def _slopes(target: Target, phi: np.ndarray) -> np.ndarray:
+def slopes_of(target: Target, phi: np.ndarray) -> np.ndarray:
     """(S, m, p) derivatives of a target, by central differences."""
     columns = []
     for k in range(phi.shape[1]):

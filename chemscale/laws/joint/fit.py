@@ -23,6 +23,7 @@ from chemscale.laws.joint.bootstrap import (
     standard_errors,
     with_noise,
 )
+from chemscale.laws.joint.drift import Drift, LossAt, Reading
 from chemscale.laws.joint.huber import DELTA
 from chemscale.laws.joint.search import NEAR, apart, descend, descend_warm, optima_of, starts_of
 from chemscale.laws.joint.surfaces import Surface
@@ -60,6 +61,8 @@ class SurfaceFit:
     converged: bool = True
     """Whether the last descent to this optimum ended because nothing changed any more (see ``status``)."""
     notes: list[str] = field(default_factory=list)
+    drift: Drift | None = None
+    """What the runs leave open of exponents that drift; None counts none."""
 
     @property
     def theta(self) -> np.ndarray:
@@ -119,9 +122,9 @@ class SurfaceFit:
         return np.exp(self.surface.log_loss(self.phi[None], z)[0][0]).reshape(arrays[0].shape)
 
     def band(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Interval of the law (not of a new run) at inputs of one shape (m,)."""
+        """Interval of the law (not of a new run) at inputs of one shape (m,), with what may drift."""
         z = np.log(np.stack([np.asarray(x, dtype=float) for x in inputs], axis=1))
-        low, high = self.interval(lambda phi: self.surface.log_loss(phi, z)[0])
+        low, high = self.interval(LossAt(self.surface, z))
         return np.exp(low), np.exp(high)
 
     def run_band(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +138,8 @@ class SurfaceFit:
     def interval(self, target: Target, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Interval of anything that follows from φ.
 
-        A quantity whose noise grows with itself is better asked for as its logarithm.
+        A quantity whose noise grows with itself is better asked for as its logarithm. A ``Reading`` is also
+        allowed what drifting exponents may be worth (at LEVEL); parameters are those of the form.
 
         Args:
             target: (S, p) coordinates → (S, m) quantities.
@@ -144,6 +148,14 @@ class SurfaceFit:
         Returns:
             (m,) lower and (m,) upper ends.
         """
+        low, high = self._of_form(target, level)
+        if self.drift is None or not isinstance(target, Reading):
+            return low, high
+        best, more = target(self.phi[None])[0], self.drift.allowance(target, self.surface, self.phi)
+        return best - np.hypot(best - low, more), best + np.hypot(high - best, more)
+
+    def _of_form(self, target: Target, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """The interval if the form is true."""
         values, best = target(self.draws.phi), target(self.phi[None])[0]
         with np.errstate(invalid="ignore"):
             if self.draws.covariance is None:
@@ -248,6 +260,7 @@ def fit_surface(
         groups=sample.groups,
         trunks=sample.trunks,
         converged=not status.startswith("NOT CONVERGED"),
+        drift=Drift.of(sample, best[0], centre),
     )
     fit.notes.extend(_notes(fit))
     return fit

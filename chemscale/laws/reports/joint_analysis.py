@@ -245,6 +245,7 @@ def base_law(fit: SurfaceFit) -> SurfaceFit:
         ),
         inputs=fit.inputs[:, :2],
         fixed={name: value for name, value in fit.fixed.items() if name in base.parameters},
+        drift=None if fit.drift is None else fit.drift.of_first(kept, len(base.columns)),
         notes=[*fit.notes, "For data that are seen once: the base law of the form with repeats."],
     )
 

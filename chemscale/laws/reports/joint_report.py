@@ -121,16 +121,17 @@ class SurfaceReport:
         """Whether an approach rests on a form that the runs speak against: its intervals do not hold."""
         return self.against and allocation.approach.startswith("3")
 
-    def may_be_off(self, budget: float) -> float | None:
-        """Share of the loss by which held-out runs show that it may be off at a budget."""
-        times = max(1.0, budget / float(self.found.flops.max()))
-        return self.found.form.off(times) if self.found.form else None
+    def may_be_off(self, best: Optimum) -> float | None:
+        """Share of the loss by which it may be off at an optimum: by held-out runs, or half its band."""
+        times = max(1.0, best.flops / float(self.found.flops.max()))
+        off = self.found.form.off(times) if self.found.form else None
+        return None if off is None else max(off, float(np.ptp(best.loss_interval)) / 2 / best.loss)
 
     def loss_text(self, allocation: Allocation, best: Optimum) -> str:
         """The loss at an optimum with its interval, or with how far off it may be."""
         if not self._unknown(allocation):
             return span_text(best.loss, best.loss_interval)
-        off = self.may_be_off(best.flops)
+        off = self.may_be_off(best)
         return f"{best.loss:.4g} (no interval{'' if off is None else f'; may be off by ±{off:.1%}'})"
 
     def size_text(self, allocation: Allocation, value: float, ends: tuple[float, float]) -> str:
@@ -221,6 +222,7 @@ class SurfaceReport:
                 "noise": chosen.noise,
                 "freedom": len(chosen.loss) - len(chosen.free),
                 "draws": chosen.draws.to_dict(),
+                "drift": None if chosen.drift is None else chosen.drift.to_dict(),
             },
             "flops": {
                 "counted": found.counted,
@@ -249,10 +251,11 @@ class SurfaceReport:
         optima = []
         for budget in self.found.budgets:
             try:
-                optimum = dict(vars(allocation.at(budget)))
+                best = allocation.at(budget)
+                optimum = dict(vars(best))
                 if self._unknown(allocation):
                     optimum |= dict.fromkeys(("n_interval", "d_interval", "loss_interval"))
-                    optimum |= {"may_be_off": self.may_be_off(budget)}
+                    optimum |= {"may_be_off": self.may_be_off(best)}
                 optima.append(optimum)
             except FitError as error:
                 optima.append({"flops": budget, "reason": str(error)})
@@ -282,7 +285,11 @@ class SurfaceReport:
             " Lines are for data that are seen once." if found.corpus is None
             else f" Beyond {found.corpus:.3g} tokens the lines repeat their data, as the runs do."
         )  # fmt: skip
-        held = " The band takes the form as true, and these runs speak against it." if self.against else ""
+        held = (
+            " The runs speak against the form: read it within them."
+            if self.against
+            else " It allows for exponents that drift too weakly to show."
+        )
         band = f"Points are runs, lines the law with its {LEVEL:.0%} band.{seen}{held}"
         crosses = (
             " Dotted lines and crosses are parabolas through the runs and their minima (Approach 2)."

@@ -285,6 +285,9 @@ def test_a_joint_law_is_drawn_against_size_and_against_data(tmp_path):
     for line in law["lines"]:
         assert np.all(np.diff(line["y"]) < 0)
         assert np.all(np.array(line["low"]) < line["y"])
+    for line, steps in zip(law["lines"][:4], (50, 100, 200, 400), strict=True):
+        ends = found.law.band(np.array(line["x"]), np.full(len(line["x"]), steps * PER_STEP))
+        np.testing.assert_allclose([line["low"], line["high"]], ends, rtol=1e-4)
 
 
 def test_a_broken_law_is_named_and_the_runs_are_shown(tmp_path):

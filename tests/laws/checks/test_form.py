@@ -60,13 +60,15 @@ def test_a_bend_that_no_form_has_is_seen_and_said(turn):
             assert error < 1.5 * check.off(times)
 
 
-def test_what_a_bend_may_hide_is_said_where_the_form_seems_to_hold():
+def test_what_drifting_exponents_may_be_worth_is_said_where_the_form_seems_to_hold():
     _, check = checked(seed=1)
     assert check.holds
-    assert "nothing in the runs speaks against it" in check.words
-    assert 0 < check.hidden[1] < check.hidden[2] < check.hidden[10] < 0.1
+    assert "Nothing in the runs speaks against the form" in check.words
+    alone, wide = zip(*check.bands.values(), strict=True)
+    assert all(a < b for a, b in zip(alone, wide, strict=True))
+    assert wide[0] < wide[1] < wide[2] < 0.1
     _, noisier = checked(seed=1, noise=0.01)
-    assert noisier.hidden[10] > check.hidden[10]
+    assert noisier.bands[10][1] > check.bands[10][1]
 
 
 def test_configurations_that_scatter_more_than_their_seeds_speak_against_the_form():
@@ -89,11 +91,11 @@ def test_runs_of_one_trunk_are_not_taken_for_a_bend():
 
 def test_an_error_grows_beyond_the_factor_at_which_it_was_seen():
     rolled = RollOut(factor=3.0, error=-0.01, worst=0.012, chance=0.001)
-    check = FormCheck({}, None, (rolled,), (), {})
+    check = FormCheck({}, None, (rolled,), ())
     assert check.off(1) == check.off(3) == 0.012
     assert check.off(9) == pytest.approx(4 * 0.012)
-    assert FormCheck({"N": 1e-4}, None, (), (), {}).off(10) is None
-    assert "none could be held out" in FormCheck({"N": 1e-4}, None, (), (), {}).words
+    assert FormCheck({"N": 1e-4}, None, (), ()).off(10) is None
+    assert "none could be held out" in FormCheck({"N": 1e-4}, None, (), ()).words
 
 
 def test_the_check_can_be_written_as_strict_json():

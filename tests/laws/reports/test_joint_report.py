@@ -14,6 +14,7 @@ import pytest
 from chemscale.analysis.fit import fit_csv, fit_runs
 from chemscale.analysis.records_to_points import points_of
 from chemscale.common.files import write_json
+from chemscale.laws.allocation.design import loss_of_budget
 from chemscale.laws.checks.profiles import Profile
 from chemscale.laws.data.configurations import configurations
 from chemscale.laws.data.points import LawPoint, PointsError
@@ -22,6 +23,7 @@ from chemscale.laws.joint.surfaces import Additive
 from chemscale.laws.reports.check_figures import profile_figure
 from chemscale.laws.reports.plotting import close
 from chemscale.laws.reports.texts import formula_html, span_text
+from chemscale.planning.law_file import read_law
 from chemscale.records import Compute, Loss, Parameters, RunRecord, State
 
 TRUTH = {"E": 1.2, "A": 30.0, "B": 200.0, "alpha": 0.4, "beta": 0.38}
@@ -340,6 +342,30 @@ def test_runs_of_one_trunk_name_it_and_the_law_a_deviation_of_each(joint, tmp_pa
     assert len(set(trunks)) == len(set(sizes)) == len(set(zip(trunks, sizes, strict=True)))
     alone = [(tmp_path / r.identity, replace(r, compute=Compute(flops=1.0))) for r in joint[2]]
     assert {point.trunk for point in points_of(alone, "nats_per_token")} == {""}
+
+
+def test_the_band_of_the_loss_is_one_on_the_console_in_the_file_on_the_page_and_in_a_plan(tmp_path):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e5, 1e8, 5), np.geomspace(1e6, 1e9, 4)))
+    loss = 0.9 + 20 * n**-0.35 + 300 * d**-0.4
+    loss *= np.exp(np.random.default_rng(1).normal(0, 0.005, len(n)))
+    rows = [f"{a},{b},{c}" for a, b, c in zip(n, d, loss, strict=True)]
+    (tmp_path / "runs.csv").write_text("\n".join(["n,d,l", *rows]))
+    outcome = fit_csv(tmp_path / "runs.csv", "N=n,D=d,loss=l", bootstrap=200)
+    law = strict(tmp_path / "runs-law" / "law.json")
+    assert law["form_check"]["holds"]
+    bands = law["form_check"]["bands"]["10"]
+    assert bands["with_drift"] > 1.3 * bands["form"]
+    best = next(a for a in law["allocation"] if a["approach"].startswith("3"))["optima"][-1]
+    low, high = best["loss_interval"]
+    shown = span_text(best["loss"], (low, high))
+    assert any(line.startswith("Approach 3") and shown in line for line in outcome.lines)
+    page = (tmp_path / "runs-law" / "report.html").read_text()
+    assert shown in page
+    known = read_law(tmp_path / "runs-law").law
+    target = loss_of_budget(known.surface, best["flops"]).target
+    np.testing.assert_allclose(np.exp(known.interval(target)).ravel(), [low, high], rtol=1e-6)
+    assert any(f"known to ±{bands['with_drift']:.1%}" in line for line in outcome.lines)
+    assert f"known to ±{bands['with_drift']:.1%}" in page
 
 
 def test_a_form_that_the_runs_speak_against_gets_no_interval_beyond_them(tmp_path):

@@ -21,7 +21,7 @@ from chemscale.laws.joint.drift import AXES, LossAt
 from chemscale.laws.joint.fit import SurfaceFit, fit_surface
 
 ALARM = 0.05
-"""Chance below which each of the three signs is believed, all of a kind together."""
+"""Chance of any sign at all if the form holds: each is believed below this over how many are looked for."""
 TIMES = (1, 2, 10)
 MAX_HALF = np.log(10.0)
 """Of log loss: a wider band says nothing that is worth a sentence."""
@@ -59,21 +59,26 @@ class FormCheck:
     form alone, and with exponents that drift."""
 
     @property
+    def looked_for(self) -> int:
+        """How many signs there could be."""
+        asked = sum(each.chance is not None for each in self.roll_outs)
+        return len(self.bends) + asked + (self.seeds is not None)
+
+    @property
     def signs(self) -> list[str]:
         """What speaks against the form, in words."""
         out = [
             f"residuals bend along {name} (chance {_chance(p)})"
             for name, p in self.bends.items()
-            if p * len(self.bends) < ALARM
+            if p * self.looked_for < ALARM
         ]
-        if self.seeds is not None and self.seeds < ALARM:
+        if self.seeds is not None and self.seeds * self.looked_for < ALARM:
             out.append(f"configurations scatter more than their seeds (chance {_chance(self.seeds)})")
-        tried = len(self.roll_outs)
         out += [
             f"held-out runs at {each.factor:.3g} times the compute lie {-each.error:+.2%} off the prediction "
             f"(chance {_chance(each.chance or 0.0)})"
             for each in self.roll_outs
-            if each.chance is not None and each.chance * tried < ALARM
+            if each.chance is not None and each.chance * self.looked_for < ALARM
         ]
         return out
 
@@ -235,10 +240,19 @@ def _against_seeds(fit: SurfaceFit) -> float | None:
 
 
 def _roll_out(held: Extrapolation) -> RollOut:
-    """The mean error against the law's own uncertainty and the noise of the runs, to first order."""
+    """The mean error against the law's own uncertainty and the noise of the runs, to first order.
+
+    The chance is of the error that a fit by least squares would make, whose spread is known; that of Huber's
+    loss spreads more.
+    """
     fit = held.fit
     inputs = np.array([run.inputs for run in held.runs])
     error = np.log([run.predicted / run.loss for run in held.runs])
+    middle = np.log(fit.inputs).mean(0)
+    inner = fit.surface.recentre(fit.phi[None], -middle)
+    of_runs, of_held = (fit.surface.log_loss(inner, np.log(x) - middle)[1][0] for x in (fit.inputs, inputs))
+    free = np.array([name not in fit.fixed for name in fit.surface.coordinates])
+    move = fit.residuals @ np.linalg.pinv(of_runs[free], rcond=1e-9) @ of_held[free].mean(1)
     by_phi = fit.surface.log_loss(fit.phi[None], np.log(inputs))[1][0].mean(1)
     # Runs of one configuration, or trunk, may share their noise: it counts once for each.
     which = np.unique(inputs[:, : 1 if fit.trunks is not None else None], axis=0, return_inverse=True)[1]
@@ -247,7 +261,7 @@ def _roll_out(held: Extrapolation) -> RollOut:
     variance = by_phi @ fit.covariance @ by_phi
     variance += fit.noise**2 * (1 / len(error) if alone else float(np.sum(share**2)))
     freedom = len(fit.loss) - len(fit.free)
-    ratio = abs(float(error.mean())) / max(float(np.sqrt(variance)), 1e-300)
+    ratio = abs(float(error.mean()) + move) / max(float(np.sqrt(variance)), 1e-300)
     _, places = np.unique(inputs, axis=0, return_inverse=True)
     each = np.bincount(places.ravel(), error) / np.bincount(places.ravel())
     return RollOut(

@@ -44,7 +44,7 @@ def checked(*args, **kwargs):
 
 def test_a_form_that_holds_raises_no_alarm_in_most_sweeps():
     quiet = [checked(seed=seed)[1].holds for seed in range(30)]
-    assert sum(quiet) >= 23
+    assert sum(quiet) >= 26
 
 
 @pytest.mark.parametrize("turn", [0.4, -0.3])

@@ -4,10 +4,13 @@ python benchmarks/coverage_joint.py [CELL ...] [--sweeps 300] [--bootstrap 200] 
 
 A cell is a truth, a grid of sizes and amounts of data, a noise and a number of seeds. Each sweep draws the
 noise of log loss anew, fits the form that is named, and asks each interval whether it holds the truth: of the
-parameters, of the loss at 1, 2 and 10 times the compute of the largest run (N and D each √k times), and where
-the form is additive of N* and of the loss at ten times (Approach 3). `iso` cells do the same for Approach 2
-(exponent, N*, loss), `trunk` cells draw one deviation for each trunk beside each run's own. A row ends with
-the median half width of the loss at ten times, and the Monte-Carlo error of a coverage of 95 %.
+parameters, of the loss at 1, 2 and 10 times the compute of the largest run (N and D each √k times; "form" is
+the interval of the form alone, "L" the band that is shown), and where the form is additive of N* and of the
+loss L* where that compute is spent best (Approach 3; "shown" counts the sweeps without an alarm only, the
+others have no interval). `iso` cells do the same for Approach 2 (exponent, N*, loss), `trunk` cells draw one
+deviation for each trunk beside each run's own. A row ends with the median half width of the band of the loss
+at ten times and how many times that of the form alone it is, along N and D and where compute is spent best,
+and with the Monte-Carlo error of a coverage of 95 %.
 
 Descents start at the truth, which changes nothing that a full grid would not find; `--check-starts` fits some
 sweeps from the form's own grid too and prints the largest difference of an end of an interval.
@@ -18,8 +21,8 @@ from __future__ import annotations
 import argparse
 import fnmatch
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 from scipy import optimize
@@ -69,6 +72,11 @@ class Cell:
     """Whether the fit is told which runs share a trunk."""
     extra: dict[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def optima(self) -> list[tuple[float, float]]:
+        """(N, loss) where 1, 2 and 10 times the compute of the largest run is spent best."""
+        return [best(self.law, k * 6 * self.n[1] * self.d[1]) for k in TIMES]
+
     def design(self) -> tuple[np.ndarray, np.ndarray]:
         """(n, k) inputs and (n,) number of the trunk of each run."""
         n, d = np.geomspace(*self.n, self.sizes[0]), np.geomspace(*self.d, self.sizes[1])
@@ -83,10 +91,14 @@ class Cell:
         return np.stack([n, d, np.minimum(d, self.unique)], 1)[:, : len(self.surface.columns)]
 
 
-def bend(theta: tuple[float, ...], n: np.ndarray, d: np.ndarray, at: float, turn: float) -> np.ndarray:
-    """The additive law whose exponent of N grows (or falls) by `turn` above `at`, as no form here does."""
+def bend(
+    theta: tuple[float, ...], n: np.ndarray, d: np.ndarray, at: tuple[float, float], turn: tuple[float, float]
+) -> np.ndarray:
+    """The additive law whose exponents of N and of D grow (or fall) by `turn` above `at`, as no form here
+    does."""
     e, a, b, alpha, beta = theta
-    return e + a * n**-alpha * (1 + (n / at) ** 2) ** (-turn / 2) + b * d**-beta
+    of_n, of_d = ((1 + (x / place) ** 2) ** (-by / 2) for x, place, by in zip((n, d), at, turn, strict=True))
+    return e + a * n**-alpha * of_n + b * d**-beta * of_d
 
 
 def additive(name: str, theta: tuple[float, ...] = CHEMISTRY, **options: object) -> Cell:
@@ -95,9 +107,17 @@ def additive(name: str, theta: tuple[float, ...] = CHEMISTRY, **options: object)
 
 
 def bent(
-    name: str, turn: float, at: float = 1e7, theta: tuple[float, ...] = CHEMISTRY, **options: object
+    name: str,
+    turn: float,
+    at: float = 1e7,
+    theta: tuple[float, ...] = CHEMISTRY,
+    of_d: float = 0.0,
+    **options: object,
 ) -> Cell:
-    return Cell(name, lambda n, d: bend(theta, n, d, at, turn), Additive(), None, theta, **options)  # type: ignore[arg-type]
+    def law(n: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return bend(theta, n, d, (at, 1e8), (turn, of_d))
+
+    return Cell(name, law, Additive(), None, theta, **options)  # type: ignore[arg-type]
 
 
 def repeated(name: str, stars: tuple[float, float] = (15.0, 5.0), **options: object) -> Cell:
@@ -141,6 +161,18 @@ CELLS = [
     bent("bend +0.4 7x6 0.3%", 0.4, sizes=(7, 6), noise=0.003, theta=LEAN),
     bent("bend -0.3 7x6 0.3%", -0.3, sizes=(7, 6), noise=0.003, theta=LEAN),
     bent("bend ahead -0.15 5x4 0.5%", -0.15, at=1e8),
+    *(
+        bent(f"bend {turn:+g} of {along} {a}x{b} {100 * noise:g}%{' 3 seeds' * (seeds > 1)}",
+             turn if "N" in along else 0.0, of_d=turn if "D" in along else 0.0, sizes=(a, b), noise=noise,
+             seeds=seeds, theta=CHEMISTRY if abs(turn) < 0.2 else LEAN)
+        for along, turn, a, b, noise, seeds in (
+            ("N", 0.15, 4, 3, 0.003, 1), ("N", -0.15, 4, 3, 0.003, 1), ("N", 0.15, 5, 4, 0.02, 1),
+            ("N", 0.4, 4, 3, 0.003, 1), ("N", -0.3, 4, 3, 0.02, 1), ("N", 0.4, 5, 4, 0.01, 3),
+            ("D", 0.15, 5, 4, 0.003, 1), ("D", 0.15, 7, 6, 0.003, 1), ("D", -0.15, 7, 6, 0.01, 3),
+            ("D", 0.4, 5, 4, 0.005, 1), ("N and D", 0.15, 4, 3, 0.01, 3), ("N and D", 0.15, 5, 4, 0.003, 1),
+            ("N and D", -0.15, 5, 4, 0.003, 1), ("N and D", 0.15, 7, 6, 0.02, 1),
+        )
+    ),
     *(
         additive(f"trunk {a}x{b} {s} seed{'s' * (s > 1)} {share:g}% own 0.3%{'' if told else ' untold'}",
                  sizes=(a, b), noise=0.003, seeds=s, trunk=share / 100, told=told)
@@ -190,11 +222,10 @@ def held(cell: Cell, law: SurfaceFit) -> Held:
             if name not in ("A", "B"):
                 low, high = law.intervals[name]
                 out[name] = low <= true <= high, (high - low) / 2 / true
-    true, (lows, highs) = cell.law(*cell.ahead().T), law.band(*cell.ahead().T)
-    for k, t, low, high in zip(TIMES, true, lows, highs, strict=True):
-        out[f"L x{k}"] = bool(low <= t <= high), (high - low) / 2 / t
-    if cell.surface.name == "additive" and cell.theta is not None and cell.theta[0] > 1e-6:
-        out |= _optimum(cell, law)
+    true = cell.law(*cell.ahead().T)
+    for name, one in (("form", replace(law, drift=None)), ("L", law)):
+        for k, t, low, high in zip(TIMES, true, *one.band(*cell.ahead().T), strict=True):
+            out[f"{name} x{k}"] = bool(low <= t <= high), (high - low) / 2 / t
     return out
 
 
@@ -222,29 +253,31 @@ def said(
             out[f"said x{k}"] = bool(ends[0][place] <= true[place] <= ends[1][place]), half
         else:
             out[f"said x{k}"] = bool(abs(found[place] / true[place] - 1) <= off), off
-    if check.hidden:
-        half = np.hypot((ends[1] - ends[0])[-1] / 2, check.hidden[10] * found[-1])
-        out["with hidden x10"] = bool(abs(found[-1] - true[-1]) <= half), float(half / true[-1])
+    if cell.surface.name == "additive" and cell.start[0] > 1e-6:
+        out |= _optimum(cell, law, check.holds)
     return out
 
 
-def _optimum(cell: Cell, law: SurfaceFit) -> Held:
-    assert cell.theta is not None
-    budget = 10 * 6 * cell.n[1] * cell.d[1]
-    n, loss = best(cell.law, budget)
-    try:
-        with np.errstate(all="ignore"):
-            found = allocate_surface(law)
-            at = found.at(budget)
-    except FitError:
-        return {}
-    alpha, beta = cell.theta[3:5]
-    a, ends = beta / (alpha + beta), found.intervals["exponent_n"]
-    return {
-        "a": (ends[0] <= a <= ends[1], (ends[1] - ends[0]) / 2),
-        "N*": (at.n_interval[0] <= n <= at.n_interval[1], (at.n_interval[1] - at.n_interval[0]) / 2 / n),
-        "L*": (at.loss_interval[0] <= loss <= at.loss_interval[1], np.ptp(at.loss_interval) / 2 / loss),
-    }
+def _optimum(cell: Cell, law: SurfaceFit, shown: bool) -> Held:
+    out: Held = {}
+    for name, one in (("form", replace(law, drift=None)), ("", law)):
+        try:
+            with np.errstate(all="ignore"):
+                found = allocate_surface(one)
+                at = [found.at(k * 6 * cell.n[1] * cell.d[1]) for k in TIMES]
+        except FitError:
+            return {}
+        if cell.theta is not None and not name:
+            alpha, beta = cell.theta[3:5]
+            a, ends = beta / (alpha + beta), found.intervals["exponent_n"]
+            out["a"] = ends[0] <= a <= ends[1], (ends[1] - ends[0]) / 2
+        for k, each, (n, loss) in zip(TIMES, at, cell.optima, strict=True):
+            for what, true, ends in (("N*", n, each.n_interval), ("L*", loss, each.loss_interval)):
+                held = bool(ends[0] <= true <= ends[1]), (ends[1] - ends[0]) / 2 / true
+                out[f"{name} {what} x{k}".strip()] = held
+                if shown and not name:
+                    out[f"shown {what} x{k}"] = held
+    return out
 
 
 def best(law: Law, budget: float) -> tuple[float, float]:
@@ -324,19 +357,29 @@ def row(name: str, found: list[Held], failed: int, note: str = "") -> str:
     """A line of the table."""
     if not found:
         return f"{name:42s} no law in {failed} sweeps"
-    names = list(dict.fromkeys(key for one in found for key in one))
-    parts = []
-    for key in names:
-        some = [one[key][0] for one in found if key in one]
-        lacking = f" of {len(some)}" if len(some) < len(found) else ""
-        parts.append(f"{key} {100 * np.mean(some):.0f}{lacking}")
-    last = [one[names[-1]][1] for one in found if names[-1] in one]
-    at_ten = [one["L x10"][1] for one in found if "L x10" in one] or last
+    shares: dict[str, dict[str, str]] = {}
+    for key in dict.fromkeys(key for one in found for key in one):
+        what, _, times = key.partition(" x")
+        held = np.mean([one[key][0] for one in found if key in one])
+        shares.setdefault(what, {})[times] = f"{100 * held:.0f}"
+    parts = [
+        f"{what}{' x' * any(each)}{'/'.join(each)} {' / '.join(each.values())}"
+        for what, each in shares.items()
+    ]
     error = 100 * np.sqrt(0.95 * 0.05 / len(found))
-    text = (
-        f"{name:42s} {'  '.join(parts)} | ±{100 * np.median(at_ten):.1f}% at ten times; {len(found)} sweeps"
-    )
+    text = f"{name:42s} {'  '.join(parts)}{_widths(found)}; {len(found)} sweeps"
     return f"{text} (±{error:.1f}){f', {failed} without' if failed else ''}{note}"
+
+
+def _widths(found: list[Held]) -> str:
+    """Median half widths at ten times, and how many times that of the form alone they are."""
+    out = ""
+    for of_form, shown, where in (("form x10", "L x10", "at ten times"), ("form L* x10", "L* x10", "of L*")):
+        pairs = np.array([(one.get(of_form, one[shown])[1], one[shown][1]) for one in found if shown in one])
+        if len(pairs):
+            half, times = np.median(pairs[:, 1]), np.median(pairs[:, 1] / pairs[:, 0])
+            out += f" | ±{half:.2%} {where}" + ("" if of_form not in found[0] else f" (x{times:.2f})")
+    return out
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ WANDER = 0.12
 """Scale of the Rayleigh prior of each axis's walk: an exponent changes by about a quarter of itself over a
 decade. Being 0 at 0, the prior does not take a bend that is not seen for none (Chung et al. 2013). At 0.1
 bands are a tenth narrower and hold 79 % of strong bends that 5 × 4 runs hide, at 0.12 85 to 95 %, at 0.15
-94 % and are a quarter wider (docs/coverage.md)."""
+94 % and are a fifth wider (docs/coverage.md)."""
 SPACING = 0.75
 """Of the walk's steps, in log size."""
 MAX_STEPS = 24

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from chemscale.analysis.early_stopping import (
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.reference import population
 from chemscale.laws.early_stopping.rule import Rule, next_steps
+from chemscale.laws.early_stopping.transitions import Population
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 
 if TYPE_CHECKING:
@@ -127,11 +129,17 @@ def choose(
     chosen = next_steps(
         [curves[n] for n in numbers],
         rule,
-        population(rule, earlier_sweeps(earlier)),
+        _population_of(rule, earlier),
         busy={place[n]: share for n, share in busy.items() if n in place},
         free=free,
     )
     return [(numbers[k], share) for k, share in chosen]
+
+
+@lru_cache(maxsize=1)
+def _population_of(rule: Rule, earlier: tuple[str, ...]) -> Population:
+    """What earlier sweeps tell; they are read once, not at each of a command's hundred decisions."""
+    return population(rule, earlier_sweeps(earlier))
 
 
 def _curves(plans: Sequence[PointPlan]) -> dict[int, TrainingCurve]:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,3 +118,14 @@ def config(*overrides: str) -> dict:
 def job(order: int = 0, **changes) -> PointJob:
     plan = PointPlan("id", Path("runs/x/id"), "n", 1, 1, 1, 1, 1, order=order)
     return PointJob(plan, {**config("launcher=slurm"), **changes}, [])
+
+
+def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
+    """The command that trains, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "chemscale.train", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

@@ -68,8 +68,7 @@ def forecast(table: RungTable, population: Population, *, draws: int = DRAWS, se
     """
     random = np.random.default_rng(seed)
     reached, last = table.reached, table.levels.shape[1] - 1
-    known = np.isfinite(np.where(np.isnan(table.levels), np.inf, table.levels))
-    alive = np.array([at >= 0 and bool(known[n, at]) for n, at in enumerate(reached)])
+    alive = (reached >= 0) & np.isfinite(table.levels[np.arange(len(reached)), reached])
     ends = np.full((len(reached), draws), np.inf)
     noise_level = NoiseLevel(0.0, population.sweep_spread**2)
     for k in range(last + 1):
@@ -122,8 +121,9 @@ def _fit(table: RungTable, k: int, population: Population, level: NoiseLevel) ->
     reached = table.on_course[:, k]
     centre = float(x.mean()) if len(x) else float(table.levels[reached, k].mean()) if reached.any() else 0.0
     mean, variance = expected.of(list(table.axes))
+    design = design_of(table, x, rows, centre)
     found = regress(
-        design_of(table, x, rows, centre),
+        design,
         y,
         mean=mean,
         variance=variance,
@@ -133,7 +133,7 @@ def _fit(table: RungTable, k: int, population: Population, level: NoiseLevel) ->
         centre=centre,
     )
     if len(x) >= CALIBRATES:
-        residual = y - design_of(table, x, rows, centre) @ found.mean
+        residual = y - design @ found.mean
         spread2 = float(np.sum(found.weights * residual**2)) / (len(x) - 2)
         level.learn(0.5 * math.log(max(spread2, 1e-12)) - expected.log_spread, 1 / (2 * (len(x) - 2)))
     return found

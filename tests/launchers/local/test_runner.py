@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from chemscale.launchers.ledger import load_ledger
 from chemscale.launchers.section import LaunchError
 from chemscale.records import State
-from tests.helpers.launch import records, run, sweep
+from tests.helpers.launch import records, run, start, sweep
 from tests.helpers.runs import rows
 
 
@@ -64,16 +62,6 @@ def test_after_ctrl_c_every_running_point_has_saved_itself(tmp_path, smiles_file
     assert sorted(found) == [8, 16], "the third never began"
     assert {record.state for record in found.values()} == {State.PREEMPTED}
     assert all(list((root / r.identity / "checkpoints").glob("*.ckpt")) for r in found.values())
-
-
-def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "chemscale.train", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def rank_of(root: Path, width: int) -> int:

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from chemscale.launchers.ledger import load_ledger
 from chemscale.records import State, find_records
-from tests.helpers.launch import SLURM, batch_script, job_field, launch, run, slurm, sweep, wait
+from tests.helpers.launch import SLURM, batch_script, job_field, launch, run, slurm, start, sweep, wait
 from tests.helpers.runs import rows
 from tests.helpers.settings import OWN_RULE
 
@@ -32,16 +30,6 @@ def settings(folder, smiles_file, *arguments):
     (folder / "own_rule.py").write_text(OWN_RULE)
     kept = [a for a in sweep(smiles_file)[1:] if not a.startswith(("batch.", "trainer.log", "trainer.val"))]
     return [*SETTINGS, *kept, *arguments]
-
-
-def start(folder, arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "chemscale.train", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def outcome(root):

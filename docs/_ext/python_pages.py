@@ -99,6 +99,7 @@ RESULTS = {
         "early_stopping.transitions.Normal",
         "early_stopping.transitions.Population",
         "joint.bootstrap.Draws",
+        "joint.drift.Drift",
     ]
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""

@@ -245,7 +245,7 @@ def curve_of(
         ValueError: a finished run has no such loss.
     """
     rows = record.curve_rows(directory)
-    train = [row for row in rows if row.get("kind") == "train"]
+    train = _learned([row for row in rows if row.get("kind") == "train"])
     validated = [row for row in rows if row.get("kind") == "validation" and unit in row]
     final = None
     if record.state is State.DONE and record.final is not None:
@@ -267,6 +267,13 @@ def curve_of(
         warmup=warmup * record.planned_steps if warmup < 1 else warmup,
         settings=dict(settings or {}),
     )
+
+
+def _learned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of training without those that have no loss and were recovered from: all their steps were left out."""
+    lost = [math.isnan(_number(row["loss"])) for row in rows]
+    last = max((n for n, is_lost in enumerate(lost) if not is_lost), default=-1)
+    return [row for n, row in enumerate(rows) if n > last or not lost[n]]
 
 
 def _number(value: Any) -> float:

@@ -147,13 +147,8 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
     Args:
         record: of the run.
         unit: of the loss that the law is fitted to.
-
-    Raises:
-        PointsError: a finished run has no such loss.
     """
     values = dict(record.final.values) if record.final else {}
-    if record.state is State.DONE and values and unit not in values:
-        raise PointsError(f"--unit {unit}: run {record.identity} has {', '.join(values)}.")
     counts = vars(record.parameters)
     sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
     data = record.data
@@ -182,8 +177,12 @@ def points_of(found: Found, unit: str) -> tuple[LawPoint, ...]:
         unit: of the loss that the law is fitted to.
 
     Raises:
-        PointsError: a finished run has no such loss.
+        PointsError: no finished run has such a loss.
     """
+    reached = [record for _, record in found if record.state is State.DONE and record.final]
+    if reached and not any(r.final and unit in r.final.values for r in reached):
+        has = dict.fromkeys(key for r in reached if r.final for key in r.final.values)
+        raise PointsError(f"--unit {unit}: the runs have {', '.join(has) or 'no loss'}.")
     names = [_trunk(record) for _, record in found]
     shared = {name for name, (_, record) in zip(names, found, strict=True) if record.compute.inherited_flops}
     return tuple(

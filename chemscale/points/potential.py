@@ -29,7 +29,7 @@ from chemscale.points.potential_memory import (
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
-from chemscale.structures.batches import read_batch
+from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
@@ -92,6 +92,7 @@ class PotentialPoint(Point):
         data.training_batches(0, world)  # refuses more ranks than a step has frames
         known = statistics(store, data.train, data.train_edges.counts, task.data.references)
         _check_labels(store, task.loss)
+        _check_validation(data, task.loss)
         flops = _count_flops(model, known, data, task.loss)
         subset = f"-n{len(data.train)}" if task.data.frames else ""
         common = shared_fields(
@@ -233,6 +234,17 @@ def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
         raise ConfigurationError(f"{store.path} has no forces: set loss.forces=0 to train on energies.")
     if loss.energy and counts["without_energy"] >= counts["frames"]:
         raise ConfigurationError(f"{store.path} has no energies: set loss.energy=0 to train on forces.")
+
+
+def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
+    """Refuse held-out frames none of whose labels weighs anything: no validation would have a number."""
+    found = labels_of(data.store, data.validation)
+    if not (loss.energy and found["energies"]) and not (loss.forces and found["components"]):
+        raise ConfigurationError(
+            f"{data.store.path}: none of the {len(data.validation)} validation frames has a label that "
+            f"loss.energy={loss.energy:g} and loss.forces={loss.forces:g} weigh. Raise "
+            "data.validation_fraction or data.validation_frames, or weigh the labels that there are."
+        )
 
 
 def _count_flops(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import traceback
 from collections.abc import Sequence
@@ -151,16 +152,19 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
 
 
 def refuse_without_loss(record: RunRecord) -> None:
-    """A run whose last validation has no number has not ended well, whatever its steps did.
+    """A run whose last validation has no number, in any unit, has not ended well, whatever its steps did.
 
     Raises:
         DivergedError: it has none.
     """
-    if record.final is None or record.final.is_finite:
+    final = record.final
+    if final is None or final.is_finite:
         return
+    without = [key for key, value in final.values.items() if not math.isfinite(value)]
     left_out = f", and {record.skipped_steps} steps had no finite gradient" if record.skipped_steps else ""
     raise DivergedError(
-        f"The loss of the last validation, at step {record.final.step}, is not finite{left_out}."
+        f"The last validation, at step {final.step}, has no finite {', '.join(without) or 'loss'}{left_out}. "
+        "No model is written. A lower optimizer.lr or a longer schedule.warmup may help."
     )
 
 

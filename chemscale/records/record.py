@@ -105,13 +105,13 @@ class Loss:
 
     @property
     def objective(self) -> float:
-        """What the best of several validations is chosen by."""
-        return self.values["nats_per_token"] if "nats_per_token" in self.values else self.values["objective"]
+        """What the best of several validations is chosen by; NaN where there is no loss."""
+        return self.values.get("nats_per_token", self.values.get("objective", math.nan))
 
     @property
     def is_finite(self) -> bool:
-        """Whether there is a number to compare: a run that diverged ends without one."""
-        return math.isfinite(self.objective)
+        """Whether there is a number to compare, and no other unit lacks one: a run that diverged does."""
+        return math.isfinite(self.objective) and all(math.isfinite(value) for value in self.values.values())
 
     @property
     def headline(self) -> str:
@@ -243,8 +243,10 @@ class RunRecord:
             return f"state {self.state.value}{detail}"
         if self.final is None:
             return "no number in its last validation"
-        loss = self.final.values.get(unit, math.nan) if unit else self.final.objective
-        return "" if math.isfinite(loss) else f"diverged (no number in {unit or 'its last validation'})"
+        if unit and unit not in self.final.values:
+            return f"no {unit}"
+        lost = unit if unit and not math.isfinite(self.final.values[unit]) else "its last validation"
+        return "" if self.final.is_finite else f"diverged (no number in {lost})"
 
     def curve_rows(self, directory: Path) -> list[dict[str, Any]]:
         """The metrics of the run, one dictionary a line; a half-written last line is passed over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,16 +40,16 @@ class EnergyForceLoss:
             raise ValueError(f"loss.delta={self.delta}: must be above 0.")
 
     def sums(self, energy_error: Tensor, force_error: Tensor | None, atoms: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed energy and force terms over the labels that there are, weights left out.
+        """Summed energy and force terms, weights left out.
 
         Args:
-            energy_error: (B,) eV, NaN where there is no label.
+            energy_error: (B,) eV, 0 where there is no label (see ``error_of``).
             force_error: (N, 3) eV/Å, likewise; None if no force is wanted.
             atoms: (B,) of each structure.
         """
         scaled = energy_error / atoms if self.per_atom else energy_error
-        of_energy = self.each(known(scaled)).sum()
-        of_forces = of_energy.new_zeros(()) if force_error is None else self.each(known(force_error)).sum()
+        of_energy = self.each(scaled).sum()
+        of_forces = of_energy.new_zeros(()) if force_error is None else self.each(force_error).sum()
         return of_energy, of_forces
 
     def each(self, error: Tensor) -> Tensor:
@@ -60,6 +61,29 @@ class EnergyForceLoss:
         return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
 
 
-def known(error: Tensor) -> Tensor:
-    """The errors that there are labels for; 0 elsewhere, so that shapes and gradients stay finite."""
-    return torch.where(error.isfinite(), error, torch.zeros_like(error))
+    def weighted(self, energy: float, energies: float, forces: float, components: float) -> float:
+        """The objective from sums over a whole set; NaN where it has no label that weighs anything.
+
+        Args:
+            energy: summed energy terms.
+            energies: how many of them have a label.
+            forces: summed force terms.
+            components: how many of them have a label.
+        """
+        terms = [(self.energy, energy, energies), (self.forces, forces, components)]
+        labelled = [(weight, total / count) for weight, total, count in terms if count]
+        if not any(weight for weight, _ in labelled):
+            return math.nan
+        return sum(weight * mean for weight, mean in labelled)
+
+
+def error_of(prediction: Tensor, label: Tensor) -> Tensor:
+    """Prediction minus label; 0 where there is no label, so that shapes and gradients stay finite.
+
+    The label alone decides: a prediction that is not finite makes an error that is not.
+
+    Args:
+        prediction: of any shape.
+        label: of the same, NaN where there is none.
+    """
+    return torch.where(label.isfinite(), prediction - label, torch.zeros_like(prediction))

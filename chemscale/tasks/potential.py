@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from chemscale.models.potential import Potential
 from chemscale.tasks.base import Task
-from chemscale.tasks.losses import EnergyForceLoss, known
+from chemscale.tasks.losses import EnergyForceLoss, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 
 
@@ -69,11 +69,14 @@ class InteratomicPotential(Task):
     # --- training ---
 
     def errors(self, model: Potential, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
-        """(B,) energy errors in eV, (N, 3) force errors in eV/Å (None if no force is wanted), (B,) atoms."""
+        """(B,) energy errors in eV, (N, 3) force errors in eV/Å (None if no force is wanted), (B,) atoms.
+
+        Errors are 0 where there is no label.
+        """
         prediction = model(batch, forces=self.loss.forces > 0)
         atoms = (batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64)
-        force_error = None if prediction.forces is None else prediction.forces - batch.forces
-        return prediction.energy - batch.energy, force_error, atoms
+        force_error = None if prediction.forces is None else error_of(prediction.forces, batch.forces)
+        return error_of(prediction.energy, batch.energy), force_error, atoms
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The loss over the labels of the whole optimiser step.
@@ -90,12 +93,12 @@ class InteratomicPotential(Task):
         return share * (self.loss.energy * energy + self.loss.forces * forces)
 
     def training_metrics(self, sums: list[float]) -> dict[str, float]:
-        """The logged loss from the sums of ``step_sums``."""
-        energy, forces = sums[0] / max(1.0, sums[2]), sums[1] / max(1.0, sums[3])
+        """The logged loss from the sums of ``step_sums``, and its parts that there are labels for."""
+        energy, forces, energies, components = sums
+        parts = {"energy_loss": (energy, energies), "force_loss": (forces, components)}
         return {
-            "loss": self.loss.energy * energy + self.loss.forces * forces,
-            "energy_loss": energy,
-            "force_loss": forces,
+            "loss": self.loss.weighted(energy, energies, forces, components),
+            **{name: total / count for name, (total, count) in parts.items() if count},
         }
 
     def stepped(self) -> None:
@@ -109,22 +112,20 @@ class InteratomicPotential(Task):
         model = self.best_model
         with torch.enable_grad():
             energy_error, force_error, atoms = self.errors(model.eval(), batch)
-        energy_error = energy_error.detach()
-        labelled = batch.energy.isfinite()
-        per_atom = known(energy_error / atoms)
-        energy = known(energy_error)
-        of_energy, of_forces = self.loss.sums(energy_error, force_error, atoms)
+        energy = energy_error.detach()
+        per_atom = energy / atoms
+        of_energy, of_forces = self.loss.sums(energy, force_error, atoms)
         sums = {
             "energy_objective": of_energy,
             "force_objective": of_forces,
-            "energies": labelled.sum(),
+            "energies": batch.energy.isfinite().sum(),
             "energy_absolute": energy.abs().sum(),
             "energy_square": energy.square().sum(),
             "per_atom_absolute": per_atom.abs().sum(),
             "per_atom_square": per_atom.square().sum(),
         }
         if force_error is not None:
-            forces = known(force_error.detach())
+            forces = force_error.detach()
             sums |= {
                 "components": batch.forces.isfinite().sum(),
                 "force_absolute": forces.abs().sum(),
@@ -133,11 +134,15 @@ class InteratomicPotential(Task):
         return sums
 
     def validation_metrics(self, sums: dict[str, float]) -> dict[str, float]:
-        """MAE and RMSE: energies in meV and meV/atom, force components in meV/Å; the training objective."""
+        """MAE and RMSE: energies in meV and meV/atom, force components in meV/Å; the training objective.
+
+        What the set has no label for is left out; without any label the objective is NaN.
+        """
         energies, components = sums["energies"], sums.get("components", 0.0)
         metrics = {
-            "objective": self.loss.energy * sums["energy_objective"] / max(1.0, energies)
-            + self.loss.forces * sums["force_objective"] / max(1.0, components)
+            "objective": self.loss.weighted(
+                sums["energy_objective"], energies, sums["force_objective"], components
+            )
         }
         if energies:
             metrics |= {

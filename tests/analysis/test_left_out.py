@@ -1,16 +1,19 @@
 """What no law should rest on is left out of a folder of runs, or named, in the same words everywhere."""
 
+import json
 import shutil
 
 import pytest
+from omegaconf import OmegaConf
 
 from chemscale.analysis.early_stopping import report_of
+from chemscale.analysis.finish import finish_sweep
 from chemscale.analysis.fit import fit_runs
 from chemscale.dashboards.local.board import Board
 from chemscale.laws.data.left_out import DIVERGED, in_state
 from chemscale.laws.data.points import PointsError
 from chemscale.laws.early_stopping.rule import Rule
-from chemscale.records import Loss, RunRecord, State, find_records
+from chemscale.records import Loss, PointPlan, RunRecord, State, find_records
 from tests.helpers.local_runs import write_run
 
 SIZES = (10_000, 40_000, 160_000, 640_000)
@@ -45,6 +48,43 @@ def test_a_run_that_is_done_without_a_loss_is_left_out_with_its_reason(tmp_path)
     board.refresh()
     assert board.state()["rows"]["bad"]["reason"].startswith(DIVERGED)
     assert board.state()["rows"]["bad"]["state"] == "done"
+
+
+def test_a_run_with_a_number_missing_in_any_unit_or_without_the_unit_feeds_no_law(tmp_path):
+    folder = sweep_in(tmp_path / "s")
+    for name, values in (
+        ("part", {"nats_per_token": 1.0, "nats_per_molecule": float("nan")}),
+        ("other", {"nats_per_molecule": 30.0}),
+        ("nothing", {}),
+    ):
+        directory = write_run(folder, name, matrices=20_000)
+        record = RunRecord.load(directory)
+        record.final = record.best = Loss(record.final.step, values)
+        record.save(directory)
+    text = said(folder)
+    assert "left out: 3 of 7" in text and f"{DIVERGED} (part)" in text
+    assert "2 no nats_per_token (other, nothing)" in text or "2 no nats_per_token (nothing, other)" in text
+    assert "β = 0.12" in text
+    with pytest.raises(PointsError, match="--unit energy_mae: the runs have nats_per_token"):
+        fit_runs(folder, unit="energy_mae", bootstrap=100)
+
+
+def test_the_end_of_a_sweep_shows_the_good_points_and_names_the_bad_one(tmp_path, monkeypatch, capsys):
+    folder = sweep_in(tmp_path / "runs" / "s")
+    without_loss(write_run(folder, "bad", matrices=20_000))
+    plans = []
+    for directory in sorted(folder.iterdir()):
+        record = RunRecord.load(directory)
+        plans.append(PointPlan(record.identity, directory, record.name, 1, 1.0, 1.0, 1.0, 1.0))
+    config = OmegaConf.create({"runs": str(tmp_path / "runs"), "sweep_name": "s", "logger": None})
+    monkeypatch.setattr("sys.argv", ["train", "+sweep=s"])
+    with pytest.raises(SystemExit) as left:
+        finish_sweep(plans, [config] * len(plans))
+    assert left.value.code == 1
+    table = capsys.readouterr().err
+    assert "done: diverged" in " ".join(table.split())
+    law = json.loads((folder / "law" / "law.json").read_text())
+    assert law["parameters"]["beta"] == pytest.approx(0.12, abs=1e-3)
 
 
 def test_the_same_points_in_two_sweeps_are_counted_once_and_that_is_said(tmp_path):

@@ -6,8 +6,9 @@ import torch
 
 from chemscale.models.potentials import build
 from chemscale.models.schnet import SchNetConfig
+from chemscale.records import Loss
 from chemscale.structures.graphs import collate
-from chemscale.tasks.losses import EnergyForceLoss
+from chemscale.tasks.losses import EnergyForceLoss, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.tasks.potential import InteratomicPotential, warming
 from chemscale.testing.checks import molecule
@@ -43,6 +44,44 @@ def test_missing_labels_leave_gradients_finite():
     assert all(p.grad.isfinite().all() for p in task.model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("lost", ["energy", "forces"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("weights", [{}, {"energy": 0.0}, {"energy": 1.0, "forces": 1e-9}])
+def test_a_prediction_that_is_not_finite_is_no_error_of_0(lost, value, weights):
+    task = module(**weights)
+    predict = task.model.forward
+
+    def spoilt(*args, **kwargs):
+        result = predict(*args, **kwargs)
+        getattr(result, lost)[0] = value
+        return result
+
+    task.model.forward = spoilt
+    structures = [labelled(0), labelled(1)]
+    structures[1].energy = np.nan
+    sums = {k: float(v) for k, v in task.validation_step(collate(structures), 0).items()}
+    loss = Loss(1, task.validation_metrics(sums))
+    spoilt_keys = {key for key, found in loss.values.items() if not np.isfinite(found)}
+    other = "forces" if lost == "energy" else "energy"
+    assert {f"{lost}_mae", f"{lost}_rmse", "objective"} <= spoilt_keys
+    assert not any(key.startswith(other) for key in spoilt_keys)
+    assert not loss.is_finite
+
+
+def test_what_has_no_label_is_absent_and_never_0():
+    task, structures = module(), [labelled(0)]
+    structures[0].energy = np.nan
+    step = {k: float(v) for k, v in task.validation_step(collate(structures), 0).items()}
+    metrics = task.validation_metrics(step)
+    assert set(metrics) == {"objective", "forces_mae", "forces_rmse"}
+    assert metrics["objective"] > 0
+    only_energies = module(forces=0.0)
+    step = {k: float(v) for k, v in only_energies.validation_step(collate(structures), 0).items()}
+    assert np.isnan(only_energies.validation_metrics(step)["objective"])
+    assert set(task.training_metrics([0.0, 6.0, 0.0, 3.0])) == {"loss", "force_loss"}
+    assert task.training_metrics([0.0, 6.0, 0.0, 3.0])["loss"] == 20.0
+
+
 def test_metrics_are_in_mev():
     task = module()
     batch = collate([labelled(0, energy=3.0)])
@@ -65,7 +104,8 @@ def test_energies_alone_need_no_forces():
 @pytest.mark.parametrize(("kind", "expected"), [("mse", 4.0), ("mae", 2.0), ("huber", 0.5 * (2 - 0.25))])
 def test_losses_are_what_their_names_say(kind, expected):
     loss = EnergyForceLoss(kind=kind, delta=0.5, per_atom=False)
-    energy, forces = loss.sums(torch.tensor([2.0]), torch.full((1, 3), float("nan")), torch.tensor([4.0]))
+    missing = error_of(torch.ones(1, 3), torch.full((1, 3), float("nan")))
+    energy, forces = loss.sums(torch.tensor([2.0]), missing, torch.tensor([4.0]))
     assert float(energy) == pytest.approx(expected)
     assert float(forces) == 0.0
 

@@ -82,6 +82,32 @@ def test_a_run_that_never_recovers_fails_and_says_why(tmp_path, smiles_file):
         fit(point, record, extra=[everything])
 
 
+class Explosion(pl.Callback):
+    """A step whose gradient is finite and whose weights are not: a rate that is far too high."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            with torch.no_grad():
+                next(module.parameters()).fill_(float("nan"))
+
+
+def test_a_run_without_a_loss_at_its_end_has_failed_and_offers_no_model(tmp_path, smiles_file):
+    point = point_in(tmp_path, smiles_file)
+    record = open_record(point, [])
+    with pytest.raises(DivergedError, match="step 40, has no finite nats_per_token"):
+        fit(point, record, extra=[Explosion(35)])
+    assert not point.model_folder.exists()
+    assert record.best is not None and record.best.step == 20
+    # The same command finds the end of the run, and no better one.
+    again = open_record(point, [])
+    with pytest.raises(DivergedError):
+        fit(point, again)
+    assert not point.model_folder.exists()
+
+
 def test_a_healthy_run_is_not_touched(tmp_path, smiles_file):
     point = point_in(tmp_path, smiles_file)
     record = open_record(point, [])

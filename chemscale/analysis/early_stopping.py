@@ -270,7 +270,7 @@ def curve_of(
 
 
 def _learned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of training without those that have no loss and were recovered from: all their steps were left out."""
+    """Rows of training without those that have no loss, all their steps left out, and were recovered from."""
     lost = [math.isnan(_number(row["loss"])) for row in rows]
     last = max((n for n, is_lost in enumerate(lost) if not is_lost), default=-1)
     return [row for n, row in enumerate(rows) if n > last or not lost[n]]

@@ -6,6 +6,9 @@ What trains is imported when a point is planned: ``--help`` and ``--cfg`` need n
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,9 +16,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from chemscale.cli.app import one_paragraph
+from chemscale.common.exit_status import FAILED
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.records import RECORD_NAME, is_done
+
+if TYPE_CHECKING:
+    from chemscale.launchers.settings import PointJob
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +44,26 @@ def hydra_main(cfg: DictConfig) -> None:
     if is_done(job.plan.directory):
         log.info("%s is done already: %s", job.plan.name, job.plan.directory / RECORD_NAME)
     elif job.launcher.name == "local" and job.launcher.world == 1 and job.train is not None:
-        job.train(job)
+        train_alone(job)
     else:
         run_points([job], [job], finish=None)
+
+
+def train_alone(job: PointJob) -> None:
+    """Train a single point in this process; leaves with status 1 where the run did not end well.
+
+    What a run cannot help is recorded and logged where it happens: no traceback follows.
+    """
+    from chemscale.training.checkpointing.checkpoints import CheckpointError
+    from chemscale.training.health import DivergedError
+
+    assert job.train is not None
+    try:
+        job.train(job)
+    except (DivergedError, CheckpointError):
+        if os.environ.get("CHEMSCALE_DEBUG"):
+            raise
+        sys.exit(FAILED)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from chemscale.points.base import Point
 from chemscale.points.build import build_point
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
 from chemscale.training.distributed.ranks import inside_job, take_gpu, this_rank
-from chemscale.training.health import DivergedError, RolledBack
+from chemscale.training.health import REMEDY, DivergedError, RolledBack
 from chemscale.training.locks import point_lock
 from chemscale.training.metrics.throughput import format_throughput
 from chemscale.training.session import TrainingSession
@@ -72,7 +72,9 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
             finish_record(record, point, State.FAILED, f"{type(error).__name__}: {error}")
             name = "error.txt" if ranks.is_first else f"error-rank{ranks.rank}.txt"
             (point.directory / name).write_text(traceback.format_exc())
-            log.error("%s failed: %s: %s", point.name, type(error).__name__, error)
+            diverged = isinstance(error, DivergedError)
+            what = f"{error} {REMEDY}" if diverged else f"{type(error).__name__}: {error}"
+            log.error("%s failed: %s (%s)", point.name, what, point.directory / name)
             raise
 
 
@@ -149,6 +151,8 @@ def fit(point: Point, record: RunRecord, extra: Sequence[Any] = ()) -> None:
             point.summary(record.final),
             format_throughput(record.truth),
         )
+        if record.skipped_steps:
+            log.warning("%s: %s", point.name, record.describe_skipped())
 
 
 def refuse_without_loss(record: RunRecord) -> None:
@@ -164,7 +168,7 @@ def refuse_without_loss(record: RunRecord) -> None:
     left_out = f", and {record.skipped_steps} steps had no finite gradient" if record.skipped_steps else ""
     raise DivergedError(
         f"The last validation, at step {final.step}, has no finite {', '.join(without) or 'loss'}{left_out}. "
-        "No model is written. A lower optimizer.lr or a longer schedule.warmup may help."
+        "No model is written."
     )
 
 

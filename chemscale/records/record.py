@@ -248,6 +248,13 @@ class RunRecord:
         lost = unit if unit and not math.isfinite(self.final.values[unit]) else "its last validation"
         return "" if self.final.is_finite else f"diverged (no number in {lost})"
 
+    def describe_skipped(self) -> str:
+        """How many steps were left out, in words; empty where none was."""
+        if not self.skipped_steps:
+            return ""
+        steps = max(self.data.steps, self.skipped_steps)
+        return f"{self.skipped_steps} of {steps} steps left out for want of a finite gradient"
+
     def curve_rows(self, directory: Path) -> list[dict[str, Any]]:
         """The metrics of the run, one dictionary a line; a half-written last line is passed over.
 

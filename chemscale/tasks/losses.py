@@ -60,7 +60,6 @@ class EnergyForceLoss:
             return error.abs()
         return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
 
-
     def weighted(self, energy: float, energies: float, forces: float, components: float) -> float:
         """The objective from sums over a whole set; NaN where it has no label that weighs anything.
 

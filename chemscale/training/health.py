@@ -28,6 +28,13 @@ TO_SIGMA = 1.4826
 """Median absolute deviation to standard deviation of a normal distribution."""
 
 
+REMEDY = (
+    "A lower optimizer.lr or a longer schedule.warmup helps a run that diverges; labels far off those of the "
+    "other data do not go away by it."
+)
+"""What a person can do about a run that does not recover."""
+
+
 class DivergedError(RuntimeError):
     """A run that does not recover."""
 

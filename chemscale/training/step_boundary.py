@@ -79,6 +79,7 @@ class StepBoundary(pl.Callback):
         self.counters, self.run_log, self.checkpoints, self.health = counters, run_log, checkpoints, health
         self.record, self.throughput = run_log.record, run_log.throughput
         self.stopping = Stopping()
+        self._warned = False
 
     # --- a step ---
 
@@ -154,6 +155,13 @@ class StepBoundary(pl.Callback):
         norm = None if norm is None else float(norm)
         if self.health.left_out(norm):
             self.record.skipped_steps += 1
+            if self.control.ranks.is_first and not self._warned:
+                log.warning(
+                    "Step %d: its gradient is not finite (a bad frame, or too high a rate). It is left "
+                    "out, as others like it will be; they are counted.",
+                    trainer.global_step,
+                )
+                self._warned = True
             self.run_log.count_step(left_out=True, clipped=False)
             del module.step_sums[-trainer.accumulate_grad_batches :]
         else:

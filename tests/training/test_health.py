@@ -44,7 +44,7 @@ def losses(directory):
     return {row["step"]: row for row in record.curve_rows(directory) if row["kind"] == "train"}
 
 
-def test_a_step_without_a_finite_gradient_leaves_the_weights_as_they_were(tmp_path, smiles_file):
+def test_a_step_without_a_finite_gradient_leaves_the_weights_as_they_were(tmp_path, smiles_file, caplog):
     point = point_in(tmp_path, smiles_file)
     weights = Weights()
     record = open_record(point, [])
@@ -55,6 +55,9 @@ def test_a_step_without_a_finite_gradient_leaves_the_weights_as_they_were(tmp_pa
     assert RunRecord.load(point.directory).skipped_steps == 2
     assert losses(point.directory)[11]["left_out"] == 1
     assert all(torch.isfinite(w).all() for w in weights.seen)
+    told = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
+    assert [line[:8] for line in told if line.startswith("Step")] == ["Step 11:"]  # the first one, once
+    assert "2 of 40 steps left out" in told[-1]
 
 
 def test_a_run_that_stays_without_a_gradient_goes_back_and_passes_over_the_data(
@@ -100,7 +103,8 @@ def test_a_run_without_a_loss_at_its_end_has_failed_and_offers_no_model(tmp_path
     with pytest.raises(DivergedError, match="step 40, has no finite nats_per_token"):
         fit(point, record, extra=[Explosion(35)])
     assert not point.model_folder.exists()
-    assert record.best is not None and record.best.step == 20
+    assert record.best is not None
+    assert record.best.step == 20
     # The same command finds the end of the run, and no better one.
     again = open_record(point, [])
     with pytest.raises(DivergedError):

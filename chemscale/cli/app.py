@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+from chemscale.cli.overrides import explain_override
 from chemscale.common.logs import show_logs
 
 HYDRA = ("hydra.errors", "HydraException")
@@ -44,6 +45,8 @@ def _imported(names: Iterable[tuple[str, str]]) -> tuple[type[Exception], ...]:
 
 def _paragraph(error: BaseException) -> str:
     text = str(error).strip()
+    if HYDRA[0] in sys.modules and (better := explain_override(text, sys.argv[1:])):
+        return better
     missing = re.match(r"Could not override '([\w.@]+)'", text)
     if missing and not missing[1].startswith("hydra"):
         from chemscale.config.check import explain

@@ -91,8 +91,23 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     if {"a whole number", "a number"} <= set(words):
         words.remove("a whole number")
     allowed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    shown = f"'{value}'" if isinstance(value, str) else value
-    raise ConfigurationError(f"{key}={shown}: give {allowed}.")
+    raise ConfigurationError(f"{key}={_shown(value)}: give {allowed}{_hint(choices, value, key)}.")
+
+
+def _shown(value: Any) -> str:
+    """A value as a command line has it, text in quotes."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower() if value is not None else "null"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _hint(choices: tuple[Any, ...], value: Any, key: str) -> str:
+    """How the value that was probably meant is written; empty where nothing is near."""
+    if isinstance(value, float) and value.is_integer() and int in choices:
+        return f", written out: {key}={int(value)}"
+    if isinstance(value, int | float) and str in choices:
+        return f", in quotes where it looks like a number or a truth: '{key}=\"{_shown(value)}\"'"
+    return ""
 
 
 def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:

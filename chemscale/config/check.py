@@ -50,7 +50,7 @@ def explain(name: str, known: Mapping[str, str] | None = None) -> str:
     """
     group, dot, _ = name.partition(".")
     having = [o for o in _options("train") if o.group and name in o.keys and o.can_be_chosen]
-    if having and known is not None:
+    if having:
         listed = ", ".join(f"{o.group}={o.name}" for o in having)
         return (
             f"{name}: the chosen {having[0].group} has no such key, nothing would read it; {listed} "

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+from chemscale.hardware.devices import named_device
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.chemgpt_hf import load_pretrained
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
@@ -19,20 +18,19 @@ def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, SelfiesToken
 
     Args:
         run: directory of a finished point, RUNS/SWEEP/NAME, or a folder with a model.
-        device: cpu, cuda, or auto: the GPU if there is one.
+        device: cpu, cuda, cuda:N, or auto: the GPU if there is one.
 
     Raises:
-        ValueError: there is no trained model.
+        ValueError: there is no trained model, or no such device.
     """
+    place = named_device(device)
     run = find_run(run)
     folder = run / "model" if (run / "model").is_dir() else run
     if (run / "record.json").exists() and folder == run:
         raise ValueError(
             f"{run}: this point has no model yet; run the command that made it until it is done."
         )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_pretrained(folder).to(device).eval()
+    model = load_pretrained(folder).to(place).eval()
     try:
         tokenizer: SelfiesTokenizer | ChemGPTTokenizer = SelfiesTokenizer.load(folder)
     except TokenizerError:

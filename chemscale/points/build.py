@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.sections import ConfigurationError
@@ -13,6 +14,7 @@ from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
 from chemscale.points.sections import GeneralSettings
 from chemscale.points.shared_data import SharedData
+from chemscale.training.distributed.ranks import inside_job
 from chemscale.training.settings import TrainerSettings
 from chemscale.training.trackers import check_trackers
 
@@ -39,12 +41,18 @@ def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool
     if not recorded:  # what it was tracked by may be absent from this machine
         check_trackers(config)
     for section in SECTIONS:
-        if not isinstance(config.get(section), dict):
+        if config.get(section) is None:
             raise ConfigurationError(f"{section} is missing: it can be changed, not taken out.")
+        if not isinstance(config[section], dict):
+            raise ConfigurationError(
+                f"{section}={config[section]}: it is a section, set its keys one by one."
+            )
     config["trainer"]["precision"] = str(config["trainer"].get("precision", TrainerSettings.precision))
     config["trainer"].setdefault("accelerator", TrainerSettings.accelerator)
     for key in ("runs", "corpora", "structures", "pause"):
         config.setdefault(key, getattr(GeneralSettings, key))
+    if not recorded:
+        refuse_missing_gpu(config)
     config["budget"] = choose_budget(config["budget"], typed)
     return config
 
@@ -78,6 +86,19 @@ def build_point(config: Mapping[str, Any], shared: SharedData | None = None) -> 
 def read_point(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool = False) -> Point:
     """Check a composed configuration and build what it describes; see ``resolve_config``, ``build_point``."""
     return build_point(resolve_config(cfg, typed, recorded=recorded))
+
+
+def refuse_missing_gpu(config: Mapping[str, Any]) -> None:
+    """Refuse ``trainer.accelerator=cuda`` for a point that trains on a machine without a GPU.
+
+    Raises:
+        ConfigurationError: torch sees none here, and no job is to find one elsewhere.
+    """
+    here = config["launcher"].get("name") == "local" or inside_job()
+    if config["trainer"]["accelerator"] == "cuda" and here and not torch.cuda.is_available():
+        raise ConfigurationError(
+            "trainer.accelerator=cuda: torch sees no GPU on this machine. auto takes one where there is one."
+        )
 
 
 def choose_budget(budget: Mapping[str, Any], typed: Sequence[str]) -> dict[str, float | None]:

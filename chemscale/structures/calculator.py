@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
@@ -50,7 +51,7 @@ class ChemscaleCalculator(Calculator):
         potential = (
             model if isinstance(model, Potential) else load_potential(model_folder(Path(model)), dtype=dtype)
         )
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = named_device(None if device is None else str(device), "device")
         self.potential = potential.to(self.device).eval().requires_grad_(False)
 
     def calculate(

@@ -16,6 +16,7 @@ from ase.io import iread, write
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
+from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.structures.calculator import model_folder, structure_of
@@ -91,11 +92,11 @@ def predict_file(
         structures: any file that ASE reads.
         out: the file to write.
         batch: structures at once.
-        device: cpu or cuda; the GPU if there is one, where None.
+        device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
 
     Raises:
-        ValueError: `out` exists.
+        ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
         PotentialError: no potential is there.
         UnknownElementError: the potential was not made for an element of the file.
@@ -104,7 +105,7 @@ def predict_file(
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     if not structures.exists():
         raise FileNotFoundError(f"{structures}: no such file.")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = named_device(device)
     potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
     errors = LabelErrors()
     started = time.monotonic()

@@ -1,0 +1,101 @@
+"""What Hydra says of an argument that it cannot read, in words that name the argument and how to write it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+UNREADABLE = (
+    "mismatched input",
+    "no viable alternative",
+    "token recognition",
+    "extraneous input",
+    "Lexer",
+    "missing EQUAL",
+)
+"""How Hydra's complaints about the characters of an argument begin."""
+OUTSIDE_QUOTES = "( ) [ ] { } = , # ; & ! @ ' \""
+
+
+def explain_override(text: str, arguments: Sequence[str]) -> str:
+    """One paragraph on an argument that Hydra refuses; empty where its own words do.
+
+    Args:
+        text: what Hydra says.
+        arguments: the command line.
+    """
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
+    if ambiguous:
+        return (
+            f"{ambiguous[1]}: a comma lists the values of a sweep. A sweep has --multirun or a file "
+            f"(+sweep=NAME); one value that holds a comma stands in quotes: {quoted(ambiguous[1])}"
+        )
+    if any(line.startswith(UNREADABLE) for line in text.splitlines()):
+        argument = next((a for a in arguments if not _is_readable(a)), "")
+        if not argument:
+            return ""
+        if "=" not in argument:
+            return f"{argument}: give KEY=VALUE, a key and its value."
+        return (
+            f"{argument}: a value that holds one of {OUTSIDE_QUOTES} stands in quotes, which the shell must "
+            f"leave alone: {quoted(argument)}"
+        )
+    if "Config group override must be a string" in text:
+        return _of_group(arguments)
+    if text.startswith("Could not override"):
+        return _taken_out(arguments)
+    return ""
+
+
+def quoted(argument: str) -> str:
+    """An override whose value is one text, as a shell takes it: ``'data.path="a(b).smi"'``."""
+    key, _, value = argument.partition("=")
+    if "'" not in value and '"' not in value and not value.endswith("\\"):
+        return f"'{key}=\"{value}\"'"
+    if not set('"$`!\\') & set(value):
+        return f'"{key}=\\"{value}\\""'
+    escaped = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", value)
+    trailing = len(value) - len(value.rstrip("\\"))
+    return shlex.quote(f"{key}='{escaped}{trailing * chr(92)}'")
+
+
+def _is_readable(argument: str) -> bool:
+    """Whether Hydra's grammar takes it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if argument.startswith("-"):
+        return True
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
+
+
+def _of_group(arguments: Sequence[str]) -> str:
+    """``model=null``, and other values that name no option."""
+    from chemscale.config.options import groups
+
+    for argument in arguments:
+        group, _, value = argument.lstrip("+").partition("=")
+        if group in groups() and "." not in group:
+            from hydra.core.override_parser.overrides_parser import OverridesParser
+
+            if not isinstance(OverridesParser.create().parse_override(argument).value(), str | list):
+                return (
+                    f"{group}={value}: one of its options is chosen, it cannot be taken out. There are "
+                    f"{', '.join(groups()[group])}."
+                )
+    return ""
+
+
+def _taken_out(arguments: Sequence[str]) -> str:
+    """``~model`` beside ``model.width=8``."""
+    from chemscale.config.options import groups
+
+    for argument in arguments:
+        if argument.startswith("~") and argument[1:] in groups():
+            return f"{argument}: {argument[1:]} can be changed, not taken out."
+    return ""

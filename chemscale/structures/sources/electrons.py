@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -86,6 +91,60 @@ def unused_keys(atoms: Any) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class ElectronNames:
+    """Names of arrays of a file that hold total charges and multiplicities; empty where there are none.
+
+    Args:
+        charge: in e.
+        spin: multiplicity 2S+1, or unpaired electrons.
+        unused: arrays that look like one of them and are not read.
+    """
+
+    charge: str = ""
+    spin: str = ""
+    unused: tuple[str, ...] = ()
+
+    @classmethod
+    def among(cls, shapes: Mapping[str, tuple[int, ...]], frames: int) -> ElectronNames:
+        """Find them by name and shape: one number, or one a frame.
+
+        Args:
+            shapes: of the arrays of a file, by name.
+            frames: that it has.
+
+        Raises:
+            SourceError: several arrays are called a total charge, or a multiplicity.
+        """
+        single = [key for key, shape in shapes.items() if prod(shape) in (1, frames) and len(shape) < 3]
+        found = []
+        for names, what in ((CHARGE, "total charge"), ((*MULTIPLICITY, *UNPAIRED), "multiplicity")):
+            named = [key for key in single if _plain(key) in names]
+            if len(named) > 1:
+                raise SourceError(f"several arrays hold the {what}: {', '.join(named)}. Remove all but one.")
+            found.append(named[0] if named else "")
+        unused = tuple(key for key in single if key not in found and _looks_like(_plain(key)))
+        return cls(found[0], found[1], unused)
+
+    def multiplicities(self, values: Any) -> Any:
+        """Multiplicities 2S+1 of what the array `spin` holds.
+
+        Args:
+            values: of the array.
+        """
+        return np.asarray(values) + 1 if _plain(self.spin) in UNPAIRED else values
+
+    def notes(self) -> Iterator[str]:
+        """What is read and what is not, in sentences."""
+        if self.charge or self.spin:
+            yield f"Total charge and multiplicity: {self.charge or 'none'}, {self.spin or 'none'}."
+        for key in self.unused:
+            yield (
+                f"{key} looks like a total charge or a multiplicity and was not read: call it charge, spin "
+                "(2S+1) or unpaired_electrons."
+            )
+
+
 def can_be(numbers: np.ndarray, charge: int, spin: int) -> bool:
     """Whether a multiplicity fits the number of electrons: one is odd where the other is even.
 
@@ -98,11 +157,64 @@ def can_be(numbers: np.ndarray, charge: int, spin: int) -> bool:
     return spin == 0 or ((electrons + spin) % 2 == 1 and spin - 1 <= electrons)
 
 
+class ElectronCount:
+    """What the frames of a file say of their charges and multiplicities, for its notes."""
+
+    def __init__(self) -> None:
+        self.frames = self.stated = self.contradicted = 0
+        self.used: Counter[str] = Counter()
+        self.unused: Counter[str] = Counter()
+        self.example = ""
+
+    def read(self, atoms: Any) -> tuple[int, int]:
+        """Total charge in e and multiplicity of a frame, as `charge_and_spin`.
+
+        Args:
+            atoms: ASE's.
+
+        Raises:
+            SourceError: as `charge_and_spin`.
+        """
+        charge, spin = charge_and_spin(atoms)
+        names = {key: _plain(key) for key, value in atoms.info.items() if value is not None}
+        self.frames += 1
+        self.stated += any(name in CHARGE for name in names.values())
+        self.used.update(
+            str(key) for key, name in names.items() if name in (*CHARGE, *MULTIPLICITY, *UNPAIRED)
+        )
+        self.unused.update(unused_keys(atoms))
+        if not can_be(atoms.numbers, charge, spin):
+            electrons = int(atoms.numbers.sum()) - charge
+            self.example = self.example or f"{electrons} electrons and multiplicity {spin}"
+            self.contradicted += 1
+        return charge, spin
+
+    def notes(self) -> Iterator[str]:
+        """What was read and what was not, in sentences."""
+        named = [key for key in self.used if key not in ("charge", "spin")]
+        if named:
+            yield f"Total charges and multiplicities (2S+1) were read from {', '.join(self.used)}."
+        if 0 < self.stated < self.frames:
+            yield f"{self.frames - self.stated} frames state no total charge and were read as neutral."
+        for key, frames in self.unused.items():
+            yield (
+                f"{key} in {frames} frames looks like a total charge or a multiplicity and was not read: "
+                "call it charge, spin (2S+1) or unpaired_electrons."
+            )
+        if self.contradicted:
+            yield (
+                f"{self.contradicted} frames state a multiplicity that their electrons cannot have "
+                f"({self.example}). Where a file counts unpaired electrons, call the key unpaired_electrons."
+            )
+
+
+@lru_cache(maxsize=4096)
 def _plain(key: Any) -> str:
     name = re.sub(r"[\s\-.]+", "_", str(key).strip()).lower()
     return name.removeprefix("ref_").removeprefix("dft_")
 
 
+@lru_cache(maxsize=4096)
 def _looks_like(name: str) -> bool:
     return bool(_LOOKS_LIKE.search(name.replace("_", " "))) and not _OTHERS.search(name)
 

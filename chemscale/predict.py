@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -18,27 +19,59 @@ def predict(
         Path, typer.Argument(help="A run (its directory, or RUNS/SWEEP/NAME), or a model folder.")
     ],
     structures: Annotated[
-        Path, typer.Argument(help="Any file that ASE reads: extxyz, xyz, cif, traj, db, …")
+        Path, typer.Argument(help="Any file that training reads: extxyz, xyz, cif, traj, db, npz, HDF5, …")
     ],
     out: Annotated[Path, typer.Option(help="Extended XYZ to write; it must not exist.")],
     batch: Annotated[int, typer.Option(min=1, help="Structures at once.")] = 32,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the GPU if there is one.")] = None,
     forces: Annotated[bool, typer.Option(help="Predict forces as well.")] = True,
+    energy_key: Annotated[str | None, typer.Option(help="Energies of the file to compare with.")] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Forces of the file to compare with.")] = None,
+    energy_unit: Annotated[str | None, typer.Option(help="Of the file's labels: eV, Hartree, …")] = None,
+    length_unit: Annotated[str | None, typer.Option(help="Of the file's positions: Angstrom, …")] = None,
+    gradients: Annotated[bool | None, typer.Option(help="The file's forces are gradients.")] = None,
 ) -> None:
     """Predict energies (eV) and forces (eV/Å), and compare them with labels where the file has them.
+
+    The labels are those that training used, unless the file lacks them or keys are given. In the file that is
+    written, energy and forces are predictions; the labels are called REF_energy and REF_forces.
 
     Examples:
 
       python -m chemscale.predict runs/single/painn-w64-l3 molecules.xyz --out predicted.xyz
 
       python -m chemscale.predict runs/single/painn-w64-l3 test.extxyz --out predicted.extxyz --batch 8
-    """
-    from chemscale.points.trained.prediction import predict_file  # loads torch: not for --help
 
-    found = predict_file(run, structures, out, batch=batch, device=device, forces=forces)
+      python -m chemscale.predict runs/single/painn-w64-l3 test.xyz --out out.xyz --energy-key dft_energy
+    """
+    # They load torch: not for --help.
+    from chemscale.points.trained.prediction import FileReading, predict_file
+    from chemscale.structures.blocks import SourceError
+    from chemscale.structures.sources.labels import LabelKeys
+
+    reading = FileReading(LabelKeys(energy_key, forces_key), energy_unit, length_unit, gradients)
+    try:
+        found = predict_file(run, structures, out, batch=batch, device=device, forces=forces, reading=reading)
+    except SourceError as error:
+        raise SourceError(as_options(str(error))) from None
     typer.echo(f"{found.structures:,} structures in {found.seconds:.1f} s: {out}")
+    for note in found.notes:
+        typer.echo(f"  {as_options(note)}")
     for line in found.errors.summary():
         typer.echo(line)
+
+
+def as_options(text: str) -> str:
+    """Advice on keys of the configuration as advice on options of this command.
+
+    Args:
+        text: of a note or an error.
+    """
+    text = re.sub(r"data\.(energy|forces)_key=", r"--\1-key ", text)
+    text = re.sub(r"data\.(energy|forces)_key", r"--\1-key", text)
+    text = text.replace("data.units.gradients=true", "--gradients")
+    text = text.replace("data.units.gradients=false", "--no-gradients")
+    return text.replace("data.units", "--energy-unit and --length-unit")
 
 
 def main() -> None:

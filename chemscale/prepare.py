@@ -16,6 +16,7 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.check import check_keys
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
+    log_notes,
     open_or_prepare,
     open_or_prepare_structures,
     read_molecule_data,
@@ -44,6 +45,8 @@ def hydra_main(cfg: DictConfig) -> None:
     if cfg.lint == "only":
         _, source = structure_source(structures, Path(cfg.structures))
         findings = lint_source(source)
+        for note in source.notes:
+            log.info("  %s", note)
     else:
         store = open_or_prepare_structures(structures, Path(cfg.structures))
         findings = lint_store(store, cfg.lint)
@@ -80,8 +83,7 @@ def show_store(store: FrameStore) -> None:
         *(f"{counts[key]:,}" for key in ("frames", "molecules", "atoms", "train", "validation", "test")),
     )
     log.info("In the source: %s. Here: eV, Å.", manifest["units"]["in the source"])
-    for note in manifest["notes"]:
-        log.info("  %s", note)
+    log_notes(store)
 
 
 def show_findings(findings: list[Finding]) -> None:

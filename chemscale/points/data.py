@@ -126,6 +126,7 @@ def structure_source(data: StructureData, root: Path) -> tuple[list[Path], Sourc
         ValueError: a file or an option is refused.
     """
     from chemscale.structures.sources.combined import open_sources
+    from chemscale.structures.sources.frame_files import frame_files, listed
     from chemscale.structures.starter import StarterFrames, write_starter
 
     root.mkdir(parents=True, exist_ok=True)
@@ -136,8 +137,19 @@ def structure_source(data: StructureData, root: Path) -> tuple[list[Path], Sourc
                 log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
                 write_starter(files[0], data.count, workers=data.prepare_workers)
         return files, StarterFrames(files[0])
-    files = input_files(str(data.path))
-    return files, open_sources(files, data.reading)
+    files, left_out = frame_files(str(data.path), data.format)
+    said = []
+    if len(files) > 1 or left_out:
+        said.append(f"Read from {data.path}: {listed([path.name for path in files])}.")
+    if left_out:
+        said.append(f"Left out: {listed(left_out)}.")
+    return files, open_sources(files, data.reading, said)
+
+
+def log_notes(store: FrameStore, before: str = "  ") -> None:
+    """Say how the frames of a store were read, and what was not."""
+    for note in store.manifest["notes"]:
+        log.info("%s%s", before, note)
 
 
 def policy(data: MoleculeData) -> Policy:

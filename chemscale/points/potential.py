@@ -18,6 +18,7 @@ from chemscale.hardware.memory import Memory, rank_memory
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
 from chemscale.points.base import Point, free_gpu, shared_fields
+from chemscale.points.data import read_structure_data
 from chemscale.points.potential_memory import (
     WORKING,
     PotentialSections,
@@ -207,7 +208,11 @@ class PotentialPoint(Point):
     def save_model(self, module: InteratomicPotential) -> None:
         """The averaged weights, with what a calculator has to know."""
         extra = {
-            "data": {key: self.store.manifest[key] for key in ("name", "level", "hash")},
+            "data": {
+                **{key: self.store.manifest[key] for key in ("name", "level", "hash")},
+                **{key: self.store.manifest.get(key) for key in ("kind", "labels")},
+                "reading": read_structure_data(self.config["data"]).reading,
+            },
             "identity": self.identity,
         }
         with atomic_folder(self.model_folder) as partial:

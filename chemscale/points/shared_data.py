@@ -9,7 +9,7 @@ from typing import TypeVar
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import MoleculeData
-from chemscale.points.data import open_or_prepare, open_or_prepare_structures
+from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_structures
 from chemscale.structures.batches import BatchBudget
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.lint.run import lint_store
@@ -65,6 +65,7 @@ class SharedData:
 
         def open_store() -> FrameStore:
             store = open_or_prepare_structures(data, structures)
+            log_notes(store, f"{store.path.name}: ")
             lint_store(store, lint)
             return store
 

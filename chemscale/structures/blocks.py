@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,8 +17,8 @@ class SourceError(ValueError):
 class Block:
     """k frames of the same n atoms in the same order.
 
-    A label that a frame does not have is NaN, never 0. Cells are rows, in Å; a cell of zeros with `pbc` False
-    is a molecule in vacuum.
+    A label that a frame does not have is NaN, never 0; one that is infinite becomes NaN. Cells are rows, in
+    Å; a cell of zeros with `pbc` False is a molecule in vacuum.
 
     Args:
         name: which molecule or file entry these frames are of: frames of one name are conformers.
@@ -54,8 +54,10 @@ class Block:
         self.numbers = numbers.astype(np.uint8)
         self.positions = np.asarray(self.positions, dtype=np.float64)
         k, n = self.positions.shape[:2]
-        self.energies = np.asarray(self.energies, dtype=np.float64)
-        self.forces = np.asarray(self.forces, dtype=np.float64)
+        if k and not n:
+            raise SourceError(f"{self.name}, row {int(np.min(self.rows))}: no atoms. Remove the frame.")
+        self.energies = finite_or_nan(self.energies)
+        self.forces = finite_or_nan(self.forces)
         self.rows = np.asarray(self.rows, dtype=np.int64)
         self.charges = np.zeros(k, np.int8) if self.charges is None else np.asarray(self.charges, np.int8)
         self.spins = np.zeros(k, np.uint8) if self.spins is None else np.asarray(self.spins, np.uint8)
@@ -99,6 +101,12 @@ class Block:
             None if self.cells is None else self.cells[chosen],
             None if self.pbc is None else self.pbc[chosen],
         )
+
+
+def finite_or_nan(values: Any) -> np.ndarray:
+    """Numbers as float64, those that are infinite as NaN: a label that is not finite is none."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isinf(numbers), np.nan, numbers) if np.isinf(numbers).any() else numbers
 
 
 def no_forces(positions: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from chemscale.structures.store import (
 
 log = logging.getLogger(__name__)
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 """Raise it when the same source and options would give another store."""
 
 
@@ -111,6 +111,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
         for part in PARTS:
             np.save(folder / f"{part}.npy", parts[part].astype(np.int64))
         (folder / "names.json").write_text(json.dumps(written.names))
+        contents = _contents(folder, written, parts)
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "name": name,
@@ -122,9 +123,11 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
                 "in the source": source.units,
             },
             "level": source.level,
-            "notes": list(source.notes),
+            "kind": getattr(source, "kind", ""),
+            "labels": [vars(place) for place in getattr(source, "places", [])],
+            "notes": [*source.notes, *_missing(contents["counts"])],
             "split": "published" if published else asdict(policy),
-            **_contents(folder, written, parts),
+            **contents,
             "hash": content_hash(folder),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
@@ -164,6 +167,17 @@ def _contents(folder: Path, written: Written, parts: dict[str, np.ndarray]) -> d
             **{part: len(parts[part]) for part in PARTS},
         },
     }
+
+
+def _missing(counts: dict[str, int]) -> list[str]:
+    """What is said of missing labels: they weigh nothing, and should not be missed without a word."""
+    energies, components = counts["without_energy"], counts["force_components_missing"]
+    if not energies and not components:
+        return []
+    return [
+        f"Missing labels weigh nothing: {energies:,} of {counts['frames']:,} frames have no energy, "
+        f"{components:,} of {3 * counts['atoms']:,} force components are missing."
+    ]
 
 
 def _write_frames(source: Source, folder: Path, name: str) -> Written:

@@ -28,6 +28,8 @@ class StructureData:
     level: str | None = None
     split: int | None = None
     units: dict[str, Any] | None = None
+    energy_key: str | None = None
+    forces_key: str | None = None
     frames: int | None = None
     validation_frames: int | None = 500
     references: str | dict[str, Any] = "fit"
@@ -47,7 +49,14 @@ class StructureData:
     @property
     def reading(self) -> dict[str, Any]:
         """How the files are read, as the store's key holds it."""
-        return {"format": self.format, "level": self.level, "split": self.split, "units": self.units}
+        return {
+            "format": self.format,
+            "level": self.level,
+            "split": self.split,
+            "units": self.units,
+            "energy_key": self.energy_key,
+            "forces_key": self.forces_key,
+        }
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ LENGTH = {"Angstrom": 1.0, "Bohr": ase_units.Bohr, "nm": 10.0, "pm": 0.01}
 """Å in one unit."""
 
 _SHORT = {
-    "Ha": "Hartree",
-    "Eh": "Hartree",
-    "Å": "Angstrom",
-    "Ang": "Angstrom",
-    "A": "Angstrom",
-    "Ry": "Rydberg",
+    **dict.fromkeys(("ha", "eh", "hartrees", "e_h"), "Hartree"),
+    **dict.fromkeys(("å", "ang", "a", "angstroms", "angström"), "Angstrom"),
+    **dict.fromkeys(("ry", "ryd"), "Rydberg"),
+    **dict.fromkeys(("a0", "a_0", "bohrs"), "Bohr"),
+    **dict.fromkeys(("electronvolt", "electron_volt", "electronvolts"), "eV"),
 }
 
 
@@ -43,7 +42,7 @@ def unit(name: str, known: dict[str, float]) -> float:
     Raises:
         UnitError: the name is not known.
     """
-    name = _SHORT.get(name, name)
+    name = _SHORT.get(name.lower(), name)
     for candidate, value in known.items():
         if candidate.lower() == name.lower():
             return value

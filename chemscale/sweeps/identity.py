@@ -38,6 +38,8 @@ WITHOUT_EFFECT = (
     "data.path",
     "data.smiles_column",
     "data.format",
+    "data.energy_key",
+    "data.forces_key",
     "lint",
 )
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from chemscale.points.data import open_or_prepare_structures, read_structure_dat
 from chemscale.records import RunRecord
 from chemscale.structures.batches import BatchBudget, ValidationFrames
 from chemscale.structures.edges import EdgeCache
-from chemscale.structures.store import PARTS
+from chemscale.structures.store import PARTS, FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Schedule
 from chemscale.tasks.potential import InteratomicPotential
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 32) -> dict[str, float]:
@@ -32,7 +35,8 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
         MAE and RMSE of energies (meV, meV/atom) and force components (meV/Å), by name.
 
     Raises:
-        ValueError: the run is no potential, the part is empty, or the store is not what it was trained on.
+        ValueError: the run is no potential, the part is empty or has no labels, or the store is not what it
+            was trained on.
         RecordError: there is no record.
         PotentialError: there is no trained model.
     """
@@ -44,10 +48,16 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
     data = read_structure_data(record.config["data"])
     store = open_or_prepare_structures(data, Path(record.config["structures"]))
     if store.hash != record.data_hash:
-        raise ValueError(f"{store.path} is not what {run} was trained on: the hashes differ.")
+        raise ValueError(
+            f"{store.path} is not what {run} was trained on: the hashes differ. The file changed, or this "
+            "version reads other labels in it (its notes: python -m chemscale.prepare with the same data)."
+        )
     chosen = np.asarray(store.part(part)[:frames])
     if not len(chosen):
         raise ValueError(f"{store.path}: its {part} part is empty.")
+    labels = _labels(store, chosen)
+    if not any(labels.values()):
+        raise ValueError(f"{store.path}: no frame of its {part} part has an energy or forces.")
     potential = load_potential(run / "model")
     loss = EnergyForceLoss(**record.config["loss"])
     module = InteratomicPotential(potential, loss, AdamW(1e-3), Schedule(), 1).eval()
@@ -61,5 +71,20 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
             progress.advance(1)
     values = module.validation_metrics(sums)
     values.pop("objective")
-    write_json(run / f"evaluation-{part}.json", {"frames": len(chosen), "values": values})
+    write_json(run / f"evaluation-{part}.json", {"frames": len(chosen), "labels": labels, "values": values})
+    names = "; ".join(place["name"] for place in store.manifest.get("labels", []))
+    log.info(
+        "%s frames of the %s part: %s energies and %s force components are compared%s.",
+        *(f"{len(chosen):,}", part, f"{labels['energies']:,}", f"{labels['force_components']:,}"),
+        f" ({names}, as in training)" if names else "",
+    )
     return values
+
+
+def _labels(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
+    """How many labels frames have."""
+    forces = (store.structure(int(frame)).forces for frame in frames)
+    return {
+        "energies": int(np.isfinite(store.energies(frames)).sum()),
+        "force_components": sum(int(np.isfinite(array).sum()) for array in forces if array is not None),
+    }

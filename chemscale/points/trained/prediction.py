@@ -2,69 +2,106 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import iread, write
+from ase.io import write
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
+from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
 from chemscale.structures.graphs import collate
+from chemscale.structures.sources import open_source
+from chemscale.structures.sources.ase_files import AseFile
+from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
 
 
 @dataclass
 class LabelErrors:
-    """Differences between predictions and the labels of a file.
+    """Differences between predictions and the labels of a file; structures without a label are counted.
 
     Args:
         energy: in meV.
         per_atom: in meV/atom.
         forces: of components, in meV/Å.
+        without_energy: structures that have no energy.
+        without_forces: components that have no force.
     """
 
     energy: list[float] = field(default_factory=list)
     per_atom: list[float] = field(default_factory=list)
     forces: list[float] = field(default_factory=list)
+    without_energy: int = 0
+    without_forces: int = 0
 
-    def add(self, atoms: Atoms, energy: float, forces: np.ndarray | None) -> None:
+    def add(self, found: Labelled, energy: float, forces: np.ndarray | None) -> None:
         """Compare one structure with its labels, where it has any.
 
         Args:
-            atoms: with the labels.
+            found: the structure.
             energy: predicted, in eV.
             forces: predicted, in eV/Å: (N, 3).
         """
-        labels = atoms.calc.results if atoms.calc is not None else {}
-        if "energy" in labels:
-            self.energy.append(1e3 * (energy - float(labels["energy"])))
-            self.per_atom.append(self.energy[-1] / len(atoms))
-        if forces is not None and "forces" in labels:
-            self.forces.extend((1e3 * (forces - labels["forces"])).ravel().tolist())
+        if np.isfinite(found.energy):
+            self.energy.append(1e3 * (energy - found.energy))
+            self.per_atom.append(self.energy[-1] / len(found.atoms))
+        else:
+            self.without_energy += 1
+        if forces is not None:
+            known = np.isfinite(found.forces)
+            self.forces.extend((1e3 * (forces - found.forces))[known].tolist())
+            self.without_forces += int((~known).sum())
 
     def summary(self) -> list[str]:
-        """MAE and RMSE of each quantity that has labels, one line each."""
+        """MAE and RMSE of each quantity, one line each; labels that are missing are said."""
         out = []
-        for title, values, unit in (
-            ("energy", self.energy, "meV"),
-            ("energy per atom", self.per_atom, "meV/atom"),
-            ("force component", self.forces, "meV/Å"),
+        for title, values, missing, unit in (
+            ("energy", self.energy, self.without_energy, "meV"),
+            ("energy per atom", self.per_atom, self.without_energy, "meV/atom"),
+            ("force component", self.forces, self.without_forces, "meV/Å"),
         ):
             if values:
                 mae = sum(map(abs, values)) / len(values)
                 rmse = (sum(v * v for v in values) / len(values)) ** 0.5
-                out.append(f"{title}: MAE {mae:.2f}, RMSE {rmse:.2f} {unit} against {len(values):,} labels")
+                rest = f" ({missing:,} have none)" if missing else ""
+                out.append(
+                    f"{title}: MAE {mae:.2f}, RMSE {rmse:.2f} {unit} against {len(values):,} labels{rest}"
+                )
+        if self.without_energy and not self.energy:
+            out.append("energy: not compared, the file has no labels of it")
+        if self.without_forces and not self.forces:
+            out.append("force component: not compared, the file has no labels of it")
         return out
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A structure of a file with its labels.
+
+    Args:
+        row: in the file.
+        atoms: in Å.
+        energy: label in eV; NaN where missing.
+        forces: labels (N, 3) in eV/Å; NaN where missing.
+    """
+
+    row: int
+    atoms: Atoms
+    energy: float
+    forces: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,38 +112,71 @@ class Prediction:
         structures: how many.
         seconds: that it took.
         errors: against the labels of the file.
+        notes: how the file was read, and which labels it was compared with.
     """
 
     structures: int
     seconds: float
     errors: LabelErrors
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FileReading:
+    """How a file to predict is read; None is as the training data were, or else as the format has it.
+
+    Args:
+        keys: of the labels.
+        energy: unit of the labels.
+        length: unit of the positions.
+        gradients: whether the forces of the file are gradients.
+    """
+
+    keys: LabelKeys = field(default_factory=LabelKeys)
+    energy: str | None = None
+    length: str | None = None
+    gradients: bool | None = None
 
 
 def predict_file(
-    run: Path, structures: Path, out: Path, *, batch: int, device: str | None = None, forces: bool = True
+    run: Path,
+    structures: Path,
+    out: Path,
+    *,
+    batch: int,
+    device: str | None = None,
+    forces: bool = True,
+    reading: FileReading | None = None,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
 
+    ``energy`` and ``forces`` of the written file are predictions, as its ``predicted_by`` says; the labels
+    they were compared with stand beside them as ``REF_energy`` and ``REF_forces``, in eV and eV/Å.
+
     Args:
         run: directory of a run, RUNS/SWEEP/NAME, or a model folder.
-        structures: any file that ASE reads.
+        structures: any file that training reads: whatever ASE reads, npz, HDF5.
         out: the file to write.
         batch: structures at once.
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
+        reading: names of labels and units, in place of those of the training data.
 
     Raises:
         ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
+        SourceError: `structures` cannot be read; the message names the frame.
         PotentialError: no potential is there.
         UnknownElementError: the potential was not made for an element of the file.
     """
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
-    if not structures.exists():
-        raise FileNotFoundError(f"{structures}: no such file.")
+    if not structures.is_file():
+        raise FileNotFoundError(f"{structures}: {'a folder' if structures.is_dir() else 'no such file'}.")
     place = named_device(device)
-    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    folder = model_folder(run)
+    potential = load_potential(folder).to(place).requires_grad_(False)
+    file_of = _Opened(folder, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
     with (
@@ -114,40 +184,131 @@ def predict_file(
         open(partial, "w") as file,
         ProgressBar("predict", None, "structures") as progress,
     ):
-        for group in _groups(iread(structures, index=":"), batch):
-            _predict_group(potential, group, file, errors, place, forces)
+        for group in _groups(file_of.structures(), batch):
+            try:
+                graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
+            except SourceError as error:
+                rows = f"frames {group[0].row} to {group[-1].row}"
+                raise SourceError(f"{structures}, {rows}: {error}") from None
+            predicted = _predict(potential, collate(graphs).to(place), forces)
+            for each, (energy, array) in zip(group, predicted, strict=True):
+                errors.add(each, energy, array)
+                _write(file, each, energy, array, file_of, str(run))
             progress.advance(len(group))
-    return Prediction(progress.done, time.monotonic() - started, errors)
+        if not progress.done:
+            raise SourceError(f"{structures}: there is no frame in it.")
+    return Prediction(progress.done, time.monotonic() - started, errors, file_of.notes())
 
 
-def _groups(frames: Iterable[Atoms], size: int) -> Iterator[list[Atoms]]:
-    group: list[Atoms] = []
-    for atoms in frames:
-        group.append(atoms)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
+class _Opened:
+    """A file to predict, read as the training data of a model were.
+
+    Args:
+        folder: of the model.
+        path: of the file.
+        reading: what is given instead.
+    """
+
+    def __init__(self, folder: Path, path: Path, reading: FileReading):
+        trained = json.loads((folder / "config.json").read_text()).get("data") or {}
+        places = [Place(**place) for place in trained.get("labels") or []]
+        self.trained_on = places[0] if len(places) == 1 else None
+        self.labels = Labels(reading.keys, self.trained_on)
+        self.said: list[str] = []
+        self.source: Source = open_source(path, keys=reading.keys)
+        alike = trained.get("kind") and trained["kind"] == getattr(self.source, "kind", None)
+        known = trained["reading"] if alike else {}
+        of_training = {key: v for key, v in (known.get("units") or {}).items() if v is not None}
+        units = of_training | {key: v for key, v in vars(reading).items() if key != "keys" and v is not None}
+        reading.keys.check_sign("gradients" in units)
+        if units or known.get("level"):
+            options: dict[str, Any] = {"level": known.get("level"), "keys": reading.keys}
+            given = replace(self.source.conversion, **units)  # type: ignore[attr-defined]
+            self.source = open_source(path, units=given if units else None, **options)
+            self.said.append(f"The file was read in {self.source.units}.")
+
+    @property
+    def place(self) -> Place | None:
+        """Where the labels stand that are compared."""
+        return next(iter(getattr(self.source, "places", [])), None)
+
+    def structures(self) -> Iterator[Labelled]:
+        """Every structure of the file.
+
+        Raises:
+            SourceError: one that cannot be read; the message names it.
+        """
+        if isinstance(self.source, AseFile):
+            for row, found in enumerate(self.source.labelled(self.labels)):
+                yield Labelled(row, *found)
+            return
+        for block in self.source.blocks():
+            for number in range(len(block)):
+                yield _of_block(block, number)
+
+    def notes(self) -> list[str]:
+        """How the file was read, once it has been."""
+        told = list(self.labels.notes()) if isinstance(self.source, AseFile) else []
+        trained = self.trained_on
+        if trained and self.place and trained != self.place:
+            told.append(f"The model was trained on {trained.name}: the labels compared here are others.")
+        return [*self.said, *self.source.notes, *told]
+
+
+def _of_block(block: Block, number: int) -> Labelled:
+    """One frame of a block as ASE's atoms."""
+    periodic = block.cells is not None and block.pbc is not None
+    atoms = Atoms(
+        block.numbers,
+        block.positions[number],
+        cell=block.cells[number] if periodic else None,  # type: ignore[index]
+        pbc=block.pbc[number] if periodic else False,  # type: ignore[index]
+    )
+    row = int(block.rows[number])
+    atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
+    if block.spins[number]:
+        atoms.info["spin"] = int(block.spins[number])
+    return Labelled(row, atoms, float(block.energies[number]), block.forces[number])
+
+
+def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled]]:
+    while group := list(islice(structures, size)):
         yield group
 
 
-def _predict_group(
-    potential: Potential,
-    group: list[Atoms],
-    file: IO[str],
-    errors: LabelErrors,
-    place: torch.device,
-    forces: bool,
-) -> None:
-    data = collate([structure_of(a).with_neighbours(potential.cutoff) for a in group]).to(place)
+def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
+    """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
     potential.check_elements(data.z)
     result = potential(data, forces=forces)
     energies = result.energy.detach().cpu().numpy()
-    sizes = [len(a) for a in group]
-    split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(group)
-    for atoms, energy, force in zip(group, energies, split, strict=True):
-        array = None if force is None else force.numpy()
-        errors.add(atoms, float(energy), array)
-        found = {"energy": float(energy)} if array is None else {"energy": float(energy), "forces": array}
-        atoms.calc = SinglePointCalculator(atoms, **found)
-        write(file, atoms, format="extxyz")
+    sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()
+    split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(sizes)
+    for energy, force in zip(energies, split, strict=True):
+        yield float(energy), None if force is None else force.numpy()
+
+
+def _write(
+    file: IO[str], found: Labelled, energy: float, forces: np.ndarray | None, opened: _Opened, run: str
+) -> None:
+    """Write one structure: predictions as results of a calculator, labels behind REF_."""
+    atoms = found.atoms
+    old = {} if PREDICTED_BY in atoms.info or atoms.calc is None else atoms.calc.results
+    compared = opened.place
+    for key, value in old.items():
+        if compared is None or compared.origin == "info" or key not in (compared.energy, compared.forces):
+            kept = atoms.arrays if np.shape(value)[:1] == (len(atoms),) else atoms.info
+            kept[f"file_{key}"] = value
+    for holder in (atoms.info, atoms.arrays):
+        for key in ("energy", "forces", "free_energy", "stress", "REF_energy", "REF_forces"):
+            if key in holder:
+                value = holder.pop(key)
+                if compared is None or key not in (compared.energy, compared.forces):
+                    holder[f"file_{key}"] = value
+    if np.isfinite(found.energy):
+        atoms.info["REF_energy"] = found.energy
+    if np.isfinite(found.forces).any():
+        atoms.arrays["REF_forces"] = found.forces
+    atoms.info[PREDICTED_BY] = run
+    results = {"energy": energy} if forces is None else {"energy": energy, "forces": forces}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    write(file, atoms, format="extxyz")

@@ -8,9 +8,10 @@ from typing import Any
 
 from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
-from chemscale.structures.sources.ase_files import AseFile
+from chemscale.structures.sources.ase_files import AseFile, ase_format
 from chemscale.structures.sources.base import existing
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
+from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
 from chemscale.structures.units import Units
 
@@ -32,7 +33,8 @@ def register(name: str, reader: Callable[..., Source]) -> None:
 
     Args:
         name: of the format.
-        reader: called with the path, ``units=`` and, where they are given, ``level=``.
+        reader: called with the path, ``units=`` and, where they are given, ``level=`` and ``keys=``
+            (a `labels.LabelKeys`).
 
     Raises:
         SourceError: another reader has this name.
@@ -54,6 +56,7 @@ def open_source(
     level: str | None = None,
     split: int | None = None,
     units: Units | None = None,
+    keys: LabelKeys | None = None,
 ) -> Source:
     """Open the reader of a file, by its format or by what the file looks like.
 
@@ -65,6 +68,7 @@ def open_source(
         split: which published split of an rMD17 file to use, 1 … 5.
         units: what the file holds, where it is not what its format usually holds. An array of forces that
             holds +dE/dx has ``gradients=True``.
+        keys: names of the energy and the forces, in place of the format's own.
 
     Raises:
         SourceError: there is no such file, its format or layout is not known, or the format has no level or
@@ -85,6 +89,8 @@ def open_source(
         if name in FIXED_LEVEL:
             raise SourceError(f"data.level={level!r}: {path} is of format {name}, which has one level only.")
         options["level"] = level
+    if keys is not None and (keys.energy or keys.forces):
+        options["keys"] = keys
     return READERS[name](path, units=units, **options)
 
 
@@ -103,7 +109,7 @@ def guess(path: Path) -> str:
     if suffix == ".npz":
         return "md17"
     try:
-        AseFile(path)
+        ase_format(path)
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "

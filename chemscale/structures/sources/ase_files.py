@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from chemscale.structures.blocks import Block, SourceError
-from chemscale.structures.sources.base import NOT_STATED, Reader, formula, whole
+from chemscale.structures.sources.base import NOT_STATED, Reader, formula
+from chemscale.structures.sources.electrons import ElectronCount
+from chemscale.structures.sources.labels import LabelKeys, Labels
+from chemscale.structures.sources.stated_units import same_unit, stated_units, units_of, unread_units
 from chemscale.structures.units import Units
 
 MAX_FRAMES = 512
 """Frames of a block at most."""
 
-CONVENTIONS = ("REF_energy/REF_forces", "energy/forces of the calculator", "energy/forces of info and arrays")
-"""Where labels may stand; the first place that a frame has is read."""
+FIRST_FRAMES = 1024
+"""Frames that decide where the labels of a file stand."""
 
 
 @dataclass
@@ -34,8 +37,8 @@ class _Frame:
     energy: float
     forces: np.ndarray
     row: int
-    charge: np.ndarray
-    spin: np.ndarray
+    charge: int
+    spin: int
     cell: np.ndarray
     pbc: np.ndarray
 
@@ -43,47 +46,115 @@ class _Frame:
 class AseFile(Reader):
     """Frames of an extended XYZ file, of an ASE database, or of any format of `ase.io.iread`.
 
-    Labels are ``REF_energy`` and ``REF_forces``, else those of the calculator (where ASE puts the ``energy``
-    and ``forces`` of extended XYZ), else ``energy`` and ``forces`` of ``info`` and ``arrays``; a frame's two
-    labels come from one place, which the notes name. ``charge`` and ``spin`` (2S+1) stand in
-    ``info``. A block is named by ``config_type`` (IsolatedAtom among them) or by its formula, and holds up
-    to 512 frames that follow each other and have the same name, atoms and periodicity. Stresses are not read.
+    Labels of all frames come from one place: ``REF_energy`` and ``REF_forces``, or those of the calculator
+    (where ASE puts the ``energy`` and ``forces`` of extended XYZ; ``free_energy`` where it stands beside
+    forces), or ``energy`` and ``forces`` of ``info`` and ``arrays``; `labels.Labels` has the rule, and the
+    notes name the place. Charge and multiplicity stand in ``info`` under one of the names of `electrons`. A
+    block is named by ``config_type`` (IsolatedAtom among them) or by its formula, and holds up to 512 frames
+    that follow each other and have the same name, atoms and periodicity. Stresses are not read.
 
     Args:
         path: the file.
         level: level of theory, for the manifest.
-        units: eV, Å and forces unless given. They are those of labels, positions and cells alike.
+        units: eV, Å and forces unless given or stated by the file. They are those of labels, positions and
+            cells alike.
+        keys: of the labels, in place of the rule.
 
     Raises:
-        SourceError: no such file, or not of a format that ASE knows.
+        SourceError: no such file, not of a format that ASE knows, or it states units that cannot be applied.
     """
 
-    def __init__(self, path: str | Path, level: str | None = None, units: Units | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        level: str | None = None,
+        units: Units | None = None,
+        keys: LabelKeys | None = None,
+    ):
         super().__init__(path, level or NOT_STATED, units or Units())
-        self.format = ase_format(self.path)
+        self.format = self.kind = ase_format(self.path)
+        self.keys, self._given = keys or LabelKeys(), units is not None
+        self._stated = self._units_of_the_file()
+        if self._stated:
+            listed = ", ".join(f"{quantity} in {name}" for quantity, name in self._stated.items())
+            if units is None:
+                self.use(self._checked(units_of, self._stated, Units()))
+                self.note(f"The file states its units, which were applied: {listed}.")
+            else:
+                self.note(f"The file states its units ({listed}); data.units was applied instead.")
 
     def blocks(self) -> Iterator[Block]:
-        """Every frame, in file order, in bounded memory; eV and Å."""
-        used: Counter[str] = Counter()
-        unread: Counter[str] = Counter()
+        """Every frame, in file order, in bounded memory; eV and Å.
+
+        Raises:
+            SourceError: a frame that cannot be read, or no frame with labels; the message names it.
+        """
+        labels, electrons = Labels(self.keys), ElectronCount()
         held: list[_Frame] = []
-        for row, atoms in enumerate(self._atoms()):
-            frame = self._frame(row, atoms, used, unread)
+        for row, (atoms, energy, forces) in enumerate(self.labelled(labels)):
+            frame = self._frame(row, atoms, energy, forces, electrons)
             if held and (frame.key != held[0].key or len(held) == MAX_FRAMES):
                 yield self._join(held)
                 held = []
             held.append(frame)
         if held:
             yield self._join(held)
-        places = [f"{place} in {used[place]} frames" for place in CONVENTIONS if used[place]]
-        if places:
-            self.note(f"Labels: {'; '.join(places)}.")
-        for text, frames in unread.items():
-            self.note(f"{frames} frames {text}.")
+        self._checked(labels.refuse_if_wrong)
+        for text in (*labels.notes(), *electrons.notes()):
+            self.note(text)
+
+    def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray]]:
+        """ASE's atoms of every frame in Å, with energy in eV and forces (n, 3) in eV/Å, NaN where missing.
+
+        Args:
+            labels: which choose where they stand, and count.
+
+        Raises:
+            SourceError: a frame that cannot be read; the message names it.
+        """
+        units = self.conversion
+        frames = self._atoms()
+        first = list(islice(frames, FIRST_FRAMES))
+        labels.choose(first)
+        self.places = [labels.place] if labels.place else []
+        for row, atoms in enumerate(chain(first, frames)):
+            try:
+                if not len(atoms):
+                    raise SourceError("it has no atoms. Remove it.")
+                self._check_units(atoms)
+                energy, forces = labels.read(atoms)
+            except SourceError as error:
+                raise SourceError(f"{self.path}, frame {row}: {error}") from None
+            if labels.place and not self.places:
+                self.places = [labels.place]
+            if (atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)).any():
+                raise SourceError(f"{self.path}, frame {row}: periodic in a direction without a cell vector.")
+            atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
+            atoms.positions *= units.to_angstrom
+            yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom
+
+    def first_frame(self) -> Any:
+        """ASE's atoms of the first frame as they stand in the file; None if there is none.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        return next(self._atoms(), None)
+
+    def _check_units(self, atoms: Any) -> None:
+        """Refuse a frame that states other units than the file is read in."""
+        if self.format != "extxyz" or self._given:
+            return
+        for quantity, name in stated_units(atoms.info).items():
+            if not same_unit(quantity, name, self.conversion):
+                raise SourceError(
+                    f"it states {quantity} in {name}, and the file is read in {self.units}. Make two files "
+                    "of them, or give data.units."
+                )
 
     def _atoms(self) -> Iterator[Any]:
         """ASE's atoms of each frame."""
-        frames = _database(self.path, self.note) if self.format in ("db", "json") else _iread(self.path)
+        frames = _database(self.path) if self.format in ("db", "json") else _iread(self.path)
         row = 0
         while True:
             try:
@@ -97,59 +168,53 @@ class AseFile(Reader):
             yield atoms
             row += 1
 
-    def _frame(self, row: int, atoms: Any, used: Counter[str], unread: Counter[str]) -> _Frame:
+    def _units_of_the_file(self) -> dict[str, str]:
+        """Units that the metadata of a database state, or the first frame of an extended XYZ file."""
+        if self.format == "extxyz":
+            try:
+                first = self.first_frame()
+            except SourceError:  # said where it is read
+                return {}
+            entries = {} if first is None else first.info
+        elif self.format in ("db", "json"):
+            try:
+                entries = connect(self.path).metadata
+            except Exception as error:  # whatever a backend raises
+                raise SourceError(f"{self.path}: not a readable ASE database ({error}).") from error
+        else:
+            return {}
+        for statement in unread_units(entries):
+            self.note(f"The file states {statement}, which was not understood and not applied.")
+        return self._checked(stated_units, entries)
+
+    def _checked(self, function: Any, *arguments: Any) -> Any:
+        """What a function returns; what it refuses is refused with the name of the file."""
         try:
-            place, energy, forces = self._labels(atoms, unread)
-            charge = whole(atoms.info.get("charge", 0), np.int8, "charge")
-            spin = whole(atoms.info.get("spin", 0), np.uint8, "spin")
+            return function(*arguments)
+        except SourceError as error:
+            raise SourceError(f"{self.path}: {error}") from None
+
+    def _frame(
+        self, row: int, atoms: Any, energy: float, forces: np.ndarray, electrons: ElectronCount
+    ) -> _Frame:
+        try:
+            charge, spin = electrons.read(atoms)
         except SourceError as error:
             raise SourceError(f"{self.path}, frame {row}: {error}") from None
-        used[place] += 1
-        units, pbc = self.conversion, np.asarray(atoms.pbc, bool)
-        cell = np.asarray(atoms.cell.array, np.float64) * units.to_angstrom
-        if (pbc & (np.linalg.norm(cell, axis=1) == 0)).any():
-            raise SourceError(f"{self.path}, frame {row}: periodic in a direction without a cell vector.")
-        numbers = atoms.numbers
-        name = str(atoms.info.get("config_type") or formula(numbers))
+        pbc = np.asarray(atoms.pbc, bool)
+        name = str(atoms.info.get("config_type") or formula(atoms.numbers))
         return _Frame(
-            key=(name, numbers.tobytes(), bool(pbc.any())),
-            numbers=numbers,
-            positions=atoms.positions * units.to_angstrom,
-            energy=energy * units.to_ev,
-            forces=forces * units.to_ev_per_angstrom,
+            key=(name, atoms.numbers.tobytes(), bool(pbc.any())),
+            numbers=atoms.numbers,
+            positions=atoms.positions,
+            energy=energy,
+            forces=forces,
             row=row,
             charge=charge,
             spin=spin,
-            cell=cell,
+            cell=np.asarray(atoms.cell.array, np.float64),
             pbc=pbc,
         )
-
-    def _labels(self, atoms: Any, unread: Counter[str]) -> tuple[str, float, np.ndarray]:
-        """Labels of a frame as in the file: place, energy and (n, 3) forces, NaN where missing."""
-        found = []
-        for place, (energy, forces) in zip(CONVENTIONS, _candidates(atoms), strict=True):
-            try:
-                value = float(np.asarray(np.nan if energy is None else energy, np.float64).item())
-                array = np.asarray(np.full((len(atoms), 3), np.nan) if forces is None else forces, np.float64)
-            except (TypeError, ValueError):
-                raise SourceError(f"the {place} are not numbers of one frame.") from None
-            if array.shape != (len(atoms), 3):
-                raise SourceError(f"forces have shape {array.shape}, there are {len(atoms)} atoms.")
-            if np.isfinite(value) or np.isfinite(array).any():
-                found.append((place, value, array))
-        if not found:
-            keys = sorted({*atoms.info, *atoms.arrays, *getattr(atoms.calc, "results", {})})
-            raise SourceError(
-                f"it has neither energy nor forces ({' or '.join(CONVENTIONS)}). Its keys: {', '.join(keys)}."
-            )
-        place, value, array = found[0]
-        for other, other_value, other_array in found[1:]:
-            lacks_energy = not np.isfinite(value) and np.isfinite(other_value)
-            lacks_forces = not np.isfinite(array).any() and np.isfinite(other_array).any()
-            if lacks_energy or lacks_forces:
-                label = "energy" if lacks_energy else "forces"
-                unread[f"have no {label} in {place}, and those in {other} were not read"] += 1
-        return place, value, array
 
     def _join(self, frames: list[_Frame]) -> Block:
         name, _, periodic = frames[0].key
@@ -185,27 +250,13 @@ def ase_format(path: Path) -> str:
     return name
 
 
-def _candidates(atoms: Any) -> Iterator[tuple[Any, Any]]:
-    """Energy and forces of a frame by each of `CONVENTIONS`."""
-    info, arrays = atoms.info, atoms.arrays
-    # Not atoms.get_forces(): it zeroes the forces of atoms that a constraint holds.
-    results = getattr(atoms.calc, "results", {})
-    yield info.get("REF_energy"), arrays.get("REF_forces", info.get("REF_forces"))
-    yield results.get("energy"), results.get("forces")
-    yield info.get("energy"), arrays.get("forces", info.get("forces"))
-
-
 def _iread(path: Path) -> Iterator[Any]:
     return iter(iread(str(path), index=":", do_not_split_by_at_sign=True))
 
 
-def _database(path: Path, note: Callable[[str], None]) -> Iterator[Any]:
+def _database(path: Path) -> Iterator[Any]:
     """Rows of an ASE database, key-value pairs and data in ``info``, where `ase.io` would drop them."""
-    database = connect(path)
-    stated = {key: value for key, value in database.metadata.items() if "unit" in key}
-    if stated:
-        note(f"The database itself states units, which were not applied: {stated}.")
-    for entry in database.select():
+    for entry in connect(path).select():
         atoms = entry.toatoms()
         atoms.info.update({**entry.key_value_pairs, **entry.data})
         yield atoms

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from ase.symbols import Symbols
 
 from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.sources.labels import Place
 from chemscale.structures.units import Units
 
 NOT_STATED = "not stated"
@@ -31,10 +32,22 @@ class Reader:
 
     def __init__(self, path: str | Path, level: str, units: Units):
         self.path = existing(path)
+        self.kind = type(self).__name__
+        """What kind of file it is: files of one kind are read alike."""
         self.level = level
+        self.use(units)
+        self.notes: list[str] = []
+        self.places: list[Place] = []
+        """Where the labels that were read stand, for the manifest."""
+
+    def use(self, units: Units) -> None:
+        """Convert from these units.
+
+        Args:
+            units: what the file holds.
+        """
         self.conversion = units
         self.units = units.describe()
-        self.notes: list[str] = []
 
     def blocks(self) -> Iterator[Block]:
         """Every frame, in file order, in bounded memory; eV and Å."""
@@ -116,6 +129,47 @@ def whole(values: Any, kind: type[np.integer], what: str) -> np.ndarray:
     return values.astype(kind)
 
 
+def numbers_of_frames(values: np.ndarray, k: int, n: int, what: str) -> np.ndarray:
+    """Atomic numbers of k frames of n atoms: (n,) where all frames have the same, else (k, n).
+
+    Args:
+        values: numbers or symbols, (n,), (n, 1), (1, n), or (k, n) with 0 for atoms that are padding.
+        k: frames.
+        n: atoms.
+        what: they are, for messages.
+
+    Raises:
+        SourceError: another shape, an array of objects, or a symbol that is no element's.
+    """
+    numbers = to_numbers(values)
+    if numbers.shape == (k, n) and k > 1:
+        alike = (numbers == numbers[0]).all() and (numbers[0] != 0).all()
+        return numbers[0] if alike else numbers
+    if numbers.shape in ((n,), (n, 1), (1, n)):
+        return numbers.reshape(n)
+    raise SourceError(f"{what} has shape {numbers.shape}, expected ({n},), or ({k}, {n}) for {k} frames.")
+
+
+def per_frame(values: np.ndarray, k: int, what: str) -> np.ndarray:
+    """One number a frame: (k,) of an array with k elements, such as (k, 1) or a single number.
+
+    Args:
+        values: of the file.
+        k: frames.
+        what: they are, for messages.
+
+    Raises:
+        SourceError: another number of elements, or no numbers.
+    """
+    try:
+        numbers = np.asarray(values).astype(np.float64)
+    except (TypeError, ValueError):
+        raise SourceError(f"{what} holds no numbers, but {np.asarray(values).dtype}.") from None
+    if numbers.size != k:
+        raise SourceError(f"{what} has shape {numbers.shape}, expected one number for each of {k} frames.")
+    return numbers.reshape(k)
+
+
 def to_numbers(species: np.ndarray) -> np.ndarray:
     """Atomic numbers of an array of symbols.
 
@@ -127,6 +181,8 @@ def to_numbers(species: np.ndarray) -> np.ndarray:
     """
     if species.dtype.kind in "iuf":
         return species
+    if all(isinstance(s, (int, np.integer)) for s in species.flat):
+        return species.astype(np.int64)
     symbols = [s.decode("ascii", "replace") if isinstance(s, bytes) else str(s) for s in species.flat]
     unknown = sorted({s for s in symbols if known_symbols.get(s, 0) == 0})
     if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from chemscale.structures.blocks import Block, Source
 from chemscale.structures.sources import open_source
+from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.units import UnitError
 
 
@@ -20,19 +21,23 @@ class CombinedSource:
     Args:
         sources: in order.
         names: of each, which its blocks get in front of their own.
+        said: notes about all of them.
     """
 
-    def __init__(self, sources: list[Source], names: list[str]):
-        self.sources, self.names = sources, names
+    def __init__(self, sources: list[Source], names: list[str], said: Sequence[str] = ()):
+        self.sources, self.names, self.said = sources, names, said
+        kinds = {getattr(source, "kind", "") for source in sources}
+        self.kind = kinds.pop() if len(kinds) == 1 else ""
         self.level = "; ".join(dict.fromkeys(s.level for s in sources))
         self.units = "; ".join(dict.fromkeys(s.units for s in sources))
         self.notes: list[str] = []
+        self.places: list[Place] = []
         self._starts: list[int] = []
 
     def blocks(self) -> Iterator[Block]:
         """Every frame of every source."""
         start = 0
-        self._starts, self.notes = [], []
+        self._starts, self.notes, self.places = [], list(self.said), []
         for source, name in zip(self.sources, self.names, strict=True):
             self._starts.append(start)
             last = -1
@@ -43,6 +48,13 @@ class CombinedSource:
                 yield block
             start += last + 1
             self.notes += [f"{name}: {note}" for note in source.notes]
+            if last < 0:
+                self.notes.append(f"{name}: no frame.")
+            found = getattr(source, "places", [])
+            self.places += [place for place in found if place not in self.places]
+        if len({place.name for place in self.places}) > 1:
+            listed = ", ".join(place.name for place in self.places)
+            self.notes.append(f"The files have their labels in different places: {listed}.")
 
     def splits(self) -> dict[str, np.ndarray] | None:
         """Published rows, each file's counted on; None unless every file publishes them.
@@ -62,26 +74,34 @@ class CombinedSource:
         return {part: np.concatenate(rows) for part, rows in parts.items()}
 
 
-def open_sources(files: list[Path], reading: dict[str, Any]) -> Source:
+def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str] = ()) -> Source:
     """Open one file as it is, or several as one.
 
     Args:
         files: in order.
-        reading: ``format``, ``level``, ``split``, ``units`` (a mapping of ``Units``); None for the default.
+        reading: ``format``, ``level``, ``split``, ``energy_key``, ``forces_key``, ``units`` (a mapping of
+            ``Units``); None for the default.
+        said: notes about the files.
 
     Raises:
-        SourceError: a file is refused.
+        SourceError: a file is refused, or a key names gradients and the sign is not stated.
         UnitError: a unit is refused.
     """
     given = {key: value for key, value in (reading.get("units") or {}).items() if value is not None}
+    LabelKeys.of(reading).check_sign("gradients" in given)
     sources = [_open(path, reading, given) for path in files]
     if len(sources) == 1:
+        sources[0].notes += said
         return sources[0]
-    return CombinedSource(sources, [path.name.split(".")[0] for path in files])
+    return CombinedSource(sources, [path.name.split(".")[0] for path in files], said)
 
 
 def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
-    options = {"level": reading.get("level"), "split": reading.get("split")}
+    options: dict[str, Any] = {
+        "level": reading.get("level"),
+        "split": reading.get("split"),
+        "keys": LabelKeys.of(reading),
+    }
     source = open_source(path, reading.get("format"), **options)
     if not given:
         return source

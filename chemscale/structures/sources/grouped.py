@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,17 @@ import h5py
 import numpy as np
 
 from chemscale.structures.blocks import Block, SourceError, no_forces
-from chemscale.structures.sources.base import NOT_STATED, Reader, formula, to_numbers
+from chemscale.structures.sources.base import (
+    NOT_STATED,
+    Reader,
+    formula,
+    numbers_of_frames,
+    per_frame,
+    to_numbers,
+)
+from chemscale.structures.sources.electrons import ElectronNames
+from chemscale.structures.sources.labels import LabelKeys, Place, label_kind
+from chemscale.structures.sources.stated_units import same_unit, stated_units
 from chemscale.structures.units import Units
 
 STEP = 4096
@@ -51,23 +61,33 @@ class Grouped(Reader):
         path: the file.
         level: level of theory, for the manifest, where the layout does not determine it.
         units: what the file holds instead of the release's units.
+        keys: names of the labels in place of the layout's.
 
     Raises:
-        SourceError: not an HDF5 file, or not of this layout; the message names what there is.
+        SourceError: not an HDF5 file, not of this layout (the message names what there is), or one that
+            states other units than the layout's where none were given.
     """
 
     layout_keys: ClassVar[Keys]
     usual: ClassVar[Units]
     theory: ClassVar[str] = NOT_STATED
 
-    def __init__(self, path: str | Path, level: str | None = None, units: Units | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        level: str | None = None,
+        units: Units | None = None,
+        keys: LabelKeys | None = None,
+    ):
         super().__init__(path, level or self.theory, units or self.usual)
-        self.keys = self.layout_keys
+        self.keys, self.given = self.layout_keys, keys or LabelKeys()
         self.complete = False
         with opened(self.path) as file:
             self.prepare(file, own_units=units is None)
         if self.keys.forces and self.conversion.gradients:
             self.note(f"{self.keys.forces} holds gradients, +dE/dx: it was negated.")
+        names = (self.keys.energies, self.keys.forces)
+        self.places = [Place("/".join(filter(None, names)), names[0], names[1] or None, "arrays")]
 
     def prepare(self, file: Any, *, own_units: bool) -> None:
         """Check the layout by the first group, and set ``keys``.
@@ -78,7 +98,60 @@ class Grouped(Reader):
             file: open for reading.
             own_units: whether no units were given, so that the file must be in the release's.
         """
-        self.require(first_group(file))
+        group = first_group(file)
+        self.keys = replace(
+            self.keys,
+            energies=self.given.energy or self.keys.energies,
+            forces=self.given.forces or self.keys.forces,
+        )
+        self.require(group)
+        if self.given.forces and self.given.forces not in group:
+            raise SourceError(
+                f"{self.path}: data.forces_key={self.given.forces}, but group {group.name} has "
+                f"{', '.join(group)}."
+            )
+        if own_units:
+            self._check_units(file, group)
+        shapes = {key: getattr(group[key], "shape", None) or () for key in group}
+        try:
+            names = ElectronNames.among(shapes, len(group[self.keys.positions]))
+        except SourceError as error:
+            raise SourceError(f"{self.path}, group {group.name}: {error}") from None
+        self.electrons = names
+        if not (self.keys.charges or self.keys.spins):
+            self.keys = replace(self.keys, charges=names.charge, spins=names.spin)
+            for text in names.notes():
+                self.note(text)
+        if self.keys.forces not in group:
+            like = [key for key, shape in shapes.items() if label_kind(key) == "forces" and len(shape) == 3]
+            if like:
+                self.note(
+                    f"{like[0]} looks like forces and was not read: data.forces_key={like[0]} reads it."
+                )
+
+    def _check_units(self, file: Any, group: Any) -> None:
+        """Refuse a file that states other units than it would be read in."""
+        stated = [
+            (key, quantity, group[key].attrs.get("units", group[key].attrs.get("unit")))
+            for key, quantity in (
+                (self.keys.positions, "length"),
+                (self.keys.energies, "energy"),
+                (self.keys.forces, "forces"),
+            )
+            if key in group
+        ]
+        try:
+            for holder in (file, group):
+                stated += [(f"the {q}", q, name) for q, name in stated_units(dict(holder.attrs)).items()]
+        except SourceError as error:
+            raise SourceError(f"{self.path}: {error} Give data.units.") from None
+        for key, quantity, name in stated:
+            text = name.decode() if isinstance(name, bytes) else name
+            if text is not None and not same_unit(quantity, str(text), self.conversion):
+                raise SourceError(
+                    f"{self.path}: {key} is in {text}, not as usual for the format ({self.units}). Give "
+                    "data.units."
+                )
 
     def require(self, group: Any) -> None:
         """Refuse a group that lacks an array which every group must have.
@@ -125,12 +198,18 @@ class Grouped(Reader):
     def _frames(self, group: Any) -> int:
         """Number of frames of a group, the same in all its arrays."""
         self.require(group)
-        frames = len(group[self.keys.positions])
-        names = [key for key in astuple(self.keys)[2:] if key and key in group]
-        if group[self.keys.numbers].ndim == 2:
-            names.append(self.keys.numbers)
+        shape = group[self.keys.positions].shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise SourceError(
+                f"{self.path}: group {group.name}: {self.keys.positions} has shape {shape}, expected "
+                "(frames, atoms, 3)."
+            )
+        frames = shape[0]
+        labels = [key for key in (self.keys.energies, self.keys.forces) if key and key in group]
+        electrons = [key for key in (self.keys.charges, self.keys.spins) if key and key in group]
+        names = labels + [key for key in electrons if group[key].size != 1]
         for key in names:
-            if len(group[key]) != frames:
+            if (len(group[key]) if group[key].shape else 1) != frames:
                 raise SourceError(
                     f"{self.path}: group {group.name} has {frames} frames in {self.keys.positions}, but "
                     f"{len(group[key])} in {key}."
@@ -142,43 +221,57 @@ class Grouped(Reader):
         keys, units = self.keys, self.conversion
 
         def column(key: str, otherwise: Any) -> np.ndarray:
-            return group[key][part] if key and key in group else otherwise
+            if not key or key not in group:
+                return otherwise
+            return group[key][part] if group[key].size != 1 else group[key][()].reshape(-1)
 
+        where = f"{self.path}: group {group.name}"
         positions = group[keys.positions][part].astype(np.float64) * units.to_angstrom
-        energies = group[keys.energies][part].astype(np.float64).reshape(-1) * units.to_ev
-        forces = column(keys.forces, no_forces(positions)).astype(np.float64) * units.to_ev_per_angstrom
-        k = len(positions)
+        k, n = positions.shape[:2]
+        try:
+            energies = per_frame(column(keys.energies, None), k, keys.energies) * units.to_ev
+            numbers = self._numbers(group, part, n)
+        except SourceError as error:
+            raise SourceError(f"{where}: {error}") from None
+        forces = group[keys.forces][part] if keys.forces in group else no_forces(positions)
+        forces = np.asarray(forces, np.float64) * units.to_ev_per_angstrom
+        if forces.shape != positions.shape:
+            raise SourceError(
+                f"{where}: {keys.forces} has shape {forces.shape}, positions {positions.shape}."
+            )
         charges = np.broadcast_to(column(keys.charges, self.charge(group)), k)
-        spins = np.broadcast_to(column(keys.spins, 0), k)
+        spins = np.broadcast_to(self.electrons.multiplicities(column(keys.spins, 0)), k)
         keep = np.ones(k, bool)
         if self.complete:
             keep &= np.isfinite(energies)
             if keys.forces:
                 keep &= np.isfinite(forces.reshape(k, -1)).all(axis=1)
-        numbers = self._numbers(group, part)
         one_molecule = numbers.ndim == 1
         kinds, which = np.unique(np.atleast_2d(numbers), axis=0, return_inverse=True)
         which = np.broadcast_to(which.reshape(-1), k)
         for i, kind in enumerate(kinds):
             rows = np.flatnonzero((which == i) & keep)
+            real = np.flatnonzero(kind) if not one_molecule else np.arange(n)
+            if len(real) < n:
+                self.note("Atoms of atomic number 0 are padding and were left out.")
             if len(rows):
+                atoms = np.ix_(rows, real)
                 yield self.block(
-                    name=group.name.strip("/") if one_molecule else formula(kind),
-                    numbers=kind,
-                    positions=positions[rows],
+                    name=group.name.strip("/") if one_molecule else formula(kind[real]),
+                    numbers=kind[real],
+                    positions=positions[atoms],
                     energies=energies[rows],
-                    forces=forces[rows],
+                    forces=forces[atoms],
                     rows=before + part.start + rows,
                     charges=charges[rows],
                     spins=spins[rows],
                 )
 
-    def _numbers(self, group: Any, part: slice) -> np.ndarray:
-        dataset = group[self.keys.numbers]
-        try:
-            return to_numbers(dataset[part] if dataset.ndim == 2 else dataset[:])
-        except SourceError as error:
-            raise SourceError(f"{self.path}: group {group.name}: {error}") from None
+    def _numbers(self, group: Any, part: slice, n: int) -> np.ndarray:
+        dataset, frames = group[self.keys.numbers], len(group[self.keys.positions])
+        if dataset.shape == (frames, n) and dataset.ndim == 2:
+            return to_numbers(dataset[part])
+        return numbers_of_frames(dataset[()], frames, n, self.keys.numbers)
 
 
 @contextmanager
@@ -196,7 +289,10 @@ def opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise SourceError(f"{path}: not a readable HDF5 file ({error}).") from None
     with file:
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            raise SourceError(f"{path}: the file is broken ({error}).") from None
 
 
 def groups(node: Any) -> Iterator[Any]:

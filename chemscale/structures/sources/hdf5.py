@@ -14,6 +14,7 @@ import numpy as np
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources.base import existing
 from chemscale.structures.sources.grouped import Grouped, Keys, first_group, groups, opened
+from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.units import Units
 
 
@@ -46,6 +47,8 @@ class Ani1x(Grouped):
     theory = "wb97x_dz"
 
     def prepare(self, file: Any, *, own_units: bool) -> None:
+        if self.given != LabelKeys():
+            raise SourceError(f"{self.path}: labels of the format ani1x are chosen by data.level.")
         self.keys, self.complete = ani1x_keys(self.level), True
         levels: set[str] = set()
         has_forces = False
@@ -113,9 +116,6 @@ class Spice(Grouped):
 
     Bohr, Hartree, and gradients in Hartree/Bohr, which are negated. No array has the total charge: it is the
     sum of the formal charges in ``smiles``, and 0 where there is none.
-
-    Raises:
-        SourceError: the file states other units than the release's, and none were given.
     """
 
     layout_keys = Keys("atomic_numbers", "conformations", "dft_total_energy", "dft_total_gradient")
@@ -124,18 +124,8 @@ class Spice(Grouped):
 
     def prepare(self, file: Any, *, own_units: bool) -> None:
         super().prepare(file, own_units=own_units)
-        group = first_group(file)
-        for key, unit in (
-            (self.keys.positions, "bohr"),
-            (self.keys.energies, "hartree"),
-            (self.keys.forces, "hartree/bohr"),
-        ):
-            stated = str(group[key].attrs.get("units", unit)) if key in group else unit
-            if own_units and stated.lower() != unit:
-                raise SourceError(
-                    f"{self.path}: {key} is in {stated}, not in {unit} as in the releases. Give data.units."
-                )
-        self.note("Total charges are the sums of the formal charges in smiles, 0 where there is none.")
+        if not self.keys.charges:
+            self.note("Total charges are the sums of the formal charges in smiles, 0 where there is none.")
 
     def charge(self, group: Any) -> int:
         if "smiles" not in group:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -12,8 +13,18 @@ import numpy as np
 from numpy.lib import format as npy
 
 from chemscale.structures.blocks import Block, SourceError, no_forces
-from chemscale.structures.sources.base import NOT_STATED, Reader, existing, formula
-from chemscale.structures.units import UnitError, Units
+from chemscale.structures.sources.base import (
+    NOT_STATED,
+    Reader,
+    existing,
+    formula,
+    numbers_of_frames,
+    per_frame,
+)
+from chemscale.structures.sources.electrons import ElectronNames
+from chemscale.structures.sources.labels import LabelKeys, Place, label_kind
+from chemscale.structures.sources.stated_units import stated_units, units_of
+from chemscale.structures.units import Units
 
 STEP = 4096
 """Frames that are in memory at once, at most."""
@@ -22,7 +33,9 @@ LAYOUTS = {
     "rMD17": ("nuclear_charges", "coords", "energies", "forces"),
     "sGDML": ("z", "R", "E", "F"),
 }
-"""Names of atomic numbers (n,), positions (k, n, 3), energies (k,) or (k, 1), and forces (k, n, 3)."""
+"""Names of atomic numbers (n,) or (k, n), positions (k, n, 3), k energies, and forces (k, n, 3)."""
+
+OBJECTS = "{} is an array of Python objects, which are not unpickled. Save it as numbers (astype)."
 
 
 class Md17(Reader):
@@ -31,15 +44,19 @@ class Md17(Reader):
     kcal/mol, kcal/mol/Å (true forces) and Å, unless an sGDML file's ``e_unit`` and ``r_unit`` say otherwise.
     Each frame is centred on its centroid: benzene drifts 200 Å from the origin, where float32 is coarse.
 
+    Total charges and multiplicities are read where an array is called so: one number, or one a frame.
+
     Args:
         path: the file.
         split: one of the published splits 1 … 5: the arrays ``train_i`` and ``test_i`` of the file, or the
             ``splits/index_train_0i.csv`` and ``index_test_0i.csv`` of the rMD17 archive near it.
         level: level of theory for the manifest, in place of what the file states.
         units: what the file holds, in place of what it states.
+        keys: names of the labels in place of the layout's.
 
     Raises:
-        SourceError: no npz, none of the layouts, or no such split; the message names what there is.
+        SourceError: no npz, none of the layouts, arrays whose shapes do not fit, or no such split; the
+            message names what there is.
     """
 
     def __init__(
@@ -48,39 +65,126 @@ class Md17(Reader):
         split: int | None = None,
         level: str | None = None,
         units: Units | None = None,
+        keys: LabelKeys | None = None,
     ):
         with loaded(existing(path)) as arrays:
-            layout = layout_of(arrays, Path(path))
-            numbers, *self.keys = (key for key in LAYOUTS[layout] if key in arrays.files)
-            self.numbers = arrays[numbers]
+            layout, names = layout_of(arrays, Path(path), keys or LabelKeys())
             theory = "PBE/def2-SVP" if layout == "rMD17" else text(arrays, "theory", NOT_STATED)
-            super().__init__(path, level or theory, units or stated_units(arrays, Path(path)))
-            lengths = {key: length(arrays, key) for key in self.keys}
-            if len(set(lengths.values())) > 1:
-                raise SourceError(f"{path}: arrays of unequal length: {lengths}.")
-            self._parts = None if split is None else self._published(arrays, split, max(lengths.values()))
+            super().__init__(path, level or theory, units or units_in(arrays, Path(path)))
+            self.keys = [key for key in names[1:] if key in arrays.files]
+            frames, atoms = self._shapes(arrays)
+            self.numbers = self._checked(
+                numbers_of_frames, array(arrays, names[0], Path(path)), frames, atoms, names[0]
+            )
+            self._read_electrons(arrays, frames)
+            self._parts = None if split is None else self._published(arrays, split, frames)
+            self.places = [Place("/".join(self.keys[1:]), self.keys[1], names[3], "arrays")]
+            if len(self.keys) < 3:
+                like = [
+                    key
+                    for key in arrays.files
+                    if label_kind(key) == "forces" and len(shape(arrays, key)) == 3
+                ]
+                advice = f" {like[0]} looks like them: data.forces_key={like[0]} reads it." if like else ""
+                self.note(f"The file has energies only: forces are NaN.{advice}")
         self.note("Each frame was centred on its centroid.")
-        if len(self.keys) < 3:
-            self.note("The file has energies only: forces are NaN.")
 
     def blocks(self) -> Iterator[Block]:
         """Every frame, in file order, in bounded memory; eV and Å."""
         units, row = self.conversion, 0
-        with zipfile.ZipFile(self.path) as archive:
-            columns = [stream(archive, key) for key in self.keys]
-            for positions, energies, *forces in zip(*columns, strict=True):
-                positions = positions.astype(np.float64) * units.to_angstrom
-                yield self.block(
-                    name=formula(self.numbers),
-                    numbers=self.numbers,
-                    positions=positions - positions.mean(axis=1, keepdims=True),
-                    energies=energies.astype(np.float64).reshape(-1) * units.to_ev,
-                    forces=forces[0].astype(np.float64) * units.to_ev_per_angstrom
-                    if forces
-                    else no_forces(positions),
-                    rows=row + np.arange(len(positions)),
+        for positions, energies, *forces in self._slices():
+            k = len(positions)
+            positions = positions.astype(np.float64) * units.to_angstrom
+            yield from self._blocks(
+                row + np.arange(k),
+                positions,
+                self._checked(per_frame, energies, k, self.keys[1]) * units.to_ev,
+                forces[0].astype(np.float64) * units.to_ev_per_angstrom if forces else no_forces(positions),
+            )
+            row += k
+
+    def _slices(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """The arrays a few frames at a time."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield from zip(*(stream(archive, key) for key in self.keys), strict=True)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise SourceError(f"{self.path}: the file is broken ({error}).") from None
+
+    def _blocks(
+        self, rows: np.ndarray, positions: np.ndarray, energies: np.ndarray, forces: np.ndarray
+    ) -> Iterator[Block]:
+        """Frames of a slice, those of the same atoms together."""
+        if self.numbers.ndim == 1:
+            yield self._block(self.numbers, rows, positions, energies, forces)
+            return
+        kinds, which = np.unique(self.numbers[rows], axis=0, return_inverse=True)
+        for i, kind in enumerate(kinds):
+            real, chosen = np.flatnonzero(kind), np.flatnonzero(which.reshape(-1) == i)
+            if len(real) < len(kind):
+                self.note("Atoms of atomic number 0 are padding and were left out.")
+            atoms = np.ix_(chosen, real)
+            yield self._block(kind[real], rows[chosen], positions[atoms], energies[chosen], forces[atoms])
+
+    def _block(
+        self,
+        numbers: np.ndarray,
+        rows: np.ndarray,
+        positions: np.ndarray,
+        energies: np.ndarray,
+        forces: np.ndarray,
+    ) -> Block:
+        return self.block(
+            name=formula(numbers),
+            numbers=numbers,
+            positions=positions - positions.mean(axis=1, keepdims=True) if len(numbers) else positions,
+            energies=energies,
+            forces=forces,
+            rows=rows,
+            charges=self._charges[rows],
+            spins=self._spins[rows],
+        )
+
+    def _shapes(self, arrays: Any) -> tuple[int, int]:
+        """Frames and atoms, by the shape of the positions, which the labels must fit."""
+        shapes = {key: shape(arrays, key) for key in self.keys}
+        positions = shapes[self.keys[0]]
+        if len(positions) != 3 or positions[2] != 3:
+            raise SourceError(
+                f"{self.path}: {self.keys[0]} has shape {positions}, expected (frames, atoms, 3)."
+            )
+        if len({found[0] if found else 1 for found in shapes.values()}) > 1:
+            lengths = {key: found[0] if found else 1 for key, found in shapes.items()}
+            raise SourceError(f"{self.path}: arrays of unequal length: {lengths}.")
+        for key in self.keys[2:]:
+            if shapes[key] != positions:
+                raise SourceError(
+                    f"{self.path}: {key} has shape {shapes[key]}, but {self.keys[0]} {positions}."
                 )
-                row += len(positions)
+        for key in self.keys:
+            if kind(arrays, key).hasobject:
+                raise SourceError(f"{self.path}: {OBJECTS.format(key)}")
+        return positions[0], positions[1]
+
+    def _read_electrons(self, arrays: Any, frames: int) -> None:
+        """Total charges and multiplicities of all frames, (frames,) each; 0 where no array has them."""
+        names = self._checked(ElectronNames.among, {key: shape(arrays, key) for key in arrays.files}, frames)
+        for sentence in names.notes():
+            self.note(sentence)
+
+        def column(key: str) -> np.ndarray:
+            values = array(arrays, key, self.path) if key else np.zeros(1)
+            return np.broadcast_to(np.asarray(values).reshape(-1), frames)
+
+        self._charges = column(names.charge)
+        self._spins = np.asarray(names.multiplicities(column(names.spin))) if names.spin else column("")
+
+    def _checked(self, function: Any, *arguments: Any) -> Any:
+        """What a function returns; what it refuses is refused with the name of the file."""
+        try:
+            return function(*arguments)
+        except SourceError as error:
+            raise SourceError(f"{self.path}: {error}") from None
 
     def splits(self) -> dict[str, np.ndarray] | None:
         """Rows of "train" and "test" of the chosen split; None if none was chosen.
@@ -117,21 +221,30 @@ class Md17(Reader):
         )
 
 
-def layout_of(arrays: Any, path: Path) -> str:
+def layout_of(arrays: Any, path: Path, given: LabelKeys) -> tuple[str, list[str]]:
     """Which layout an opened npz has.
 
     Args:
         arrays: the npz.
         path: of the file, for messages.
+        given: names of labels in place of the layout's.
+
+    Returns:
+        Its name, and the names of its four arrays.
 
     Raises:
         SourceError: none of them; the message names what there is.
     """
     for layout, keys in LAYOUTS.items():
-        if set(keys[:3]) <= set(arrays.files):
-            return layout
+        names = [keys[0], keys[1], given.energy or keys[2], given.forces or keys[3]]
+        needed = names if given.forces else names[:3]
+        if set(needed) <= set(arrays.files):
+            return layout, names
     known = "; ".join(f"{', '.join(keys)} ({layout})" for layout, keys in LAYOUTS.items())
-    raise SourceError(f"{path}: has {', '.join(arrays.files)}, which is none of the known layouts: {known}.")
+    raise SourceError(
+        f"{path}: has {', '.join(arrays.files)}, which is none of the known layouts: {known}. Other names "
+        "of the labels are given by data.energy_key and data.forces_key."
+    )
 
 
 def loaded(path: Path) -> Any:
@@ -145,7 +258,7 @@ def loaded(path: Path) -> Any:
     """
     try:
         arrays = np.load(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path}: not a readable npz file ({error}).") from None
     if not hasattr(arrays, "files"):
         raise SourceError(f"{path}: a single array, not an npz file.")
@@ -160,11 +273,27 @@ def text(arrays: Any, key: str, otherwise: str) -> str:
         key: of the text.
         otherwise: what is returned where it is missing.
     """
-    value = arrays[key].item() if key in arrays.files else otherwise
+    value = arrays[key].item() if key in arrays.files and not kind(arrays, key).hasobject else otherwise
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def stated_units(arrays: Any, path: Path) -> Units:
+def array(arrays: Any, key: str, path: Path) -> np.ndarray:
+    """An array of an opened npz.
+
+    Args:
+        arrays: the npz.
+        key: of the array.
+        path: of the file, for messages.
+
+    Raises:
+        SourceError: it holds Python objects, which are not unpickled.
+    """
+    if kind(arrays, key).hasobject:
+        raise SourceError(f"{path}: {OBJECTS.format(key)}")
+    return arrays[key]
+
+
+def units_in(arrays: Any, path: Path) -> Units:
     """The units of an opened npz, kcal/mol and Å unless it states others.
 
     Args:
@@ -172,23 +301,37 @@ def stated_units(arrays: Any, path: Path) -> Units:
         path: of the file, for messages.
 
     Raises:
-        SourceError: it states a unit that is not known.
+        SourceError: it states a unit that is not known, or two of one quantity.
     """
+    stated = {
+        key: text(arrays, key, "") for key in arrays.files if "unit" in key.lower() and not shape(arrays, key)
+    }
     try:
-        return Units(text(arrays, "e_unit", "kcal/mol"), text(arrays, "r_unit", "Angstrom"))
-    except UnitError as error:
-        raise SourceError(f"{path}, e_unit and r_unit: {error} Give data.units.") from None
+        return units_of(stated_units(stated), Units("kcal/mol", "Angstrom"))
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from None
 
 
-def length(arrays: Any, key: str) -> int:
-    """Rows of an array of an opened npz, without reading it.
+def shape(arrays: Any, key: str) -> tuple[int, ...]:
+    """Shape of an array of an opened npz, without reading it.
 
     Args:
         arrays: the npz.
         key: of the array.
     """
     with arrays.zip.open(f"{key}.npy") as member:
-        return header(member)[0][0]
+        return header(member)[0]
+
+
+def kind(arrays: Any, key: str) -> np.dtype:
+    """Type of an array of an opened npz, without reading it.
+
+    Args:
+        arrays: the npz.
+        key: of the array.
+    """
+    with arrays.zip.open(f"{key}.npy") as member:
+        return header(member)[2]
 
 
 def header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -206,13 +349,16 @@ def stream(archive: zipfile.ZipFile, key: str, step: int = STEP) -> Iterator[np.
         step: rows at a time.
     """
     with archive.open(f"{key}.npy") as member:
-        shape, fortran, kind = header(member)
-        rows = shape[0]
+        size, fortran, number = header(member)
+        if not size:
+            yield np.frombuffer(member.read(), number)
+            return
+        rows = size[0]
         if fortran:
-            whole = np.frombuffer(member.read(), kind).reshape(shape, order="F")
+            whole = np.frombuffer(member.read(), number).reshape(size, order="F")
             yield from (whole[start : start + step] for start in range(0, rows, step))
             return
         for start in range(0, rows, step):
             k = min(step, rows - start)
-            content = member.read(k * prod(shape[1:]) * kind.itemsize)
-            yield np.frombuffer(content, kind).reshape(k, *shape[1:])
+            content = member.read(k * prod(size[1:]) * number.itemsize)
+            yield np.frombuffer(content, number).reshape(k, *size[1:])

@@ -1,0 +1,97 @@
+"""Which files of a folder or a pattern hold frames, and which are left out and why."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources.ase_files import AseFile, ase_format
+
+DOCUMENTATION = re.compile(
+    r"(readme|licen[cs]e|copying|citation|changelog|authors|notice|checksums?|md5sums?|sha\d*sums?)\b", re.I
+)
+"""Beginnings of names of files that stand beside data and hold none."""
+
+ARRAYS = (".h5", ".hdf5", ".hdf", ".npz")
+
+DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
+"""Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
+
+
+def frame_files(path: str, format: str | None = None) -> tuple[list[Path], list[str]]:
+    """Files of frames named by a path, a folder or a pattern, in a stable order.
+
+    Args:
+        path: as given; a single file is taken as it is.
+        format: of all files, where it is given: then only documentation is left out.
+
+    Returns:
+        The files, and what was left out of a folder or a pattern, each with its reason.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        SourceError: something is there, and all of it was left out.
+    """
+    given = Path(path).expanduser()
+    if given.is_dir():
+        found = sorted(given.iterdir())
+    elif given.exists():
+        return [given], []
+    else:
+        found = [Path(p) for p in sorted(glob.glob(str(given), recursive=True))]
+    if not found:
+        raise FileNotFoundError(f"data.path={path}: no such file, folder or pattern, or an empty folder.")
+    files, left_out = [], []
+    for entry in found:
+        reason = _reason(entry, format)
+        if reason is None:
+            files.append(entry)
+        else:
+            left_out.append(f"{entry.name} ({reason})")
+    if any(entry.is_dir() for entry in found):
+        base = given if given.is_dir() else given.parent
+        left_out.append(f"folders are read by a pattern: data.path='{base}/**/*'")
+    if not files:
+        raise SourceError(f"data.path={path}: no file of frames. Left out: {listed(left_out)}.")
+    return files, left_out
+
+
+def listed(names: list[str], most: int = 12) -> str:
+    """Names joined by commas, the first few of many.
+
+    Args:
+        names: any number of them.
+        most: that are written out.
+    """
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _reason(path: Path, format: str | None) -> str | None:
+    """Why a file is left out; None where it is read."""
+    if path.is_dir():
+        return "a folder"
+    if path.name.startswith("."):
+        return "hidden"
+    if DOCUMENTATION.match(path.name):
+        return "documentation"
+    if not path.stat().st_size:
+        return "empty"
+    if format not in (None, "ase") or path.suffix.lower() in ARRAYS:
+        return None
+    try:
+        ase_format(path)
+    except SourceError:
+        return "not of a format that ASE knows"
+    if path.suffix.lower() in DOUBTFUL and not _begins_with_a_frame(path):
+        return "no frame that ASE can read"
+    return None
+
+
+def _begins_with_a_frame(path: Path) -> bool:
+    try:
+        return AseFile(path).first_frame() is not None
+    except SourceError:
+        return False

@@ -1,0 +1,383 @@
+"""Which energy and forces of ASE's atoms are labels: one rule for reading, training and predicting."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from chemscale.structures.blocks import SourceError
+
+PREDICTED_BY = "predicted_by"
+"""Key of ``atoms.info`` in files that ``predict`` wrote: the results of the calculator are predictions."""
+
+MISSING = ("", "nan", "none", "null", "n/a", "na")
+"""Words that stand where a number is missing."""
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names of labels that a user gives in place of the rule; None leaves one to the rule.
+
+    Args:
+        energy: ``data.energy_key``.
+        forces: ``data.forces_key``.
+    """
+
+    energy: str | None = None
+    forces: str | None = None
+
+    @classmethod
+    def of(cls, reading: Any) -> LabelKeys:
+        """The keys of a section ``data`` as plain values."""
+        return cls(reading.get("energy_key"), reading.get("forces_key"))
+
+    def check_sign(self, gradients_stated: bool) -> None:
+        """Refuse an array of gradients whose sign is left open.
+
+        Args:
+            gradients_stated: whether ``data.units.gradients`` was given, true or false.
+
+        Raises:
+            SourceError: its name says that it holds gradients, and nothing says what becomes of them.
+        """
+        if self.forces and not gradients_stated and _is_gradient(self.forces):
+            raise SourceError(
+                f"data.forces_key={self.forces} names gradients, and forces are minus the gradient: add "
+                "data.units.gradients=true, or data.units.gradients=false if it holds forces all the same."
+            )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a frame's energy and forces stand; a name that is None is one that no rule finds.
+
+    Args:
+        name: in the notes and in the manifest.
+        energy: key of the energy.
+        forces: key of the forces.
+        origin: ``results`` of the calculator, ``info`` and arrays, ``predicted`` results, or ``any`` of them.
+    """
+
+    name: str
+    energy: str | None
+    forces: str | None
+    origin: str
+
+    def find(self, atoms: Any) -> tuple[Any, Any]:
+        """Energy and forces of a frame as they stand there; None where missing."""
+        return _find(atoms, self.energy, self.origin, False), _find(atoms, self.forces, self.origin, True)
+
+
+REF = Place("REF_energy/REF_forces", "REF_energy", "REF_forces", "info")
+FREE = Place("free_energy/forces of the calculator", "free_energy", "forces", "results")
+CALCULATOR = Place("energy/forces of the calculator", "energy", "forces", "results")
+INFO = Place("energy/forces of info and arrays", "energy", "forces", "info")
+PREDICTED = Place("energy/forces that chemscale predicted", "energy", "forces", "predicted")
+PLACES = (REF, FREE, CALCULATOR, INFO)
+"""Where labels may stand. Of those that most frames of a file have, the first is the file's."""
+
+
+class Labels:
+    """The labels of the frames of one file, all from one place.
+
+    The place is that of most of the first frames, unless keys are given; frames that have labels elsewhere
+    only are unlabelled, and counted. ``free_energy`` is what codes with smeared occupations differentiate for
+    the forces: where a file has it beside them, it is the energy.
+
+    Args:
+        keys: that a user gave.
+        preferred: place that is taken where one of the first frames has labels there, as training did.
+    """
+
+    def __init__(self, keys: LabelKeys, preferred: Place | None = None):
+        self.keys, self.preferred = keys, preferred
+        self.place: Place | None = None
+        self.frames = 0
+        self.seen: Counter[Place] = Counter()
+        """Frames with an energy or forces in each place."""
+        self.counts: Counter[str] = Counter()
+        self.names = LabelNames()
+        self.difference = 0.0
+        """Largest difference of energy and free_energy, in the file's unit."""
+
+    def choose(self, frames: Sequence[Any]) -> None:
+        """Choose the place by the first frames of a file; none if no one of them has labels.
+
+        Args:
+            frames: ASE's atoms.
+        """
+        if self.keys.energy or self.keys.forces:
+            self.place = self._named(frames)
+            return
+        if self.preferred and any(any(_has(atoms, self.preferred)) for atoms in frames):
+            self.place = self.preferred
+            return
+        seen: Counter[Place] = Counter()
+        for atoms in frames:
+            seen.update(place for place, has in _survey(atoms).items() if any(has))
+        best = max(PLACES, key=lambda place: seen[place])
+        self.place = best if seen[best] else PREDICTED if seen[PREDICTED] else None
+
+    def read(self, atoms: Any) -> tuple[float, np.ndarray]:
+        """Energy and (n, 3) forces of a frame as in the file, NaN where missing or not finite.
+
+        Args:
+            atoms: ASE's.
+
+        Raises:
+            SourceError: they are no numbers of one frame.
+        """
+        if self.place is None:
+            self.choose([atoms])
+        self.frames += 1
+        self.names.add(atoms)
+        survey = _survey(atoms)
+        self.seen.update(place for place, has in survey.items() if any(has))
+        energy, forces = np.nan, np.full((len(atoms), 3), np.nan)
+        if self.place is not None:
+            raw_energy, raw_forces = self.place.find(atoms)
+            energy = _energy(raw_energy, self.place)
+            if raw_forces is not None and not _is_missing(raw_forces):
+                forces = _forces(raw_forces, len(atoms), self.place)
+            self._count(atoms, energy, forces, survey)
+        forces[~np.isfinite(forces)] = np.nan
+        return energy if np.isfinite(energy) else np.nan, forces
+
+    def refuse_if_wrong(self) -> None:
+        """Refuse a file that has been read, where what was read cannot be its labels.
+
+        Raises:
+            SourceError: no frame has labels, or most have them in another place than the first frames.
+        """
+        if self.frames and not self.counts["labelled"]:
+            wanted = [f"data.{kind}_key={key}" for kind, key in vars(self.keys).items() if key]
+            sought = " and ".join(wanted) or " or ".join(place.name for place in PLACES)
+            raise SourceError(
+                f"no frame has an energy or forces ({sought}). {self.names.advice('energy')}"
+                f"{self.names.advice('forces')}Its keys: {', '.join(self.names.all) or 'none'}."
+            )
+        for kind, key in vars(self.keys).items():
+            if key and self.frames and not self.counts[kind]:
+                raise SourceError(
+                    f"data.{kind}_key={key}: no frame has it. {self.names.advice(kind)}"
+                    f"Its keys: {', '.join(self.names.all)}."
+                )
+        if self.place in PLACES and self.place != self.preferred:
+            best = max(PLACES, key=lambda place: self.seen[place])
+            if self.seen[best] > self.seen[self.place]:
+                raise SourceError(
+                    f"the first frames have their labels in {self.place.name} "
+                    f"({self.seen[self.place]:,} frames), but {self.seen[best]:,} frames have them in "
+                    f"{best.name}. Give data.energy_key and data.forces_key, or make two files of it."
+                )
+
+    def notes(self) -> Iterator[str]:
+        """What was read and what was not, in sentences."""
+        if self.place is None or not self.counts["labelled"]:
+            return
+        counts = self.counts
+        rest = "" if counts["labelled"] == self.frames else f" of {self.frames}"
+        yield f"Labels: {self.place.name} in {counts['labelled']}{rest} frames."
+        if self.difference > 0:
+            yield (
+                "The energy is free_energy, which the forces belong to; that extrapolated to zero smearing, "
+                f"energy, differs by up to {self.difference:.3g} (data.energy_key=energy reads it)."
+            )
+        for other in PLACES:
+            if only := counts[f"only in {other.name}"]:
+                yield (
+                    f"{only} frames have labels in {other.name} only, and count as unlabelled: labels of two "
+                    "places are not mixed (data.energy_key and data.forces_key choose)."
+                )
+            for kind, key in (("energy", other.energy), ("forces", other.forces)):
+                if lacking := counts[f"no {kind}, but in {other.name}"]:
+                    yield (
+                        f"{lacking} frames have no {kind} in {self.place.name}, and those in {other.name} "
+                        f"were not read: data.{kind}_key={key} reads them."
+                    )
+        elsewhere = sum(counts[f"only in {other.name}"] for other in PLACES)
+        if unlabelled := self.frames - counts["labelled"] - elsewhere:
+            yield f"{unlabelled} frames have neither energy nor forces: they weigh nothing."
+        for kind in ("energy", "forces"):
+            lacking = counts["labelled"] - counts[kind]
+            told = sum(counts[f"no {kind}, but in {other.name}"] for other in PLACES)
+            if not counts[kind] and not told:
+                yield f"No {kind} was read. {self.names.advice(kind, self.place)}".strip()
+            elif lacking > told:
+                yield f"{lacking - told} frames have no {kind} beside their other label."
+        if counts["infinite"]:
+            yield f"{counts['infinite']} frames have infinite labels, which count as missing."
+        if self.seen[PREDICTED] and self.place.origin in ("predicted", "any"):
+            yield f"{self.seen[PREDICTED]} frames were written by predict: their labels are predictions."
+
+    def _count(
+        self, atoms: Any, energy: float, forces: np.ndarray, survey: dict[Place, tuple[bool, bool]]
+    ) -> None:
+        assert self.place is not None
+        has_energy, has_forces = bool(np.isfinite(energy)), bool(np.isfinite(forces).any())
+        labelled = has_energy or has_forces
+        self.counts["infinite"] += bool(np.isinf(energy) or np.isinf(forces).any())
+        self.counts["labelled"] += labelled
+        self.counts["energy"] += has_energy
+        self.counts["forces"] += has_forces
+        if self.place == FREE and has_energy:
+            plain = _number(_find(atoms, "energy", FREE.origin, False))
+            if np.isfinite(plain):
+                self.difference = max(self.difference, abs(plain - energy))
+        if self.place not in PLACES:
+            return
+        for other in PLACES:
+            in_energy, in_forces = survey[other]
+            if other == self.place or other == FREE or not (in_energy or in_forces):
+                continue
+            if not labelled:
+                self.counts[f"only in {other.name}"] += 1
+            elif in_energy and not has_energy:
+                self.counts[f"no energy, but in {other.name}"] += 1
+            elif in_forces and not has_forces:
+                self.counts[f"no forces, but in {other.name}"] += 1
+
+    def _named(self, frames: Sequence[Any]) -> Place:
+        """The place of keys that were given; one that was not is found by the rule for it alone."""
+        surveys = [_survey(atoms) for atoms in frames]
+        found = [self.keys.energy, self.keys.forces]
+        for kind in (0, 1):
+            if found[kind] is None:
+                seen = {place: sum(survey[place][kind] for survey in surveys) for place in PLACES}
+                best = max(PLACES, key=lambda place: seen[place])
+                found[kind] = (best.energy, best.forces)[kind] if seen[best] else None
+        name = "/".join(key or "nothing" for key in found)
+        return Place(f"{name} (data.energy_key, data.forces_key)", found[0], found[1], "any")
+
+
+class LabelNames:
+    """Keys of the frames of a file, and those among them that look like labels."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, None] = {}
+        self.like: dict[str, dict[str, None]] = {"energy": {}, "forces": {}}
+
+    def add(self, atoms: Any) -> None:
+        """Take note of a frame's keys.
+
+        Args:
+            atoms: ASE's.
+        """
+        for key, value in _entries(atoms):
+            self.all[key] = None
+            kind = label_kind(key)
+            if kind == "forces" and np.shape(value) == (len(atoms), 3):
+                self.like["forces"][key] = None
+            elif kind == "energy" and np.isfinite(_number(value)):
+                self.like["energy"][key] = None
+
+    def advice(self, kind: str, place: Place | None = None) -> str:
+        """What looks like a label and how it is read; empty where nothing does.
+
+        Args:
+            kind: energy or forces.
+            place: that was read.
+        """
+        read = (place.energy, place.forces) if place else ()
+        found = [key for key in self.like[kind] if key not in read]
+        if not found:
+            return ""
+        sign = " data.units.gradients=true" if _is_gradient(found[0]) else ""
+        what = "an energy" if kind == "energy" else "gradients" if sign else "forces"
+        return f"{', '.join(found[:5])} looks like {what}: data.{kind}_key={found[0]}{sign} reads it. "
+
+
+def _entries(atoms: Any) -> Iterator[tuple[str, Any]]:
+    results = getattr(atoms.calc, "results", {})
+    for key, value in (*atoms.info.items(), *atoms.arrays.items(), *results.items()):
+        yield str(key), value
+
+
+def _find(atoms: Any, key: str | None, origin: str, of_atoms: bool) -> Any:
+    if key is None:
+        return None
+    # Not atoms.get_forces(): it zeroes the forces of atoms that a constraint holds.
+    results = getattr(atoms.calc, "results", {})
+    of_calculator = "predicted" if PREDICTED_BY in atoms.info else "results"
+    if origin in ("any", of_calculator) and key in results:
+        return results[key]
+    if origin in ("any", "info"):
+        return atoms.arrays.get(key, atoms.info.get(key)) if of_atoms else atoms.info.get(key)
+    return None
+
+
+def _has(atoms: Any, place: Place) -> tuple[bool, bool]:
+    """Whether a frame has an energy and forces in a place; free_energy counts beside forces only."""
+    energy, forces = place.find(atoms)
+    has = _stands(energy), _stands(forces)
+    return (False, False) if place == FREE and not all(has) else has
+
+
+def _survey(atoms: Any) -> dict[Place, tuple[bool, bool]]:
+    return {place: _has(atoms, place) for place in (*PLACES, PREDICTED)}
+
+
+def _number(value: Any) -> float:
+    """A value as one number; NaN where it is none."""
+    try:
+        return float(np.asarray(np.nan if value is None else value, np.float64).item())
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _stands(value: Any) -> bool:
+    """Whether a label stands there: a number that is not NaN, or what is refused when it is read."""
+    if value is None or _is_missing(value):
+        return False
+    try:
+        return bool(np.isfinite(np.asarray(value, np.float64)).any())
+    except (TypeError, ValueError):
+        return True
+
+
+def _is_missing(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in MISSING
+
+
+def _energy(value: Any, place: Place) -> float:
+    if value is None or _is_missing(value):
+        return np.nan
+    try:
+        return float(np.asarray(value, np.float64).item())
+    except (TypeError, ValueError):
+        raise SourceError(f"the {place.name} are not numbers of one frame: energy {value!r}.") from None
+
+
+def _forces(values: Any, atoms: int, place: Place) -> np.ndarray:
+    try:
+        array = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        raise SourceError(f"the {place.name} are not numbers of one frame: forces {values!r}.") from None
+    if array.shape != (atoms, 3):
+        raise SourceError(f"{place.forces} has shape {array.shape}, there are {atoms} atoms.")
+    return array
+
+
+@lru_cache(maxsize=4096)
+def label_kind(key: str) -> str | None:
+    """Which label a key looks like by its name: energy, forces, or none.
+
+    Args:
+        key: of a file.
+    """
+    name = key.lower()
+    if name in ("f", "de_dx") or re.search(r"forc|grad", name):
+        return "forces"
+    if re.search(r"energ|toten|^e$|^u_?0$|e_?tot|_e$", name) and not re.search(r"tol|cut|_per_|unit", name):
+        return "energy"
+    return None
+
+
+def _is_gradient(key: str) -> bool:
+    return bool(re.search(r"grad|de_?dx", key.lower()))

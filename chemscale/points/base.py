@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.common.sections import ConfigurationError
+from chemscale.config.effects import without_effect
 from chemscale.hardware.memory import Memory
 from chemscale.points.placement import Placement
 from chemscale.points.sections import Sections
@@ -112,6 +113,14 @@ class Point(ABC):
         """The same point, trained to a share of its steps; None: to its end."""
         config = {**self.config, "pause": share}
         return replace(self, config=config, pause_at=pause_step(share, self.steps))
+
+    def without_effect(self) -> dict[str, str]:
+        """Keys of its configuration that change nothing, with the reason."""
+        decays = True
+        if self.optimizer.weight_decay:
+            with torch.random.fork_rng(devices=[]):
+                decays = bool(self.optimizer.decayed(self.build_module().model))
+        return without_effect(self.config, decays=decays)
 
     @staticmethod
     @abstractmethod

@@ -25,13 +25,19 @@ class AdamW:
     weight_decay: NotNegative = 0.1
     amsgrad: bool = False
 
+    @staticmethod
+    def decayed(model: nn.Module) -> list[nn.Parameter]:
+        """The parameters that weight decay acts on."""
+        matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+        return [p for p in model.parameters() if id(p) in matrices]
+
     def build(self, model: nn.Module, *, fused: bool = True) -> torch.optim.AdamW:
         """Decay the matrices of linear layers only: no embedding, norm or bias.
 
         The fused step unscales float16 gradients itself, so it cannot be used with 16-mixed and clipping.
         """
-        matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-        decayed = [p for p in model.parameters() if id(p) in matrices]
+        decayed = self.decayed(model)
+        matrices = {id(p) for p in decayed}
         others = [p for p in model.parameters() if id(p) not in matrices]
         groups = [
             {"params": decayed, "weight_decay": self.weight_decay},

@@ -57,8 +57,8 @@ LIBRARIES = {
 }
 LEDGER_NAMES = {("chemscale/train.py", "finish_sweep")}
 """Names that a command keeps because ledgers of version 0.1.0 hold them."""
-TORCH_BY_NAME = {"chemscale/common/samplers.py"}
-"""A sampler is torch's."""
+TORCH_BY_NAME = {"chemscale/common/samplers.py", "chemscale/hardware/devices.py"}
+"""A sampler is torch's, and a device."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

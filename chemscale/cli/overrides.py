@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from chemscale.common.paths import CONFIG_DIRECTORY
+
 UNREADABLE = (
     "mismatched input",
     "no viable alternative",
@@ -27,7 +29,7 @@ def explain_override(text: str, arguments: Sequence[str]) -> str:
     """
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
     if ambiguous:
-        return (
+        return _why_no_sweep(arguments) or (
             f"{ambiguous[1]}: a comma lists the values of a sweep. A sweep has --multirun or a file "
             f"(+sweep=NAME); one value that holds a comma stands in quotes: {quoted(ambiguous[1])}"
         )
@@ -45,6 +47,28 @@ def explain_override(text: str, arguments: Sequence[str]) -> str:
         return _of_group(arguments)
     if text.startswith("Could not override"):
         return _taken_out(arguments)
+    return ""
+
+
+def _why_no_sweep(arguments: Sequence[str]) -> str:
+    """Why a sweep's file cannot be composed with the other arguments; empty where it can, or there is none.
+
+    Hydra takes a command that it cannot compose for one without a sweep, and complains of the commas.
+    """
+    if not any(argument.startswith("+sweep=") for argument in arguments):
+        return ""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    given = [argument for argument in arguments if not argument.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(given)
+    single = [argument for argument, one in zip(given, parsed, strict=True) if not one.is_sweep_override()]
+    try:
+        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
+            compose("train", single)
+    except HydraException as error:
+        return f"The sweep cannot be composed: {str(error).strip()}"
     return ""
 
 

@@ -34,11 +34,15 @@ def hydra_main(cfg: DictConfig) -> None:
     from chemscale.points.build import read_point
     from chemscale.points.cost import plan_points
     from chemscale.points.run import train_point
+    from chemscale.points.tables import describe_without_effect
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     if hydra_config.mode is RunMode.MULTIRUN:
-        train_point(read_point(cfg, overrides), overrides)
+        point = read_point(cfg, overrides)
+        for line in describe_without_effect([point]):
+            log.warning("%s", line)
+        train_point(point, overrides)
         return
     (job,) = plan_points([cfg], [overrides], overrides)
     if is_done(job.plan.directory):

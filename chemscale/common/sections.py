@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -18,6 +19,46 @@ _WORDS: dict[Any, list[str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a field takes, as ``Annotated[int, Range(1)]``; none of them NaN or infinite.
+
+    Args:
+        low: the least.
+        high: the most.
+        above: whether `low` itself is too little.
+        below: whether `high` itself is too much.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies within."""
+        least = value > self.low if self.above else value >= self.low
+        return least and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        parts = [] if math.isinf(self.low) else [f"above {low}" if self.above else f"at least {low}"]
+        parts += [] if math.isinf(self.high) else [f"below {high}" if self.below else f"at most {high}"]
+        return " and ".join(parts)
+
+
+Count = Annotated[int, Range(1)]
+"""A whole number from 1 on."""
+Index = Annotated[int, Range(0)]
+"""A whole number from 0 on."""
+Positive = Annotated[float, Range(0, above=True)]
+"""A number above 0."""
+NotNegative = Annotated[float, Range(0)]
+"""A number from 0 on."""
+OpenShare = Annotated[float, Range(0, 1, above=True, below=True)]
+"""A number between 0 and 1."""
+
+
 class ConfigurationError(ValueError):
     """A configuration that cannot be run; the message names the key and the way out."""
 
@@ -26,7 +67,8 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     """An instance of a dataclass from its part of the configuration.
 
     Lists become tuples where the field is one, whole numbers become floats where the field is a float;
-    nothing else is converted, so that ``"3"`` is never 3. Nested dataclasses are read from nested mappings.
+    nothing else is converted, so that ``"3"`` is never 3. Nested dataclasses are read from nested mappings. A
+    number is finite, and lies in the ``Range`` that its field is annotated with.
 
     Args:
         cls: a dataclass, whose own ``__post_init__`` may refuse values.
@@ -35,9 +77,10 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
         extra: whether keys that the dataclass does not have are passed over (they belong to another one).
 
     Raises:
-        ConfigurationError: a key that it does not have, one that is missing, or a value of another type.
+        ConfigurationError: a key that it does not have, one that is missing, or a value of another type or
+            out of its range.
     """
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     prefix = f"{name}." if name else ""
@@ -57,23 +100,6 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
     return cls(**found)
 
 
-def refuse_below_one(section: str, settings: object, *keys: str) -> None:
-    """Refuse whole numbers below 1 in fields that count something; null and words are passed over.
-
-    Args:
-        section: for messages.
-        settings: its dataclass.
-        keys: the fields.
-
-    Raises:
-        ConfigurationError: the first that is below 1.
-    """
-    for key in keys:
-        value = getattr(settings, key)
-        if isinstance(value, int) and value < 1:
-            raise ConfigurationError(f"{section}.{key}={value}: give a whole number above 0.")
-
-
 def _is_required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
@@ -83,9 +109,12 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     if hint is Any:
         return value
     choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for choice in choices:
+    limits = [_limits(choice) for choice in choices]
+    choices = tuple(choice for choice, _ in limits)
+    for choice, limit in limits:
         fits, converted = _fits(choice, value, key)
         if fits:
+            _refuse_outside(key, value, converted, limit, null=type(None) in choices)
             return converted
     words = list(dict.fromkeys(word for choice in choices for word in _words(choice)))
     if {"a whole number", "a number"} <= set(words):
@@ -110,6 +139,25 @@ def _hint(choices: tuple[Any, ...], value: Any, key: str) -> str:
     return ""
 
 
+def _limits(hint: Any) -> tuple[Any, Range | None]:
+    """A type, and the range that its numbers lie in where it is annotated with one."""
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    base, *notes = get_args(hint)
+    return base, next((note for note in notes if isinstance(note, Range)), None)
+
+
+def _refuse_outside(key: str, given: Any, value: Any, limit: Range | None, *, null: bool) -> None:
+    """Refuse a number that is not finite, or not in its range."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if math.isfinite(value) and (limit is None or limit.holds(value)):
+        return
+    kind = "a whole number" if isinstance(value, int) else "a number"
+    wanted = f"{kind} {limit}" if limit is not None else "a finite number"
+    raise ConfigurationError(f"{key}={given}: give {wanted}{' or null' if null else ''}.")
+
+
 def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
     origin = get_origin(hint)
     if hint is type(None):
@@ -119,8 +167,12 @@ def _fits(hint: Any, value: Any, key: str) -> tuple[bool, Any]:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             return False, None
-        inner = get_args(hint)[0] if get_args(hint) else Any
-        return True, tuple(_value(inner, part, key) for part in value)
+        parts = get_args(hint) or (Any, ...)
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return True, tuple(_value(parts[0], part, key) for part in value)
+        if len(parts) != len(value):
+            raise ConfigurationError(f"{key}={value}: give a list of {len(parts)}.")
+        return True, tuple(_value(hint, part, key) for hint, part in zip(parts, value, strict=True))
     if origin is dict or hint is dict:
         return isinstance(value, Mapping), dict(value) if isinstance(value, Mapping) else None
     if isinstance(hint, type) and is_dataclass(hint):

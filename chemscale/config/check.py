@@ -33,7 +33,7 @@ def check_keys(config: DictConfig, root: str = "train") -> None:
     """
     tree: Any = OmegaConf.to_container(config, resolve=False)
     tree.pop("hydra", None)
-    opened = {name for o in _options(root) for name, key in o.keys.items() if key.is_open}
+    opened = {name for o in _options(root) for name in o.keys}  # what a mapping there means, its reader says
     values = dict(_flatten("", tree, opened))
     known = _known(values, root)
     for name in values:

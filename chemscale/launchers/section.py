@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from chemscale.common.sections import Count, Positive
+
 
 class LaunchError(ValueError):
     """What cannot be launched; the message names the key or the command and the way out."""
@@ -19,28 +21,22 @@ class LauncherSettings:
     """The section ``launcher``, of either launcher. What each key means stands in ``conf/launcher/``.
 
     Raises:
-        LaunchError: a number is out of its range, or a job would be signalled when it begins.
+        LaunchError: a job would be signalled when it begins, or too late.
     """
 
     name: Literal["local", "slurm"]
-    nodes: int = 1
-    gpus_per_node: int = 1
-    parallel: int | None = None
-    max_attempts: int = 3
+    nodes: Count = 1
+    gpus_per_node: Count = 1
+    parallel: Count | None = None
+    max_attempts: Count = 3
     wait: bool = True
-    cpus_per_rank: int = 1
-    memory_gib: float | None = None
-    minutes: int = 60
+    cpus_per_rank: Count = 1
+    memory_gib: Positive | None = None
+    minutes: Count = 60
     signal_seconds: int = 120
     gpu: str | None = None
 
     def __post_init__(self) -> None:
-        for key in ("nodes", "gpus_per_node", "parallel", "max_attempts", "cpus_per_rank", "minutes"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise LaunchError(f"launcher.{key}={value}: give a whole number, at least 1.")
-        if self.memory_gib is not None and not self.memory_gib > 0:
-            raise LaunchError(f"launcher.memory_gib={self.memory_gib:g}: give a number above 0.")
         if self.name == "slurm":
             self._check_signal()
 

@@ -9,17 +9,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelCoupling,
     ChannelMixing,
+    Degree,
     Irreps,
     SphericalHarmonics,
     irreps_up_to,
 )
-from chemscale.models.layers.radial import polynomial_cutoff, radial_basis
+from chemscale.models.layers.radial import Basis, Functions, polynomial_cutoff, radial_basis
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,16 @@ class AllegroConfig:
     """
 
     family: ClassVar[str] = "allegro"
-    width: int = 64
-    layers: int = 2
-    tensors: int = 32
-    l_max: int = 2
+    width: Count = 64
+    layers: Count = 2
+    tensors: Count = 32
+    l_max: Degree = 2
     parity: bool = False
-    cutoff: float = 5.0
-    radial: int = 8
-    basis: str = "bessel"
-    depth: int = 1
-    cutoff_power: int = 6
+    cutoff: Positive = 5.0
+    radial: Functions = 8
+    basis: Basis = "bessel"
+    depth: Index = 1
+    cutoff_power: Count = 6
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> Allegro:
         """The network of this shape.

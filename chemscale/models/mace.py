@@ -7,18 +7,20 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelMixing,
+    Degree,
     ElementMixing,
     Irreps,
     NeighbourCoupling,
     SphericalHarmonics,
     irreps_up_to,
 )
-from chemscale.models.layers.radial import polynomial_cutoff, radial_basis
+from chemscale.models.layers.radial import Basis, Functions, polynomial_cutoff, radial_basis
 from chemscale.models.layers.symmetric import SymmetricContraction
 
 
@@ -41,17 +43,17 @@ class MACEConfig:
     """
 
     family: ClassVar[str] = "mace"
-    width: int = 64
-    layers: int = 2
-    l_max: int = 3
-    hidden_l_max: int = 1
-    correlation: int = 3
-    cutoff: float = 5.0
-    radial: int = 8
-    basis: str = "bessel"
-    radial_layers: int = 3
-    radial_width: int = 64
-    cutoff_power: int = 5
+    width: Count = 64
+    layers: Count = 2
+    l_max: Degree = 3
+    hidden_l_max: Degree = 1
+    correlation: Count = 3
+    cutoff: Positive = 5.0
+    radial: Functions = 8
+    basis: Basis = "bessel"
+    radial_layers: Index = 3
+    radial_width: Count = 64
+    cutoff_power: Count = 5
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> MACE:
         """The network of this shape.

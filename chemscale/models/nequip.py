@@ -8,11 +8,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelMixing,
+    Degree,
     ElementMixing,
     Gate,
     Irreps,
@@ -21,7 +23,7 @@ from chemscale.models.layers.equivariant import (
     coupling_paths,
     irreps_up_to,
 )
-from chemscale.models.layers.radial import polynomial_cutoff, radial_basis
+from chemscale.models.layers.radial import Basis, Functions, polynomial_cutoff, radial_basis
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,16 @@ class NequIPConfig:
     """
 
     family: ClassVar[str] = "nequip"
-    width: int = 32
-    layers: int = 4
-    l_max: int = 1
+    width: Count = 32
+    layers: Count = 4
+    l_max: Degree = 1
     parity: bool = True
-    cutoff: float = 5.0
-    radial: int = 8
-    basis: str = "bessel"
-    radial_layers: int = 2
-    radial_width: int = 64
-    cutoff_power: int = 6
+    cutoff: Positive = 5.0
+    radial: Functions = 8
+    basis: Basis = "bessel"
+    radial_layers: Index = 2
+    radial_width: Count = 64
+    cutoff_power: Count = 6
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> NequIP:
         """The network of this shape.

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Positive
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import mlp
-from chemscale.models.layers.radial import EdgeLinear, cosine_cutoff, radial_basis
+from chemscale.models.layers.radial import Basis, EdgeLinear, Functions, cosine_cutoff, radial_basis
 
 EPSILON = 1e-8
 """Floor under a squared norm: its root has finite derivatives where a vector feature is 0."""
@@ -29,11 +30,11 @@ class PaiNNConfig:
     """
 
     family: ClassVar[str] = "painn"
-    width: int = 128
-    layers: int = 3
-    cutoff: float = 5.0
-    radial: int = 20
-    basis: str = "gaussian"
+    width: Count = 128
+    layers: Count = 3
+    cutoff: Positive = 5.0
+    radial: Functions = 20
+    basis: Basis = "gaussian"
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> PaiNN:
         """The network of this shape.

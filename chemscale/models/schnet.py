@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Positive
 from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import ShiftedSoftplus, mlp
-from chemscale.models.layers.radial import EdgeLinear, cosine_cutoff, radial_basis
+from chemscale.models.layers.radial import Basis, EdgeLinear, Functions, cosine_cutoff, radial_basis
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class SchNetConfig:
     """
 
     family: ClassVar[str] = "schnet"
-    width: int = 128
-    layers: int = 6
-    cutoff: float = 5.0
-    radial: int = 20
-    basis: str = "gaussian"
+    width: Count = 128
+    layers: Count = 6
+    cutoff: Positive = 5.0
+    radial: Functions = 20
+    basis: Basis = "gaussian"
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> SchNet:
         """The network of this shape.

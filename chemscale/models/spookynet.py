@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from chemscale.common.sections import Count, Positive
 from chemscale.models.atom_graph import AtomGraph, sum_by
 from chemscale.models.layers.activations import Swish
 from chemscale.models.layers.electrons import DESCRIPTORS, descriptors
 from chemscale.models.layers.equivariant import SphericalHarmonics
 from chemscale.models.layers.physics import ZBL, conserve_charge, electrostatics
-from chemscale.models.layers.radial import BernsteinBasis, bump_cutoff
+from chemscale.models.layers.radial import BernsteinBasis, Functions, bump_cutoff
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class SpookyNetConfig:
     """
 
     family: ClassVar[str] = "spookynet"
-    width: int = 64
-    layers: int = 3
-    cutoff: float = 5.2917721
-    radial: int = 16
+    width: Count = 64
+    layers: Count = 3
+    cutoff: Positive = 5.2917721
+    radial: Functions = 16
     nonlocal_attention: bool = True
     zbl: bool = False
     electrostatics: bool = False

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from chemscale.common.sections import ConfigurationError, refuse_below_one
+from chemscale.common.sections import ConfigurationError, Count, Index, Range
+
+Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
+"""Of the molecules, all of them left out."""
 
 
 @dataclass(frozen=True)
@@ -15,44 +18,36 @@ class MoleculeData:
     Values that are hashed into the corpus's key keep the type that was written: 0 is not 0.0 there.
 
     Raises:
-        ConfigurationError: a number outside its range.
+        ConfigurationError: files are to be read and none is named.
     """
 
     source: str
-    count: int = 50_000
+    count: Count = 50_000
     path: str | None = None
-    molecules: int | None = None
-    validation_molecules: int | None = 2000
-    block: int = 512
-    workers: int = 0
-    prepare_workers: int | None = None
+    molecules: Count | None = None
+    validation_molecules: Count | None = 2000
+    block: Count = 512
+    workers: Index = 0
+    prepare_workers: Count | None = None
     verify: bool = False
     smiles_column: str | int | None = None
-    validation_fraction: int | float = 0.02
-    stereo: str = "keep"
-    salts: str = "keep"
-    charge: str = "keep"
-    max_symbols: int = 510
-    max_heavy_atoms: int | None = None
+    validation_fraction: Share = 0.02
+    stereo: Literal["keep", "strip"] = "keep"
+    salts: Literal["keep", "largest", "drop"] = "keep"
+    charge: Literal["keep", "neutralize"] = "keep"
+    max_symbols: Count = 510
+    max_heavy_atoms: Count | None = None
     tokenizer: str | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigurationError(f"data.workers={self.workers}: give 0 or a number above it.")
-        refuse_below_one("data", self, "count", "prepare_workers")
+        if self.source == "smiles" and not self.path:
+            raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of molecules.")
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """The section ``batch`` of a language model: what one optimizer step holds, over all ranks.
+    """The section ``batch`` of a language model: what one optimizer step holds, over all ranks."""
 
-    Raises:
-        ConfigurationError: a number that is not above 0.
-    """
-
-    tokens: int
-    accumulate: int = 1
-    per_gpu: int | Literal["auto"] | None = None
-
-    def __post_init__(self) -> None:
-        refuse_below_one("batch", self, "tokens", "accumulate", "per_gpu")
+    tokens: Count
+    accumulate: Count = 1
+    per_gpu: Count | Literal["auto"] | None = None

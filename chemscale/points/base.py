@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.common.sections import ConfigurationError
+from chemscale.config.effects import without_effect
 from chemscale.hardware.memory import Memory
 from chemscale.points.placement import Placement
 from chemscale.points.sections import Sections
@@ -113,6 +114,14 @@ class Point(ABC):
         config = {**self.config, "pause": share}
         return replace(self, config=config, pause_at=pause_step(share, self.steps))
 
+    def without_effect(self) -> dict[str, str]:
+        """Keys of its configuration that change nothing, with the reason."""
+        decays = True
+        if self.optimizer.weight_decay:
+            with torch.random.fork_rng(devices=[]):
+                decays = bool(self.optimizer.decayed(self.build_module().model))
+        return without_effect(self.config, decays=decays)
+
     @staticmethod
     @abstractmethod
     def summary(loss: Loss) -> str:
@@ -145,7 +154,6 @@ def shared_fields(
     general, trainer = sections.general, sections.trainer
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
     strategy = sections.resolve_strategy()
-    refuse_precision(trainer.precision, sections.placement)
     point_id = identity(config, data_hash)
     return {
         "config": config,
@@ -219,13 +227,3 @@ def cadence_of(trainer: TrainerSettings, steps: int) -> Cadence:
     # Rounded down: four intervals of a twentieth lie within the first fifth of the run.
     validate_every = max(1, int(every * steps)) if every < 1 else int(every)
     return Cadence(trainer.log_every, validate_every, trainer.checkpoint_seconds, trainer.checkpoint_steps)
-
-
-def refuse_precision(precision: str, placement: Placement) -> None:
-    """Refuse a precision without the hardware for it.
-
-    Raises:
-        ConfigurationError: it needs a GPU and there is none.
-    """
-    if precision in ("16-mixed", "tf32") and not placement.has_gpu:
-        raise ConfigurationError(f"precision={precision} needs a GPU: use bf16-mixed or 32 on a CPU.")

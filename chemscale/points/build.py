@@ -14,6 +14,7 @@ from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
 from chemscale.points.sections import GeneralSettings
 from chemscale.points.shared_data import SharedData
+from chemscale.training.budget import Budget
 from chemscale.training.distributed.ranks import inside_job
 from chemscale.training.settings import TrainerSettings
 from chemscale.training.trackers import check_trackers
@@ -54,6 +55,8 @@ def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool
     if not recorded:
         refuse_missing_gpu(config)
     config["budget"] = choose_budget(config["budget"], typed)
+    if not recorded:
+        Budget.from_mapping(config["budget"])  # refused before data are prepared
     return config
 
 
@@ -76,7 +79,7 @@ def build_point(config: Mapping[str, Any], shared: SharedData | None = None) -> 
         from chemscale.points.language import LanguagePoint
 
         return LanguagePoint.read(own, shared)
-    if is_potential(family):
+    if isinstance(family, str) and is_potential(family):
         from chemscale.points.potential import PotentialPoint
 
         return PotentialPoint.read(own, shared)

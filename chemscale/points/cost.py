@@ -16,6 +16,7 @@ from chemscale.hardware.accelerators import HardwareError, accelerator, accelera
 from chemscale.hardware.communication import Cluster, collectives, step
 from chemscale.hardware.memory import GIB
 from chemscale.launchers.settings import PointJob
+from chemscale.launchers.slurm.resources import Site
 from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
 from chemscale.points.run import train_point
@@ -118,6 +119,9 @@ def plan_points(
     """
     shared = SharedData()
     resolved = [resolve_config(cfg, typed) for cfg in configs]
+    for config in resolved:
+        if config["launcher"].get("name") == "slurm":
+            Site.of(config)  # refused before data are prepared
     refuse_unwritable(resolved)
     points = [build_point(config, shared) for config in resolved]
     plans = share_trunks(points, [estimate(point) for point in points])

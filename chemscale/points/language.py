@@ -64,6 +64,8 @@ class LanguagePoint(Point):
         sections = Sections.read(config)
         batch, data = read_section(TokenBatch, config["batch"], "batch"), read_molecule_data(config["data"])
         _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
+        if isinstance(sections.schedule, Plateau):
+            raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         corpus = shared.corpus(data, Path(sections.general.corpora))
         tokenizer = corpus.tokenizer
         special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
@@ -87,8 +89,6 @@ class LanguagePoint(Point):
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
-        if isinstance(common["schedule"], Plateau):
-            raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         return cls(**common, corpus=corpus, data=module, model=model, batch=batch, sizes=sizes)
 
     @property

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 
-from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.common.sections import ConfigurationError, OpenShare, Positive, read_section
 from chemscale.hardware.memory import Memory, Weights, rank_memory
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build
@@ -45,9 +45,9 @@ class PotentialSections:
     batch: FrameBatch
     data: StructureData
     loss: EnergyForceLoss
-    lint: str = "warn"
-    ema: float | None = None
-    force_error_limit: float = 0.002
+    lint: Literal["warn", "strict", "off"] = "warn"
+    ema: OpenShare | None = None
+    force_error_limit: Positive = 0.002
 
     @classmethod
     def read(cls, config: dict[str, Any]) -> PotentialSections:

@@ -109,6 +109,7 @@ def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) ->
         seed=point.config["seed"],
         parameters=Parameters(**point.parameter_counts()),
         overrides=list(overrides),
+        without_effect=point.without_effect(),
         planned_steps=point.steps,
         started=earlier.started if earlier else now(),
         attempts=(earlier.attempts if earlier else 0) + 1,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 
-from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.common.sections import ConfigurationError, OpenShare, Range, read_section
 from chemscale.launchers.section import LauncherSettings
 from chemscale.points.placement import Placement
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.distributed.strategies import resolve
 from chemscale.training.settings import MicroBatching, RunSettings, StrategySettings, TrainerSettings
 
+Seed = Annotated[int, Range(0, 2**63 - 1)]
 TOP_LEVEL = ("seed", "sweep_name", "point_name", "trunk", "pause", "runs", "corpora", "structures")
 
 
@@ -22,14 +23,14 @@ class GeneralSettings:
     """Keys at the top of the configuration (``conf/train.yaml`` says what each means).
 
     Raises:
-        ConfigurationError: a share outside its range, or a name that leads out of the folder of runs.
+        ConfigurationError: a name that leads out of the folder of runs.
     """
 
-    seed: int
+    seed: Seed
     sweep_name: str
     point_name: str | None = None
     trunk: bool = False
-    pause: float | None = None
+    pause: OpenShare | None = None
     runs: str = "runs"
     corpora: str = "corpora"
     structures: str = "structures"
@@ -40,10 +41,6 @@ class GeneralSettings:
             raise ConfigurationError(
                 f"sweep_name={self.sweep_name}: its points would not lie below runs={self.runs}. Give a "
                 "name, and another folder by runs=PATH."
-            )
-        if self.pause is not None and not 0 < self.pause < 1:
-            raise ConfigurationError(
-                f"pause={self.pause}: give a share of the steps between 0 and 1, or null."
             )
 
     @property
@@ -86,12 +83,14 @@ class Sections:
         general = read_section(GeneralSettings, {key: config[key] for key in TOP_LEVEL if key in config}, "")
         trainer = read_section(TrainerSettings, config["trainer"], "trainer")
         launcher = read_section(LauncherSettings, config["launcher"], "launcher")
+        placement = Placement(trainer.accelerator, launcher)
+        refuse_precision(trainer.precision, placement)
         return cls(
             config=config,
             general=general,
             trainer=trainer,
             strategy=read_section(StrategySettings, config["strategy"], "strategy"),
-            placement=Placement(trainer.accelerator, launcher),
+            placement=placement,
             optimizer=read_section(AdamW, config["optimizer"], "optimizer"),
             schedule=read_schedule(config["schedule"]),
             forces="loss" in config,
@@ -110,6 +109,16 @@ class Sections:
         launcher = self.placement.launcher
         alone = launcher.name == "local" and launcher.points_at_once == 1
         return RunSettings(self.trainer, self.strategy, micro_batching, self.forces, alone)
+
+
+def refuse_precision(precision: str, placement: Placement) -> None:
+    """Refuse a precision without the hardware for it.
+
+    Raises:
+        ConfigurationError: it needs a GPU and there is none.
+    """
+    if precision in ("16-mixed", "tf32") and not placement.has_gpu:
+        raise ConfigurationError(f"precision={precision} needs a GPU: use bf16-mixed or 32 on a CPU.")
 
 
 def read_schedule(values: Mapping[str, Any]) -> Schedule | Plateau:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from chemscale.common.durations import format_duration
+from chemscale.config.effects import differing
 from chemscale.hardware.memory import GIB, STAGES, Memory
 from chemscale.points.base import Point
 from chemscale.points.placement import DeviceMemory
@@ -36,6 +37,29 @@ def show_warmups(console: Console, points: Sequence[Point]) -> None:
             )
 
 
+def describe_without_effect(points: Sequence[Point]) -> list[str]:
+    """Keys that change nothing: those that a sweep varies, and a weight decay that reaches no parameter."""
+    varied = differing([point.config for point in points])
+    told: dict[str, list[str]] = {}
+    for point in points:
+        for key, reason in point.without_effect().items():
+            if key in varied or key == "optimizer.weight_decay":
+                told.setdefault(f"{key} has no effect ({reason})", []).append(point.name)
+    return [
+        f"{text}, and this sweep varies it: {_names(names)}."
+        if text.split()[0] in varied
+        else f"{text}: {_names(names)}."
+        for text, names in told.items()
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    distinct = list(dict.fromkeys(names))
+    more = f" and {len(distinct) - 4} more" if len(distinct) > 4 else ""
+    return ", ".join(distinct[:4]) + more
+
+
 def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     """One line a point: size, data, compute, and what it will take here."""
     console = wide_console()
@@ -60,6 +84,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
         )
     console.print(table)
     show_warmups(console, points)
+    for line in describe_without_effect(points):
+        console.print(line, highlight=False, markup=False, style="bold")
     show_memory(console, points)
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
     where = "in jobs" if points[0].placement.elsewhere else "on this machine"

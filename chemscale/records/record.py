@@ -162,6 +162,8 @@ class RunRecord:
     """Steps that were left out because their gradient was not finite."""
     roll_backs: list[dict[str, Any]] = field(default_factory=list)
     """Steps ``from`` which and ``to`` which the run went back, and the ``reason``."""
+    without_effect: dict[str, str] = field(default_factory=dict)
+    """Keys of the configuration that change nothing in this run, with the reason."""
     planned_steps: int = 0
     data: DataSeen = field(default_factory=DataSeen)
     compute: Compute = field(default_factory=Compute)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from chemscale.common.sections import ConfigurationError, refuse_below_one
+from chemscale.common.sections import ConfigurationError, Count, Index, Range
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
+
+Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
+"""Of the frames or molecules, all of them left out."""
 
 
 @dataclass(frozen=True)
@@ -18,33 +21,32 @@ class StructureData:
     Values that are hashed into the store's key keep the type that was written: 0 is not 0.0 there.
 
     Raises:
-        ConfigurationError: a number outside its range.
+        ConfigurationError: files are to be read and none is named.
     """
 
     source: str
-    count: int = 2000
+    count: Count = 2000
     path: str | None = None
     format: str | None = None
     level: str | None = None
-    split: int | None = None
+    split: Annotated[int, Range(1, 5)] | None = None
     units: dict[str, Any] | None = None
     energy_key: str | None = None
     forces_key: str | None = None
-    frames: int | None = None
-    validation_frames: int | None = 500
+    frames: Count | None = None
+    validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
-    workers: int = 0
-    prepare_workers: int | None = None
+    workers: Index = 0
+    prepare_workers: Count | None = None
     verify: bool = False
-    split_by: str = "frame"
-    validation_fraction: int | float = 0.1
-    test_fraction: int | float = 0.0
+    split_by: Literal["frame", "molecule"] = "frame"
+    validation_fraction: Share = 0.1
+    test_fraction: Share = 0.0
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigurationError(f"data.workers={self.workers}: give 0 or a number above it.")
-        refuse_below_one("data", self, "count", "prepare_workers")
+        if self.source == "structures" and not self.path:
+            raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of frames.")
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -65,17 +67,15 @@ class FrameBatch:
 
     Raises:
         BatchError: no limit at all, or one below 1.
-        ConfigurationError: another number that is not above 0.
     """
 
-    frames: int | None = None
-    atoms: int | None = None
-    edges: int | None = None
-    accumulate: int = 1
-    per_gpu: int | Literal["auto"] | None = None
+    frames: Count | None = None
+    atoms: Count | None = None
+    edges: Count | None = None
+    accumulate: Count = 1
+    per_gpu: Count | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
-        refuse_below_one("batch", self, "accumulate", "per_gpu")
         _ = self.budget
 
     @property

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from chemscale.common.sections import NotNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -22,22 +25,18 @@ class EnergyForceLoss:
         delta: where Huber's loss goes over from square to linear, in eV and eV/Å.
 
     Raises:
-        ValueError: an unknown kind, a negative weight, or nothing to learn.
+        ValueError: nothing to learn.
     """
 
-    energy: float = 1.0
-    forces: float = 10.0
-    kind: str = "mse"
+    energy: NotNegative = 1.0
+    forces: NotNegative = 10.0
+    kind: Literal["mse", "mae", "huber"] = "mse"
     per_atom: bool = True
-    delta: float = 0.01
+    delta: Positive = 0.01
 
     def __post_init__(self) -> None:
-        if self.kind not in ("mse", "mae", "huber"):
-            raise ValueError(f"loss.kind={self.kind!r}: choose mse, mae or huber.")
-        if min(self.energy, self.forces) < 0 or self.energy + self.forces == 0:
-            raise ValueError("loss.energy and loss.forces must not be negative, nor both be 0.")
-        if self.delta <= 0:
-            raise ValueError(f"loss.delta={self.delta}: must be above 0.")
+        if self.energy + self.forces == 0:
+            raise ValueError("loss.energy and loss.forces: one of them must be above 0.")
 
     def sums(self, energy_error: Tensor, force_error: Tensor | None, atoms: Tensor) -> tuple[Tensor, Tensor]:
         """Summed energy and force terms, weights left out.

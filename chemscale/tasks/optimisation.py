@@ -5,38 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
 
+from chemscale.common.sections import Index, NotNegative, OpenShare, Positive, Range
+
+Beta = Annotated[float, Range(0, 1, below=True)]
+
 
 @dataclass(frozen=True)
 class AdamW:
-    """Loshchilov and Hutter 2019. The rate is the peak of the schedule.
+    """Loshchilov and Hutter 2019. The rate is the peak of the schedule."""
 
-    Raises:
-        ValueError: a setting outside its range.
-    """
-
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.1
+    lr: Positive
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: Positive = 1e-8
+    weight_decay: NotNegative = 0.1
     amsgrad: bool = False
 
-    def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ValueError(f"optimizer.lr={self.lr}: must be above 0.")
-        if self.weight_decay < 0:
-            raise ValueError(f"optimizer.weight_decay={self.weight_decay}: must not be negative.")
+    @staticmethod
+    def decayed(model: nn.Module) -> list[nn.Parameter]:
+        """The parameters that weight decay acts on."""
+        matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+        return [p for p in model.parameters() if id(p) in matrices]
 
     def build(self, model: nn.Module, *, fused: bool = True) -> torch.optim.AdamW:
         """Decay the matrices of linear layers only: no embedding, norm or bias.
 
         The fused step unscales float16 gradients itself, so it cannot be used with 16-mixed and clipping.
         """
-        matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-        decayed = [p for p in model.parameters() if id(p) in matrices]
+        decayed = self.decayed(model)
+        matrices = {id(p) for p in decayed}
         others = [p for p in model.parameters() if id(p) not in matrices]
         groups = [
             {"params": decayed, "weight_decay": self.weight_decay},
@@ -56,21 +57,17 @@ class Schedule:
     last `cooldown` steps, then 1 - √progress down to `floor` (Hägele et al. 2024).
 
     Raises:
-        ValueError: an unknown name or a setting outside its range.
+        ValueError: an unknown name.
     """
 
     name: str = "wsd"
-    warmup: float = 0.02
-    cooldown: float = 0.2
-    floor: float = 0.0
+    warmup: NotNegative = 0.02
+    cooldown: NotNegative = 0.2
+    floor: Annotated[float, Range(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in ("constant", "cosine", "wsd"):
             raise ValueError(f"schedule.name={self.name!r}: choose constant, cosine or wsd.")
-        if self.warmup < 0 or self.cooldown < 0 or not 0 <= self.floor <= 1:
-            raise ValueError(
-                "schedule: warmup and cooldown must not be negative, floor lies between 0 and 1."
-            )
 
     def stable_until(self, total: int) -> int:
         """The step up to which the rate is the same for every longer horizon.
@@ -120,21 +117,12 @@ class Plateau:
     """The rate times `factor` when the validation objective has not improved for `patience` validations.
 
     The run ends when the rate falls below `stop_below` (0: never).
-
-    Raises:
-        ValueError: a setting outside its range.
     """
 
     name: str = "plateau"
-    factor: float = 0.8
-    patience: int = 50
-    stop_below: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.factor < 1:
-            raise ValueError(f"schedule.factor={self.factor}: must lie between 0 and 1.")
-        if self.patience < 0:
-            raise ValueError(f"schedule.patience={self.patience}: must not be negative.")
+    factor: OpenShare = 0.8
+    patience: Index = 50
+    stop_below: NotNegative = 0.0
 
     def build(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
         return torch.optim.lr_scheduler.ReduceLROnPlateau(

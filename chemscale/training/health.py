@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chemscale.common.sections import Count, Index, Positive
+
 WINDOW = 20
 """Logged losses that a new one is compared with."""
 MIN_SPREAD = 0.02
@@ -51,22 +53,11 @@ class HealthPolicy:
         skips: steps in a row without a finite gradient before it does.
         spike: standard deviations of the logged loss above its median that send it back; None: none do.
         roll_backs: how often it may.
-
-    Raises:
-        ValueError: a number outside its range.
     """
 
-    skips: int = 20
-    spike: float | None = 20.0
-    roll_backs: int = 2
-
-    def __post_init__(self) -> None:
-        if self.skips < 1:
-            raise ValueError(f"trainer.health.skips={self.skips}: must be at least 1.")
-        if self.spike is not None and self.spike <= 0:
-            raise ValueError(f"trainer.health.spike={self.spike}: must be above 0, or null.")
-        if self.roll_backs < 0:
-            raise ValueError(f"trainer.health.roll_backs={self.roll_backs}: must not be negative.")
+    skips: Count = 20
+    spike: Positive | None = 20.0
+    roll_backs: Index = 2
 
 
 def skipped_data(roll_backs: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:

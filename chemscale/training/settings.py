@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chemscale.common.sections import ConfigurationError
+from chemscale.common.sections import ConfigurationError, Count, NotNegative, Positive
 from chemscale.training.health import HealthPolicy
 
 PRECISIONS = ("32", "tf32", "bf16-mixed", "16-mixed")
@@ -16,50 +16,35 @@ class TrainerSettings:
     """The section ``trainer`` (``conf/trainer/default.yaml`` explains each key).
 
     Raises:
-        ConfigurationError: an interval that is not above 0.
+        ConfigurationError: a precision that does not exist.
     """
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     precision: str = "32"
-    clip: float | None = 1.0
+    clip: Positive | None = 1.0
     checkpoint_activations: bool | Literal["auto"] = False
-    threads: int | None = None
-    log_every: int = 10
-    validate_every: float = 100
-    checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
+    threads: Count | None = None
+    log_every: Count = 10
+    validate_every: Positive = 100
+    checkpoint_seconds: NotNegative = 60.0
+    checkpoint_steps: Count | None = None
     checkpoint_background: bool | None = None
     health: HealthPolicy = field(default_factory=HealthPolicy)
     deterministic: bool = True
 
     def __post_init__(self) -> None:
-        for key in ("log_every", "validate_every"):
-            if not getattr(self, key) > 0:
-                raise ConfigurationError(f"trainer.{key}={getattr(self, key)}: must be above 0.")
-        for key in ("threads", "checkpoint_steps"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"trainer.{key}={value}: give a whole number above 0, or null.")
         if self.precision not in PRECISIONS:
             raise ConfigurationError(f"precision={self.precision}: choose one of {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)
 class StrategySettings:
-    """The section ``strategy`` (``conf/strategy/auto.yaml``).
-
-    Raises:
-        ConfigurationError: a time that is not above 0.
-    """
+    """The section ``strategy`` (``conf/strategy/auto.yaml``)."""
 
     name: Literal["auto", "single", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = "auto"
     offload: Literal["none", "cpu"] = "none"
     elastic: bool = False
-    hang_minutes: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not self.hang_minutes > 0:
-            raise ConfigurationError(f"strategy.hang_minutes={self.hang_minutes:g}: must be above 0.")
+    hang_minutes: Positive = 30.0
 
 
 @dataclass(frozen=True)

@@ -52,3 +52,12 @@ def test_other_arguments_that_hydra_refuses_are_named():
     assert explain_override("Error parsing override 'x'\nmissing EQUAL at '<EOF>'", ["x"]).startswith(
         "x: give"
     )
+
+
+def test_a_sweep_that_cannot_be_composed_is_not_taken_for_a_comma():
+    comma = "Ambiguous value for argument 'optimizer.lr=1e-3,2e-3'"
+    other = ["+sweep=chemgpt_hparams", "hydra/sweeper=chemscale", "optimizer.lr=1e-3,2e-3", "seed=1,2"]
+    text = explain_override(comma, other)
+    assert text.startswith("The sweep cannot be composed")
+    assert "'rule'" in text
+    assert "a comma lists the values" in explain_override(comma, ["+sweep=chemgpt_hparams", other[2]])

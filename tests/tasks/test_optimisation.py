@@ -43,9 +43,6 @@ def test_only_matrices_of_linear_layers_decay():
     )
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Schedule(name="linear"), lambda: AdamW(0.0), lambda: Schedule(floor=2)]
-)
-def test_settings_outside_their_range_are_refused(make):
-    with pytest.raises(ValueError, match=r"schedule|optimizer\.lr"):
-        make()
+def test_a_schedule_of_another_name_is_refused():
+    with pytest.raises(ValueError, match=r"schedule\.name='linear'"):
+        Schedule(name="linear")

@@ -111,9 +111,7 @@ def test_losses_are_what_their_names_say(kind, expected):
 
 
 def test_bad_losses_and_averages_are_refused():
-    with pytest.raises(ValueError, match=r"loss\.kind='l3'"):
-        EnergyForceLoss(kind="l3")
-    with pytest.raises(ValueError, match="nor both be 0"):
+    with pytest.raises(ValueError, match="one of them must be above 0"):
         EnergyForceLoss(energy=0, forces=0)
     task = module()
     with pytest.raises(ValueError, match="ema=1"):

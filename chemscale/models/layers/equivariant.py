@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from chemscale.common.sections import Range
 from chemscale.models.layers.activations import SILU_NORM
 from chemscale.models.layers.trilinear import trilinear
 
+Degree = Annotated[int, Range(0, 11)]
+"""Of spherical harmonics: e3nn has them to degree 11."""
 Irreps = tuple[o3.Irrep, ...]
 SCALAR = o3.Irrep(0, 1)
 TANH_NORM = 1.5927

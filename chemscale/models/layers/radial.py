@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from chemscale.common.sections import Range
 from chemscale.models.layers.activations import inverse_softplus
+
+Basis = Literal["gaussian", "bessel", "bernstein"]
+Functions = Annotated[int, Range(2)]
+"""How many radial functions a basis has."""
 
 
 def cosine_cutoff(r: Tensor, cutoff: float) -> Tensor:
@@ -137,10 +143,8 @@ def radial_basis(name: str, count: int, cutoff: float) -> nn.Module:
         cutoff: Å.
 
     Raises:
-        ValueError: an unknown name or fewer than two functions.
+        ValueError: an unknown name.
     """
-    if count < 2:
-        raise ValueError(f"model.radial={count}: at least 2 radial functions are needed.")
     if name == "gaussian":
         return GaussianBasis(count, cutoff)
     if name == "bessel":

@@ -63,12 +63,31 @@ def test_a_predicted_file_is_compared_with_its_labels_again(model: Path, tmp_pat
     assert any("the model was trained on energy/forces of the calculator" in note for note in again.notes)
 
 
+def test_predictions_are_never_taken_for_labels(model: Path, tmp_path: Path) -> None:
+    frame = Atoms("H2", [[0, 0, 0], [1, 0, 0]])
+    _, frames = predict(model, extxyz(tmp_path / "a.xyz", [frame]))
+    found, (again,) = predict(model, extxyz(tmp_path / "b.xyz", frames))
+    assert found.errors.energy == []
+    assert "REF_energy" not in again.info
+
+
 def test_the_labels_of_training_are_compared_where_a_file_has_two(model: Path, tmp_path: Path) -> None:
     path = extxyz(tmp_path / "a.xyz", [labelled(-1.0, REF_energy=-5.0)])
     trained, (kept,) = predict(model, path)
     given, _ = predict(model, path, keys=LabelKeys(energy="REF_energy"))
     assert given.errors.energy[0] - trained.errors.energy[0] == pytest.approx(4000)
     assert (kept.info["REF_energy"], kept.info["file_REF_energy"]) == (-1, -5)
+
+
+def test_a_file_that_lacks_a_label_of_training_is_compared_with_those_it_has(
+    model: Path, tmp_path: Path
+) -> None:
+    frame = labelled(-1.0)
+    frame.calc.results.pop("forces")
+    frame.info["REF_energy"], frame.arrays["REF_forces"] = -5.0, ONES
+    found, _ = predict(model, extxyz(tmp_path / "a.xyz", [frame]))
+    assert len(found.errors.forces) == 6
+    assert "Labels: REF_energy/REF_forces in 1 frames." in found.notes
 
 
 def test_labels_that_are_missing_are_counted_and_leave_averages_finite(model: Path, tmp_path: Path) -> None:

@@ -207,7 +207,8 @@ class _Opened:
     def __init__(self, trained: dict[str, Any], path: Path, reading: FileReading):
         places = [Place(**place) for place in trained.get("labels") or []]
         self.trained_on = places[0] if len(places) == 1 else None
-        self.labels, self.electrons = Labels(reading.keys, self.trained_on), ElectronCount()
+        self.labels = Labels(reading.keys, self.trained_on, predictions=False)
+        self.electrons = ElectronCount()
         self.said: list[str] = []
         self.source: Source = open_source(path, keys=reading.keys)
         alike = trained.get("kind") and trained["kind"] == getattr(self.source, "kind", None)

@@ -83,9 +83,9 @@ def unused_keys(atoms: Any) -> list[str]:
             stated = True
         elif name not in (*MULTIPLICITY, *UNPAIRED) and _looks_like(name) and _is_whole(value):
             found.append(str(key))
-    for key, values in atoms.arrays.items():
-        if not stated and "charge" in _plain(key) and values.ndim == 1 and values.dtype.kind in "if":
-            total = float(values.sum())
+    for key, values in (*atoms.arrays.items(), *getattr(atoms.calc, "results", {}).items()):
+        if not stated and "charge" in _plain(key) and np.shape(values) == (len(atoms),):
+            total = float(np.sum(values))
             if abs(total) > 0.5:
                 found.append(f"{key} (its sum is {total:+.2f})")
     return found

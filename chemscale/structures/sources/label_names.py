@@ -72,9 +72,11 @@ def label_kind(key: str) -> str | None:
         key: of a file.
     """
     name = key.lower()
-    if name in ("f", "de_dx") or re.search(r"forc|grad", name):
+    if re.search(r"forc|grad|frc|(^|_)f(_|$)|de_?dx", name):
         return "forces"
-    if re.search(r"energ|toten|^e$|^u_?0$|e_?tot|_e$", name) and not re.search(r"tol|cut|_per_|unit", name):
+    if re.search(r"energ|toten|e_?tot|(^|_)e(_|$)|^u_?0$|potential|^pe$", name) and not re.search(
+        r"tol|cut|_per_|unit", name
+    ):
         return "energy"
     return None
 

@@ -92,11 +92,13 @@ class Labels:
 
     Args:
         keys: that a user gave.
-        preferred: place that is taken where one of the first frames has labels there, as training did.
+        preferred: place of the labels that training used; taken where the first frames have both labels
+            there, or as much as in the place that the rule finds.
+        predictions: whether those of ``predict`` are labels where there are no others.
     """
 
-    def __init__(self, keys: LabelKeys, preferred: Place | None = None):
-        self.keys, self.preferred = keys, preferred
+    def __init__(self, keys: LabelKeys, preferred: Place | None = None, predictions: bool = True):
+        self.keys, self.preferred, self.predictions = keys, preferred, predictions
         self.place: Place | None = None
         self.frames = 0
         self.seen: Counter[Place] = Counter()
@@ -115,16 +117,21 @@ class Labels:
         if self.keys.energy or self.keys.forces:
             self.place = self._named(frames)
             return
-        if self.preferred and any(any(_has(atoms, self.preferred)) for atoms in frames):
-            self.place = self.preferred
-            return
+        self.place = self._by_rule(frames)
+        if self.preferred and self.preferred != self.place:
+            preferred, found = _has_any(frames, self.preferred), _has_any(frames, self.place)
+            if any(preferred) and all(a or not b for a, b in zip(preferred, found, strict=True)):
+                self.place = self.preferred
+
+    def _by_rule(self, frames: Sequence[Any]) -> Place | None:
+        """The first of the places where most frames have labels."""
         seen: Counter[Place] = Counter()
         for atoms in frames:
             seen.update(place for place, has in _survey(atoms).items() if any(has))
         best = max(PLACES, key=lambda place: seen[place])
-        self.place = best if seen[best] else PREDICTED if seen[PREDICTED] else None
-        if self.place == CALCULATOR and _free_energy_is_another(frames):
-            self.place = FREE
+        if not seen[best]:
+            return PREDICTED if seen[PREDICTED] and self.predictions else None
+        return FREE if best == CALCULATOR and _free_energy_is_another(frames) else best
 
     def read(self, atoms: Any) -> tuple[float, np.ndarray]:
         """Energy and (n, 3) forces of a frame as in the file, NaN where missing or not finite.
@@ -285,6 +292,12 @@ def _has(atoms: Any, place: Place) -> tuple[bool, bool]:
     """Whether a frame has an energy and forces in a place; an unreadable label counts."""
     energy, forces = place.find(atoms)
     return _stands(energy), _stands(forces)
+
+
+def _has_any(frames: Sequence[Any], place: Place | None) -> tuple[bool, bool]:
+    """Whether any frame has an energy in a place, and any one forces."""
+    has = [_has(atoms, place) for atoms in frames] if place else []
+    return any(energy for energy, _ in has), any(forces for _, forces in has)
 
 
 def _free_energy_differs_by(atoms: Any) -> float:

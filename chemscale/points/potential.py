@@ -235,10 +235,15 @@ class PotentialPoint(Point):
 
 def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
     counts = store.manifest["counts"]
+    advice = " ".join(note for note in store.manifest["notes"] if "_key=" in note)
     if loss.forces and counts["force_components_missing"] >= 3 * counts["atoms"]:
-        raise ConfigurationError(f"{store.path} has no forces: set loss.forces=0 to train on energies.")
+        raise ConfigurationError(
+            f"{store.path} has no forces: set loss.forces=0 to train on energies. {advice}".strip()
+        )
     if loss.energy and counts["without_energy"] >= counts["frames"]:
-        raise ConfigurationError(f"{store.path} has no energies: set loss.energy=0 to train on forces.")
+        raise ConfigurationError(
+            f"{store.path} has no energies: set loss.energy=0 to train on forces. {advice}".strip()
+        )
 
 
 def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from chemscale.structures.calculator import model_folder, structure_of
 from chemscale.structures.graphs import collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
+from chemscale.structures.sources.electrons import ElectronCount
 from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
 
 
@@ -174,9 +174,8 @@ def predict_file(
     if not structures.is_file():
         raise FileNotFoundError(f"{structures}: {'a folder' if structures.is_dir() else 'no such file'}.")
     place = named_device(device)
-    folder = model_folder(run)
-    potential = load_potential(folder).to(place).requires_grad_(False)
-    file_of = _Opened(folder, structures, reading or FileReading())
+    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
     with (
@@ -184,36 +183,32 @@ def predict_file(
         open(partial, "w") as file,
         ProgressBar("predict", None, "structures") as progress,
     ):
-        for group in _groups(file_of.structures(), batch):
-            try:
-                graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
-            except SourceError as error:
-                rows = f"frames {group[0].row} to {group[-1].row}"
-                raise SourceError(f"{structures}, {rows}: {error}") from None
+        for group in _groups(opened.structures(), batch):
+            graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
             predicted = _predict(potential, collate(graphs).to(place), forces)
             for each, (energy, array) in zip(group, predicted, strict=True):
                 errors.add(each, energy, array)
-                _write(file, each, energy, array, file_of, str(run))
+                _write(file, each, energy, array, opened, str(run))
             progress.advance(len(group))
         if not progress.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    return Prediction(progress.done, time.monotonic() - started, errors, file_of.notes())
+    return Prediction(progress.done, time.monotonic() - started, errors, opened.notes())
 
 
 class _Opened:
     """A file to predict, read as the training data of a model were.
 
     Args:
-        folder: of the model.
+        trained: what the model says of its training data.
         path: of the file.
         reading: what is given instead.
     """
 
-    def __init__(self, folder: Path, path: Path, reading: FileReading):
-        trained = json.loads((folder / "config.json").read_text()).get("data") or {}
+    def __init__(self, trained: dict[str, Any], path: Path, reading: FileReading):
         places = [Place(**place) for place in trained.get("labels") or []]
         self.trained_on = places[0] if len(places) == 1 else None
-        self.labels = Labels(reading.keys, self.trained_on)
+        self.labels = Labels(reading.keys, self.trained_on, predictions=False)
+        self.electrons = ElectronCount()
         self.said: list[str] = []
         self.source: Source = open_source(path, keys=reading.keys)
         alike = trained.get("kind") and trained["kind"] == getattr(self.source, "kind", None)
@@ -240,6 +235,10 @@ class _Opened:
         """
         if isinstance(self.source, AseFile):
             for row, found in enumerate(self.source.labelled(self.labels)):
+                try:
+                    self.electrons.read(found[0])
+                except SourceError as error:
+                    raise SourceError(f"{self.source.path}, frame {row}: {error}") from None
                 yield Labelled(row, *found)
             return
         for block in self.source.blocks():
@@ -248,10 +247,12 @@ class _Opened:
 
     def notes(self) -> list[str]:
         """How the file was read, once it has been."""
-        told = list(self.labels.notes()) if isinstance(self.source, AseFile) else []
+        told = []
+        if isinstance(self.source, AseFile):
+            told = [*self.labels.notes(), *self.electrons.notes()]
         trained = self.trained_on
         if trained and self.place and trained != self.place:
-            told.append(f"The model was trained on {trained.name}: the labels compared here are others.")
+            told.append(f"Compared with {self.place.name}; the model was trained on {trained.name}.")
         return [*self.said, *self.source.notes, *told]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from chemscale.structures.units import Units
 MAX_FRAMES = 512
 """Frames of a block at most."""
 
-FIRST_FRAMES = 1024
-"""Frames that decide where the labels of a file stand."""
+FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
+"""Frames that decide where the labels of a file stand, and atoms that they have together at most."""
 
 
 @dataclass
@@ -114,7 +114,12 @@ class AseFile(Reader):
         """
         units = self.conversion
         frames = self._atoms()
-        first = list(islice(frames, FIRST_FRAMES))
+        first, atoms_held = [], 0
+        for atoms in frames:
+            first.append(atoms)
+            atoms_held += len(atoms)
+            if len(first) >= FIRST_FRAMES or atoms_held >= FIRST_ATOMS:
+                break
         labels.choose(first)
         self.places = [labels.place] if labels.place else []
         for row, atoms in enumerate(chain(first, frames)):
@@ -139,7 +144,7 @@ class AseFile(Reader):
         Raises:
             SourceError: it cannot be read.
         """
-        return next(self._atoms(), None)
+        return next(self._atoms(first=True), None)
 
     def _check_units(self, atoms: Any) -> None:
         """Refuse a frame that states other units than the file is read in."""
@@ -152,9 +157,9 @@ class AseFile(Reader):
                     "of them, or give data.units."
                 )
 
-    def _atoms(self) -> Iterator[Any]:
-        """ASE's atoms of each frame."""
-        frames = _database(self.path) if self.format in ("db", "json") else _iread(self.path)
+    def _atoms(self, first: bool = False) -> Iterator[Any]:
+        """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
+        frames = _database(self.path) if self.format in ("db", "json") else _iread(self.path, first)
         row = 0
         while True:
             try:
@@ -250,8 +255,8 @@ def ase_format(path: Path) -> str:
     return name
 
 
-def _iread(path: Path) -> Iterator[Any]:
-    return iter(iread(str(path), index=":", do_not_split_by_at_sign=True))
+def _iread(path: Path, first: bool) -> Iterator[Any]:
+    return iter(iread(str(path), index=":1" if first else ":", do_not_split_by_at_sign=True))
 
 
 def _database(path: Path) -> Iterator[Any]:

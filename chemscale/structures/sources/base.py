@@ -97,11 +97,13 @@ def existing(path: str | Path) -> Path:
         path: of the file.
 
     Raises:
-        SourceError: there is no such file.
+        SourceError: there is no such file, or it is empty.
     """
     path = Path(path)
     if not path.is_file():
         raise SourceError(f"data.path={path}: there is no such file.")
+    if not path.stat().st_size:
+        raise SourceError(f"{path}: the file is empty.")
     return path
 
 

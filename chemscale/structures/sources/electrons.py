@@ -81,11 +81,11 @@ def unused_keys(atoms: Any) -> list[str]:
         name = _plain(key)
         if name in CHARGE:
             stated = True
-        elif name not in (*MULTIPLICITY, *UNPAIRED) and _looks_like(name) and _is_number(value):
+        elif name not in (*MULTIPLICITY, *UNPAIRED) and _looks_like(name) and _is_whole(value):
             found.append(str(key))
-    for key, values in atoms.arrays.items():
-        if not stated and "charge" in _plain(key) and values.ndim == 1 and values.dtype.kind in "if":
-            total = float(values.sum())
+    for key, values in (*atoms.arrays.items(), *getattr(atoms.calc, "results", {}).items()):
+        if not stated and "charge" in _plain(key) and np.shape(values) == (len(atoms),):
+            total = float(np.sum(values))
             if abs(total) > 0.5:
                 found.append(f"{key} (its sum is {total:+.2f})")
     return found
@@ -219,9 +219,9 @@ def _looks_like(name: str) -> bool:
     return bool(_LOOKS_LIKE.search(name.replace("_", " "))) and not _OTHERS.search(name)
 
 
-def _is_number(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
     array = np.asarray(value)
-    return array.size == 1 and array.dtype.kind in "iuf"
+    return array.size == 1 and array.dtype.kind in "iuf" and bool((array == np.round(array)).all())
 
 
 def _number(value: Any, kind: type[np.integer], key: Any) -> np.ndarray:

@@ -21,7 +21,8 @@ from chemscale.structures.sources.base import (
     to_numbers,
 )
 from chemscale.structures.sources.electrons import ElectronNames
-from chemscale.structures.sources.labels import LabelKeys, Place, label_kind
+from chemscale.structures.sources.label_names import label_kind
+from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.sources.stated_units import same_unit, stated_units
 from chemscale.structures.units import Units
 

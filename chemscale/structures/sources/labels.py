@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources.label_names import LabelNames, is_gradient, number_or_nan
 
 PREDICTED_BY = "predicted_by"
 """Key of ``atoms.info`` in files that ``predict`` wrote: the results of the calculator are predictions."""
@@ -46,7 +45,7 @@ class LabelKeys:
         Raises:
             SourceError: its name says that it holds gradients, and nothing says what becomes of them.
         """
-        if self.forces and not gradients_stated and _is_gradient(self.forces):
+        if self.forces and not gradients_stated and is_gradient(self.forces):
             raise SourceError(
                 f"data.forces_key={self.forces} names gradients, and forces are minus the gradient: add "
                 "data.units.gradients=true, or data.units.gradients=false if it holds forces all the same."
@@ -79,8 +78,9 @@ FREE = Place("free_energy/forces of the calculator", "free_energy", "forces", "r
 CALCULATOR = Place("energy/forces of the calculator", "energy", "forces", "results")
 INFO = Place("energy/forces of info and arrays", "energy", "forces", "info")
 PREDICTED = Place("energy/forces that chemscale predicted", "energy", "forces", "predicted")
-PLACES = (REF, FREE, CALCULATOR, INFO)
-"""Where labels may stand. Of those that most frames of a file have, the first is the file's."""
+PLACES = (REF, CALCULATOR, INFO)
+"""Where labels may stand. Of those that most frames of a file have, the first is the file's; FREE takes the
+place of CALCULATOR where the two energies differ."""
 
 
 class Labels:
@@ -92,11 +92,13 @@ class Labels:
 
     Args:
         keys: that a user gave.
-        preferred: place that is taken where one of the first frames has labels there, as training did.
+        preferred: place of the labels that training used; taken where the first frames have both labels
+            there, or as much as in the place that the rule finds.
+        predictions: whether those of ``predict`` are labels where there are no others.
     """
 
-    def __init__(self, keys: LabelKeys, preferred: Place | None = None):
-        self.keys, self.preferred = keys, preferred
+    def __init__(self, keys: LabelKeys, preferred: Place | None = None, predictions: bool = True):
+        self.keys, self.preferred, self.predictions = keys, preferred, predictions
         self.place: Place | None = None
         self.frames = 0
         self.seen: Counter[Place] = Counter()
@@ -115,14 +117,21 @@ class Labels:
         if self.keys.energy or self.keys.forces:
             self.place = self._named(frames)
             return
-        if self.preferred and any(any(_has(atoms, self.preferred)) for atoms in frames):
-            self.place = self.preferred
-            return
+        self.place = self._by_rule(frames)
+        if self.preferred and self.preferred != self.place:
+            preferred, found = _has_any(frames, self.preferred), _has_any(frames, self.place)
+            if any(preferred) and all(a or not b for a, b in zip(preferred, found, strict=True)):
+                self.place = self.preferred
+
+    def _by_rule(self, frames: Sequence[Any]) -> Place | None:
+        """The first of the places where most frames have labels."""
         seen: Counter[Place] = Counter()
         for atoms in frames:
             seen.update(place for place, has in _survey(atoms).items() if any(has))
         best = max(PLACES, key=lambda place: seen[place])
-        self.place = best if seen[best] else PREDICTED if seen[PREDICTED] else None
+        if not seen[best]:
+            return PREDICTED if seen[PREDICTED] and self.predictions else None
+        return FREE if best == CALCULATOR and _free_energy_is_another(frames) else best
 
     def read(self, atoms: Any) -> tuple[float, np.ndarray]:
         """Energy and (n, 3) forces of a frame as in the file, NaN where missing or not finite.
@@ -168,26 +177,35 @@ class Labels:
                     f"data.{kind}_key={key}: no frame has it. {self.names.advice(kind)}"
                     f"Its keys: {', '.join(self.names.all)}."
                 )
-        if self.place in PLACES and self.place != self.preferred:
+        chosen = CALCULATOR if self.place == FREE else self.place
+        if chosen in PLACES and self.place != self.preferred:
             best = max(PLACES, key=lambda place: self.seen[place])
-            if self.seen[best] > self.seen[self.place]:
+            if self.seen[best] > self.seen[chosen]:
                 raise SourceError(
-                    f"the first frames have their labels in {self.place.name} "
-                    f"({self.seen[self.place]:,} frames), but {self.seen[best]:,} frames have them in "
+                    f"the first frames have their labels in {chosen.name} "
+                    f"({self.seen[chosen]:,} frames), but {self.seen[best]:,} frames have them in "
                     f"{best.name}. Give data.energy_key and data.forces_key, or make two files of it."
                 )
 
     def notes(self) -> Iterator[str]:
         """What was read and what was not, in sentences."""
-        if self.place is None or not self.counts["labelled"]:
+        if not self.counts["labelled"]:
+            advice = self.names.advice("energy") + self.names.advice("forces")
+            yield f"No labels were read. {advice}".strip()
             return
+        assert self.place is not None
         counts = self.counts
         rest = "" if counts["labelled"] == self.frames else f" of {self.frames}"
         yield f"Labels: {self.place.name} in {counts['labelled']}{rest} frames."
-        if self.difference > 0:
+        if self.difference > 0 and self.place == FREE:
             yield (
                 "The energy is free_energy, which the forces belong to; that extrapolated to zero smearing, "
                 f"energy, differs by up to {self.difference:.3g} (data.energy_key=energy reads it)."
+            )
+        elif self.difference > 0 and self.place == CALCULATOR:
+            yield (
+                "free_energy, which the forces belong to, stands beside energy in some frames, differs by up "
+                f"to {self.difference:.3g} and was not read: data.energy_key=free_energy reads it."
             )
         for other in PLACES:
             if only := counts[f"only in {other.name}"]:
@@ -208,9 +226,11 @@ class Labels:
             lacking = counts["labelled"] - counts[kind]
             told = sum(counts[f"no {kind}, but in {other.name}"] for other in PLACES)
             if not counts[kind] and not told:
-                yield f"No {kind} was read. {self.names.advice(kind, self.place)}".strip()
+                verb = "was" if kind == "energy" else "were"
+                advice = self.names.advice(kind, (self.place.energy, self.place.forces))
+                yield f"No {kind} {verb} read. {advice}".strip()
             elif lacking > told:
-                yield f"{lacking - told} frames have no {kind} beside their other label."
+                yield f"{lacking - told} frames have no {kind}, but the other label."
         if counts["infinite"]:
             yield f"{counts['infinite']} frames have infinite labels, which count as missing."
         if self.seen[PREDICTED] and self.place.origin in ("predicted", "any"):
@@ -226,15 +246,12 @@ class Labels:
         self.counts["labelled"] += labelled
         self.counts["energy"] += has_energy
         self.counts["forces"] += has_forces
-        if self.place == FREE and has_energy:
-            plain = _number(_find(atoms, "energy", FREE.origin, False))
-            if np.isfinite(plain):
-                self.difference = max(self.difference, abs(plain - energy))
-        if self.place not in PLACES:
+        self.difference = max(self.difference, _free_energy_differs_by(atoms))
+        if self.place not in (*PLACES, FREE):
             return
         for other in PLACES:
             in_energy, in_forces = survey[other]
-            if other == self.place or other == FREE or not (in_energy or in_forces):
+            if other == self.place or not (in_energy or in_forces):
                 continue
             if not labelled:
                 self.counts[f"only in {other.name}"] += 1
@@ -252,51 +269,10 @@ class Labels:
                 seen = {place: sum(survey[place][kind] for survey in surveys) for place in PLACES}
                 best = max(PLACES, key=lambda place: seen[place])
                 found[kind] = (best.energy, best.forces)[kind] if seen[best] else None
+                if kind == 0 and best == CALCULATOR and _free_energy_is_another(frames):
+                    found[kind] = FREE.energy
         name = "/".join(key or "nothing" for key in found)
         return Place(f"{name} (data.energy_key, data.forces_key)", found[0], found[1], "any")
-
-
-class LabelNames:
-    """Keys of the frames of a file, and those among them that look like labels."""
-
-    def __init__(self) -> None:
-        self.all: dict[str, None] = {}
-        self.like: dict[str, dict[str, None]] = {"energy": {}, "forces": {}}
-
-    def add(self, atoms: Any) -> None:
-        """Take note of a frame's keys.
-
-        Args:
-            atoms: ASE's.
-        """
-        for key, value in _entries(atoms):
-            self.all[key] = None
-            kind = label_kind(key)
-            if kind == "forces" and np.shape(value) == (len(atoms), 3):
-                self.like["forces"][key] = None
-            elif kind == "energy" and np.isfinite(_number(value)):
-                self.like["energy"][key] = None
-
-    def advice(self, kind: str, place: Place | None = None) -> str:
-        """What looks like a label and how it is read; empty where nothing does.
-
-        Args:
-            kind: energy or forces.
-            place: that was read.
-        """
-        read = (place.energy, place.forces) if place else ()
-        found = [key for key in self.like[kind] if key not in read]
-        if not found:
-            return ""
-        sign = " data.units.gradients=true" if _is_gradient(found[0]) else ""
-        what = "an energy" if kind == "energy" else "gradients" if sign else "forces"
-        return f"{', '.join(found[:5])} looks like {what}: data.{kind}_key={found[0]}{sign} reads it. "
-
-
-def _entries(atoms: Any) -> Iterator[tuple[str, Any]]:
-    results = getattr(atoms.calc, "results", {})
-    for key, value in (*atoms.info.items(), *atoms.arrays.items(), *results.items()):
-        yield str(key), value
 
 
 def _find(atoms: Any, key: str | None, origin: str, of_atoms: bool) -> Any:
@@ -313,22 +289,33 @@ def _find(atoms: Any, key: str | None, origin: str, of_atoms: bool) -> Any:
 
 
 def _has(atoms: Any, place: Place) -> tuple[bool, bool]:
-    """Whether a frame has an energy and forces in a place; free_energy counts beside forces only."""
+    """Whether a frame has an energy and forces in a place; an unreadable label counts."""
     energy, forces = place.find(atoms)
-    has = _stands(energy), _stands(forces)
-    return (False, False) if place == FREE and not all(has) else has
+    return _stands(energy), _stands(forces)
+
+
+def _has_any(frames: Sequence[Any], place: Place | None) -> tuple[bool, bool]:
+    """Whether any frame has an energy in a place, and any one forces."""
+    has = [_has(atoms, place) for atoms in frames] if place else []
+    return any(energy for energy, _ in has), any(forces for _, forces in has)
+
+
+def _free_energy_differs_by(atoms: Any) -> float:
+    """How far a frame's free_energy lies from its energy; 0 where it has not both, or no forces."""
+    if not _stands(FREE.find(atoms)[1]):
+        return 0.0
+    gap = abs(number_or_nan(FREE.find(atoms)[0]) - number_or_nan(CALCULATOR.find(atoms)[0]))
+    return gap if np.isfinite(gap) else 0.0
+
+
+def _free_energy_is_another(frames: Sequence[Any]) -> bool:
+    """Whether most frames that a calculator labelled have a free_energy, and it differs from their energy."""
+    beside = [_free_energy_differs_by(atoms) for atoms in frames if all(_has(atoms, FREE))]
+    return max(beside, default=0.0) > 0 and 2 * len(beside) > sum(any(_has(a, CALCULATOR)) for a in frames)
 
 
 def _survey(atoms: Any) -> dict[Place, tuple[bool, bool]]:
     return {place: _has(atoms, place) for place in (*PLACES, PREDICTED)}
-
-
-def _number(value: Any) -> float:
-    """A value as one number; NaN where it is none."""
-    try:
-        return float(np.asarray(np.nan if value is None else value, np.float64).item())
-    except (TypeError, ValueError):
-        return np.nan
 
 
 def _stands(value: Any) -> bool:
@@ -362,22 +349,3 @@ def _forces(values: Any, atoms: int, place: Place) -> np.ndarray:
     if array.shape != (atoms, 3):
         raise SourceError(f"{place.forces} has shape {array.shape}, there are {atoms} atoms.")
     return array
-
-
-@lru_cache(maxsize=4096)
-def label_kind(key: str) -> str | None:
-    """Which label a key looks like by its name: energy, forces, or none.
-
-    Args:
-        key: of a file.
-    """
-    name = key.lower()
-    if name in ("f", "de_dx") or re.search(r"forc|grad", name):
-        return "forces"
-    if re.search(r"energ|toten|^e$|^u_?0$|e_?tot|_e$", name) and not re.search(r"tol|cut|_per_|unit", name):
-        return "energy"
-    return None
-
-
-def _is_gradient(key: str) -> bool:
-    return bool(re.search(r"grad|de_?dx", key.lower()))

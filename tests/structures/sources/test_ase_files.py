@@ -63,16 +63,6 @@ def test_ref_labels_come_first(tmp_path: Path) -> None:
     assert source.notes == ["Labels: REF_energy/REF_forces in 1 frames."]
 
 
-def test_mixed_conventions_are_counted(tmp_path: Path) -> None:
-    frames = [molecule(REF_energy=-1.0) for _ in range(3)]
-    frames += [with_calculator(molecule(), energy=-2.0, forces=np.zeros((2, 3))) for _ in range(2)]
-    source = open_source(extxyz(tmp_path / "a.xyz", frames))
-    assert whole(source).energies.tolist() == [-1, -1, -1, -2, -2]
-    assert source.notes == [
-        "Labels: REF_energy/REF_forces in 3 frames; energy/forces of the calculator in 2 frames."
-    ]
-
-
 def test_labels_of_two_places_are_not_mixed_in_a_frame(tmp_path: Path) -> None:
     atoms = with_calculator(molecule(REF_energy=-2.0), energy=-1.0, forces=np.ones((2, 3)))
     source = open_source(extxyz(tmp_path / "a.xyz", [atoms]))
@@ -83,13 +73,6 @@ def test_labels_of_two_places_are_not_mixed_in_a_frame(tmp_path: Path) -> None:
 def test_forces_alone_leave_the_energy_missing(tmp_path: Path) -> None:
     source = open_source(extxyz(tmp_path / "a.xyz", [with_calculator(molecule(), forces=np.ones((2, 3)))]))
     assert np.isnan(whole(source).energies[0])
-
-
-def test_a_frame_without_labels_is_named(tmp_path: Path) -> None:
-    frames = [molecule(REF_energy=-1.0), molecule(dft=-3.0)]
-    path = extxyz(tmp_path / "a.xyz", frames)
-    with pytest.raises(SourceError, match=r"a\.xyz, frame 1: it has neither energy nor forces.*dft"):
-        list(open_source(path).blocks())
 
 
 def test_isolated_atoms_keep_their_name(tmp_path: Path) -> None:
@@ -128,20 +111,22 @@ def test_constraints_do_not_zero_forces(tmp_path: Path) -> None:
     assert np.allclose(whole(open_source(tmp_path / "a.traj")).forces, 1)
 
 
-def test_ase_database_in_any_convention(tmp_path: Path) -> None:
-    path = tmp_path / "a.db"
-    with connect(path) as database:
-        database.write(with_calculator(molecule(), energy=-1.0, forces=np.ones((2, 3))))
-        database.write(molecule(), REF_energy=-2.0, data={"REF_forces": np.full((2, 3), 2.0), "charge": 1})
-        database.write(molecule(), data={"energy": np.array([-3.0]), "forces": np.full((2, 3), 3.0)})
-        database.metadata = {"_distance_unit": "Ang"}
-    source = open_source(path)
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        ({"REF_energy": -1.0, "data": {"REF_forces": np.ones((2, 3)), "charge": 1}}, "REF_energy/REF_forces"),
+        ({"data": {"energy": np.array([-1.0]), "forces": np.ones((2, 3)), "charge": 1}}, "info and arrays"),
+    ],
+)
+def test_ase_database_keeps_labels_in_pairs_and_data(
+    tmp_path: Path, labels: dict[str, Any], place: str
+) -> None:
+    with connect(tmp_path / "a.db") as database:
+        database.write(molecule(), **labels)
+    source = open_source(tmp_path / "a.db")
     block = whole(source)
-    assert block.energies.tolist() == [-1, -2, -3]
-    assert block.forces[:, 0, 0].tolist() == [1, 2, 3]
-    assert block.charges.tolist() == [0, 1, 0]
-    assert any("_distance_unit" in note for note in source.notes)
-    assert any("info and arrays in 1 frames" in note for note in source.notes)
+    assert (block.energies[0], block.forces[0, 0, 0], block.charges[0]) == (-1, 1, 1)
+    assert place in source.notes[0]
 
 
 @pytest.mark.parametrize(

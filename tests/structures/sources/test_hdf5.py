@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import Ani1x, Spice, open_source
 from chemscale.structures.sources.grouped import STEP
 from chemscale.structures.sources.hdf5 import formal_charge
+from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.units import Units
 from tests.helpers.paths import real_data
 from tests.helpers.sources import BOHR, HARTREE, KCAL, ani1x_file, hdf5, slope, springs, whole
@@ -296,5 +298,62 @@ def test_empty_or_broken_hdf5_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no arrays"):
         open_source(hdf5(tmp_path / "a.h5", {}))
     (tmp_path / "b.h5").write_text("not hdf5")
+    with pytest.raises(SourceError, match=r"b\.h5: not a readable HDF5 file"):
+        open_source(tmp_path / "b.h5")
+
+
+def comp6_arrays(**more: Any) -> dict[str, Any]:
+    positions, energies, forces = springs(3)
+    return {"species": [1, 1], "coordinates": positions, "energies": energies, "forces": forces} | more
+
+
+@pytest.mark.parametrize(
+    ("more", "charges", "spins"),
+    [
+        ({"total_charge": np.array([0, 1, -1])}, [0, 1, -1], [0, 0, 0]),
+        ({"charge": np.int8(-1), "uhf": np.array([1])}, [-1, -1, -1], [2, 2, 2]),
+    ],
+)
+def test_hdf5_charges_are_read_by_their_synonyms(
+    tmp_path: Path, more: dict[str, Any], charges: list[int], spins: list[int]
+) -> None:
+    source = open_source(hdf5(tmp_path / "a.h5", {"H2": comp6_arrays(**more)}))
+    block = whole(source)
+    assert (block.charges.tolist(), block.spins.tolist()) == (charges, spins)
+    assert any(note.startswith("Total charge and multiplicity:") for note in source.notes)
+
+
+def test_hdf5_padding_is_left_out_and_said(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", {"002": comp6_arrays(species=[[1, 1], [6, 0], [1, 1]])})
+    source = open_source(path)
+    assert [(b.numbers.tolist(), b.rows.tolist()) for b in source.blocks()] == [([1, 1], [0, 2]), ([6], [1])]
+    assert "Atoms of atomic number 0 are padding and were left out." in source.notes
+
+
+def test_hdf5_units_that_differ_from_the_layout_are_refused_for_every_reader(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", {"H2": comp6_arrays()})
+    with h5py.File(path, "a") as file:
+        file["H2/energies"].attrs["units"] = "eV"
+    with pytest.raises(SourceError, match=r"a\.h5: energies is in eV, not as usual.*data\.units"):
+        open_source(path)
+    assert len(whole(open_source(path, units=Units()))) == 3
+
+
+def test_hdf5_forces_of_another_name_are_named(tmp_path: Path) -> None:
+    arrays = comp6_arrays()
+    arrays["gradients"] = -arrays.pop("forces")
+    path = hdf5(tmp_path / "a.h5", {"H2": arrays})
+    source = open_source(path)
+    assert np.isnan(whole(source).forces).all()
+    assert any("gradients looks like forces" in note for note in source.notes)
+    source = open_source(path, keys=LabelKeys(forces="gradients"), units=Units(gradients=True))
+    assert np.allclose(whole(source).forces, -arrays["gradients"])
+
+
+def test_hdf5_energies_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", {"H2": comp6_arrays(energies=np.zeros((3, 2)))})
+    with pytest.raises(SourceError, match=r"group /H2: energies has shape \(3, 2\), expected one number"):
+        list(open_source(path).blocks())
+    (tmp_path / "b.h5").write_bytes(path.read_bytes()[:1000])
     with pytest.raises(SourceError, match=r"b\.h5: not a readable HDF5 file"):
         open_source(tmp_path / "b.h5")

@@ -11,6 +11,7 @@ import pytest
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import Md17, open_source
 from chemscale.structures.sources.grouped import STEP
+from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.units import Units
 from tests.helpers.paths import real_data
 from tests.helpers.sources import KCAL, slope, springs, whole
@@ -133,3 +134,99 @@ def test_npz_arrays_of_unequal_length_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", z=[1, 1], R=positions, E=energies[:5])
     with pytest.raises(SourceError, match=r"a\.npz.*'R': 6, 'E': 5"):
         Md17(tmp_path / "a.npz")
+
+
+def two_frames(**more: Any) -> dict[str, Any]:
+    positions, energies, forces = springs(2)
+    return {"z": [1, 1], "R": positions, "E": energies, "F": forces} | more
+
+
+@pytest.mark.parametrize(
+    ("arrays", "numbers"),
+    [
+        (two_frames(z=[[1, 1], [1, 1]]), [[1, 1]]),
+        (two_frames(z=[[1], [1]]), [[1, 1]]),
+        (two_frames(z=["H", "H"]), [[1, 1]]),
+        (two_frames(z=[[1, 1], [6, 8]]), [[1, 1], [6, 8]]),
+        (two_frames(z=[[1, 1], [6, 0]]), [[1, 1], [6]]),
+    ],
+)
+def test_npz_atomic_numbers_may_be_those_of_every_frame(
+    tmp_path: Path, arrays: dict[str, Any], numbers: list[list[int]]
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    blocks = list(open_source(tmp_path / "a.npz").blocks())
+    assert [block.numbers.tolist() for block in blocks] == numbers
+    assert sum(len(block) for block in blocks) == 2
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 1, 1)])
+def test_npz_energies_may_have_axes_of_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    arrays = two_frames()
+    np.savez(tmp_path / "a.npz", **arrays | {"E": arrays["E"].reshape(shape)})
+    assert np.allclose(whole(open_source(tmp_path / "a.npz")).energies, arrays["E"] * KCAL)
+
+
+def test_npz_of_one_frame_may_have_a_single_energy(tmp_path: Path) -> None:
+    positions, energies, forces = springs(1)
+    np.savez(tmp_path / "a.npz", z=[1, 1], R=positions, E=energies[0], F=forces)
+    assert whole(open_source(tmp_path / "a.npz")).energies[0] == pytest.approx(energies[0] * KCAL)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (two_frames(z=np.array([1, None], object)), "z is an array of Python objects"),
+        (two_frames(E=np.array([1.0, None], object)), "E is an array of Python objects"),
+        (two_frames(z=[1, 1, 1]), r"z has shape \(3,\), expected \(2,\), or \(2, 2\) for 2 frames"),
+        (two_frames(E=np.zeros((2, 3))), r"E has shape \(2, 3\), expected one number for each of 2 frames"),
+        (two_frames(F=np.zeros((2, 3, 3))), r"F has shape \(2, 3, 3\), but R \(2, 2, 3\)"),
+        (two_frames(R=np.zeros((2, 3))), r"R has shape \(2, 3\), expected \(frames, atoms, 3\)"),
+        (two_frames(charge=[0, 1], total_charge=[0, 1]), "several arrays hold the total charge"),
+        (two_frames(charge=[0.5, 0.0]), r"total charges must be whole numbers"),
+        (two_frames(z=np.zeros(0), R=np.zeros((2, 0, 3)), F=np.zeros((2, 0, 3))), "row 0: no atoms"),
+        (two_frames(energy_unit="eV", e_unit="Hartree"), "it states two units of energy"),
+    ],
+)
+def test_npz_arrays_that_cannot_be_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(SourceError, match=rf"a\.npz: .*{message}"):
+        list(open_source(tmp_path / "a.npz").blocks())
+
+
+def test_npz_charges_are_read_and_what_looks_like_one_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **two_frames(total_charge=[1, -1], uhf=1, my_charge=[0, 0]))
+    source = open_source(tmp_path / "a.npz")
+    block = whole(source)
+    assert block.charges.tolist() == [1, -1]
+    assert block.spins.tolist() == [2, 2]
+    assert any(note.startswith("my_charge looks like a total charge") for note in source.notes)
+
+
+def test_npz_labels_that_are_not_finite_are_missing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **two_frames(E=[np.inf, 1.0]))
+    assert np.isnan(whole(open_source(tmp_path / "a.npz")).energies).tolist() == [True, False]
+
+
+def test_npz_labels_of_another_name_are_given(tmp_path: Path) -> None:
+    arrays = two_frames()
+    np.savez(tmp_path / "a.npz", z=arrays["z"], R=arrays["R"], E_dft=arrays["E"], gradients=-arrays["F"])
+    with pytest.raises(SourceError, match=r"data\.energy_key and data\.forces_key"):
+        open_source(tmp_path / "a.npz")
+    source = open_source(tmp_path / "a.npz", keys=LabelKeys("E_dft"))
+    assert np.allclose(whole(source).energies, arrays["E"] * KCAL)
+    assert any("gradients looks like them: data.forces_key=gradients" in note for note in source.notes)
+    source = open_source(
+        tmp_path / "a.npz", keys=LabelKeys("E_dft", "gradients"), units=Units(gradients=True)
+    )
+    assert np.allclose(whole(source).forces, arrays["F"])
+
+
+def test_a_broken_or_empty_npz_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **two_frames())
+    (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-50])
+    with pytest.raises(SourceError, match=r"b\.npz: not a readable npz file"):
+        open_source(tmp_path / "b.npz")
+    (tmp_path / "c.npz").touch()
+    with pytest.raises(SourceError, match=r"c\.npz: the file is empty"):
+        open_source(tmp_path / "c.npz")

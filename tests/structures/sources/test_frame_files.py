@@ -1,0 +1,63 @@
+"""Which files of a folder are read: those with frames; the others are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chemscale.points.data import structure_source
+from chemscale.structures.blocks import SourceError
+from chemscale.structures.settings import StructureData
+from chemscale.structures.sources.frame_files import frame_files
+from tests.helpers.sources import extxyz, molecule
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    data = tmp_path / "data"
+    for path in (data / "a.xyz", data / "sub" / "b.xyz", data / ".hidden.xyz"):
+        extxyz(path, [molecule(REF_energy=-1.0)])
+    for name in ("README", "README.md", "notes.txt", "run.log", "slurm-3.out", "SHA256SUMS", "meta.json"):
+        (data / name).write_text("{}\n")
+    (data / "empty.xyz").touch()
+    return data
+
+
+def test_what_holds_no_frames_is_left_out_of_a_folder_by_name_and_reason(folder: Path) -> None:
+    files, left_out = frame_files(str(folder))
+    assert [path.name for path in files] == ["a.xyz"]
+    assert left_out[:-1] == [
+        ".hidden.xyz (hidden)",
+        "README (documentation)",
+        "README.md (documentation)",
+        "SHA256SUMS (documentation)",
+        "empty.xyz (empty)",
+        "meta.json (no frame that ASE can read)",
+        "notes.txt (not of a format that ASE knows)",
+        "run.log (no frame that ASE can read)",
+        "slurm-3.out (no frame that ASE can read)",
+        "sub (a folder)",
+    ]
+    assert left_out[-1].endswith("/**/*'")
+
+
+def test_a_pattern_reads_sub_folders(folder: Path) -> None:
+    files, _ = frame_files(f"{folder}/**/*")
+    assert [path.name for path in files] == ["a.xyz", "b.xyz"]
+
+
+def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("words")
+    with pytest.raises(SourceError, match=r"no file of frames\. Left out: README\.md \(documentation\)"):
+        frame_files(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"data\.path=.*gone"):
+        frame_files(str(tmp_path / "gone"))
+
+
+def test_the_files_that_were_read_and_left_out_are_said(folder: Path) -> None:
+    _, source = structure_source(StructureData("structures", path=str(folder)), folder.parent / "stores")
+    list(source.blocks())
+    assert source.notes[0] == f"Read from {folder}: a.xyz."
+    assert source.notes[1].startswith("Left out: .hidden.xyz (hidden), README (documentation)")

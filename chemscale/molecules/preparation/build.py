@@ -32,6 +32,7 @@ from chemscale.molecules.preparation.stages import (
     standardize_chunk,
 )
 from chemscale.molecules.preparation.standardize import Policy
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Request:
     policy: Policy
     smiles_column: str | int | None
     validation_fraction: float
-    tokenizer: SelfiesTokenizer | None
+    tokenizer: AnyTokenizer | None
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -92,7 +93,7 @@ def corpus_key(
     policy: Policy | None = None,
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
-    tokenizer: SelfiesTokenizer | None = None,
+    tokenizer: AnyTokenizer | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -108,7 +109,7 @@ def build_corpus(
     policy: Policy | None = None,
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
-    tokenizer: SelfiesTokenizer | None = None,
+    tokenizer: AnyTokenizer | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.

@@ -37,6 +37,8 @@ from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 log = logging.getLogger(__name__)
 
+RULES = 2
+"""Of what is one molecule, and of what is read of a file: another number makes another folder of a corpus."""
 CHUNK_ROWS = 4096
 """Rows that one task of stage 1 standardises."""
 BUCKET_BYTES = 4 << 20
@@ -74,6 +76,7 @@ class Request:
         """Everything that decides the bytes of the corpus; no path but the file names."""
         return {
             "schema_version": SCHEMA_VERSION,
+            "rules": RULES,
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,

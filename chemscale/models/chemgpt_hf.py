@@ -140,19 +140,22 @@ def generation_config(config: ChemGPTConfig, max_length: int) -> dict[str, Any]:
     }
 
 
-def save_pretrained(model: ChemGPT, folder: Path, *, max_length: int = 512) -> None:
+def save_pretrained(
+    model: ChemGPT, folder: Path, *, max_length: int = 512, extra: dict[str, Any] | None = None
+) -> None:
     """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (float32).
 
     Args:
         model: what is saved.
         folder: of the files; it is made.
         max_length: tokens at which ``transformers`` ends a generation.
+        extra: more keys for ``config.json``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().float().cpu() for name, tensor in to_hf_state_dict(model).items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(hf_config(model.config), indent=1))
+    (folder / "config.json").write_text(json.dumps(hf_config(model.config) | (extra or {}), indent=1))
     generation = generation_config(model.config, min(max_length, model.config.max_positions))
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1))
 
@@ -203,15 +206,35 @@ def load_pretrained(folder: Path) -> ChemGPT:
         folder: with ``config.json`` and ``model.safetensors``.
 
     Raises:
-        WeightsError: the folder or one of its files is missing or is not a GPT-Neo.
+        WeightsError: the folder or one of its files is missing, is not a GPT-Neo, or has weights that are
+            not finite.
     """
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise WeightsError(f"{folder}: no {name} there. Give the folder of a trained model.")
+            raise WeightsError(f"{folder}: no {name} there. {_other_weights(folder)}")
     try:
         model = ChemGPT(config_from_hf(json.loads((folder / "config.json").read_text())))
         load_hf_state_dict(model, load_file(folder / "model.safetensors"))
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"{folder}: damaged or not a model ({error}).") from None
+    for weight_name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise WeightsError(
+                f"{folder}: {weight_name} has weights that are not finite: the run diverged. Export an "
+                "earlier checkpoint of it, or train it again at a lower rate."
+            )
     return model
+
+
+def _other_weights(folder: Path) -> str:
+    """What to do about weights that lie there in another form."""
+    kinds = {"*.safetensors.index.json": "in several files", "*.bin": "as pickles, which are not opened"}
+    for pattern, form in kinds.items():
+        if any(folder.glob(pattern)):
+            return (
+                f"Its weights lie there {form}: write them once as one file, with transformers: "
+                f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained(FOLDER, "
+                "max_shard_size='100GB'), and copy the tokenizer's files beside them."
+            )
+    return "Give the folder of a trained model."

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.opening import load_tokenizer
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -102,7 +102,7 @@ class Corpus:
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path, self.manifest = path, manifest
-        self.tokenizer = SelfiesTokenizer.load(path)
+        self.tokenizer = load_tokenizer(path)
 
     @classmethod
     def open(cls, path: Path) -> Corpus:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from rdkit import Chem, rdBase
-
 from chemscale.common.files import atomic_path
+from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
+
+ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
 
 
 class Decoder(Protocol):
@@ -85,10 +86,9 @@ class Sample:
 
 
 def canonical(smiles: str) -> str | None:
-    """RDKit's canonical form of a SMILES; None where RDKit refuses it or it is empty."""
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(smiles) if smiles else None
-    return None if molecule is None or molecule.GetNumAtoms() == 0 else Chem.MolToSmiles(molecule)
+    """The SMILES that a corpus would have of a molecule; None where it is empty or RDKit refuses it."""
+    found = standardize(smiles, ANY_LENGTH)
+    return found.smiles if isinstance(found, Molecule) else None
 
 
 def write_csv(path: Path, sample: Sample) -> None:

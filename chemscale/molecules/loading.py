@@ -1,19 +1,45 @@
-"""A trained language model of molecules and its tokenizer, from the folder of a run."""
+"""A trained language model of molecules and its tokenizer in one folder; refused where they do not match."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from string import Template
 
 from chemscale.hardware.devices import named_device
 from chemscale.models.chemgpt import ChemGPT
-from chemscale.models.chemgpt_hf import load_pretrained
-from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer, TokenizerError
+from chemscale.models.chemgpt_hf import load_pretrained, save_pretrained
+from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
+from chemscale.molecules.tokenizers.tokenizer import TokenizerError, write_text
 from chemscale.records import find_run
 
+CARD = Template("""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [chemistry, selfies, chemgpt]
+---
+# $name
 
-def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, SelfiesTokenizer | ChemGPTTokenizer]:
+A GPT-Neo (ChemGPT) of molecules as SELFIES: $parameters parameters, $vocabulary tokens, molecules of up to
+$block positions in training. Made by chemscale.
+
+A molecule is `$bos … $eos`, and a prompt begins with `$bos`; the tokenizer adds both, so take the end away:
+
+```python
+batch = tokenizer(["[C][C]", "[C][=C][C]"], return_tensors="pt", padding=True)
+prompt = {key: batch[key][:, :-1] for key in ("input_ids", "attention_mask")}
+tokenizer.batch_decode(model.generate(**prompt, do_sample=True), skip_special_tokens=True)
+```
+
+It pads on the left, as `generate` needs, which counts positions from the first token that is not padding. A
+plain forward pass of GPT-Neo does not: left padding changes its hidden states and losses. For these pad on
+the right (`tokenizer.padding_side = "right"`), or give
+`position_ids=(batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)`.
+""")
+
+
+def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, AnyTokenizer]:
     """Open the model and the tokenizer of a run, or of a saved folder.
 
     Args:
@@ -21,7 +47,7 @@ def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, SelfiesToken
         device: cpu, cuda, cuda:N, or auto: the GPU if there is one.
 
     Raises:
-        ValueError: there is no trained model, or no such device.
+        ValueError: there is no trained model or no such device, or the tokenizer there is another one.
     """
     place = named_device(device)
     run = find_run(run)
@@ -31,11 +57,37 @@ def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, SelfiesToken
             f"{run}: this point has no model yet; run the command that made it until it is done."
         )
     model = load_pretrained(folder).to(place).eval()
-    try:
-        tokenizer: SelfiesTokenizer | ChemGPTTokenizer = SelfiesTokenizer.load(folder)
-    except TokenizerError:
-        tokenizer = ChemGPTTokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
+    made_with = json.loads((folder / "config.json").read_text()).get("chemscale", {}).get("vocabulary")
+    if made_with not in (None, tokenizer.hash) or tokenizer.vocab_size != model.config.vocab_size:
+        raise TokenizerError(
+            f"{folder}: the tokenizer there ({tokenizer.vocab_size} tokens) is not the one that these "
+            f"weights were trained with ({model.config.vocab_size} tokens). Put back its files, or export "
+            "the run again."
+        )
     # The published models name a begin and an end outside their vocabulary: the tokenizer knows better.
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
     model.config = replace(model.config, **ids)
     return model, tokenizer
+
+
+def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name: str, block: int) -> None:
+    """Write a Hugging Face folder: weights, tokenizer, and a card that says how to use them.
+
+    Args:
+        model: what is saved.
+        tokenizer: that it was trained with.
+        folder: of the files; it is made.
+        name: of the run, for the card.
+        block: positions of a block in training, where a generation ends.
+    """
+    config = model.config
+    save_pretrained(
+        model, folder, max_length=block, extra={"chemscale": {"name": name, "vocabulary": tokenizer.hash}}
+    )
+    tokenizer.save(folder, max_length=config.max_positions, padding_side="left")
+    bos, eos = (tokenizer.token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
+    values = {"name": name, "block": block, "bos": bos, "eos": eos, "vocabulary": tokenizer.vocab_size}
+    write_text(
+        folder / "README.md", CARD.substitute(values, parameters=f"{config.parameter_counts()['all']:,}")
+    )

@@ -84,6 +84,9 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tens
         logits: (B, V).
         sampling: how symbols are drawn.
         generator: of random numbers.
+
+    Raises:
+        ValueError: the logits are not finite.
     """
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
@@ -94,7 +97,13 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tens
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
         drop = torch.zeros_like(before, dtype=torch.bool).scatter(1, index, before >= sampling.top_p)
         logits = logits.masked_fill(drop, -torch.inf)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+    probabilities = logits.softmax(-1)
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "The model gives probabilities that are not finite: it diverged, or --temperature is too low for "
+            "it. Sample an earlier checkpoint, or nearer to --temperature 1."
+        )
+    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
 
 def sample(

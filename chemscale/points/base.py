@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Self
 import pytorch_lightning as pl
 import torch
 
+from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.config.effects import without_effect
 from chemscale.hardware.memory import Memory
@@ -23,6 +25,15 @@ from chemscale.training.budget import Budget, Epoch
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.health import HealthPolicy
 from chemscale.training.settings import Cadence, MicroBatching, RunSettings, TrainerSettings
+
+DESCRIPTION = "architecture"
+"""Folder of a run: what its weights belong to, written when it begins."""
+BELONGS = "belongs.json"
+"""File of that folder: the hash of the run's data, and what the rest of the folder is known by."""
+
+
+class DescriptionError(ValueError):
+    """A run whose weights and whose data do not belong together."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,24 @@ class Point(ABC):
     def save_model(self, module: Any) -> None:
         """Write the trained model to ``<directory>/model``, complete or absent."""
 
+    @abstractmethod
+    def describe_model(self, folder: Path) -> dict[str, Any]:
+        """Write all of the model but its weights; give back what these files are known by."""
+
+    def keep_description(self) -> None:
+        """Lay the description of the model beside its checkpoints, which are then read without the data.
+
+        Raises:
+            DescriptionError: the directory has that of a run on other data.
+        """
+        folder = self.directory / DESCRIPTION
+        if folder.exists():
+            check_description(folder, self.data_hash)
+            return
+        with atomic_folder(folder) as partial:
+            belongs = self.describe_model(partial)
+            write_json(partial / BELONGS, {"data_hash": self.data_hash, **belongs})
+
     def amount(self, unit: str) -> float:
         """How much of a unit of data the whole run sees, about."""
         return self.steps / self.epoch.cuts * self.epoch.in_units(unit)
@@ -173,6 +202,29 @@ def shared_fields(
         "trunk": trunk_of(sections, config, data_hash, strategy, steps) if general.trunk else None,
         "pause_at": pause_step(general.pause, steps),
     }
+
+
+def check_description(folder: Path, data_hash: str) -> dict[str, Any]:
+    """What the description of a model says that it belongs to.
+
+    Args:
+        folder: of the description.
+        data_hash: of the data that the run was trained on.
+
+    Raises:
+        DescriptionError: it is damaged, or of a run on other data.
+    """
+    try:
+        belongs = json.loads((folder / BELONGS).read_text())
+        described = belongs["data_hash"]
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise DescriptionError(f"{folder}: {BELONGS} is missing or damaged.") from None
+    if described != data_hash:
+        raise DescriptionError(
+            f"{folder} is of a run on other data (hash {described[:12]}, this run's {data_hash[:12]}). Put "
+            "back the folder of this run."
+        )
+    return belongs
 
 
 def with_micro_batching(config: dict[str, Any], decided: MicroBatching) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
     from chemscale.molecules.starter.recombine import write_starter
-    from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+    from chemscale.molecules.tokenizers.opening import load_tokenizer
 
     corpora.mkdir(parents=True, exist_ok=True)
     if data.source == "starter":
@@ -82,11 +82,18 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
         "policy": policy(data),
         "smiles_column": data.smiles_column,
         "validation_fraction": data.validation_fraction,
-        "tokenizer": SelfiesTokenizer.load(Path(data.tokenizer)) if data.tokenizer else None,
+        "tokenizer": load_tokenizer(Path(data.tokenizer).expanduser()) if data.tokenizer else None,
     }
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
-    with make_once(target / MANIFEST, corpora):
+    with make_once(target / MANIFEST, corpora) as missing:
+        tokenizer = options["tokenizer"]
+        if missing and tokenizer and not tokenizer.representation.stereo and data.stereo == "keep":
+            log.warning(
+                "data.tokenizer=%s has no symbols of stereo: molecules that have any are left out. "
+                "data.stereo=strip keeps them without.",
+                data.tokenizer,
+            )
         corpus = build_corpus(files, target, **options, workers=data.prepare_workers)
     if data.verify:
         corpus.verify()

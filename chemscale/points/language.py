@@ -18,6 +18,7 @@ from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import TokenBatch
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.points.base import Point, free_gpu, shared_fields
 from chemscale.points.data import read_molecule_data
 from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
@@ -68,8 +69,7 @@ class LanguagePoint(Point):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         corpus = shared.corpus(data, Path(sections.general.corpora))
         tokenizer = corpus.tokenizer
-        special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-        model = _model(config["model"], vocab_size=tokenizer.vocab_size, **special)
+        model = model_of(config["model"], tokenizer)
         sizes = _sizes(sections, model, corpus)
         micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
         shape = BatchShape(batch.tokens, data.block, micro_batching.accumulate)
@@ -155,18 +155,33 @@ class LanguagePoint(Point):
         free_gpu(device)
         return per_token * count / seconds
 
+    def describe_model(self, folder: Path) -> dict[str, Any]:
+        tokenizer = self.corpus.tokenizer
+        tokenizer.save(folder, max_length=self.model.max_positions, padding_side="left")
+        return {"vocabulary": tokenizer.hash}
+
     def save_model(self, module: LanguageModel) -> None:
         """The weights as a Hugging Face folder with its tokenizer."""
-        from chemscale.models.chemgpt_hf import save_pretrained
+        from chemscale.molecules.loading import save_trained
 
+        tokenizer, block = self.corpus.tokenizer, self.data.shape.block
         with atomic_folder(self.model_folder) as partial:
-            save_pretrained(module.model, partial, max_length=self.data.shape.block)
-            self.corpus.tokenizer.save(partial)
+            save_trained(module.model, tokenizer, partial, name=self.name, block=block)
 
     @staticmethod
     def summary(loss: Loss) -> str:
         values = [loss.values[f"nats_per_{unit}"] for unit in ("token", "molecule", "heavy_atom")]
         return "{:.4f} nats/token, {:.2f} nats/molecule, {:.4f} nats/heavy atom".format(*values)
+
+
+def model_of(values: dict[str, Any], tokenizer: AnyTokenizer) -> ChemGPTConfig:
+    """The section ``model`` for a vocabulary.
+
+    Raises:
+        ConfigurationError: a key or value that makes no sense.
+    """
+    special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    return _model(values, vocab_size=tokenizer.vocab_size, **special)
 
 
 def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chemscale.common.files import atomic_folder
+from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.memory import Memory, rank_memory
 from chemscale.models.potential import Potential
@@ -205,18 +205,26 @@ class PotentialPoint(Point):
         free_gpu(device)
         return flops / seconds
 
+    def describe_model(self, folder: Path) -> dict[str, Any]:
+        with torch.random.fork_rng(devices=[]):
+            header = self.build_potential().header
+        write_json(folder / "config.json", header | self.origin)
+        return {"elements": header["elements"]}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a folder of the model says that it was trained on."""
+        data = {
+            **{key: self.store.manifest[key] for key in ("name", "level", "hash")},
+            **{key: self.store.manifest.get(key) for key in ("kind", "labels")},
+            "reading": read_structure_data(self.config["data"]).reading,
+        }
+        return {"data": data, "identity": self.identity}
+
     def save_model(self, module: InteratomicPotential) -> None:
         """The averaged weights, with what a calculator has to know."""
-        extra = {
-            "data": {
-                **{key: self.store.manifest[key] for key in ("name", "level", "hash")},
-                **{key: self.store.manifest.get(key) for key in ("kind", "labels")},
-                "reading": read_structure_data(self.config["data"]).reading,
-            },
-            "identity": self.identity,
-        }
         with atomic_folder(self.model_folder) as partial:
-            save_potential(module.best_model, partial, extra)
+            save_potential(module.best_model, partial, self.origin)
 
     @staticmethod
     def summary(loss: Loss) -> str:

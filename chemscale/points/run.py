@@ -120,6 +120,7 @@ def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) ->
     record.updated = now()
     if keep:
         record.save(point.directory)
+        point.keep_description()
     return record
 
 

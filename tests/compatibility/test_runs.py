@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -13,7 +14,10 @@ from chemscale.common.versions import versions
 from chemscale.launchers import hooks
 from chemscale.launchers.ledger import load_ledger
 from chemscale.models.chemgpt_hf import load_pretrained
+from chemscale.models.potentials import load_potential
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.points.base import DescriptionError
+from chemscale.points.trained.export import export_model
 from chemscale.records import RunRecord, State, find_records
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.sweeps.identity import identity
@@ -74,6 +78,43 @@ def test_a_finished_run_is_found_again_and_nothing_is_trained(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("record.json")}
     assert "is done already" in again(tmp_path, "language")
     assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("record.json")} == before
+
+
+@pytest.fixture
+def paused(tmp_path, monkeypatch):
+    """Runs that version 0.1.0 stopped half-way, by task, beside what they were prepared from."""
+    monkeypatch.chdir(tmp_path)
+    put_inputs(tmp_path)
+    shutil.copytree(DATA / "paused", tmp_path / "runs")
+    return {folder.name: next(folder.iterdir()) for folder in (tmp_path / "runs").iterdir()}
+
+
+def test_a_run_that_did_not_keep_its_vocabulary_is_exported_with_that_of_its_corpus(paused, tmp_path):
+    needs_the_same_tools("language")
+    export_model(paused["language"], tmp_path / "out")
+    vocabulary = SelfiesTokenizer.load(next((DATA / "whole").glob("language/*/model")))
+    assert SelfiesTokenizer.load(tmp_path / "out") == vocabulary
+    molecules = tmp_path / "corpora" / "starter-400.smi"
+    molecules.write_text("\n".join(molecules.read_text().splitlines()[1:]))
+    export_model(paused["language"], tmp_path / "again")  # its corpus is found by the hash
+    assert SelfiesTokenizer.load(tmp_path / "again") == vocabulary
+    for corpus in (tmp_path / "corpora").glob("starter-400-*"):
+        shutil.rmtree(corpus)
+    with pytest.raises(DescriptionError, match="Put back the file"):
+        export_model(paused["language"], tmp_path / "refused")
+
+
+def test_a_potential_that_did_not_keep_its_elements_is_exported_from_its_frames_or_not(paused, tmp_path):
+    export_model(paused["potential"], tmp_path / "out")
+    whole = load_potential(next((DATA / "whole").glob("potential/*/model")))
+    assert load_potential(tmp_path / "out").header["elements"] == whole.header["elements"]
+    shutil.rmtree(tmp_path / "structures")
+    (tmp_path / "structures").mkdir()
+    frames = dict(np.load(DATA / "starter-60.npz"))
+    frames["000_energies"] += 1.0
+    np.savez(tmp_path / "structures" / "starter-60.npz", **frames)
+    with pytest.raises(DescriptionError, match="Put back the file"):
+        export_model(paused["potential"], tmp_path / "refused")
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: "-".join(path.parts[-4:-2]))

@@ -32,10 +32,13 @@ from chemscale.molecules.preparation.stages import (
     standardize_chunk,
 )
 from chemscale.molecules.preparation.standardize import Policy
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 log = logging.getLogger(__name__)
 
+RULES = 2
+"""Of what is one molecule, and of what is read of a file: another number makes another folder of a corpus."""
 CHUNK_ROWS = 4096
 """Rows that one task of stage 1 standardises."""
 BUCKET_BYTES = 4 << 20
@@ -61,7 +64,7 @@ class Request:
     policy: Policy
     smiles_column: str | int | None
     validation_fraction: float
-    tokenizer: SelfiesTokenizer | None
+    tokenizer: AnyTokenizer | None
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -73,6 +76,7 @@ class Request:
         """Everything that decides the bytes of the corpus; no path but the file names."""
         return {
             "schema_version": SCHEMA_VERSION,
+            "rules": RULES,
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,
@@ -92,7 +96,7 @@ def corpus_key(
     policy: Policy | None = None,
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
-    tokenizer: SelfiesTokenizer | None = None,
+    tokenizer: AnyTokenizer | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -108,7 +112,7 @@ def build_corpus(
     policy: Policy | None = None,
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
-    tokenizer: SelfiesTokenizer | None = None,
+    tokenizer: AnyTokenizer | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.

@@ -14,7 +14,7 @@ from chemscale.molecules.corpus import sha256
 from chemscale.molecules.preparation.dropped import DroppedRow
 from chemscale.molecules.preparation.stages import bucket_path
 from chemscale.molecules.preparation.standardize import Reason
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 SHARD_TOKENS = 1 << 27
 """Tokens of a shard at most, unless one bucket has more."""
@@ -46,7 +46,7 @@ def validation_limit(folder: Path, buckets: int, fraction: float) -> int:
 
 
 def write_bucket(
-    path: Path, tokenizer: SelfiesTokenizer, limit: int, writers: dict[str, ShardWriter]
+    path: Path, tokenizer: AnyTokenizer, limit: int, writers: dict[str, ShardWriter]
 ) -> Iterator[DroppedRow]:
     """Append a bucket to the shards.
 
@@ -63,8 +63,8 @@ def write_bucket(
     if not len(index):
         return
     symbols = json.loads(path.with_suffix(".vocabulary").read_text())
-    known = {symbol: i + 4 for i, symbol in enumerate(tokenizer.symbols)}
-    table = np.array([known.get(symbol, tokenizer.unk_id) for symbol in symbols], dtype="<u2")
+    known = [tokenizer.symbol_id(symbol) for symbol in symbols]
+    table = np.array([tokenizer.unk_id if i is None else i for i in known], dtype="<u2")
     tokens = table[np.fromfile(path.with_suffix(".tokens"), dtype="<u2")]
     owner = np.repeat(np.arange(len(index)), index["length"])
     outside = np.zeros(len(index), dtype=bool)

@@ -1,7 +1,13 @@
-"""One canonical SMILES for each molecule, by stated policies, or the reason why not."""
+"""One canonical SMILES for each molecule, by stated policies, or the reason why not.
+
+What is one molecule is one row, however it was spelled: order of atoms and fragments, Kekulé or aromatic
+bonds, explicit hydrogens, atom maps, names, labels and coordinates are spelling. Isotopes, charges, radicals,
+tautomers and stereo are not: those are different molecules, unless a policy takes the difference away.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -20,8 +26,11 @@ class Reason(StrEnum):
     """Why a row was dropped."""
 
     EMPTY = "empty"
+    TOO_LONG = "too long a text"
     UNPARSABLE = "unparsable"
     WILDCARD = "wildcard or query atom"
+    VARIABLE = "polymer or variable structure"
+    RELATIVE_STEREO = "relative or racemic stereo"
     SEVERAL_FRAGMENTS = "several fragments"
     TOO_MANY_HEAVY_ATOMS = "too many heavy atoms"
     NO_HEAVY_ATOM = "no heavy atom"
@@ -31,13 +40,30 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
 
 
+MAX_ATOMS = 5000
+"""Heavy atoms of a molecule at most: writing SMILES recurses, and overflows from some 10,000 on."""
+MAX_FRAGMENTS = 500
+"""RDKit's choice of the largest takes time with their square: 30 s for 12,000."""
+CHARACTERS_PER_SYMBOL = 50
+"""A heavy atom with its hydrogens, atom maps and coordinates written out has fewer."""
+MAX_SYMBOLS = 65_535
+"""Lengths are kept in 16 bits."""
+MAX_PASSES = 10
+_LABELS_AND_COORDINATES = re.compile(r"\$[^$]*\$|\([^)]*\)")
+_RELATIVE = re.compile(r"[|,]r[|,]")
+_VARIABLE = re.compile(r"[|,](m|LN):")
+_POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})
+_RELATIVE_GROUPS = (Chem.StereoGroupType.STEREO_AND, Chem.StereoGroupType.STEREO_OR)
+
+
 @dataclass(frozen=True)
 class Policy:
     """What is kept of a molecule.
 
     Args:
         stereo: keep | strip (tetrahedral and double-bond).
-        salts: keep all fragments | largest fragment only | drop molecules of several.
+        salts: keep all fragments | largest fragment only | drop molecules of several. The largest is the one
+            with carbon, then with the most heavy atoms, then the heaviest, then the first by SMILES.
         charge: keep | neutralize where a proton can do it.
         max_symbols: SELFIES symbols at most, the end not counted.
         max_heavy_atoms: heavy atoms at most; None for any number.
@@ -63,6 +89,8 @@ class Policy:
                 raise PolicyError(f"data.{key}={getattr(self, key)!r}: choose {', '.join(allowed)}.")
         if self.max_symbols < 1 or (self.max_heavy_atoms is not None and self.max_heavy_atoms < 1):
             raise PolicyError("data.max_symbols and data.max_heavy_atoms must be at least 1.")
+        if self.max_symbols > MAX_SYMBOLS:
+            raise PolicyError(f"data.max_symbols={self.max_symbols}: {MAX_SYMBOLS} at most.")
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields by name, and the SELFIES constraints that hold, which are part of the policy."""
@@ -98,44 +126,102 @@ class Rejected:
 def standardize(text: str, policy: Policy) -> Molecule | Rejected:
     """Canonical SMILES of a molecule under a policy, or why there is none.
 
+    RDKit's canonical SMILES is not always its own canonical SMILES (stereo that atom maps, hydrogens or
+    charges had held up), so it is read and written until it stays; of spellings that alternate the first by
+    alphabet is taken.
+
     Args:
         text: of a cell, whatever it may contain: nothing is raised for it.
         policy: what is kept of a molecule.
     """
     if not text:
         return Rejected(Reason.EMPTY)
+    if len(text) > CHARACTERS_PER_SYMBOL * policy.max_symbols:
+        return Rejected(Reason.TOO_LONG, f"{len(text)} characters")
+    found: list[Molecule] = []
+    spelling = text
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(text)
-        if molecule is None:
-            return Rejected(Reason.UNPARSABLE)
-        if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
-            return Rejected(Reason.WILDCARD)
-        try:
-            return _apply(molecule, policy)
-        except (ValueError, RuntimeError) as error:
-            return Rejected(Reason.UNPARSABLE, str(error).splitlines()[0][:200])
+        for _ in range(MAX_PASSES):
+            try:
+                result = _read_and_write(spelling, policy)
+            except (ValueError, RuntimeError) as error:
+                return Rejected(Reason.UNPARSABLE, str(error).splitlines()[0][:200])
+            if isinstance(result, Rejected) or result.smiles == spelling:
+                return result
+            if result in found:
+                return min(found[found.index(result) :], key=lambda molecule: molecule.smiles)
+            found.append(result)
+            spelling = result.smiles
+    return Rejected(Reason.UNPARSABLE, f"RDKit writes it in more than {MAX_PASSES} ways")
+
+
+def _read_and_write(text: str, policy: Policy) -> Molecule | Rejected:
+    molecule = Chem.MolFromSmiles(text)
+    if molecule is None:
+        return Rejected(Reason.UNPARSABLE)
+    if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
+        return Rejected(Reason.WILDCARD)
+    if "|" in text and (problem := _extension_problem(molecule, policy)):
+        return problem
+    if ":" in text:
+        for atom in molecule.GetAtoms():
+            atom.SetAtomMapNum(0)
+    return _apply(molecule, policy)
+
+
+def _extension_problem(molecule: Chem.Mol, policy: Policy) -> Rejected | None:
+    """What a CXSMILES extension says that one SMILES cannot: several molecules, or none in particular."""
+    extension = molecule.GetProp("_CXSMILES_Data") if molecule.HasProp("_CXSMILES_Data") else ""
+    words = _LABELS_AND_COORDINATES.sub("", extension)
+    groups = Chem.GetMolSubstanceGroups(molecule)
+    kinds = [group.GetProp("TYPE") for group in groups if group.HasProp("TYPE")]
+    if variable := _VARIABLE.search(words):
+        return Rejected(Reason.VARIABLE, variable[0].strip("|,"))
+    if polymer := next((kind for kind in kinds if kind in _POLYMERS), None):
+        return Rejected(Reason.VARIABLE, f"repeating unit {polymer}")
+    if policy.stereo == "strip":
+        return None
+    is_relative = any(
+        group.GetGroupType() in _RELATIVE_GROUPS and (len(group.GetAtoms()) or len(group.GetBonds()))
+        for group in molecule.GetStereoGroups()
+    )
+    chiral = (atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in molecule.GetAtoms())
+    if is_relative or (_RELATIVE.search(words) and any(chiral)):
+        return Rejected(Reason.RELATIVE_STEREO, "data.stereo=strip keeps it without")
+    return None
 
 
 def _apply(molecule: Chem.Mol, policy: Policy) -> Molecule | Rejected:
-    if policy.salts != "keep" and len(Chem.GetMolFrags(molecule)) > 1:
+    if policy.salts != "keep" and len(fragments := Chem.GetMolFrags(molecule)) > 1:
         if policy.salts == "drop":
             return Rejected(Reason.SEVERAL_FRAGMENTS)
+        if len(fragments) > MAX_FRAGMENTS:
+            return Rejected(Reason.SEVERAL_FRAGMENTS, f"{len(fragments)}, too many to choose from")
+        if (atoms := max(map(len, fragments))) > MAX_ATOMS:
+            return Rejected(Reason.TOO_MANY_HEAVY_ATOMS, f"{atoms}, more than RDKit can order")
         molecule = _largest().choose(molecule)
-    if policy.charge == "neutralize":
-        molecule = _uncharger().uncharge(molecule)
-    if policy.stereo == "strip":
-        Chem.RemoveStereochemistry(molecule)
     heavy = molecule.GetNumHeavyAtoms()
     if heavy == 0:
         return Rejected(Reason.NO_HEAVY_ATOM)
     if policy.max_heavy_atoms is not None and heavy > policy.max_heavy_atoms:
         return Rejected(Reason.TOO_MANY_HEAVY_ATOMS, str(heavy))
+    if heavy > policy.max_symbols:  # each is a symbol
+        return Rejected(Reason.TOO_MANY_SYMBOLS, f"at least {heavy}")
+    if heavy > MAX_ATOMS:
+        return Rejected(Reason.TOO_MANY_HEAVY_ATOMS, f"{heavy}, more than RDKit can order")
+    if policy.charge == "neutralize":
+        molecule = _uncharger().uncharge(molecule)
+    if policy.stereo == "strip":
+        Chem.RemoveStereochemistry(molecule)
     return Molecule(Chem.MolToSmiles(molecule), heavy)
 
 
 @lru_cache(maxsize=1)
 def _largest() -> rdMolStandardize.LargestFragmentChooser:
-    return rdMolStandardize.LargestFragmentChooser()
+    choice = rdMolStandardize.CleanupParameters()
+    choice.preferOrganic = True  # type: ignore[assignment]  # RDKit's stubs are wrong
+    choice.largestFragmentChooserCountHeavyAtomsOnly = True  # type: ignore[assignment]
+    return rdMolStandardize.LargestFragmentChooser(choice)
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +238,7 @@ def encode(smiles: str, policy: Policy) -> list[str] | Rejected:
     """
     try:
         symbols = list(selfies.split_selfies(selfies.encoder(smiles)))
-    except selfies.EncoderError as error:
+    except (selfies.EncoderError, RecursionError) as error:
         return Rejected(Reason.NO_SELFIES, str(error).strip().splitlines()[0][:200])
     if len(symbols) > policy.max_symbols:
         return Rejected(Reason.TOO_MANY_SYMBOLS, str(len(symbols)))

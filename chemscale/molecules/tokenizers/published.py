@@ -35,7 +35,7 @@ from chemscale.molecules.tokenizers.notation import (
     to_version_1,
     to_version_2,
 )
-from chemscale.molecules.tokenizers.tokenizer import write_folder, write_text
+from chemscale.molecules.tokenizers.tokenizer import MAX_LENGTH, write_folder, write_text
 
 SPECIALS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 PUBLISHED_FILE = "published_tokenizer.json"
@@ -136,6 +136,23 @@ class ChemGPTTokenizer:
         """Hash of the vocabulary and of what it stands for."""
         return content_hash(self._tokens, self.representation)
 
+    def token(self, number: int) -> str:
+        """Text of one id, specials too."""
+        return self._tokens[number]
+
+    def symbol_id(self, symbol: str) -> int | None:
+        """Id of one SELFIES 2 symbol; None where the vocabulary has none that is read back as it.
+
+        Args:
+            symbol: such as ``[C]`` or ``[=Branch1]``; a vocabulary of SELFIES 1 is asked for its name there.
+        """
+        if self.representation.selfies_version == "2":
+            return self._ids.get(symbol.removesuffix("]"))
+        old = to_version_1(symbol)
+        if old is None or to_version_2(old) != symbol:
+            return None
+        return self._ids.get(old.removesuffix("]"))
+
     def encode(self, text: str) -> list[int]:
         """Ids of the symbols of a text, without begin and end.
 
@@ -231,7 +248,7 @@ class ChemGPTTokenizer:
 
     # --- files ---
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, max_length: int = MAX_LENGTH, padding_side: str = "right") -> None:
         """Write a Hugging Face folder with the same ids that ``AutoTokenizer`` loads, pads and decodes.
 
         Text outside the vocabulary becomes one ``[UNK]`` there, never word pieces. The published file
@@ -239,6 +256,8 @@ class ChemGPTTokenizer:
 
         Args:
             folder: of the files; it is made.
+            max_length: positions of the model that it is for.
+            padding_side: right | left, where ``transformers`` pads a batch.
 
         Raises:
             TokenizerError: the files would not give the same ids (nothing is written then).
@@ -247,7 +266,8 @@ class ChemGPTTokenizer:
         names = dict(zip(("unk", "pad", "bos", "eos", "mask"), SPECIALS, strict=True))
         special_names = {f"{name}_token": token for name, token in names.items()}
         expected = {text: [self.bos_id, *self.encode(text), self.eos_id]}
-        write_folder(Path(folder), self._repaired(), special_names, self.representation, expected)
+        settings = {"model_max_length": max_length, "padding_side": padding_side}
+        write_folder(Path(folder), self._repaired(), special_names, self.representation, expected, settings)
         self.save_published(Path(folder) / PUBLISHED_FILE)
 
     def save_published(self, path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import selfies
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -96,6 +97,18 @@ class SelfiesTokenizer:
         """Hash of the vocabulary and of what it stands for."""
         return content_hash(self._tokens, self.representation)
 
+    def token(self, number: int) -> str:
+        """Text of one id, specials too."""
+        return self._tokens[number]
+
+    def symbol_id(self, symbol: str) -> int | None:
+        """Id of one SELFIES 2 symbol; None where it is outside the vocabulary.
+
+        Args:
+            symbol: such as ``[C]`` or ``[=Branch1]``, or the dot between fragments.
+        """
+        return self._ids.get(symbol.removesuffix("]"))
+
     def encode(self, text: str) -> list[int]:
         """Ids of the symbols of a text, without begin and end.
 
@@ -155,11 +168,13 @@ class SelfiesTokenizer:
 
     # --- files ---
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, max_length: int = MAX_LENGTH, padding_side: str = "right") -> None:
         """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
         Args:
             folder: of the files; it is made.
+            max_length: positions of the model that it is for.
+            padding_side: right | left, where ``transformers`` pads a batch.
 
         Raises:
             TokenizerError: the file would not give the same ids (nothing is written then).
@@ -170,7 +185,14 @@ class SelfiesTokenizer:
             texts.append(f"{atoms[0]}.{atoms[0]}")
         expected = {text: [self.bos_id, *self.encode(text), self.eos_id] for text in texts}
         names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIALS, strict=True))
-        write_folder(Path(folder), hf_tokenizer(self._tokens), names, self.representation, expected)
+        write_folder(
+            Path(folder),
+            hf_tokenizer(self._tokens),
+            names,
+            self.representation,
+            expected,
+            {"model_max_length": max_length, "padding_side": padding_side},
+        )
 
     @classmethod
     def load(cls, path: Path) -> SelfiesTokenizer:
@@ -242,6 +264,7 @@ def write_folder(
     special_names: dict[str, str],
     representation: Representation,
     expected: dict[str, list[int]],
+    settings: dict[str, Any],
 ) -> None:
     """Write the Hugging Face files of a tokenizer once their text, read back, gives the expected ids.
 
@@ -251,6 +274,7 @@ def write_folder(
         special_names: ``pad_token`` and so on, and the tokens.
         representation: what the symbols stand for.
         expected: SELFIES text → ids with begin and end; each must also decode to itself.
+        settings: more keys of ``tokenizer_config.json``.
 
     Raises:
         TokenizerError: the files would not do so (nothing is written then).
@@ -266,8 +290,9 @@ def write_folder(
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **special_names,
-        "model_max_length": MAX_LENGTH,
-        "padding_side": "right",
+        # GPT-Neo adds the embedding of token_type_ids, where it is given any, to that of the tokens.
+        "model_input_names": ["input_ids", "attention_mask"],
+        **settings,
         "clean_up_tokenization_spaces": False,
         "chemscale": representation.to_dict(),
     }

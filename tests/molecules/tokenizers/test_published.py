@@ -29,6 +29,7 @@ from chemscale.molecules.tokenizers.notation import (
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer, RoundTripError
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from tests.helpers.paths import ROOT
+from tests.helpers.published import SPECIALS, published_file, published_like
 
 DATA = ROOT.parent / "shared" / "data"
 PUBLISHED = {
@@ -36,62 +37,13 @@ PUBLISHED = {
     "2": DATA / "chemgpt" / "pubchem10M_selfiesv2_tokenizer.tokenizer.json",
 }
 MOLECULES = [DATA / "molecules" / "zinc_train.smi.gz", DATA / "molecules" / "pubchem_a.smi.gz"]
-SPECIALS = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
 SMILES = ["CCO", "CC(=O)Oc1ccccc1C(=O)O", "C[NH+](C)CC(=O)[O-]", "N#Cc1ccc(Br)cc1"]
-SYMBOLS = {
-    "1": "[C] [=C] [#C] [O] [=O] [N] [#N] [S] [Br] [Ring1] [Ring2] [Expl=Ring1] "
-    "[Branch1_1] [Branch1_2] [Branch1_3] [Branch2_1] [O-expl] [NH+expl] [NHexpl] [IH2expl]",
-    "2": "[C] [=C] [#C] [O] [=O] [N] [#N] [S] [Br] [Ring1] [Ring2] [=Ring1] "
-    "[Branch1] [=Branch1] [#Branch1] [Branch2] [O-1] [NH1+1] [NH1] [IH2]",
-}
 
 
 def undecodable(tokenizer):
     """Symbols that no string can use: the installed selfies refuses any text with them."""
     texts = {symbol: "[C]" + to_version_2(symbol) for symbol in tokenizer.symbols}
     return {s for s, text in texts.items() if not selfies_to_smiles(text, tokenizer.representation)}
-
-
-def published_like(version):
-    """The make of the published files with a vocabulary of our own: word pieces, then symbols."""
-    pieces = ["C", "O", "[", "]", "##C", "##O", "##]", "##C]", "[C", "1", "##1", "##3"]
-    tokens = [*SPECIALS, *pieces, *SYMBOLS[version].split()]
-
-    def special(name):
-        return {"SpecialToken": {"id": name, "type_id": 0}}
-
-    single = [special("[CLS]"), {"Sequence": {"id": "A", "type_id": 0}}, special("[SEP]")]
-    flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": i, "content": token, **flags} for i, token in enumerate(SPECIALS)],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Split",
-            "pattern": {"Regex": r"\[(.*?)\]"},
-            "behavior": "Isolated",
-            "invert": False,
-        },
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}, special("[SEP]")],
-            "special_tokens": {
-                name: {"id": name, "ids": [SPECIALS.index(name)], "tokens": [name]}
-                for name in ("[CLS]", "[SEP]")
-            },
-        },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": {token: i for i, token in enumerate(tokens)},
-        },
-    }
 
 
 @pytest.fixture(params=["1", "2"])
@@ -101,9 +53,7 @@ def version(request):
 
 @pytest.fixture
 def small_file(version, tmp_path):
-    file = tmp_path / "small.json"
-    file.write_text(json.dumps(published_like(version)))
-    return file
+    return published_file(version, tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,34 @@
+"""A tokenizer from its files, whichever of ours or of the published ones it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chemscale.molecules.tokenizers.notation import TokenizerError
+from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
+from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+
+AnyTokenizer = SelfiesTokenizer | ChemGPTTokenizer
+
+
+def load_tokenizer(path: Path) -> AnyTokenizer:
+    """Open a tokenizer of chemscale or one published with ChemGPT.
+
+    Args:
+        path: a folder (of a corpus, a model or a download), or a ``tokenizer.json``.
+
+    Raises:
+        TokenizerError: it is neither.
+    """
+    try:
+        return SelfiesTokenizer.load(path)
+    except TokenizerError as ours:
+        try:
+            return ChemGPTTokenizer.load(path)
+        except TokenizerError as published:
+            if not Path(path).exists():
+                raise TokenizerError(f"{path}: no such file or folder.") from None
+            raise TokenizerError(
+                f"No tokenizer that this chemscale reads. As one of its own: {ours} As one published with "
+                f"ChemGPT: {published}"
+            ) from None

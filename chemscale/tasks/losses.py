@@ -59,20 +59,16 @@ class EnergyForceLoss:
             return error.abs()
         return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
 
-    def weighted(self, energy: float, energies: float, forces: float, components: float) -> float:
-        """The objective from sums over a whole set; NaN where it has no label that weighs anything.
+    def weighted(self, energy: float | None, forces: float | None) -> float:
+        """The objective from its weighed terms; NaN where no label weighs anything.
 
         Args:
-            energy: summed energy terms.
-            energies: how many of them have a label.
-            forces: summed force terms.
-            components: how many of them have a label.
+            energy: weight times the mean energy term; None without any such label.
+            forces: weight times the mean force term, likewise.
         """
-        terms = [(self.energy, energy, energies), (self.forces, forces, components)]
-        labelled = [(weight, total / count) for weight, total, count in terms if count]
-        if not any(weight for weight, _ in labelled):
-            return math.nan
-        return sum(weight * mean for weight, mean in labelled)
+        terms = [(self.energy, energy), (self.forces, forces)]
+        known = [term for weight, term in terms if term is not None and weight]
+        return sum(known) if known else math.nan
 
 
 def error_of(prediction: Tensor, label: Tensor) -> Tensor:

@@ -97,7 +97,10 @@ class InteratomicPotential(Task):
         energy, forces, energies, components = sums
         parts = {"energy_loss": (energy, energies), "force_loss": (forces, components)}
         return {
-            "loss": self.loss.weighted(energy, energies, forces, components),
+            "loss": self.loss.weighted(
+                self.loss.energy * (energy / energies) if energies else None,
+                self.loss.forces * (forces / components) if components else None,
+            ),
             **{name: total / count for name, (total, count) in parts.items() if count},
         }
 
@@ -141,7 +144,8 @@ class InteratomicPotential(Task):
         energies, components = sums["energies"], sums.get("components", 0.0)
         metrics = {
             "objective": self.loss.weighted(
-                sums["energy_objective"], energies, sums["force_objective"], components
+                self.loss.energy * sums["energy_objective"] / energies if energies else None,
+                self.loss.forces * sums["force_objective"] / components if components else None,
             )
         }
         if energies:

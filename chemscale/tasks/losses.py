@@ -67,8 +67,8 @@ class EnergyForceLoss:
             forces: weight times the mean force term, likewise.
         """
         terms = [(self.energy, energy), (self.forces, forces)]
-        known = [term for weight, term in terms if term is not None and weight]
-        return sum(known) if known else math.nan
+        labelled = [(weight, term) for weight, term in terms if term is not None]
+        return sum(term for _, term in labelled) if any(weight for weight, _ in labelled) else math.nan
 
 
 def error_of(prediction: Tensor, label: Tensor) -> Tensor:

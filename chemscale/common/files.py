@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+READ_LIMIT = 256 << 20
+"""Bytes: more than any record, law or ledger has."""
 
 
 @contextlib.contextmanager
@@ -72,6 +77,48 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     yield partial
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file of bytes for reading, and nothing else: a pipe, a socket or a device may never answer.
+
+    Args:
+        path: of the file; links are followed.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    # Asked before it is opened, since opening a device may do something, and after: it may be another now.
+    _refuse_irregular(os.stat(path), path)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_irregular(os.fstat(file), path)
+    except OSError:
+        os.close(file)
+        raise
+    return os.fdopen(file, "rb")
+
+
+def read_regular(path: Path, limit: int = READ_LIMIT) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: of the file.
+        limit: bytes above which it is taken for something else.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger than that.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit >> 20} MiB", str(path))
+    return content
+
+
+def _refuse_irregular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def write_json(path: Path, content: Any) -> None:

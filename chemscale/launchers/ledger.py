@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from chemscale.common.files import write_json
+from chemscale.common.files import read_regular, write_json
 from chemscale.common.locks import file_lock
 from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob
@@ -173,14 +173,16 @@ def load_ledger(root: Path) -> Submission:
     """
     path = Path(root) / JOBS_FOLDER / LEDGER_NAME
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(read_regular(path))
     except FileNotFoundError:
         raise LaunchError(
             f"{root}: nothing was launched here ({path} does not exist). Give the directory of a sweep, "
             "runs/NAME, that was started with launcher=slurm or several local ranks."
         ) from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise LaunchError(f"{path}: not valid JSON ({error}). Delete it and launch again.") from None
+    except OSError as error:
+        raise LaunchError(f"{path}: cannot be read ({error.strerror or error}).") from None
     if raw.pop("schema", None) != SCHEMA:
         raise LaunchError(f"{path}: written by another version of chemscale. Use that one.")
     raw["root"] = Path(root)

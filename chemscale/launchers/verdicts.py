@@ -12,6 +12,7 @@ from pathlib import Path
 
 import submitit
 
+from chemscale.common.files import read_regular
 from chemscale.records import RECORD_NAME, RunRecord, State
 
 LOST_PEER_MESSAGES = (
@@ -79,7 +80,7 @@ def write_verdict(error: BaseException) -> None:
 def read_verdict(folder: Path, job: str) -> str | None:
     """Why a job failed for good; None if it did not."""
     for path in sorted(Path(folder).glob(f"{job}.*.failed")):
-        return path.read_text().strip()
+        return read_regular(path).decode(errors="replace").strip()
     return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import read_regular
 from chemscale.records.record import RECORD_NAME, RecordError, RunRecord, State
 
 
@@ -82,7 +83,7 @@ def find_run(path: Path) -> Path:
 def _light(path: Path) -> dict[str, Any]:
     """A record as it stands in its file, or nothing where it cannot be read."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(read_regular(path))
     except (OSError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from chemscale.common.files import write_json
+from chemscale.common.files import open_regular, read_regular, write_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
@@ -194,7 +194,7 @@ class RunRecord:
         path = Path(path)
         path = path / RECORD_NAME if path.is_dir() and path.name != RECORD_NAME else path
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(read_regular(path))
         except FileNotFoundError:
             raise RecordError(f"{path}: no such record. Give the directory of a run.") from None
         except OSError as error:
@@ -266,11 +266,12 @@ class RunRecord:
         path = Path(directory) / self.curve
         rows = []
         if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break
+            with open_regular(path) as file:
+                for line in file:
+                    try:
+                        rows.append(json.loads(line))
+                    except ValueError:
+                        break
         return rows
 
 

@@ -235,12 +235,16 @@ class Board:
         """Read curves that nobody has asked for before; how many are still to be read."""
         end, more = time.monotonic() + seconds, 0
         for key in keys:
-            if self.points[key].curve_loaded and key in self._curves:
+            point = self.points[key]
+            if point.curve_loaded and key in self._curves and not point.curve.unread:
                 continue
             if time.monotonic() > end:
                 more += 1
                 continue
-            self.points[key].load_curve()
+            point.load_curve()
+            while point.curve.unread and time.monotonic() <= end:
+                point.load_curve()
+            more += point.curve.unread
             self._curves[key] = self._next()
         return more
 

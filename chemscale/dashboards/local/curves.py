@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import open_regular
+
 MAX_ROWS = 200
 """Rows of one kind that are kept of a run after thinning; up to twice as many before."""
 AXES = ("step", "seen", "flops", "seconds")
@@ -17,6 +19,9 @@ AXES = ("step", "seen", "flops", "seconds")
 SEEN = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops")
 NO_METRIC = {"kind", *SEEN}
 CHUNK = 1 << 20
+TURN = 64 * CHUNK
+"""Bytes that one look reads of a curve; the next one goes on."""
+MAX_LINE = 4 * CHUNK
 RECENT = 8
 MAX_INTEGER = 10**300
 """Above it a whole number has no float."""
@@ -109,6 +114,7 @@ class Curve:
         self.broken_lines = 0
         self._newest: dict[str, dict[str, Any]] = {}
         self._offset, self._inode, self._size = 0, -1, -1
+        self.unread = False
         self._clock = self._clocked = 0.0
         self._waiting: dict[str, Any] | None = None
 
@@ -118,11 +124,11 @@ class Curve:
         A file that is missing or cannot be read now is an empty curve.
         """
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 status = os.fstat(file.fileno())
                 if status.st_ino != self._inode or status.st_size < self._offset:
                     self._forget()
-                elif status.st_size == self._size and status.st_mtime == self.moved:
+                elif not self.unread and status.st_size == self._size and status.st_mtime == self.moved:
                     return False
                 self._inode, self._size, self.moved = status.st_ino, status.st_size, status.st_mtime
                 return self._take(file)
@@ -133,15 +139,24 @@ class Curve:
             return True
 
     def _take(self, file: Any) -> bool:
-        """Whole lines from the offset on; a half-written last one waits for its end."""
+        """Whole lines from the offset on, ``TURN`` bytes at most; a half-written last one waits for its end.
+
+        What has no line ends is no curve: it is passed over, and what is written behind it read again.
+        """
         file.seek(self._offset)
-        rest, grown = b"", False
-        while chunk := file.read(CHUNK):
+        rest, grown, left = b"", False, TURN
+        while left > 0 and (chunk := file.read(CHUNK)):
+            left -= len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._offset += len(line) + 1
                 grown = True
                 self._line(line)
+            if len(rest) >= MAX_LINE:
+                self.broken_lines += 1
+                self._offset, left, rest = self._size, TURN, b""
+                file.seek(self._offset)
+        self.unread = left <= 0
         if self._waiting is not None and grown:
             self._put(self._waiting)
             self._waiting = None

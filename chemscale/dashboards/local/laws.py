@@ -9,6 +9,7 @@ before.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chemscale.common.files import read_regular
 from chemscale.dashboards.local.points import Stamp
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class LawReader:
 def read_law(path: Path) -> dict[str, Any]:
     """``kind``, ``unit``, ``forms`` in words and ``lines``; ``problem`` where it cannot be read or drawn."""
     try:
-        law = json.loads(Path(path).read_text())
+        law = json.loads(read_regular(path))
         out: dict[str, Any] = {"kind": str(law["kind"]), "unit": str(law["unit"]), "lines": []}
         out["lines"] = list({"axis": _axis, "surface": _surface, "ladder": _ladder}[out["kind"]](law, path))
         out["forms"] = [*_words(law)]
@@ -99,8 +101,8 @@ def _axis(law: dict[str, Any], path: Path) -> Iterator[Line]:
 
 
 def _ladder(law: dict[str, Any], path: Path) -> Iterator[Line]:
-    with open(path.with_name("points.csv"), newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["used"] == "True"]
+    table = io.StringIO(read_regular(path.with_name("points.csv")).decode(), newline="")
+    rows = [row for row in csv.DictReader(table) if row["used"] == "True"]
     for name, rung in law["rungs"].items():
         points = [{k: _float(v) for k, v in row.items()} for row in rows if row["rung"] == name]
         if rung.get("parameters"):

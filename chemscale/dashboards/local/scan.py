@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import read_regular
 from chemscale.dashboards.local.points import Stamp, stamp
 from chemscale.records import PLANNED_NAME, RECORD_NAME
 
@@ -89,7 +90,7 @@ def sweep_of(path: str) -> str:
 def read_plan(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Entries by identity and the identities of ``planned.json``, whose points have no jobs."""
     try:
-        plans = {str(plan["identity"]): plan for plan in json.loads(path.read_text())["points"]}
+        plans = {str(plan["identity"]): plan for plan in json.loads(read_regular(path))["points"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}, []
     return {identity: {"plan": plan, "jobs": []} for identity, plan in plans.items()}, list(plans)
@@ -98,7 +99,7 @@ def read_plan(path: Path) -> tuple[dict[str, Any], list[str]]:
 def read_submission(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Entries by identity and the identities of the newest command; empty where they cannot be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_regular(path))
         entries, sweep = content["points"], content["sweep"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}, []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from chemscale.common.files import read_regular
 from chemscale.dashboards.local.board import Board
 from chemscale.dashboards.local.page import page, policy
 
@@ -180,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _report(self, path: Path) -> None:
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except OSError as error:
             self._text(HTTPStatus.NOT_FOUND, f"The report cannot be read: {error.strerror or error}.")
             return

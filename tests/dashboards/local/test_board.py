@@ -4,12 +4,14 @@ import json
 import math
 import os
 import shutil
+import socket
 import time
 
 import numpy as np
 import pytest
 
 from chemscale.common.files import write_json
+from chemscale.dashboards.local import curves
 from chemscale.dashboards.local.board import Board
 from chemscale.dashboards.local.curves import MAX_ROWS, Curve
 from chemscale.dashboards.local.page import snapshot, write_page
@@ -18,7 +20,7 @@ from chemscale.laws.data.points import LawPoint, LawPoints
 from chemscale.laws.reports.joint_analysis import analyse
 from chemscale.laws.reports.joint_report import SurfaceReport
 from chemscale.laws.reports.page import Origin
-from chemscale.records import PointPlan, RunRecord, State, keep_plan
+from chemscale.records import PointPlan, RunRecord, State, find_records, keep_plan
 from tests.helpers.local_runs import PER_STEP, grow, rows_at, write_law, write_run
 
 
@@ -161,6 +163,70 @@ def test_a_link_to_a_folder_above_shows_nothing_twice_and_a_pipe_stops_nothing(t
     (tmp_path / "sweep" / "pipe").mkdir()
     os.mkfifo(tmp_path / "sweep" / "pipe" / "record.json")
     assert list(look(Board(tmp_path))["sweeps"]) == ["sweep"]
+
+
+@pytest.mark.parametrize("what", ["pipe", "socket", "folder", "link to a device"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "record.json", "law.json", "report.html", "points.csv"])
+def test_what_is_no_file_is_not_opened_and_the_page_goes_on(tmp_path, what, name):
+    sweep = tmp_path / "s"
+    directory = write_run(sweep, "run", State.RUNNING)
+    write_run(sweep, "good")
+    law = sweep / "law"
+    law.mkdir()
+    (law / "law.json").write_text(json.dumps({"kind": "ladder", "unit": "u", "axis": "x", "rungs": {}}))
+    folder = directory if name in ("metrics.jsonl", "record.json") else law
+    place_irregular(folder / name, what)
+    board = Board(tmp_path)
+    state = look(board)
+    assert "s/good" in state["rows"]
+    assert board.curves("s", ["validation/nats_per_token"])["more"] == 0
+    board.wait_for_laws(5.0)
+    # The same files stop neither a law nor an estimate; a record that is none of them is named.
+    unreadable = []
+    found = [record.name for _, record in find_records(sweep, unreadable)]
+    assert found + [each.directory.name for each in unreadable] in (["good", "run"], ["run", "good"])
+    for run, record in find_records(sweep, []):
+        record.curve_rows(run)
+
+
+def test_a_curve_that_is_huge_is_read_in_turns_and_one_without_lines_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "CHUNK", 1 << 10)
+    monkeypatch.setattr(curves, "TURN", 4 << 10)
+    monkeypatch.setattr(curves, "MAX_LINE", 2 << 10)
+    directory = write_run(tmp_path / "s", "run")
+    rows = [json.dumps({"kind": "train", "step": n, "tokens": n, "loss": 1.0}) for n in range(1, 900)]
+    (directory / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    board = Board(tmp_path)
+    look(board)
+    assert board.curves("s", ["train/loss"], seconds=-1)["more"] == 1
+    while board.curves("s", ["train/loss"], seconds=0.0001)["more"]:
+        pass
+    assert board.points["s/run"].curve.newest["step"] == 899
+    sparse = write_run(tmp_path / "s", "sparse") / "metrics.jsonl"
+    with open(sparse, "wb") as file:
+        file.truncate(1 << 40)
+    board = Board(tmp_path)
+    look(board)
+    assert board.curves("s", ["train/loss"], seconds=5)["more"] == 0
+    assert board.points["s/sparse"].curve.broken_lines == 1
+
+
+def place_irregular(path, what):
+    path.unlink(missing_ok=True)
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "socket":
+        here = os.getcwd()
+        os.chdir(path.parent)  # the name of a socket is short
+        try:
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(path.name)
+        finally:
+            os.chdir(here)
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
 
 
 def test_time_left_is_unknown_where_nothing_runs_and_absent_where_all_is_done(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def open_source(
             raise SourceError(f"data.level={level!r}: {path} is of format {name}, which has one level only.")
         options["level"] = level
     if keys is not None and (keys.energy or keys.forces):
+        if "keys" not in signature(READERS[name]).parameters:
+            raise SourceError(f"data.format={name}: its reader takes no data.energy_key and data.forces_key.")
         options["keys"] = keys
     return READERS[name](path, units=units, **options)
 

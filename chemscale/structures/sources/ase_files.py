@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -124,16 +126,13 @@ class AseFile(Reader):
         self.places = [labels.place] if labels.place else []
         for row, atoms in enumerate(chain(first, frames)):
             try:
-                if not len(atoms):
-                    raise SourceError("it has no atoms. Remove it.")
+                check_atoms(atoms)
                 self._check_units(atoms)
                 energy, forces = labels.read(atoms)
             except SourceError as error:
                 raise SourceError(f"{self.path}, frame {row}: {error}") from None
             if labels.place and not self.places:
                 self.places = [labels.place]
-            if (atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)).any():
-                raise SourceError(f"{self.path}, frame {row}: periodic in a direction without a cell vector.")
             atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
             atoms.positions *= units.to_angstrom
             yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom
@@ -237,6 +236,26 @@ class AseFile(Reader):
         )
 
 
+def check_atoms(atoms: Any) -> None:
+    """Refuse what is no structure.
+
+    Args:
+        atoms: ASE's.
+
+    Raises:
+        SourceError: no atoms, an atom without an element, a coordinate that is not finite, or a periodic
+            direction without a cell vector.
+    """
+    if not len(atoms):
+        raise SourceError("it has no atoms. Remove it.")
+    if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
+        raise SourceError(f"atomic numbers must lie in 1 … 118, got {sorted(set(atoms.numbers.tolist()))}.")
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise SourceError("a coordinate is not finite. Remove the frame.")
+    if (atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)).any():
+        raise SourceError("periodic in a direction without a cell vector.")
+
+
 def ase_format(path: Path) -> str:
     """ASE's name of a file's format.
 
@@ -248,7 +267,7 @@ def ase_format(path: Path) -> str:
     """
     try:
         name = filetype(str(path))
-    except (UnknownFileTypeError, OSError) as error:
+    except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise SourceError(f"{path}: not of a format that ASE knows ({error}).") from None
     if name not in ioformats:
         raise SourceError(f"{path}: not of a format that ASE knows.")

@@ -227,7 +227,7 @@ def _is_whole(value: Any) -> bool:
 def _number(value: Any, kind: type[np.integer], key: Any) -> np.ndarray:
     if isinstance(value, (bool, np.bool_)) or np.size(value) != 1:
         raise SourceError(f"{key} must be one whole number, got {value!r}.")
-    return whole(np.asarray(value).reshape(()), kind, str(key))
+    return whole(value if isinstance(value, str) else np.asarray(value).reshape(()), kind, str(key))
 
 
 def _agreed(stated: dict[Any, int], what: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.sources import AseFile, open_source
+from chemscale.structures.sources import READERS, AseFile, open_source
+from chemscale.structures.sources.labels import LabelKeys
 from tests.helpers.sources import extxyz, hdf5, molecule, springs
 
 
@@ -24,6 +26,20 @@ def test_unknown_suffix_and_format_are_refused(tmp_path: Path) -> None:
         open_source(path)
     with pytest.raises(SourceError, match=r"data\.format='qm9': choose one of ani1x, "):
         open_source(path, "qm9")
+
+
+def test_a_file_that_was_cut_off_in_its_compression_is_refused(tmp_path: Path) -> None:
+    whole = extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0)]).read_bytes()
+    (tmp_path / "b.xyz.gz").write_bytes(gzip.compress(whole)[:20])
+    with pytest.raises(SourceError, match=r"b\.xyz\.gz: not of a format that ASE knows"):
+        open_source(tmp_path / "b.xyz.gz")
+
+
+def test_a_reader_without_keys_refuses_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(READERS, "mine", lambda path, units: AseFile(path, units=units))
+    path = extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0)])
+    with pytest.raises(SourceError, match=r"data\.format=mine: its reader takes no data\.energy_key"):
+        open_source(path, "mine", keys=LabelKeys("energy"))
 
 
 def test_npz_of_another_layout_names_its_keys(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.molecules.tokenizers.opening import load_tokenizer
+from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -126,11 +126,17 @@ class Corpus:
                 f"{path}: schema version {manifest.get('schema_version')}, this chemscale reads "
                 f"{SCHEMA_VERSION}. Prepare it again into another folder."
             )
+        corpus = cls(path, manifest)
+        if corpus_hash(corpus.tokenizer, manifest["shards"]) != manifest["corpus_hash"]:
+            raise CorpusError(
+                f"{path}: the tokenizer there is not the one of these shards. Remove the folder and prepare "
+                "again."
+            )
         for shard in manifest["shards"]:
             file = path / shard["file"]
             if not file.is_file() or file.stat().st_size != shard["bytes"]:
                 raise CorpusError(f"{file}: missing or cut short. Remove {path} and prepare again.")
-        return cls(path, manifest)
+        return corpus
 
     @property
     def hash(self) -> str:
@@ -165,6 +171,17 @@ class Corpus:
                 raise CorpusError(
                     f"{self.path / shard['file']}: damaged. Remove {self.path} and prepare again."
                 )
+
+
+def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
+    """Hash of everything that training sees: the same molecules in another file are the same corpus.
+
+    Args:
+        tokenizer: whose vocabulary the ids are of.
+        shards: as the manifest lists them.
+    """
+    identity = json.dumps([tokenizer.hash, [[s["split"], s["part"], s["sha256"]] for s in shards]])
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def _map(path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from chemscale.molecules.loading import load_trained
 from chemscale.points.base import DESCRIPTION, DescriptionError
 from chemscale.points.run import train_point
-from chemscale.points.trained.export import export_model
+from chemscale.points.trained.export import ExportError, export_model
 from tests.helpers.points import point_in
 
 FEW = ("budget.steps=2", "trainer.checkpoint_steps=2", "trainer.validate_every=2")
@@ -67,3 +67,13 @@ def test_other_molecules_in_the_file_are_another_run(trained):
     point = point_in(trained.parents[2], trained.parents[2] / "molecules.smi", *FEW)
     assert point.directory.parent == trained.parent
     assert point.directory != trained
+
+
+def test_weights_that_are_not_finite_are_not_exported(run, tmp_path, monkeypatch):
+    def load(module, checkpoint):
+        next(module.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr("chemscale.points.trained.export.load_weights", load)
+    with pytest.raises(ExportError, match=r"step 2: model\.\S+ is not finite.*earlier --step"):
+        export_model(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

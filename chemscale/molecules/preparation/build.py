@@ -19,7 +19,15 @@ import selfies
 from chemscale.common.files import write_json
 from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
-from chemscale.molecules.corpus import MANIFEST, SCHEMA_VERSION, SPLITS, Corpus, CorpusError, sha256
+from chemscale.molecules.corpus import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    SPLITS,
+    Corpus,
+    CorpusError,
+    corpus_hash,
+    sha256,
+)
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
 from chemscale.molecules.preparation.sources import read_chunks
@@ -219,14 +227,12 @@ def _finish(
             f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on."
         )
     tokenizer.save(target)
-    # Only what was made may be named by the hash: the same molecules in another file are the same corpus.
-    identity = json.dumps([tokenizer.hash, [[s["split"], s["part"], s["sha256"]] for s in shards]])
     write_json(
         target / MANIFEST,
         {
             **content,
             "key": _key(content),
-            "corpus_hash": hashlib.sha256(identity.encode()).hexdigest(),
+            "corpus_hash": corpus_hash(tokenizer, shards),
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
             "splits": {split: writers[split].totals() for split in SPLITS},

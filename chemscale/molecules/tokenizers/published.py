@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import selfies
-from rdkit import Chem, rdBase
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
 
 from chemscale.molecules.tokenizers.notation import (
@@ -327,9 +326,8 @@ def _selfies_version(parts: Iterable[str]) -> str:
 
 
 def _same_molecule(one: str, other: str) -> bool:
-    with rdBase.BlockLogs():
-        molecules = [Chem.MolFromSmiles(smiles) for smiles in (one, other)]
-    if None in molecules or not other:
-        return False
-    first, second = (Chem.MolToSmiles(molecule) for molecule in molecules)
-    return first == second
+    # RDKit is for this check alone: most runs need none of it.
+    from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
+
+    first, second = (standardize(smiles, Policy(max_symbols=MAX_SYMBOLS)) for smiles in (one, other))
+    return isinstance(first, Molecule) and first == second

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+from torch import nn
 
 from chemscale.points.trained.rebuild import rebuild
 from chemscale.records import RunRecord, find_run
@@ -29,7 +32,7 @@ def export_model(run: Path, to: Path, step: int | None = None) -> tuple[RunRecor
         The record of the run, and the step of the checkpoint.
 
     Raises:
-        ExportError: `to` exists, or there is no such checkpoint.
+        ExportError: `to` exists, there is no such checkpoint, or its weights are not finite.
         DescriptionError: what the weights belong to is not there any more, or is another run's.
         RecordError: there is no record.
     """
@@ -47,8 +50,29 @@ def export_model(run: Path, to: Path, step: int | None = None) -> tuple[RunRecor
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as folder:
         load_weights(model.module, found)
+        refuse_without_numbers(model.module, f"{run}, step {checkpoints.step_of(found)}", checkpoints.steps())
         written = Path(folder) / "model"
         written.mkdir()
         model.save(written)
         written.rename(to)
     return record, checkpoints.step_of(found)
+
+
+def refuse_without_numbers(module: nn.Module, which: str, steps: Sequence[int]) -> None:
+    """Refuse weights that are not finite.
+
+    Args:
+        module: with the weights.
+        which: checkpoint, for the message.
+        steps: of the checkpoints that are there.
+
+    Raises:
+        ExportError: some are not.
+    """
+    for name, weight in module.named_parameters():
+        if not weight.isfinite().all():
+            there = ", ".join(map(str, steps))
+            raise ExportError(
+                f"{which}: {name} is not finite, the run diverged. Give an earlier --step; steps there: "
+                f"{there}."
+            )

@@ -161,6 +161,14 @@ def test_damage_is_found(smiles_file, tmp_path):
         Corpus.open(made.path)
 
 
+def test_another_vocabulary_beside_the_shards_is_refused(smiles_file, tmp_path):
+    made = build_corpus([smiles_file], tmp_path / "c", workers=1)
+    symbols = [symbol.replace("[S]", "[Se]") for symbol in made.tokenizer.symbols]
+    SelfiesTokenizer.from_symbols(symbols, stereo=True).save(made.path)
+    with pytest.raises(CorpusError, match="not the one of these shards"):
+        Corpus.open(made.path)
+
+
 def test_too_few_molecules_are_refused_with_the_reasons(tmp_path):
     path = tmp_path / "one.smi"
     path.write_text("CCO\nOCC\n")

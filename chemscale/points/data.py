@@ -109,7 +109,7 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
         FileNotFoundError: ``data.path`` names nothing.
         ValueError: a file or an option is refused; the message says which and why.
     """
-    from chemscale.structures.building import SplitPolicy, build_store, store_key
+    from chemscale.structures.preparation.building import SplitPolicy, build_store, store_key
 
     files, source = structure_source(data, root)
     policy = SplitPolicy(data.split_by, data.validation_fraction, data.test_fraction, data.split_seed)

@@ -32,7 +32,7 @@ from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.data_module import StructureDataModule
-from chemscale.structures.references import Statistics, statistics
+from chemscale.structures.references import Statistics
 from chemscale.structures.store import FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.potential import InteratomicPotential
@@ -91,7 +91,7 @@ class PotentialPoint(Point):
         micro_batching = decide_micro_batching(sections, task, model, batches)
         data = batches(micro_batching.accumulate)
         data.training_batches(0, world)  # refuses more ranks than a step has frames
-        known = statistics(store, data.train, data.train_edges.counts, task.data.references)
+        known = data.statistics(task.data.reference_method)
         _check_labels(store, task.loss)
         _check_validation(data, task.loss)
         flops = _count_flops(model, known, data, task.loss)

@@ -20,11 +20,13 @@ from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
+from chemscale.structures.preparation.separate_files import SeparateFiles
 from chemscale.structures.preparation.splits import (
     SplitPolicy,
     divide,
     hash64,
     in_order,
+    parts_with_files,
     published_parts,
 )
 from chemscale.structures.store import (
@@ -115,8 +117,6 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     frames = f"{len(written.geometry):,}"
     log.info("%s: %s frames in %s.", target, frames, format_duration(time.monotonic() - started))
-    for note in notes:
-        log.info("%s: %s", title, note)
     return FrameStore(target)
 
 
@@ -127,7 +127,11 @@ def _divide(
     isolated = isolated_frames(store)
     everything = np.arange(len(store))
     notes: list[str] = []
-    if published := source.splits():
+    if isinstance(source, SeparateFiles):
+        others = np.setdiff1d(everything, isolated)
+        parts = parts_with_files(source.part_of(store.rows), others, geometry, molecule, policy)
+        notes += _copies(parts, geometry)
+    elif published := source.splits():
         parts = published_parts(published, store.rows, geometry, policy)
         isolated = np.setdiff1d(isolated, np.concatenate(list(parts.values())))  # they stay as published
     else:
@@ -136,7 +140,30 @@ def _divide(
     return parts | ({ISOLATED: in_order(isolated, geometry)} if len(isolated) else {}), notes
 
 
+def _copies(parts: dict[str, np.ndarray], geometry: np.ndarray) -> list[str]:
+    """Sentences on frames that the files of two parts have in common.
+
+    Raises:
+        SourceError: all frames of a part are in the training files.
+    """
+    notes = []
+    for part, other in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        shared = int(np.isin(geometry[parts[part]], geometry[parts[other]]).sum())
+        if shared and other == "train" and shared == len(parts[part]):
+            raise SourceError(
+                f"All {shared} frames of the {part} part are training frames as well: nothing is held out. "
+                f"Give other files as data.{part}_path, or leave it out for a share of the training files."
+            )
+        if shared:
+            held_out = f"{shared} of {len(parts[part])} frames of the {part} part"
+            notes.append(f"{held_out} are copies of {other} frames.")
+    return notes
+
+
 def _describe_split(source: Source, policy: SplitPolicy) -> str | dict[str, Any]:
+    if isinstance(source, SeparateFiles):
+        own = {part: "files of its own" for part in source.names if part != "train"}
+        return {**asdict(policy), **own}
     return "published" if source.splits() else asdict(policy)
 
 

@@ -105,7 +105,7 @@ def test_ions_and_excited_states_are_no_references(tmp_path):
     store = store_of([*molecules(), *atoms], tmp_path / "s")
     assert found(store).values == tuple(ATOMS[z] for z in (1, 6, 8))
     assert len(store.part("isolated")) == 7
-    assert store.manifest["notes"][1].startswith(
+    assert store.manifest["notes"][-1].startswith(
         "Frames called IsolatedAtom that have a charge or several atoms: 1, for example IsolatedAtom, row 3."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,19 @@ from torch_geometric.data import Data
 
 from chemscale.models.atom_graph import AtomGraph, sum_by
 
+log = logging.getLogger(__name__)
+
 
 class UnknownElementError(ValueError):
     """A structure holds an element that the potential was not made for."""
+
+
+class UnknownChargeError(ValueError):
+    """A structure has a charge or multiplicity that a potential without either was not trained on."""
+
+
+class BoundaryError(ValueError):
+    """A crystal, for a potential with an interaction that is that of molecules in vacuum."""
 
 
 @dataclass
@@ -31,6 +42,12 @@ class Prediction:
     atomic_energies: Tensor
     forces: Tensor | None = None
     stress: Tensor | None = None
+
+
+def describe_electrons(charge: int, spin: int) -> str:
+    """A charge in e and a multiplicity, 0 where it is not stated, in words."""
+    stated = f"charge {charge:+d}" if charge else "charge 0"
+    return f"{stated} and multiplicity {spin}" if spin else stated
 
 
 class Potential(nn.Module):
@@ -57,6 +74,7 @@ class Potential(nn.Module):
         self.network, self.elements = network, tuple(elements)
         self.header: dict[str, Any] = {}
         """What is needed to build it again, beside its tensors."""
+        self._said: set[str] = set()
         self.register_buffer("references", torch.tensor(references, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
         type_of = torch.full((119,), -1, dtype=torch.int64)
@@ -87,7 +105,7 @@ class Potential(nn.Module):
             create_graph: whether forces can be differentiated again; as the module's training mode if None.
 
         Raises:
-            UnknownElementError: an element that the potential was not made for.
+            BoundaryError: a crystal, where there are interactions of molecules alone.
             ValueError: stress of a structure without a cell.
         """
         create_graph = self.training if create_graph is None else create_graph
@@ -122,8 +140,15 @@ class Potential(nn.Module):
             strain: (B, 3, 3) that deforms each structure, for the stress.
 
         Raises:
+            BoundaryError: a crystal, where there are interactions of molecules alone.
             ValueError: a strain of structures without a cell.
         """
+        if data.get("cell") is not None and getattr(self.network.config, "molecules_only", False):
+            raise BoundaryError(
+                "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
+                "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "
+                "Set pbc to False for a molecule; for crystals train with model.electrostatics=false."
+            )
         types = self.type_of[data.z]
         senders, receivers = data.edge_index[0], data.edge_index[1]
         if strain is not None:
@@ -159,6 +184,59 @@ class Potential(nn.Module):
         scaled, unscaled = output if isinstance(output, tuple) else (output, None)
         energies = scaled.to(torch.float64) * self.scale + self.references[graph.types]
         return energies if unscaled is None else energies + unscaled.to(torch.float64)
+
+    def check(self, data: Data) -> None:
+        """Refuse structures that the potential can say nothing of, and warn once of those that it guesses.
+
+        Args:
+            data: a batch, as ``forward`` takes it.
+
+        Raises:
+            UnknownElementError: an element without weights.
+            UnknownChargeError: as ``check_electrons``.
+        """
+        self.check_elements(data.z)
+        for charge, spin in sorted(set(zip(data.charge.tolist(), data.spin.tolist(), strict=True))):
+            self.check_electrons(charge, spin)
+
+    def check_electrons(self, charge: int, spin: int) -> None:
+        """Compare a charge and a multiplicity with those of the training frames, as ``header`` has them.
+
+        A multiplicity that is not stated, 0, goes with any; 1 and 2 go with frames that do not state theirs.
+
+        Args:
+            charge: total, in e.
+            spin: multiplicity 2S+1, 0 where it is not stated.
+
+        Raises:
+            UnknownChargeError: training lacked it, and the network knows neither charge nor multiplicity.
+        """
+        known = self.header.get("data", {}).get("electrons")
+        knows = getattr(self.network.config, "knows_charge", False)
+        asked = describe_electrons(charge, spin)
+        if known is None:  # a model in memory, or of version 0.1.0
+            if self.header.get("data") and charge and not knows:
+                self._say_once(
+                    f"This model knows no charge, nor does it say which ones it was trained on: {asked} gets "
+                    "the energy of the same atoms with the charge of the training data."
+                )
+            return
+        if any(charge == q and (spin in (0, s) or (s == 0 and spin <= 2)) for q, s in known):
+            return
+        states = "; ".join(describe_electrons(q, s) for q, s in known)
+        if knows:
+            self._say_once(f"A structure has {asked}, the training data had {states}: it is extrapolated.")
+            return
+        raise UnknownChargeError(
+            f"A structure has {asked}, but the training data had {states}, and "
+            f"{self.header['model']['family']} knows neither charge nor multiplicity: it would give the "
+            "energy of another state. Train model=spookynet on data of several states."
+        )
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            log.warning(text)
 
     def check_elements(self, numbers: Tensor) -> None:
         """Refuse structures with elements that the network has no weights for.

@@ -30,7 +30,12 @@ FORMAT = "chemscale-potential-1"
 
 
 class PotentialConfig(Protocol):
-    """What every architecture's configuration has, a frozen dataclass."""
+    """What every architecture's configuration has, a frozen dataclass.
+
+    Two more are read where they are there: ``knows_charge``, whether the network looks at the total charge
+    and the multiplicity (if not, data that contradict each other without them are refused), and
+    ``molecules_only``, whether it has interactions that a periodic cell makes wrong.
+    """
 
     @property
     def family(self) -> str:

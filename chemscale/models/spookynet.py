@@ -33,6 +33,7 @@ class SpookyNetConfig:
     """
 
     family: ClassVar[str] = "spookynet"
+    knows_charge: ClassVar[bool] = True
     width: Count = 64
     layers: Count = 3
     cutoff: Positive = 5.2917721
@@ -40,6 +41,11 @@ class SpookyNetConfig:
     nonlocal_attention: bool = True
     zbl: bool = False
     electrostatics: bool = False
+
+    @property
+    def molecules_only(self) -> bool:
+        """Whether the energy of a crystal would depend on how its atoms are wrapped into the cell."""
+        return self.electrostatics
 
     def network(self, elements: tuple[int, ...], neighbours: float) -> SpookyNet:
         """The network of this shape.

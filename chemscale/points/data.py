@@ -109,11 +109,17 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
         FileNotFoundError: ``data.path`` names nothing.
         ValueError: a file or an option is refused; the message says which and why.
     """
-    from chemscale.structures.building import SplitPolicy, build_store, store_key
+    from chemscale.structures.preparation.building import SplitPolicy, build_store, store_key
 
-    files, source = structure_source(data, root)
     policy = SplitPolicy(data.split_by, data.validation_fraction, data.test_fraction, data.split_seed)
-    key = store_key(files, {**data.reading, "split_policy": vars(policy)})
+    parts, source = structure_source(data, root)
+    files = [file for part in parts.values() for file in part]
+    options = {**data.reading, "split_policy": vars(policy)}
+    if len(parts) > 1:
+        options["files"] = {part: len(members) for part, members in parts.items()}
+    if len(files) > len(parts):  # names of frames begin with those of the files
+        options["names"] = [file.name for file in files]
+    key = store_key(files, options)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root):
         store = build_store(source, target, policy, name=files[0].name)
@@ -122,18 +128,19 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
     return store
 
 
-def structure_source(data: StructureData, root: Path) -> tuple[list[Path], Source]:
+def structure_source(data: StructureData, root: Path) -> tuple[dict[str, list[Path]], Source]:
     """Open the files that a ``data`` section names.
 
     Returns:
-        The files, and the source of their frames.
+        The files of each part that has some of its own, those of ``data.path`` as "train"; and the source of
+        all their frames.
 
     Raises:
-        FileNotFoundError: ``data.path`` names nothing.
+        FileNotFoundError: ``data.path``, ``data.validation_path`` or ``data.test_path`` names nothing.
         ValueError: a file or an option is refused.
     """
+    from chemscale.structures.preparation.separate_files import SeparateFiles
     from chemscale.structures.sources.combined import open_sources
-    from chemscale.structures.sources.frame_files import frame_files, listed
     from chemscale.structures.starter import StarterFrames, write_starter
 
     root.mkdir(parents=True, exist_ok=True)
@@ -143,14 +150,55 @@ def structure_source(data: StructureData, root: Path) -> tuple[list[Path], Sourc
             if missing:
                 log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
                 write_starter(files[0], data.count, workers=data.prepare_workers)
-        return files, StarterFrames(files[0])
-    files, left_out = frame_files(str(data.path), data.format)
-    said = []
-    if len(files) > 1 or left_out:
-        said.append(f"Read from {data.path}: {listed([path.name for path in files])}.")
-    if left_out:
-        said.append(f"Left out: {listed(left_out)}.")
-    return files, open_sources(files, data.reading, said)
+        return {"train": files}, StarterFrames(files[0])
+    if data.split is not None and data.held_out_paths:
+        raise ConfigurationError(
+            f"data.split={data.split} takes the parts that were published; it cannot go with "
+            f"{' and '.join(f'data.{part}_path' for part in data.held_out_paths)}. Leave one of them out."
+        )
+    parts, said = structure_files(data)
+    sources = {part: open_sources(files, data.reading, said[part]) for part, files in parts.items()}
+    if len(parts) == 1:
+        return parts, sources["train"]
+    return parts, SeparateFiles(sources)
+
+
+def structure_files(data: StructureData) -> tuple[dict[str, list[Path]], dict[str, list[str]]]:
+    """Files of each part; those that are held out are left out of the folder or pattern of ``data.path``.
+
+    Returns:
+        The files that are read, and sentences on them and on what was left out, both by part.
+
+    Raises:
+        FileNotFoundError: a path names nothing.
+        ConfigurationError: a file is in two parts, or none is left to train on.
+    """
+    from chemscale.structures.sources.frame_files import frame_files, listed
+
+    keys = {"train": "data.path", **{part: f"data.{part}_path" for part in data.held_out_paths}}
+    paths = {"train": str(data.path), **data.held_out_paths}
+    found = {part: frame_files(path, data.format, keys[part]) for part, path in paths.items()}
+    taken: dict[Path, str] = {}
+    for part in data.held_out_paths:
+        for file in found[part][0]:
+            other = taken.setdefault(file.resolve(), part)
+            if other != part:
+                raise ConfigurationError(f"{file} is in {keys[other]} and in {keys[part]}: choose one.")
+    parts, said = {}, {}
+    for part, (files, left_out) in found.items():
+        if part == "train":
+            left_out += [f"{f.name} ({keys[taken[f.resolve()]]})" for f in files if f.resolve() in taken]
+            files = [file for file in files if file.resolve() not in taken]
+        if not files:
+            others = " and ".join(keys[other] for other in data.held_out_paths)
+            raise ConfigurationError(
+                f"data.path={data.path}: {others} holds it out; none is left to train on."
+            )
+        parts[part] = files
+        named = len(files) > 1 or left_out
+        said[part] = [f"Read from {paths[part]}: {listed([path.name for path in files])}."] if named else []
+        said[part] += [f"Left out: {listed(left_out)}."] if left_out else []
+    return parts, said
 
 
 def log_notes(store: FrameStore, before: str = "  ") -> None:

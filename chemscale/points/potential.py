@@ -31,8 +31,10 @@ from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import labels_of, read_batch
+from chemscale.structures.charges import check_charges
 from chemscale.structures.data_module import StructureDataModule
-from chemscale.structures.references import Statistics, statistics
+from chemscale.structures.references import Statistics
+from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.potential import InteratomicPotential
@@ -53,6 +55,7 @@ class PotentialPoint(Point):
     loss: EnergyForceLoss
     ema: float | None
     flops: PotentialFlops
+    notes: tuple[str, ...]
 
     unit = "atoms"
 
@@ -77,6 +80,7 @@ class PotentialPoint(Point):
         general, world = sections.general, sections.placement.world
         model = read_config(config["model"])
         store = shared.store(task.data, Path(general.structures), task.lint)
+        notes = _check_model(model, store, task.data)
 
         def batches(accumulate: int) -> StructureDataModule:
             return shared.frames(
@@ -91,7 +95,7 @@ class PotentialPoint(Point):
         micro_batching = decide_micro_batching(sections, task, model, batches)
         data = batches(micro_batching.accumulate)
         data.training_batches(0, world)  # refuses more ranks than a step has frames
-        known = statistics(store, data.train, data.train_edges.counts, task.data.references)
+        known = data.statistics(task.data.reference_method)
         _check_labels(store, task.loss)
         _check_validation(data, task.loss)
         flops = _count_flops(model, known, data, task.loss)
@@ -114,6 +118,7 @@ class PotentialPoint(Point):
             loss=task.loss,
             ema=task.ema,
             flops=flops,
+            notes=(*known.notes, *notes),
         )
 
     @property
@@ -151,10 +156,12 @@ class PotentialPoint(Point):
     def describe_data(self) -> str:
         counts = self.store.manifest["counts"]
         level = self.store.manifest["level"] or "level of theory not stated"
-        return (
+        lines = [
             f"Structures {self.store.path.name} ({level}): {counts['train']:,} training and "
-            f"{counts['validation']:,} validation frames of {counts['molecules']:,} molecules."
-        )
+            f"{counts['validation']:,} validation frames of {counts['molecules']:,} molecules.",
+            *self.notes,
+        ]
+        return "\n".join(lines)
 
     def note_unique(self, record: RunRecord) -> None:
         record.data.unique_frames = self.epoch.amounts["frames"]
@@ -218,6 +225,7 @@ class PotentialPoint(Point):
             **{key: self.store.manifest[key] for key in ("name", "level", "hash")},
             **{key: self.store.manifest.get(key) for key in ("kind", "labels")},
             "reading": read_structure_data(self.config["data"]).reading,
+            "electrons": [list(state) for state in self.statistics.electrons],
         }
         return {"data": data, "identity": self.identity}
 
@@ -265,10 +273,32 @@ def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
         )
 
 
+def _check_model(model: PotentialConfig, store: FrameStore, data: StructureData) -> list[str]:
+    """Refuse data that the network cannot tell apart, or that its physics does not hold for."""
+    training = np.asarray(store.part("train")[: data.frames])
+    if getattr(model, "molecules_only", False):
+        held_out = store.part("validation")[: data.validation_frames]
+        frames = np.concatenate([training, held_out])
+        crystals = np.sort(frames[store.is_periodic(frames)])
+        if len(crystals):
+            raise ConfigurationError(
+                f"model.electrostatics=true is for molecules in vacuum, but {len(crystals):,} of "
+                f"{len(frames):,} frames are periodic ({store.where(int(crystals[0]))}): the energy of a "
+                "crystal would depend on how its atoms are wrapped into the cell. Set "
+                "model.electrostatics=false, or pbc to False where they are molecules."
+            )
+    return [] if getattr(model, "knows_charge", False) else check_charges(store, training, model.family)
+
+
 def _count_flops(
     model: PotentialConfig, known: Statistics, data: StructureDataModule, loss: EnergyForceLoss
 ) -> PotentialFlops:
-    few = np.arange(min(2, len(data.train)))
+    few = np.flatnonzero(data.train_edges.counts)[:2]
+    if not len(few):
+        raise ConfigurationError(
+            f"model.cutoff={model.cutoff:g}: no training frame of {data.store.path} has atoms this near to "
+            "each other, in Å. Raise it, or check data.units.length."
+        )
     batch = read_batch(data.store, data.train, data.train_edges, few)
     with torch.random.fork_rng(devices=[]):
         potential = build(model, known.elements, neighbours=known.neighbours)

@@ -19,7 +19,6 @@ from chemscale.points.placement import choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.structures.batches import read_batch
 from chemscale.structures.data_module import StructureDataModule
-from chemscale.structures.references import statistics
 from chemscale.structures.settings import FrameBatch, StructureData
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
@@ -126,7 +125,7 @@ def _largest(
 ) -> MicroBatching:
     """The fewest micro-batches that fit, from what a few frames keep and the heaviest step of an epoch."""
     placement = sections.placement
-    known = statistics(data.store, data.train, data.train_edges.counts, task.data.references)
+    known = data.statistics(task.data.reference_method)
     loads = data.plan.atoms + data.plan.edges
     few = np.arange(min(PROBED, len(data.train)))
     with torch.random.fork_rng(devices=[]):

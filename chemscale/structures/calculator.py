@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,9 @@ from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
 from chemscale.structures.graphs import Structure, collate
+from chemscale.structures.sources.electrons import charge_and_spin, unused_keys
+
+log = logging.getLogger(__name__)
 
 
 class ChemscaleCalculator(Calculator):
@@ -24,17 +28,23 @@ class ChemscaleCalculator(Calculator):
         atoms.calc = ChemscaleCalculator("runs/single/painn-w64-l3")
 
     It gives the energy (eV), forces (eV/Å), stress (eV/Å³, in ASE's Voigt order) and energies of atoms. Total
-    charge and multiplicity are ``atoms.info["charge"]`` and ``["spin"]``; 0 and unknown if absent.
+    charge and multiplicity are ``atoms.info["charge"]`` and ``["spin"]`` (or another name that
+    ``structures.sources.electrons`` lists); 0 and not stated if absent. Results are kept until the atoms,
+    their charge or multiplicity, or ``potential`` change; ``reset()`` after weights were changed in place.
 
     Args:
         model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision of the network; float64 for phonons and tight relaxations. As trained if None.
-        kwargs: of ASE's ``Calculator``.
+        kwargs: of ASE's ``Calculator``: atoms, label, directory.
 
     Raises:
         PotentialError: no potential is there.
+        ValueError: a parameter that there is not, or another precision than a given ``Potential`` has.
+        SourceError: on use, for a charge that is no whole number or is stated twice, and differently.
         UnknownElementError: on use, for an element that the potential was not made for.
+        UnknownChargeError: on use, for a charge that it can know nothing of.
+        BoundaryError: on use, for a crystal where the potential is for molecules alone.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress", "energies"]  # type: ignore[misc]
@@ -48,11 +58,34 @@ class ChemscaleCalculator(Calculator):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        potential = (
-            model if isinstance(model, Potential) else load_potential(model_folder(Path(model)), dtype=dtype)
-        )
+        if not isinstance(model, Potential):
+            model = load_potential(model_folder(Path(model)), dtype=dtype)
+        elif dtype not in (None, model.dtype):
+            raise ValueError(f"dtype={dtype}: the potential that was given is {model.dtype}; load it so.")
         self.device = named_device(None if device is None else str(device), "device")
-        self.potential = potential.to(self.device).eval().requires_grad_(False)
+        self.potential = model.to(self.device).eval().requires_grad_(False)
+        self._computed_with: tuple[Any, ...] = ()
+        self._said: set[str] = set()
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Refuse parameters, which ASE would keep and nothing would read."""
+        if kwargs:
+            raise ValueError(
+                f"ChemscaleCalculator has no parameter {', '.join(kwargs)}. Charge and multiplicity are of "
+                'the atoms: atoms.info["charge"], atoms.info["spin"].'
+            )
+        return {}
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What changed since the last calculation, in ASE's words; ``info`` and ``potential`` among it."""
+        changes: list[str] = super().check_state(atoms, tol=tol)
+        if self.atoms is not None and self._computed_with != self._inputs(atoms):
+            changes.append("info or potential")
+        return changes
+
+    def _inputs(self, atoms: Atoms) -> tuple[Any, ...]:
+        """What a result depends on beside what ASE compares."""
+        return (*charge_and_spin(atoms), self.potential, self.potential.dtype)
 
     def calculate(
         self,
@@ -63,11 +96,12 @@ class ChemscaleCalculator(Calculator):
         """Fill ``results``, as ASE asks for it."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        self._warn_of_unused(self.atoms)
         periodic = bool(self.atoms.pbc.any())
         batch = collate([structure_of(self.atoms).with_neighbours(self.potential.cutoff)]).to(self.device)
-        self.potential.check_elements(batch.z)
+        self.potential.check(batch)
         full = bool(self.atoms.pbc.all())
-        result = self.potential(batch, stress=full and "stress" in properties)
+        result = self.potential(batch, stress=full and "stress" in properties, create_graph=False)
         energy = float(result.energy)
         self.results = {
             "energy": energy,
@@ -81,15 +115,29 @@ class ChemscaleCalculator(Calculator):
             raise NotImplementedError(
                 "Stress is defined for cells that are periodic in all three directions."
             )
+        self._computed_with = self._inputs(self.atoms)
+
+    def _warn_of_unused(self, atoms: Atoms) -> None:
+        for key in set(unused_keys(atoms)) - self._said:
+            self._said.add(key)
+            log.warning('%s is not read: state the total charge as atoms.info["charge"].', key)
 
 
 def structure_of(atoms: Atoms) -> Structure:
-    """Convert ASE's atoms to a structure, labels left out."""
+    """Convert ASE's atoms to a structure, labels left out.
+
+    Args:
+        atoms: charge and multiplicity as ``charge_and_spin`` reads them.
+
+    Raises:
+        SourceError: a charge or multiplicity that is none.
+    """
+    charge, spin = charge_and_spin(atoms)
     return Structure(
         numbers=atoms.numbers.astype(np.uint8),
         positions=atoms.positions,
-        charge=int(atoms.info.get("charge", 0)),
-        spin=int(atoms.info.get("spin", 0)),
+        charge=charge,
+        spin=spin,
         cell=np.asarray(atoms.cell) if atoms.pbc.any() else None,
         pbc=np.asarray(atoms.pbc) if atoms.pbc.any() else None,
     )

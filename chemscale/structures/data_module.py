@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
@@ -10,6 +12,7 @@ from torch_geometric.data import Data
 from chemscale.common.samplers import RemainingBatches
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
 from chemscale.structures.edges import EdgeCache
+from chemscale.structures.references import Statistics, statistics
 from chemscale.structures.store import FrameStore
 
 
@@ -56,12 +59,28 @@ class StructureDataModule(pl.LightningDataModule):
         if frames is not None and not 1 <= frames <= len(train):
             raise SubsetError(f"data.frames={frames}: {store.path} has {len(train)} training frames.")
         if not len(validation):
-            raise SubsetError(f"{store.path}: the validation set is empty; raise data.validation_fraction.")
+            raise SubsetError(
+                f"{store.path}: there is no frame to validate on. Raise data.validation_fraction, give "
+                "data.validation_path, or with data.split_by=molecule, which divides no molecule, change "
+                "data.split_seed or take data.split_by=frame."
+            )
         self.train = np.asarray(train[:frames])
         self.validation = np.asarray(validation[:validation_frames])
         self.train_edges = EdgeCache(store, "train", cutoff).open(len(self.train))
         self.validation_edges = EdgeCache(store, "validation", cutoff).open(len(self.validation))
         self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
+
+    def statistics(self, method: str | Mapping[int, float]) -> Statistics:
+        """Statistics of the training subset.
+
+        Args:
+            method: of reference energies, as ``references.reference_energies``.
+
+        Raises:
+            ReferenceEnergyError: as there.
+        """
+        edges = self.train_edges.counts
+        return statistics(self.store, self.train, edges, method, cutoff=self.cutoff)
 
     def training_batches(self, rank: int = 0, world: int = 1) -> FrameBatches:
         """Micro-batches of one rank, by their number in the run.

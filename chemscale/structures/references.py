@@ -6,13 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
-from chemscale.structures.store import FrameStore
+from chemscale.structures.preparation.isolated import has_image, is_called_isolated
+from chemscale.structures.store import ISOLATED, FrameStore
+
+SAME = 0.01
+"""eV: energies of isolated atoms of one element that differ by more contradict each other."""
+BOUND = (-20.0, 5.0)
+"""eV an atom that atoms gain where they come together: no matter lies outside, on one scale of energies."""
 
 
 class ReferenceEnergyError(ValueError):
     """Reference energies that cannot be had from these data; the message names the way out."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference energies of elements.
+
+    Args:
+        values: eV of an atom of each element.
+        notes: sentences on where they come from.
+    """
+
+    values: tuple[float, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -25,59 +44,188 @@ class Statistics:
         scale: eV; the root mean square force component in eV/Å, or the standard deviation of the energy per
             atom where there are no forces.
         neighbours: mean number of neighbours of an atom.
+        electrons: pairs of a charge in e and a multiplicity (0: not stated) that frames have, ascending.
+        notes: sentences on where these come from.
     """
 
     elements: tuple[int, ...]
     references: tuple[float, ...]
     scale: float
     neighbours: float
+    electrons: tuple[tuple[int, int], ...] = ((0, 0),)
+    notes: tuple[str, ...] = ()
 
 
 def reference_energies(
-    store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], method: str | Mapping[str, float]
-) -> tuple[float, ...]:
-    """Reference energies of elements, eV of an atom of each.
+    store: FrameStore,
+    frames: np.ndarray,
+    elements: tuple[int, ...],
+    method: str | Mapping[int, float],
+    cutoff: float | None = None,
+) -> References:
+    """Reference energies of elements.
 
     Args:
         store: where frames are read from.
         frames: the training subset.
         elements: atomic numbers.
-        method: ``fit``, least squares of total energies on composition; ``minimum_norm``, the same, of
+        method: ``fit``, the energies of the isolated atoms of the store, and least squares of total energies
+            on composition for elements without one; ``minimum_norm``, least squares for all elements, of
             minimum norm where compositions do not determine it (one molecule: any solution gives the same
-            total energies); ``isolated``, from the frames of one atom; ``none``, 0; a mapping from symbols
+            total energies); ``isolated``, isolated atoms alone; ``none``, 0; a mapping from atomic numbers
             gives them.
+        cutoff: Å; with ``isolated`` an atom without an image in it is one as well.
 
     Raises:
-        ReferenceEnergyError: the system is degenerate, an element is not given, or there are no energies.
+        ReferenceEnergyError: the system is degenerate, an element is not given, isolated atoms contradict
+            each other, or there are no energies.
     """
     if isinstance(method, Mapping):
-        return _given(method, elements)
+        missing = [chemical_symbols[z] for z in elements if z not in method]
+        if missing:
+            raise ReferenceEnergyError(
+                f"data.references does not give {', '.join(missing)}: add them, in eV."
+            )
+        values = [method[z] for z in elements]
+        return References(tuple(values), (*_unused(store), *_check_scale(store, frames, elements, values)))
     if method == "none":
-        return (0.0,) * len(elements)
-    if method == "isolated":
-        return _isolated(store, elements)
-    if method not in ("fit", "minimum_norm"):
+        return References((0.0,) * len(elements), _unused(store))
+    if method == "minimum_norm":
+        values = _least_squares(store, frames, elements, {}, minimum_norm=True)
+        return References(tuple(values), _unused(store))
+    atoms = isolated_energies(store, cutoff if method == "isolated" else None)
+    missing = [chemical_symbols[z] for z in elements if z not in atoms]
+    if missing and method == "isolated":
         raise ReferenceEnergyError(
-            f"data.references={method!r}: choose fit, minimum_norm, isolated, none, or give {{H: …, C: …}}."
+            f"data.references=isolated: no isolated neutral atom of {', '.join(missing)} has an energy. "
+            "That is a frame of one atom called IsolatedAtom, or whose images lie beyond the cutoff; a "
+            "crystal with one atom in its cell is none. Use fit or minimum_norm, or give the energies."
         )
+    return _with_atoms(store, frames, elements, {z: e for z, e in atoms.items() if z in elements})
+
+
+def _unused(store: FrameStore) -> tuple[str, ...]:
+    count = len(store.part(ISOLATED))
+    return (f"Isolated atoms of the data, not used: {count} (data.references).",) if count else ()
+
+
+def isolated_energies(store: FrameStore, cutoff: float | None = None) -> dict[int, float]:
+    """Energies of the isolated neutral atoms of a store, eV by atomic number, in their ground states.
+
+    Those that are called so count before those that are only by themselves.
+
+    Args:
+        store: where frames are read from.
+        cutoff: Å; atoms without an image in it are taken from the parts as well. None: only those that are
+            in no part.
+
+    Raises:
+        ReferenceEnergyError: two of one element differ by more than `SAME` without being stated to differ in
+            their multiplicity.
+    """
+    frames = store.part(ISOLATED).tolist()
+    if cutoff is not None:
+        single = np.flatnonzero((store.sizes == 1) & (store.electrons()[:, 0] == 0))
+        frames += [int(f) for f in np.setdiff1d(single, frames) if not has_image(store, int(f), cutoff)]
+    energies = store.energies(np.array(frames, np.int64))
+    found: dict[tuple[int, bool], list[tuple[float, int]]] = {}
+    for frame, energy in zip(frames, energies, strict=True):
+        if np.isfinite(energy):
+            kind = (int(store.numbers(frame)[0]), is_called_isolated(store.name(frame)))
+            found.setdefault(kind, []).append((float(energy), frame))
+    return {
+        z: _ground_state(store, z, sorted(members))
+        for (z, called), members in found.items()
+        if called or (z, True) not in found
+    }
+
+
+def _ground_state(store: FrameStore, z: int, members: list[tuple[float, int]]) -> float:
+    """The lowest energy of an element's atoms, which come by rising energy; others must be other states."""
+    (lowest, first), *others = members
+    ground = int(store.electrons(np.array([first]))[0, 1])
+    symbol = chemical_symbols[z]
+    for energy, frame in others:
+        spin = int(store.electrons(np.array([frame]))[0, 1])
+        excited = ground and spin and spin != ground
+        if energy - lowest > SAME and not excited:
+            raise ReferenceEnergyError(
+                f"Isolated atoms of {symbol} contradict each other: {lowest:.6f} eV "
+                f"({store.where(first)}), "
+                f"{energy:.6f} eV ({store.where(frame)}). Without multiplicities of their own they may "
+                f"differ by {SAME} eV. Leave one out, give data.references={{{symbol}: …}}, or use "
+                "data.references=minimum_norm, which takes neither."
+            )
+    return lowest
+
+
+def _with_atoms(
+    store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], atoms: Mapping[int, float]
+) -> References:
+    """Energies of isolated atoms, and a fit to what they leave for the elements that have none."""
+    if not atoms:
+        return References(tuple(_least_squares(store, frames, elements, {})))
+    names = ", ".join(chemical_symbols[z] for z in sorted(atoms))
+    notes = [f"Reference energies of {names}: isolated atoms of the data."]
+    if fitted := [chemical_symbols[z] for z in elements if z not in atoms]:
+        values = _least_squares(store, frames, elements, atoms)
+        notes.append(
+            f"There is no isolated atom of {', '.join(fitted)}: fitted to what the others leave of the "
+            f"energies, so that only bonds between {names} are counted from free atoms."
+        )
+    else:
+        values = [atoms[z] for z in elements]
+        notes += _check_scale(store, frames, elements, values)
+    return References(tuple(values), tuple(notes))
+
+
+def _check_scale(
+    store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], values: list[float]
+) -> list[str]:
+    """A sentence where atoms and the first few thousand frames cannot be on one scale of energies."""
+    frames = frames[:4096]
+    rest = store.energies(frames) - compositions(store, frames, elements) @ np.array(values)
+    per_atom = (rest / store.sizes[frames])[np.isfinite(rest)]
+    if not len(per_atom) or BOUND[0] < per_atom.mean() < BOUND[1]:
+        return []
+    return [
+        f"Less the energies of their atoms, training frames have {per_atom.mean():+.1f} eV an atom, which no "
+        "bonds have: the atoms are in another unit or of another level of theory. "
+        "data.references=minimum_norm does without them."
+    ]
+
+
+def _least_squares(
+    store: FrameStore,
+    frames: np.ndarray,
+    elements: tuple[int, ...],
+    known: Mapping[int, float],
+    *,
+    minimum_norm: bool = False,
+) -> list[float]:
+    """Reference energies by least squares of total energies on composition; those that are known stay."""
     energies = store.energies(frames)
-    labelled = frames[np.isfinite(energies)]
+    labelled, energies = frames[np.isfinite(energies)], energies[np.isfinite(energies)]
     if not len(labelled):
-        if method == "minimum_norm":
-            return (0.0,) * len(elements)
+        if minimum_norm:
+            return [0.0] * len(elements)
         raise ReferenceEnergyError("No training frame has an energy: set data.references=none.")
     counts = compositions(store, labelled, elements)
-    energies = energies[np.isfinite(energies)]
-    values, _, rank, _ = np.linalg.lstsq(counts, energies, rcond=1e-9)
-    if rank < len(elements) and method == "fit":
+    free = np.array([z not in known for z in elements])
+    values = np.array([known.get(z, 0.0) for z in elements])
+    values[free], _, rank, _ = np.linalg.lstsq(counts[:, free], energies - counts @ values, rcond=1e-9)
+    if rank < free.sum() and not minimum_norm:
+        symbols = [chemical_symbols[z] for z in elements]
+        unseen = [s for s, column, f in zip(symbols, counts.T, free, strict=True) if f and not column.any()]
+        which = f" None of them holds {', '.join(unseen)}." if unseen else ""
         raise ReferenceEnergyError(
             f"Reference energies are not determined: the compositions of the {len(labelled)} training frames "
-            f"have rank {rank}, but there are {len(elements)} elements "
-            f"({', '.join(chemical_symbols[z] for z in elements)}). Set data.references=minimum_norm (right "
-            "where compositions stay as they are), or give the energies of the atoms: "
-            "data.references={H: -13.6, …}."
+            f"have rank {rank}, but there are {free.sum()} elements "
+            f"({', '.join(s for s, f in zip(symbols, free, strict=True) if f)}).{which} Set "
+            "data.references=minimum_norm (right where compositions stay as they are), or give the energies "
+            "of the atoms: data.references={H: -13.6, …}."
         )
-    return tuple(float(v) for v in values)
+    return [float(v) for v in values]
 
 
 def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...]) -> np.ndarray:
@@ -117,8 +265,9 @@ def statistics(
     store: FrameStore,
     frames: np.ndarray,
     edges: np.ndarray,
-    method: str | Mapping[str, float],
+    method: str | Mapping[int, float],
     elements: tuple[int, ...] | None = None,
+    cutoff: float | None = None,
 ) -> Statistics:
     """Reference energies, scale and neighbour count of a training subset.
 
@@ -128,38 +277,29 @@ def statistics(
         edges: (len(frames),) edges of each.
         method: of reference energies, as ``reference_energies``.
         elements: those that the potential has to know; all of the store if None.
+        cutoff: as ``reference_energies``.
 
     Raises:
         ReferenceEnergyError: as ``reference_energies``.
     """
     elements = elements or store.elements
-    references = reference_energies(store, frames, elements, method)
+    references = reference_energies(store, frames, elements, method, cutoff)
+    notes = references.notes
     scale = force_rms(store, frames)
     if scale is None:
         energies = store.energies(frames)
-        rest = energies - compositions(store, frames, elements) @ np.array(references)
+        rest = energies - compositions(store, frames, elements) @ np.array(references.values)
         per_atom = (rest / store.sizes[frames])[np.isfinite(rest)]
-        scale = float(per_atom.std()) if len(per_atom) > 1 and per_atom.std() > 0 else 1.0
+        scale = float(per_atom.std()) if len(per_atom) else 0.0
+        if not scale > 0:
+            scale = 1.0
+            notes += ("Neither forces nor energies of the training frames differ: the scale is 1 eV.",)
     atoms = float(store.sizes[frames].sum())
-    return Statistics(elements, references, scale, max(1.0, float(edges.sum()) / atoms))
-
-
-def _given(values: Mapping[str, float], elements: tuple[int, ...]) -> tuple[float, ...]:
-    known = {atomic_numbers.get(str(symbol)): float(value) for symbol, value in values.items()}
-    missing = [chemical_symbols[z] for z in elements if z not in known]
-    if missing:
-        raise ReferenceEnergyError(f"data.references does not give {', '.join(missing)}: add them, in eV.")
-    return tuple(known[z] for z in elements)
-
-
-def _isolated(store: FrameStore, elements: tuple[int, ...]) -> tuple[float, ...]:
-    known: dict[int, float] = {}
-    for frame in np.flatnonzero(np.asarray(store.sizes) == 1):
-        known.setdefault(int(store.numbers(int(frame))[0]), float(store.energies(np.array([frame]))[0]))
-    missing = [chemical_symbols[z] for z in elements if not np.isfinite(known.get(z, np.nan))]
-    if missing:
-        raise ReferenceEnergyError(
-            f"data.references=isolated: there is no labelled frame of a single atom of {', '.join(missing)}. "
-            "Use fit or minimum_norm, or give the energies."
-        )
-    return tuple(known[z] for z in elements)
+    return Statistics(
+        elements,
+        references.values,
+        scale,
+        max(1.0, float(edges.sum()) / atoms),
+        electrons=tuple((int(q), int(s)) for q, s in np.unique(store.electrons(frames), axis=0)),
+        notes=notes,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the frames or molecules, all of them left out."""
+
+
+REFERENCES = ("fit", "minimum_norm", "isolated", "none")
+"""Ways of finding reference energies (``structures.references``)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class StructureData:
     source: str
     count: Count = 2000
     path: str | None = None
+    validation_path: str | None = None
+    test_path: str | None = None
     format: str | None = None
     level: str | None = None
     split: Annotated[int, Range(1, 5)] | None = None
@@ -47,6 +54,25 @@ class StructureData:
     def __post_init__(self) -> None:
         if self.source == "structures" and not self.path:
             raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of frames.")
+        _ = self.reference_method
+
+    @property
+    def held_out_paths(self) -> dict[str, str]:
+        """Where files of their own are for validation and testing, by part."""
+        paths = {"validation": self.validation_path, "test": self.test_path}
+        return {part: path for part, path in paths.items() if path is not None}
+
+    @property
+    def reference_method(self) -> str | dict[int, float]:
+        """How reference energies are found, or eV of an atom by atomic number."""
+        if isinstance(self.references, dict):
+            return _atom_energies(self.references)
+        if self.references not in REFERENCES:
+            raise ConfigurationError(
+                f"data.references={self.references!r}: choose {', '.join(REFERENCES)}, or give "
+                "{H: -13.6, C: …} in eV."
+            )
+        return self.references
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -59,6 +85,32 @@ class StructureData:
             "energy_key": self.energy_key,
             "forces_key": self.forces_key,
         }
+
+
+def _atom_energies(given: dict[Any, Any]) -> dict[int, float]:
+    """Energies by atomic number, of a mapping from symbols or atomic numbers."""
+    from ase.data import atomic_numbers, chemical_symbols  # not for --help
+
+    energies: dict[int, float] = {}
+    for key, value in given.items():
+        name = str(key).strip()
+        z = int(name) if name.isdecimal() else atomic_numbers.get(name.capitalize(), 0)
+        if isinstance(key, bool) or not 0 < z < len(chemical_symbols):
+            raise ConfigurationError(
+                f"data.references.{key}: no such element; give symbols, in quotes in YAML."
+            )
+        if z in energies:
+            raise ConfigurationError(f"data.references.{key}: {chemical_symbols[z]} is given twice.")
+        try:
+            energies[z] = math.nan if isinstance(value, bool) else float(str(value).replace("\u2212", "-"))
+        except ValueError:
+            energies[z] = math.nan
+        if not math.isfinite(energies[z]):
+            shown = "null" if value is None else value
+            raise ConfigurationError(
+                f"data.references.{key}={shown}: give a number, eV of an atom of {chemical_symbols[z]}."
+            )
+    return energies
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from chemscale.structures.graphs import Structure
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 PARTS = ("train", "validation", "test")
+ISOLATED = "isolated"
+"""Frames of single atoms, which are in none of the parts; a store without any has no such file."""
 
 ATOM_ARRAYS = {"numbers": ("u1", 1), "positions": ("<f8", 3), "forces": ("<f8", 3)}
 FRAME_ARRAYS = {
@@ -90,13 +92,23 @@ class FrameStore:
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur anywhere in the store, ascending."""
+        """Atomic numbers that occur in a part, ascending."""
         return tuple(self.manifest["elements"])
 
     @property
     def sizes(self) -> np.ndarray:
         """Atoms of each frame, (F,)."""
         return self._sizes
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Where each frame stood in its source, (F,)."""
+        return self._rows
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Number in ``names`` of each frame's name, (F,)."""
+        return self._groups
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -105,9 +117,12 @@ class FrameStore:
         """Numbers of the frames of a part in the store's own order: any prefix is a fair sample.
 
         Args:
-            name: "train", "validation" or "test".
+            name: "train", "validation" or "test"; or "isolated".
         """
-        return np.load(self.path / f"{name}.npy", mmap_mode="r")
+        path = self.path / f"{name}.npy"
+        if name == ISOLATED and not path.exists():
+            return np.zeros(0, np.int64)
+        return np.load(path, mmap_mode="r")
 
     def numbers(self, frame: int) -> np.ndarray:
         """Atomic numbers of a frame, (n,)."""
@@ -132,9 +147,23 @@ class FrameStore:
         """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])
 
+    def electrons(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Total charge in e and multiplicity (0 where it is not stated) of frames, (k, 2)."""
+        return np.stack([self._charges[frames], self._spins[frames]], axis=1).astype(np.int64)
+
+    def is_periodic(self, frames: np.ndarray) -> np.ndarray:
+        """Whether frames are periodic in any direction, (k,)."""
+        if not self.periodic:
+            return np.zeros(len(frames), bool)
+        return np.asarray(self._pbc[frames].any(axis=1))
+
+    def name(self, frame: int) -> str:
+        """Name of a frame in its source."""
+        return self.names[self._groups[frame]]
+
     def where(self, frame: int) -> str:
         """Name and row of a frame in its source, for messages."""
-        return f"{self.names[self._groups[frame]]}, row {int(self._rows[frame])}"
+        return f"{self.name(frame)}, row {int(self._rows[frame])}"
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
         """Frames as blocks: those of one composition that follow each other together.
@@ -191,7 +220,9 @@ class FrameStore:
 def content_hash(path: Path) -> str:
     """SHA-256 over every array of a store, in the order of their names."""
     total = hashlib.sha256()
-    files = sorted([*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *(f"{p}.npy" for p in PARTS), "names.json"])
+    files = sorted(
+        [*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *(f"{p}.npy" for p in (*PARTS, ISOLATED)), "names.json"]
+    )
     for name in files:
         if (path / name).exists():
             with open(path / name, "rb") as file:

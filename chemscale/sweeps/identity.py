@@ -36,6 +36,8 @@ WITHOUT_EFFECT = (
     "data.prepare_workers",
     "data.verify",
     "data.path",
+    "data.validation_path",
+    "data.test_path",
     "data.smiles_column",
     "data.format",
     "data.energy_key",

@@ -17,9 +17,9 @@ from chemscale.structures.batches import (
     labels,
     read_batch,
 )
-from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.data_module import StructureDataModule, SubsetError
 from chemscale.structures.edges import EdgeCache
+from chemscale.structures.preparation.building import SplitPolicy, build_store
 from tests.helpers.structures import ToySource, toy_blocks
 
 ATOMS = np.random.default_rng(0).integers(3, 30, 500)

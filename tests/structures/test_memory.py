@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from chemscale.structures.batches import BatchBudget
 from chemscale.structures.blocks import Block
-from chemscale.structures.building import SplitPolicy, build_store
+from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.data_module import StructureDataModule
 
 ATOMS, FRAMES, BLOCKS = 20, 2000, 50

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chemscale.structures.building import SplitPolicy, build_store
+from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.references import ReferenceEnergyError, reference_energies, statistics
 from tests.helpers.structures import ATOMS, ToySource, toy_blocks
 
@@ -19,7 +19,7 @@ def store(tmp_path):
 
 def test_a_determined_system_gives_back_the_energies_of_the_atoms(store):
     frames = np.asarray(store.part("train"))
-    found = reference_energies(store, frames, (1, 6, 8), "fit")
+    found = reference_energies(store, frames, (1, 6, 8), "fit").values
     np.testing.assert_allclose(found, [ATOMS[z] for z in (1, 6, 8)], atol=1e-6)
 
 
@@ -28,18 +28,25 @@ def test_a_degenerate_system_is_refused_with_the_way_out_and_minimum_norm_takes_
     frames = np.asarray(store.part("train"))
     with pytest.raises(ReferenceEnergyError, match=r"rank 1, but there are 3 .*minimum_norm"):
         reference_energies(store, frames, (1, 6, 8), "fit")
-    hydrogen, carbon, oxygen = reference_energies(store, frames, (1, 6, 8), "minimum_norm")
+    hydrogen, carbon, oxygen = reference_energies(store, frames, (1, 6, 8), "minimum_norm").values
     total = sum(ATOMS[z] * n for z, n in ((1, 4), (6, 1), (8, 1)))
     assert 4 * hydrogen + carbon + oxygen == pytest.approx(total)
 
 
 def test_given_energies_must_cover_every_element(store):
     frames = np.asarray(store.part("train"))
-    assert reference_energies(store, frames, (1, 8), {"H": -13.6, "O": -2040.0}) == (-13.6, -2040.0)
+    given = reference_energies(store, frames, (1, 6, 8), {1: -13.6, 6: -1030.0, 8: -2040.0, 92: 0.0})
+    assert given.values == (-13.6, -1030.0, -2040.0)
     with pytest.raises(ReferenceEnergyError, match="does not give C"):
-        reference_energies(store, frames, (1, 6, 8), {"H": -13.6, "O": -2040.0})
-    with pytest.raises(ReferenceEnergyError, match="no labelled frame of a single atom of H"):
-        reference_energies(store, frames, (1, 6, 8), "isolated")
+        reference_energies(store, frames, (1, 6, 8), {1: -13.6, 8: -2040.0})
+    with pytest.raises(ReferenceEnergyError, match="no isolated neutral atom of H, C, O"):
+        reference_energies(store, frames, (1, 6, 8), "isolated", cutoff=5.0)
+
+
+def test_an_element_that_no_training_frame_has_is_named(store):
+    frames = np.asarray(store.part("train"))
+    with pytest.raises(ReferenceEnergyError, match=r"None of them holds N\."):
+        reference_energies(store, frames, (1, 6, 7, 8), "fit")
 
 
 def test_the_scale_is_the_force_rms_or_the_spread_of_energies(tmp_path):
@@ -54,3 +61,24 @@ def test_the_scale_is_the_force_rms_or_the_spread_of_energies(tmp_path):
     unlabelled = build_store(ToySource(blocks), tmp_path / "e", SplitPolicy(validation=0.0))
     only_energies = statistics(unlabelled, frames, np.full(len(frames), 12), "minimum_norm")
     assert 0 < only_energies.scale < 1
+
+
+def test_a_scale_without_anything_to_measure_is_said(tmp_path):
+    water = toy_blocks(4, noise=0.0)[0]
+    water.forces[:] = np.nan
+    store = build_store(ToySource([water]), tmp_path / "s", SplitPolicy(validation=0.0))
+    found = statistics(store, np.asarray(store.part("train")), np.full(4, 6), "minimum_norm")
+    assert found.scale == 1.0
+    assert found.notes == ("Neither forces nor energies of the training frames differ: the scale is 1 eV.",)
+
+
+def test_frames_without_an_energy_take_no_part_in_the_fit(tmp_path):
+    blocks = toy_blocks(6, noise=0.0)
+    hydrogen = toy_blocks(1)[0]
+    hydrogen.numbers, hydrogen.name = np.array([1, 1, 1], np.uint8), "trihydrogen"
+    hydrogen.energies = np.array([3 * ATOMS[1]])
+    blocks[0].energies[:3] = np.nan
+    store = build_store(ToySource([*blocks, hydrogen]), tmp_path / "s", SplitPolicy(validation=0.0))
+    found = statistics(store, np.asarray(store.part("train")), np.full(13, 6), "fit")
+    np.testing.assert_allclose(found.references, [ATOMS[z] for z in (1, 6, 8)], atol=1e-6)
+    assert np.isfinite(found.scale)

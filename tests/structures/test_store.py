@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale.structures.blocks import Block, SourceError
-from chemscale.structures.building import SplitPolicy, build_store, store_key
+from chemscale.structures.preparation.building import SplitPolicy, build_store, store_key
 from chemscale.structures.store import FrameStore, StoreError
 from tests.helpers.structures import ToySource, toy_blocks
 
@@ -51,17 +51,6 @@ def test_order_and_split_do_not_depend_on_the_order_of_the_file(tmp_path):
     for part in ("train", "validation"):
         energies = [s.energies(np.asarray(s.part(part))) for s in (straight, turned)]
         np.testing.assert_array_equal(*energies)
-
-
-def test_molecules_do_not_cross_when_split_by_molecule(tmp_path):
-    blocks = [b for n in range(30) for b in toy_blocks(3, name=f"m{n}", seed=n)[:1]]
-    store = build_store(ToySource(blocks), tmp_path / "m", SplitPolicy("molecule", 0.3))
-    names = {
-        part: {b.name for b in store.blocks(np.asarray(store.part(part)))} for part in ("train", "validation")
-    }
-    assert names["train"]
-    assert names["validation"]
-    assert not names["train"] & names["validation"]
 
 
 def test_published_splits_are_honoured(tmp_path):

@@ -20,12 +20,13 @@ DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
 """Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
 
 
-def frame_files(path: str, format: str | None = None) -> tuple[list[Path], list[str]]:
+def frame_files(path: str, format: str | None = None, key: str = "data.path") -> tuple[list[Path], list[str]]:
     """Files of frames named by a path, a folder or a pattern, in a stable order.
 
     Args:
         path: as given; a single file is taken as it is.
         format: of all files, where it is given: then only documentation is left out.
+        key: by which the path was given, for messages.
 
     Returns:
         The files, and what was left out of a folder or a pattern, each with its reason.
@@ -42,7 +43,7 @@ def frame_files(path: str, format: str | None = None) -> tuple[list[Path], list[
     else:
         found = [Path(p) for p in sorted(glob.glob(str(given), recursive=True))]
     if not found:
-        raise FileNotFoundError(f"data.path={path}: no such file, folder or pattern, or an empty folder.")
+        raise FileNotFoundError(f"{key}={path}: no such file, folder or pattern, or an empty folder.")
     files, left_out = [], []
     for entry in found:
         reason = _reason(entry, format)
@@ -52,9 +53,9 @@ def frame_files(path: str, format: str | None = None) -> tuple[list[Path], list[
             left_out.append(f"{entry.name} ({reason})")
     if any(entry.is_dir() for entry in found):
         base = given if given.is_dir() else given.parent
-        left_out.append(f"folders are read by a pattern: data.path='{base}/**/*'")
+        left_out.append(f"folders are read by a pattern: {key}='{base}/**/*'")
     if not files:
-        raise SourceError(f"data.path={path}: no file of frames. Left out: {listed(left_out)}.")
+        raise SourceError(f"{key}={path}: no file of frames. Left out: {listed(left_out)}.")
     return files, left_out
 
 

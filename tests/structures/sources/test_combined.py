@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.lint.run import lint_source
+from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.sources.combined import open_sources
 from chemscale.structures.units import UnitError
 from tests.helpers.structures import toy_blocks

@@ -18,12 +18,23 @@ from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_folder
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
+from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
+from chemscale.structures.preparation.separate_files import SeparateFiles
+from chemscale.structures.preparation.splits import (
+    SplitPolicy,
+    divide,
+    hash64,
+    in_order,
+    parts_with_files,
+    published_parts,
+)
 from chemscale.structures.store import (
     ATOM_ARRAYS,
     CELL_ARRAYS,
     FRAME_ARRAYS,
+    ISOLATED,
     MANIFEST,
-    PARTS,
     SCHEMA_VERSION,
     FrameStore,
     content_hash,
@@ -33,34 +44,6 @@ log = logging.getLogger(__name__)
 
 BUILDER_VERSION = 2
 """Raise it when the same source and options would give another store."""
-
-
-@dataclass(frozen=True)
-class SplitPolicy:
-    """How frames are divided where the source publishes no split.
-
-    Args:
-        by: ``frame`` for the hash of the geometry, so that a frame and its exact copy stay together;
-            ``molecule`` for that of the name and composition, so that no conformer of a held-out molecule is
-            trained on.
-        validation: share of the frames, or molecules, that are held out.
-        test: share of those that are kept for testing.
-        seed: of the division.
-
-    Raises:
-        ValueError: fractions that leave nothing to train on, or an unknown unit.
-    """
-
-    by: str = "frame"
-    validation: float = 0.1
-    test: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.by not in ("frame", "molecule"):
-            raise ValueError(f"data.split_by={self.by!r}: choose frame or molecule.")
-        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
-            raise ValueError("data.validation_fraction and data.test_fraction must leave a part to train on.")
 
 
 def store_key(files: list[Path], options: dict[str, Any]) -> str:
@@ -99,19 +82,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
         written = _write_frames(source, folder, title)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
-        published = source.splits()
-        rows = np.fromfile(folder / "rows", FRAME_ARRAYS["rows"][0])
-        parts = (
-            _published(published, rows, written.geometry, policy)
-            if published
-            else _by_hash(written.geometry, written.molecule, policy)
-        )
-        if not len(parts["train"]):
-            raise SourceError(f"{title}: no frame is left to train on. Lower the held-out fractions.")
-        for part in PARTS:
-            np.save(folder / f"{part}.npy", parts[part].astype(np.int64))
         (folder / "names.json").write_text(json.dumps(written.names))
-        contents = _contents(folder, written, parts)
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "name": name,
@@ -125,8 +96,21 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
             "level": source.level,
             "kind": getattr(source, "kind", ""),
             "labels": [vars(place) for place in getattr(source, "places", [])],
-            "notes": [*source.notes, *_missing(contents["counts"])],
-            "split": "published" if published else asdict(policy),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        store = FrameStore(folder)
+        molecule = molecules_of(store, written.named, written.formulas, written.geometry)
+        parts, notes = _divide(source, store, written.geometry, molecule, policy)
+        if not len(parts["train"]):
+            raise SourceError(f"{title}: no frame is left to train on. {_ways_out(molecule, policy)}")
+        if policy.validation > 0 and not len(parts["validation"]):
+            notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
+        for part, members in parts.items():
+            np.save(folder / f"{part}.npy", members.astype(np.int64))
+        contents = _contents(store, parts, molecule)
+        manifest |= {
+            "notes": [*source.notes, *_missing(contents["counts"]), *notes],
+            "split": _describe_split(source, policy),
             **contents,
             "hash": content_hash(folder),
         }
@@ -136,35 +120,94 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
     return FrameStore(target)
 
 
+def _divide(
+    source: Source, store: FrameStore, geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Frames of each part, those of isolated atoms apart, and what there is to say of them."""
+    isolated = isolated_frames(store)
+    everything = np.arange(len(store))
+    notes: list[str] = []
+    if isinstance(source, SeparateFiles):
+        others = np.setdiff1d(everything, isolated)
+        parts = parts_with_files(source.part_of(store.rows), others, geometry, molecule, policy)
+        notes += _copies(parts, geometry)
+    elif published := source.splits():
+        parts = published_parts(published, store.rows, geometry, policy)
+        isolated = np.setdiff1d(isolated, np.concatenate(list(parts.values())))  # they stay as published
+    else:
+        parts = divide(np.setdiff1d(everything, isolated), geometry, molecule, policy)
+    notes += describe_isolated(store, isolated)
+    return parts | ({ISOLATED: in_order(isolated, geometry)} if len(isolated) else {}), notes
+
+
+def _copies(parts: dict[str, np.ndarray], geometry: np.ndarray) -> list[str]:
+    """Sentences on frames that the files of two parts have in common.
+
+    Raises:
+        SourceError: all frames of a part are in the training files.
+    """
+    notes = []
+    for part, other in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        shared = int(np.isin(geometry[parts[part]], geometry[parts[other]]).sum())
+        if shared and other == "train" and shared == len(parts[part]):
+            raise SourceError(
+                f"All {shared} frames of the {part} part are training frames as well: nothing is held out. "
+                f"Give other files as data.{part}_path, or leave it out for a share of the training files."
+            )
+        if shared:
+            held_out = f"{shared} of {len(parts[part])} frames of the {part} part"
+            notes.append(f"{held_out} are copies of {other} frames.")
+    return notes
+
+
+def _describe_split(source: Source, policy: SplitPolicy) -> str | dict[str, Any]:
+    if isinstance(source, SeparateFiles):
+        own = {part: "files of its own" for part in source.names if part != "train"}
+        return {**asdict(policy), **own}
+    return "published" if source.splits() else asdict(policy)
+
+
+def _ways_out(molecule: np.ndarray, policy: SplitPolicy) -> str:
+    if policy.by == "molecule":
+        return (
+            f"Molecules: {len(np.unique(molecule))}, of which data.split_by=molecule divides none: "
+            "change data.validation_fraction or data.split_seed, or take data.split_by=frame."
+        )
+    return "Change the held-out fractions (data.validation_fraction, data.test_fraction)."
+
+
 @dataclass(frozen=True)
 class Written:
     """What one pass over a source has left beside its arrays; F frames.
 
     Args:
         geometry: (F,) hash of each geometry.
-        molecule: (F,) hash of each name and composition.
+        named: (F,) hash of each name and composition.
+        formulas: (F,) hash of each composition.
         names: of the molecules, in the order of their numbers in ``groups``.
     """
 
     geometry: np.ndarray
-    molecule: np.ndarray
+    named: np.ndarray
+    formulas: np.ndarray
     names: list[str]
 
 
-def _contents(folder: Path, written: Written, parts: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Elements and counts of the arrays in `folder`, for the manifest."""
-    numbers = np.memmap(folder / "numbers", "u1", mode="r")
-    forces = np.memmap(folder / "forces", "<f8", mode="r")
-    energies = np.fromfile(folder / "energies", "<f8")
+def _contents(store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndarray) -> dict[str, Any]:
+    """Elements of the parts, and counts of the whole store, for the manifest."""
+    numbers = np.memmap(store.path / "numbers", "u1", mode="r")
+    forces = np.memmap(store.path / "forces", "<f8", mode="r")
+    in_parts = np.ones(len(numbers), bool)
+    in_parts[store.offsets[:-1][parts.get(ISOLATED, [])]] = False
     return {
-        "elements": _unique(numbers),
+        "elements": [int(z) for z in np.flatnonzero(np.bincount(numbers[in_parts], minlength=119))],
         "counts": {
-            "frames": len(written.geometry),
+            "frames": len(store),
             "atoms": len(numbers),
-            "molecules": len(written.names),
-            "without_energy": int(np.isnan(energies).sum()),
+            "molecules": len(np.unique(np.delete(molecule, parts.get(ISOLATED, [])))),
+            "without_energy": int(np.isnan(store.energies(np.arange(len(store)))).sum()),
             "force_components_missing": _count_nan(forces),
-            **{part: len(parts[part]) for part in PARTS},
+            **{part: len(members) for part, members in parts.items()},
         },
     }
 
@@ -182,8 +225,7 @@ def _missing(counts: dict[str, int]) -> list[str]:
 
 def _write_frames(source: Source, folder: Path, name: str) -> Written:
     """Append every block of a source to the arrays of a store."""
-    geometry = [np.zeros(0, np.uint64)]
-    molecule = [np.zeros(0, np.uint64)]
+    columns: list[list[np.ndarray]] = [[np.zeros(0, np.uint64)] for _ in range(3)]
     names: dict[str, int] = {}
     with (
         contextlib.closing(ArrayFiles(folder)) as files,
@@ -191,11 +233,12 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
     ):
         for block in source.blocks():
             files.append(block, names.setdefault(block.name, len(names)))
-            geometry.append(_keys(block))
-            kind = _hash64(block.name.encode() + bytes(np.sort(block.numbers)))
-            molecule.append(np.full(len(block), kind, np.uint64))
+            keys = (_keys(block), *(np.full(len(block), key, np.uint64) for key in name_and_formula(block)))
+            for column, values in zip(columns, keys, strict=True):
+                column.append(values)
             progress.advance(len(block))
-    return Written(np.concatenate(geometry), np.concatenate(molecule), list(names))
+    geometry, named, formulas = map(np.concatenate, columns)
+    return Written(geometry, named, formulas, list(names))
 
 
 class ArrayFiles:
@@ -259,49 +302,9 @@ def _keys(block: Block) -> np.ndarray:
     box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
     head = bytes(block.numbers)
     return np.array(
-        [_hash64(head + rounded[i].tobytes() + box[i].astype(np.int64).tobytes()) for i in range(len(block))],
+        [hash64(head + rounded[i].tobytes() + box[i].astype(np.int64).tobytes()) for i in range(len(block))],
         np.uint64,
     )
-
-
-def _hash64(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _by_hash(geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy) -> dict[str, np.ndarray]:
-    """Frames of each part, divided by hash, in the order of the hash of their geometry."""
-    key = geometry if policy.by == "frame" else molecule
-    # A second mixing, so that what decides the part is independent of the order inside it.
-    salt = np.uint64(_hash64(f"split {policy.seed}".encode()))
-    with np.errstate(over="ignore"):
-        mixed = (key ^ salt) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(32)
-        mixed *= np.uint64(0xD6E8FEB86659FD93)
-    share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
-    order = np.argsort(geometry, kind="stable")
-    held = share[order]
-    test, validation = held < policy.test, (held >= policy.test) & (held < policy.test + policy.validation)
-    return {"train": order[~test & ~validation], "validation": order[validation], "test": order[test]}
-
-
-def _published(
-    published: dict[str, np.ndarray], rows: np.ndarray, geometry: np.ndarray, policy: SplitPolicy
-) -> dict[str, np.ndarray]:
-    """Frames of the published parts; the last training frames by hash where none are for validation."""
-    parts = {}
-    for part in PARTS:
-        wanted = np.asarray(published.get(part, []), dtype=np.int64)
-        frames = np.flatnonzero(np.isin(rows, wanted))
-        parts[part] = frames[np.argsort(geometry[frames], kind="stable")]
-    if not len(parts["validation"]):
-        held = round(policy.validation * len(parts["train"]))
-        cut = len(parts["train"]) - held
-        parts["train"], parts["validation"] = parts["train"][:cut], parts["train"][cut:]
-    return parts
-
-
-def _unique(numbers: np.ndarray) -> list[int]:
-    return [int(z) for z in np.flatnonzero(np.bincount(numbers, minlength=119))]
 
 
 def _count_nan(values: np.ndarray, step: int = 1 << 22) -> int:

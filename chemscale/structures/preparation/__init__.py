@@ -1,0 +1,1 @@
+"""From a source to a frame store: reading, isolated atoms, and what goes into which part."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.common.sections import read_section
 from chemscale.config.check import check_keys
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
@@ -32,24 +34,35 @@ if TYPE_CHECKING:
 log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main__
 
 
+@dataclass(frozen=True)
+class PrepareSettings:
+    """Keys at the top of the configuration (``conf/prepare.yaml`` says what each means)."""
+
+    corpora: str
+    structures: str
+    lint: Literal["warn", "strict", "off", "only"]
+
+
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="prepare", version_base=None)
 def hydra_main(cfg: DictConfig) -> None:
     check_keys(cfg, "prepare")
     data = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True, throw_on_missing=True))
+    own = {field.name: cfg[field.name] for field in fields(PrepareSettings)}
+    settings = read_section(PrepareSettings, own, "")
     if data["source"] not in STRUCTURE_SOURCES:
-        show(open_or_prepare(read_molecule_data(data), Path(cfg.corpora)))
+        show(open_or_prepare(read_molecule_data(data), Path(settings.corpora)))
         return
     from chemscale.structures.lint.run import lint_source, lint_store
 
     structures = read_structure_data(data)
-    if cfg.lint == "only":
-        _, source = structure_source(structures, Path(cfg.structures))
+    if settings.lint == "only":
+        _, source = structure_source(structures, Path(settings.structures))
         findings = lint_source(source)
         for note in source.notes:
             log.info("  %s", note)
     else:
-        store = open_or_prepare_structures(structures, Path(cfg.structures))
-        findings = lint_store(store, cfg.lint)
+        store = open_or_prepare_structures(structures, Path(settings.structures))
+        findings = lint_store(store, settings.lint)
         show_store(store)
     show_findings(findings)
 

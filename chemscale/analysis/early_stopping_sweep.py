@@ -23,6 +23,7 @@ from chemscale.analysis.early_stopping import (
     why_not_estimated,
     why_unranked,
 )
+from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.reference import population
 from chemscale.laws.early_stopping.rule import Rule, next_steps
@@ -104,8 +105,13 @@ def rule_of(settings: Mapping[str, Any]) -> tuple[Rule, tuple[str, ...]]:
     """
     fields = dict(settings)
     earlier = fields.pop("earlier", None) or ()
+    if not isinstance(earlier, str | list | tuple) or not all(isinstance(each, str) for each in earlier):
+        raise ValueError(f"hydra.sweeper.rule.earlier={earlier}: give a list of folders.")
+    folders = (earlier,) if isinstance(earlier, str) else tuple(earlier)
     try:
-        return Rule(**fields), (earlier,) if isinstance(earlier, str) else tuple(earlier)
+        return read_section(Rule, fields, "hydra.sweeper.rule"), folders
+    except ConfigurationError:
+        raise
     except (TypeError, ValueError) as error:
         raise ValueError(f"hydra.sweeper.rule: {error}") from None
 

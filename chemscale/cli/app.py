@@ -51,7 +51,8 @@ def _paragraph(error: BaseException) -> str:
     if missing and not missing[1].startswith("hydra"):
         from chemscale.config.check import explain
 
-        return explain(missing[1])
+        within = re.search(r"full_key: ([\w.]+)", f"{text}\n{error.__cause__}")
+        return explain(within[1] if within else missing[1])
     # Hydra wraps what a configuration or a job raised: the cause explains it better.
     cause = error.__cause__
     if isinstance(error, _imported([HYDRA])) and cause is not None and str(cause) not in text:

@@ -45,8 +45,8 @@ def explain_override(text: str, arguments: Sequence[str]) -> str:
         )
     if "Config group override must be a string" in text:
         return _of_group(arguments)
-    if text.startswith("Could not override"):
-        return _taken_out(arguments)
+    if text.startswith(("Could not override", "Key '")):
+        return _taken_out(text, arguments)
     return ""
 
 
@@ -100,7 +100,7 @@ def _is_readable(argument: str) -> bool:
 
 def _of_group(arguments: Sequence[str]) -> str:
     """``model=null``, and other values that name no option."""
-    from chemscale.config.options import groups
+    from chemscale.config.options import groups, option
 
     for argument in arguments:
         group, _, value = argument.lstrip("+").partition("=")
@@ -110,16 +110,15 @@ def _of_group(arguments: Sequence[str]) -> str:
             if not isinstance(OverridesParser.create().parse_override(argument).value(), str | list):
                 return (
                     f"{group}={value}: one of its options is chosen, it cannot be taken out. There are "
-                    f"{', '.join(groups()[group])}."
+                    f"{', '.join(name for name in groups()[group] if option(group, name).can_be_chosen)}."
                 )
     return ""
 
 
-def _taken_out(arguments: Sequence[str]) -> str:
-    """``~model`` beside ``model.width=8``."""
-    from chemscale.config.options import groups
-
+def _taken_out(text: str, arguments: Sequence[str]) -> str:
+    """``~model`` beside ``model.width=8``, or ``~lint`` of what is read."""
     for argument in arguments:
-        if argument.startswith("~") and argument[1:] in groups():
-            return f"{argument}: {argument[1:]} can be changed, not taken out."
+        name = argument[1:].partition("=")[0]
+        if argument.startswith("~") and re.search(rf"'{re.escape(name)}['.]", text):
+            return f"{argument}: {name} can be changed, not taken out."
     return ""

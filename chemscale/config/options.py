@@ -108,10 +108,16 @@ class Option:
             values: of the configuration, by their dotted names.
             whole: also ask that every key of the option is there.
         """
-        if whole and not self.keys.keys() <= values.keys():
+        if whole and not all(_is_given(name, values) for name in self.keys):
             return False
         distinctive = [key for key in self.keys.values() if key.is_distinctive]
         return all(str(values.get(key.name)) == key.default for key in distinctive)
+
+
+def _is_given(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key has a value, or stands within a part that was given one as a whole (``data.units=5``)."""
+    parts = name.split(".")
+    return any(".".join(parts[:n]) in values for n in range(1, len(parts) + 1))
 
 
 @cache

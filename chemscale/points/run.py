@@ -167,10 +167,10 @@ def refuse_without_loss(record: RunRecord) -> None:
     if final is None or final.is_finite:
         return
     without = [key for key, value in final.values.items() if not math.isfinite(value)]
+    what = ", ".join(without) if len(without) < len(final.values) else "number"
     left_out = f", and {record.skipped_steps} steps had no finite gradient" if record.skipped_steps else ""
     raise DivergedError(
-        f"The last validation, at step {final.step}, has no finite {', '.join(without) or 'loss'}{left_out}. "
-        "No model is written."
+        f"The last validation, at step {final.step}, has no finite {what}{left_out}. No model is written."
     )
 
 

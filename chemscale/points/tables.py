@@ -157,8 +157,9 @@ def describe_device(device: DeviceMemory | None) -> str:
 
 def _state(record: RunRecord) -> str:
     """State and reason; a run that is done without a loss says so, and one that left steps out."""
-    reason = record.reason or (record.why_left_out() if record.state is State.DONE else "")
-    parts = [part for part in (reason, record.describe_skipped()) if part]
+    done = record.state is State.DONE
+    reason = record.reason or (record.why_left_out() if done else "")
+    parts = [part for part in (reason, record.describe_skipped() if done else "") if part]
     return record.state.value + (f": {'; '.join(parts)}" if parts else "")
 
 

@@ -3,10 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from chemscale.analysis.early_stopping import report_of
+from chemscale.analysis.early_stopping import curve_of, report_of
 from chemscale.analysis.finish import finish_sweep
 from chemscale.analysis.fit import fit_runs
 from chemscale.dashboards.local.board import Board
@@ -160,3 +161,12 @@ def test_a_run_that_skipped_steps_or_ended_far_above_smaller_ones_is_named_and_f
 def test_records_use_the_words_of_tables(tmp_path):
     record = RunRecord.load(write_run(tmp_path, "x", State.PREEMPTED, reason="SIGTERM (at step 3)"))
     assert record.why_left_out() == in_state("preempted") + " (SIGTERM at step 3)"
+
+
+def test_a_row_whose_steps_were_all_left_out_does_not_make_a_run_diverge(tmp_path):
+    directory = write_run(tmp_path / "s", "run")
+    rows = [{"kind": "train", "step": n, "loss": None if n in (2, 5) else 1.0} for n in range(1, 6)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve = curve_of(directory, RunRecord.load(directory), "nats_per_token")
+    assert curve.seen.tolist() == [1, 3, 4, 5]  # the last one stays: whether it recovers is not known
+    assert np.isnan(curve.loss).tolist() == [False, False, False, True]

@@ -1,6 +1,11 @@
 """A ledger that several commands write."""
 
+import os
+
+import pytest
+
 from chemscale.launchers.ledger import Submission, load_ledger
+from chemscale.launchers.section import LaunchError
 from tests.helpers.launch import job, launch
 
 
@@ -29,3 +34,10 @@ def test_a_start_on_this_machine_leaves_what_other_commands_wrote_into_the_ledge
     found = load_ledger(tmp_path)
     assert found.points["id"].jobs == ["12_0", "local-1-id-1"]
     assert (found.finish_jobs, found.points["other"].jobs) == (["9", "13"], ["12_0"])
+
+
+def test_a_ledger_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    os.mkfifo(tmp_path / "jobs" / "submission.json")
+    with pytest.raises(LaunchError, match="not a regular file"):
+        load_ledger(tmp_path)

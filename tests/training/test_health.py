@@ -100,7 +100,7 @@ class Explosion(pl.Callback):
 def test_a_run_without_a_loss_at_its_end_has_failed_and_offers_no_model(tmp_path, smiles_file):
     point = point_in(tmp_path, smiles_file)
     record = open_record(point, [])
-    with pytest.raises(DivergedError, match="step 40, has no finite nats_per_token"):
+    with pytest.raises(DivergedError, match="step 40, has no finite number"):
         fit(point, record, extra=[Explosion(35)])
     assert not point.model_folder.exists()
     assert record.best is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 class JsonLines(Tracker):
     """``metrics.jsonl``, the source of truth. On resuming at a step, later rows are cut off first.
+
+    A number that is not finite is null there, as in records: JSON has none.
 
     Args:
         path: of the file.
@@ -45,7 +48,11 @@ class JsonLines(Tracker):
             file.writelines(kept)
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self._waiting.append((json.dumps(dict(row)) + "\n").encode())
+        numbers = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
+        self._waiting.append((json.dumps(numbers) + "\n").encode())
         self._write()
 
     def _write(self) -> str:

@@ -52,6 +52,15 @@ def test_rows_wait_for_a_full_disk_and_come_in_order(tmp_path, caplog):
     assert caplog.text.count("rows wait in memory") == 1
 
 
+def test_a_number_that_is_not_finite_is_null_in_the_curve(tmp_path):
+    tracker = JsonLines(tmp_path / "metrics.jsonl", 0)
+    tracker.log({"step": 1, "loss": float("nan"), "norm": float("inf"), "rate": 0.5})
+    tracker.finish({})
+    assert (tmp_path / "metrics.jsonl").read_text() == (
+        '{"step": 1, "loss": null, "norm": null, "rate": 0.5}\n'
+    )
+
+
 def scalars(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -78,6 +78,8 @@ def _reason(path: Path, format: str | None) -> str | None:
         return "hidden"
     if DOCUMENTATION.match(path.name):
         return "documentation"
+    if not path.is_file():
+        return "not a file"
     if not path.stat().st_size:
         return "empty"
     if format not in (None, "ase") or path.suffix.lower() in ARRAYS:

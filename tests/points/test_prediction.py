@@ -13,6 +13,7 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from chemscale.models.painn import PaiNNConfig
+from chemscale.models.potential import UnknownChargeError
 from chemscale.models.potentials import build, save_potential
 from chemscale.points.trained.prediction import FileReading, Prediction, predict_file
 from chemscale.predict import app
@@ -136,6 +137,14 @@ def test_arrays_are_predicted_as_they_are_trained_on(model: Path, tmp_path: Path
     arrays = {"species": [1, 1], "coordinates": positions, "energies": energies, "forces": forces}
     found, _ = predict(model, hdf5(tmp_path / "a.h5", {"H2": arrays}))
     assert len(found.errors.forces) == 18
+
+
+def test_a_charge_that_the_model_cannot_know_is_refused_by_its_frame(tmp_path: Path) -> None:
+    potential = build(PaiNNConfig(width=4, layers=1, cutoff=3.0), (1,))
+    save_potential(potential, tmp_path / "m", {"data": {"electrons": [[0, 0]], "labels": []}})
+    path = extxyz(tmp_path / "a.xyz", [labelled(), labelled(total_charge=1)])
+    with pytest.raises(UnknownChargeError, match=r"a\.xyz, frame 1: "):
+        predict(tmp_path / "m", path)
 
 
 def test_names_with_an_at_sign_are_names(model: Path, tmp_path: Path) -> None:

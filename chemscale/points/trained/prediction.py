@@ -18,7 +18,7 @@ from ase.io import write
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
-from chemscale.models.potential import Potential
+from chemscale.models.potential import BoundaryError, Potential, UnknownChargeError, UnknownElementError
 from chemscale.models.potentials import load_potential
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
@@ -168,6 +168,7 @@ def predict_file(
         SourceError: `structures` cannot be read; the message names the frame.
         PotentialError: no potential is there.
         UnknownElementError: the potential was not made for an element of the file.
+        UnknownChargeError: it knows no charge, and training had not that of a structure.
     """
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
@@ -185,6 +186,11 @@ def predict_file(
     ):
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
+            for each, graph in zip(group, graphs, strict=True):
+                try:
+                    potential.check(collate([graph]))
+                except (UnknownElementError, UnknownChargeError, BoundaryError) as error:
+                    raise type(error)(f"{structures}, frame {each.row}: {error}") from None
             predicted = _predict(potential, collate(graphs).to(place), forces)
             for each, (energy, array) in zip(group, predicted, strict=True):
                 errors.add(each, energy, array)
@@ -279,7 +285,6 @@ def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled
 
 def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
     """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
-    potential.check_elements(data.z)
     result = potential(data, forces=forces)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()

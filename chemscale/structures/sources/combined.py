@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.structures.blocks import Block, Source
-from chemscale.structures.sources import open_source
+from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.sources import AseFile, open_source
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.units import UnitError
 
@@ -36,7 +36,11 @@ class CombinedSource:
         self._starts: list[int] = []
 
     def blocks(self) -> Iterator[Block]:
-        """Every frame of every source."""
+        """Every frame of every source.
+
+        Raises:
+            SourceError: one that cannot be read, or no frame with labels in any file.
+        """
         start = 0
         self._starts, self.places = [], []
         notes: list[tuple[str, str]] = []
@@ -54,6 +58,9 @@ class CombinedSource:
                 notes.append((name, "There is no frame in it."))
             found = getattr(source, "places", [])
             self.places += [place for place in found if place not in self.places]
+        if start and not self.places and all(isinstance(source, AseFile) for source in self.sources):
+            advice = " ".join(f"{name}: {note}" for name, note in notes[:3])
+            raise SourceError(f"no frame of {len(self.sources)} files has an energy or forces. {advice}")
         if len({place.name for place in self.places}) > 1:
             listed = ", ".join(place.name for place in self.places)
             notes.append(("", f"The files have their labels in different places: {listed}."))
@@ -107,6 +114,9 @@ def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str]
     if len(sources) == 1:
         sources[0].notes += said
         return sources[0]
+    for source in sources:
+        if isinstance(source, AseFile):
+            source.needs_labels = False
     return CombinedSource(sources, [path.name.split(".")[0] for path in files], said)
 
 

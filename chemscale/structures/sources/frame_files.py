@@ -87,7 +87,7 @@ def _reason(path: Path, format: str | None) -> str | None:
     try:
         ase_format(path)
     except SourceError:
-        return "not of a format that ASE knows"
+        return "not of a format that ASE reads"
     if path.suffix.lower() in DOUBTFUL and not _begins_with_a_frame(path):
         return "no frame that ASE can read"
     return None

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from chemscale.structures.blocks import SourceError
 from chemscale.structures.lint.run import lint_source
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.sources.combined import open_sources
@@ -86,3 +87,13 @@ def test_files_with_their_labels_in_different_places_are_said(tmp_path):
     assert source.notes[-1].startswith(
         "The files have their labels in different places: REF_energy/REF_forces,"
     )
+
+
+def test_a_file_of_several_without_labels_counts_as_unlabelled(tmp_path):
+    extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0)])
+    extxyz(tmp_path / "b.xyz", [molecule()] * 2)
+    source = open_sources([tmp_path / "a.xyz", tmp_path / "b.xyz"], {})
+    assert [np.isnan(block.energies).tolist() for block in source.blocks()] == [[False], [True, True]]
+    assert "b: No labels were read." in source.notes
+    with pytest.raises(SourceError, match="no frame of 2 files has an energy or forces"):
+        list(open_sources([tmp_path / "b.xyz"] * 2, {}).blocks())

@@ -216,16 +216,16 @@ class _Opened:
         self.labels = Labels(reading.keys, self.trained_on, predictions=False)
         self.electrons = ElectronCount()
         self.said: list[str] = []
-        self.source: Source = open_source(path, keys=reading.keys)
+        keys, self.source = _open(path, reading.keys, LabelKeys.of(trained.get("reading") or {}))
         alike = trained.get("kind") and trained["kind"] == getattr(self.source, "kind", None)
         known = trained["reading"] if alike else {}
         of_training = {key: v for key, v in (known.get("units") or {}).items() if v is not None}
         units = of_training | {key: v for key, v in vars(reading).items() if key != "keys" and v is not None}
         reading.keys.check_sign("gradients" in units)
         if units or known.get("level"):
-            options: dict[str, Any] = {"level": known.get("level"), "keys": reading.keys}
-            given = replace(self.source.conversion, **units)  # type: ignore[attr-defined]
-            self.source = open_source(path, units=given if units else None, **options)
+            given = replace(self.source.conversion, **units) if units else None  # type: ignore[attr-defined]
+            self.source = open_source(path, units=given, level=known.get("level"), keys=keys)
+        if units:
             self.said.append(f"The file was read in {self.source.units}.")
 
     @property
@@ -260,6 +260,16 @@ class _Opened:
         if trained and self.place and trained != self.place:
             told.append(f"Compared with {self.place.name}; the model was trained on {trained.name}.")
         return [*self.said, *self.source.notes, *told]
+
+
+def _open(path: Path, given: LabelKeys, trained: LabelKeys) -> tuple[LabelKeys, Source]:
+    """Open a file by the keys that are given, else by those of the training data where it has them."""
+    if given == LabelKeys() != trained:
+        try:
+            return trained, open_source(path, keys=trained)
+        except SourceError:
+            pass  # another kind of file
+    return given, open_source(path, keys=given)
 
 
 def _of_block(block: Block, number: int) -> Labelled:

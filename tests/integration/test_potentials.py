@@ -188,6 +188,7 @@ def test_the_test_part_is_evaluated_and_the_result_kept(trained, structures):
     assert "forces_mae" in done.stdout
     kept = json.loads((trained / "evaluation-test.json").read_text())
     assert kept["frames"] > 0
+    assert kept["labels"]["force_components"] > 0
     assert kept["values"]["forces_mae"] < 2000
 
 

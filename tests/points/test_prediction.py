@@ -13,6 +13,7 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from chemscale.models.painn import PaiNNConfig
+from chemscale.models.potential import UnknownChargeError
 from chemscale.models.potentials import build, save_potential
 from chemscale.points.trained.prediction import FileReading, Prediction, predict_file
 from chemscale.predict import app
@@ -136,6 +137,24 @@ def test_arrays_are_predicted_as_they_are_trained_on(model: Path, tmp_path: Path
     arrays = {"species": [1, 1], "coordinates": positions, "energies": energies, "forces": forces}
     found, _ = predict(model, hdf5(tmp_path / "a.h5", {"H2": arrays}))
     assert len(found.errors.forces) == 18
+
+
+def test_arrays_are_compared_by_the_keys_of_training(tmp_path: Path) -> None:
+    potential = build(PaiNNConfig(width=4, layers=1, cutoff=3.0), (1,))
+    reading = {"units": {"energy": "eV"}, "energy_key": "E_dft"}
+    save_potential(potential, tmp_path / "m", {"data": {"kind": "Md17", "labels": [], "reading": reading}})
+    positions, energies, forces = springs(2)
+    np.savez(tmp_path / "a.npz", z=[1, 1], R=positions, E=energies + 5, E_dft=energies, F=forces)
+    _, frames = predict(tmp_path / "m", tmp_path / "a.npz")
+    assert [frame.info["REF_energy"] for frame in frames] == pytest.approx(energies)
+
+
+def test_a_charge_that_the_model_cannot_know_is_refused_by_its_frame(tmp_path: Path) -> None:
+    potential = build(PaiNNConfig(width=4, layers=1, cutoff=3.0), (1,))
+    save_potential(potential, tmp_path / "m", {"data": {"electrons": [[0, 0]], "labels": []}})
+    path = extxyz(tmp_path / "a.xyz", [labelled(), labelled(total_charge=1)])
+    with pytest.raises(UnknownChargeError, match=r"a\.xyz, frame 1: "):
+        predict(tmp_path / "m", path)
 
 
 def test_names_with_an_at_sign_are_names(model: Path, tmp_path: Path) -> None:

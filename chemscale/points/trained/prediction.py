@@ -18,7 +18,7 @@ from ase.io import write
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
-from chemscale.models.potential import Potential
+from chemscale.models.potential import BoundaryError, Potential, UnknownChargeError, UnknownElementError
 from chemscale.models.potentials import load_potential
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
@@ -168,6 +168,7 @@ def predict_file(
         SourceError: `structures` cannot be read; the message names the frame.
         PotentialError: no potential is there.
         UnknownElementError: the potential was not made for an element of the file.
+        UnknownChargeError: it knows no charge, and training had not that of a structure.
     """
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
@@ -185,6 +186,11 @@ def predict_file(
     ):
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
+            for each, graph in zip(group, graphs, strict=True):
+                try:
+                    potential.check(collate([graph]))
+                except (UnknownElementError, UnknownChargeError, BoundaryError) as error:
+                    raise type(error)(f"{structures}, frame {each.row}: {error}") from None
             predicted = _predict(potential, collate(graphs).to(place), forces)
             for each, (energy, array) in zip(group, predicted, strict=True):
                 errors.add(each, energy, array)
@@ -210,16 +216,16 @@ class _Opened:
         self.labels = Labels(reading.keys, self.trained_on, predictions=False)
         self.electrons = ElectronCount()
         self.said: list[str] = []
-        self.source: Source = open_source(path, keys=reading.keys)
+        keys, self.source = _open(path, reading.keys, LabelKeys.of(trained.get("reading") or {}))
         alike = trained.get("kind") and trained["kind"] == getattr(self.source, "kind", None)
         known = trained["reading"] if alike else {}
         of_training = {key: v for key, v in (known.get("units") or {}).items() if v is not None}
         units = of_training | {key: v for key, v in vars(reading).items() if key != "keys" and v is not None}
         reading.keys.check_sign("gradients" in units)
         if units or known.get("level"):
-            options: dict[str, Any] = {"level": known.get("level"), "keys": reading.keys}
-            given = replace(self.source.conversion, **units)  # type: ignore[attr-defined]
-            self.source = open_source(path, units=given if units else None, **options)
+            given = replace(self.source.conversion, **units) if units else None  # type: ignore[attr-defined]
+            self.source = open_source(path, units=given, level=known.get("level"), keys=keys)
+        if units:
             self.said.append(f"The file was read in {self.source.units}.")
 
     @property
@@ -256,6 +262,16 @@ class _Opened:
         return [*self.said, *self.source.notes, *told]
 
 
+def _open(path: Path, given: LabelKeys, trained: LabelKeys) -> tuple[LabelKeys, Source]:
+    """Open a file by the keys that are given, else by those of the training data where it has them."""
+    if given == LabelKeys() != trained:
+        try:
+            return trained, open_source(path, keys=trained)
+        except SourceError:
+            pass  # another kind of file
+    return given, open_source(path, keys=given)
+
+
 def _of_block(block: Block, number: int) -> Labelled:
     """One frame of a block as ASE's atoms."""
     periodic = block.cells is not None and block.pbc is not None
@@ -279,7 +295,6 @@ def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled
 
 def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
     """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
-    potential.check_elements(data.z)
     result = potential(data, forces=forces)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()

@@ -218,8 +218,8 @@ def _missing(counts: dict[str, int]) -> list[str]:
     if not energies and not components:
         return []
     return [
-        f"Missing labels weigh nothing: {energies:,} of {counts['frames']:,} frames have no energy, "
-        f"{components:,} of {3 * counts['atoms']:,} force components are missing."
+        f"Labels that are missing or not finite weigh nothing: {energies:,} of {counts['frames']:,} frames "
+        f"have no energy, {components:,} of {3 * counts['atoms']:,} force components are missing."
     ]
 
 

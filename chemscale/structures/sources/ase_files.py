@@ -76,6 +76,8 @@ class AseFile(Reader):
         super().__init__(path, level or NOT_STATED, units or Units())
         self.format = self.kind = ase_format(self.path)
         self.keys, self._given = keys or LabelKeys(), units is not None
+        self.needs_labels = True
+        """Whether a file without labels is refused: one of several only counts as unlabelled."""
         self._stated = self._units_of_the_file()
         if self._stated:
             listed = ", ".join(f"{quantity} in {name}" for quantity, name in self._stated.items())
@@ -101,7 +103,10 @@ class AseFile(Reader):
             held.append(frame)
         if held:
             yield self._join(held)
-        self._checked(labels.refuse_if_wrong)
+        if self.needs_labels or labels.counts["labelled"]:
+            self._checked(labels.refuse_if_wrong)
+        if not labels.counts["labelled"]:
+            self.places = []
         for text in (*labels.notes(), *electrons.notes()):
             self.note(text)
 
@@ -269,8 +274,8 @@ def ase_format(path: Path) -> str:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise SourceError(f"{path}: not of a format that ASE knows ({error}).") from None
-    if name not in ioformats:
-        raise SourceError(f"{path}: not of a format that ASE knows.")
+    if name not in ioformats or not ioformats[name].can_read:
+        raise SourceError(f"{path}: not of a format that ASE knows and reads.")
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.structures.blocks import Block, Source
-from chemscale.structures.sources import open_source
+from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.sources import AseFile, open_source
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.units import UnitError
 
@@ -35,9 +36,14 @@ class CombinedSource:
         self._starts: list[int] = []
 
     def blocks(self) -> Iterator[Block]:
-        """Every frame of every source."""
+        """Every frame of every source.
+
+        Raises:
+            SourceError: one that cannot be read, or no frame with labels in any file.
+        """
         start = 0
-        self._starts, self.notes, self.places = [], list(self.said), []
+        self._starts, self.places = [], []
+        notes: list[tuple[str, str]] = []
         for source, name in zip(self.sources, self.names, strict=True):
             self._starts.append(start)
             last = -1
@@ -47,14 +53,18 @@ class CombinedSource:
                 block.name = f"{name}/{block.name}"
                 yield block
             start += last + 1
-            self.notes += [f"{name}: {note}" for note in source.notes]
+            notes += [(name, note) for note in source.notes]
             if last < 0:
-                self.notes.append(f"{name}: no frame.")
+                notes.append((name, "There is no frame in it."))
             found = getattr(source, "places", [])
             self.places += [place for place in found if place not in self.places]
+        if start and not self.places and all(isinstance(source, AseFile) for source in self.sources):
+            advice = " ".join(f"{name}: {note}" for name, note in notes[:3])
+            raise SourceError(f"no frame of {len(self.sources)} files has an energy or forces. {advice}")
         if len({place.name for place in self.places}) > 1:
             listed = ", ".join(place.name for place in self.places)
-            self.notes.append(f"The files have their labels in different places: {listed}.")
+            notes.append(("", f"The files have their labels in different places: {listed}."))
+        self.notes = [*self.said, *_joined(notes)]
 
     def splits(self) -> dict[str, np.ndarray] | None:
         """Published rows, each file's counted on; None unless every file publishes them.
@@ -72,6 +82,17 @@ class CombinedSource:
             for part, rows in (split or {}).items():
                 parts.setdefault(part, []).append(np.asarray(rows) + start)
         return {part: np.concatenate(rows) for part, rows in parts.items()}
+
+
+def _joined(notes: list[tuple[str, str]], most: int = 3) -> Iterator[str]:
+    """Notes behind the names of their files; those that differ in numbers alone, of many files, as one."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for name, note in notes:
+        alike.setdefault(re.sub(r"[\d,.]+", "0", note), []).append((name, note))
+    for members in alike.values():
+        shown = members if len(members) <= most else members[:1]
+        rest = f" (and alike in {len(members) - 1:,} more files)" if len(members) > most else ""
+        yield from (f"{name}: {note}{rest}" if name else note for name, note in shown)
 
 
 def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str] = ()) -> Source:
@@ -93,6 +114,9 @@ def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str]
     if len(sources) == 1:
         sources[0].notes += said
         return sources[0]
+    for source in sources:
+        if isinstance(source, AseFile):
+            source.needs_labels = False
     return CombinedSource(sources, [path.name.split(".")[0] for path in files], said)
 
 

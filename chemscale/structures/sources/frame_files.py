@@ -78,6 +78,8 @@ def _reason(path: Path, format: str | None) -> str | None:
         return "hidden"
     if DOCUMENTATION.match(path.name):
         return "documentation"
+    if not path.is_file():
+        return "not a file"
     if not path.stat().st_size:
         return "empty"
     if format not in (None, "ase") or path.suffix.lower() in ARRAYS:
@@ -85,7 +87,7 @@ def _reason(path: Path, format: str | None) -> str | None:
     try:
         ase_format(path)
     except SourceError:
-        return "not of a format that ASE knows"
+        return "not of a format that ASE reads"
     if path.suffix.lower() in DOUBTFUL and not _begins_with_a_frame(path):
         return "no frame that ASE can read"
     return None

@@ -166,7 +166,7 @@ class Grouped(Reader):
         needed = [self.keys.numbers, self.keys.positions]
         if not self.complete:
             needed.append(self.keys.energies)
-        missing = [key for key in needed if key not in group]
+        missing = [key for key in needed if group.get(key, getclass=True) is not h5py.Dataset]
         if missing:
             raise SourceError(
                 f"{self.path}: group {group.name} has no {', '.join(missing)}; it has {', '.join(group)}."

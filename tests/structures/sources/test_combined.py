@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from chemscale.structures.blocks import SourceError
 from chemscale.structures.lint.run import lint_source
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.sources.combined import open_sources
 from chemscale.structures.units import UnitError
+from tests.helpers.sources import extxyz, molecule
 from tests.helpers.structures import toy_blocks
 
 
@@ -65,3 +67,33 @@ def test_unknown_units_are_refused(files):
         open_sources(files, {"units": {"length": "furlong"}})
     with pytest.raises(UnitError, match="energy, length and gradients"):
         open_sources(files, {"units": {"force": "eV"}})
+
+
+def test_notes_of_many_files_that_differ_in_numbers_alone_are_one(tmp_path):
+    paths = [tmp_path / f"{n}.xyz" for n in range(5)]
+    for n, path in enumerate(paths):
+        extxyz(path, [molecule(REF_energy=-1.0)] * (n + 1))
+    source = open_sources(paths, {})
+    assert sum(len(block) for block in source.blocks()) == 15
+    assert source.notes[0] == "0: Labels: REF_energy/REF_forces in 1 frames. (and alike in 4 more files)"
+    assert len(source.notes) == 2
+
+
+def test_files_with_their_labels_in_different_places_are_said(tmp_path):
+    extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0)])
+    write_npz(tmp_path / "b.npz", toy_blocks(2)[0])
+    source = open_sources([tmp_path / "a.xyz", tmp_path / "b.npz"], {})
+    list(source.blocks())
+    assert source.notes[-1].startswith(
+        "The files have their labels in different places: REF_energy/REF_forces,"
+    )
+
+
+def test_a_file_of_several_without_labels_counts_as_unlabelled(tmp_path):
+    extxyz(tmp_path / "a.xyz", [molecule(REF_energy=-1.0)])
+    extxyz(tmp_path / "b.xyz", [molecule()] * 2)
+    source = open_sources([tmp_path / "a.xyz", tmp_path / "b.xyz"], {})
+    assert [np.isnan(block.energies).tolist() for block in source.blocks()] == [[False], [True, True]]
+    assert "b: No labels were read." in source.notes
+    with pytest.raises(SourceError, match="no frame of 2 files has an energy or forces"):
+        list(open_sources([tmp_path / "b.xyz"] * 2, {}).blocks())

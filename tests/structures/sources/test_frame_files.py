@@ -19,7 +19,16 @@ def folder(tmp_path: Path) -> Path:
     data = tmp_path / "data"
     for path in (data / "a.xyz", data / "sub" / "b.xyz", data / ".hidden.xyz"):
         extxyz(path, [molecule(REF_energy=-1.0)])
-    for name in ("README", "README.md", "notes.txt", "run.log", "slurm-3.out", "SHA256SUMS", "meta.json"):
+    for name in (
+        "README",
+        "README.md",
+        "notes.txt",
+        "run.log",
+        "slurm-3.out",
+        "SHA256SUMS",
+        "meta.json",
+        "plot.png",
+    ):
         (data / name).write_text("{}\n")
     (data / "empty.xyz").touch()
     return data
@@ -35,7 +44,8 @@ def test_what_holds_no_frames_is_left_out_of_a_folder_by_name_and_reason(folder:
         "SHA256SUMS (documentation)",
         "empty.xyz (empty)",
         "meta.json (no frame that ASE can read)",
-        "notes.txt (not of a format that ASE knows)",
+        "notes.txt (not of a format that ASE reads)",
+        "plot.png (not of a format that ASE reads)",
         "run.log (no frame that ASE can read)",
         "slurm-3.out (no frame that ASE can read)",
         "sub (a folder)",

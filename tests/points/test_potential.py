@@ -92,7 +92,7 @@ def test_what_is_no_energy_is_refused_before_data_are_prepared(read, tmp_path, g
 
 
 def test_flops_are_counted_on_frames_that_have_neighbours(read):
-    ions = [lone("O", -2000.0, charge=1) for _ in range(60)]
+    ions = [lone("O", -2000.0, charge=1) for _ in range(200)]
     for number, ion in enumerate(ions):
         ion.positions += number
     point = read([*molecules(), *ions], "model=painn", "data.references=minimum_norm")

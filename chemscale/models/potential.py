@@ -143,12 +143,7 @@ class Potential(nn.Module):
             BoundaryError: a crystal, where there are interactions of molecules alone.
             ValueError: a strain of structures without a cell.
         """
-        if data.get("cell") is not None and getattr(self.network.config, "molecules_only", False):
-            raise BoundaryError(
-                "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
-                "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "
-                "Set pbc to False for a molecule; for crystals train with model.electrostatics=false."
-            )
+        self._check_boundary(data)
         types = self.type_of[data.z]
         senders, receivers = data.edge_index[0], data.edge_index[1]
         if strain is not None:
@@ -194,8 +189,10 @@ class Potential(nn.Module):
         Raises:
             UnknownElementError: an element without weights.
             UnknownChargeError: as ``check_electrons``.
+            BoundaryError: a crystal, where there are interactions of molecules alone.
         """
         self.check_elements(data.z)
+        self._check_boundary(data)
         for charge, spin in sorted(set(zip(data.charge.tolist(), data.spin.tolist(), strict=True))):
             self.check_electrons(charge, spin)
 
@@ -232,6 +229,14 @@ class Potential(nn.Module):
             f"{self.header['model']['family']} knows neither charge nor multiplicity: it would give the "
             "energy of another state. Train model=spookynet on data of several states."
         )
+
+    def _check_boundary(self, data: Data) -> None:
+        if data.get("cell") is not None and getattr(self.network.config, "molecules_only", False):
+            raise BoundaryError(
+                "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
+                "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "
+                "Set pbc to False for a molecule; for crystals train with model.electrostatics=false."
+            )
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:

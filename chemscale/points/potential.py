@@ -275,10 +275,9 @@ def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
 
 def _check_model(model: PotentialConfig, store: FrameStore, data: StructureData) -> list[str]:
     """Refuse data that the network cannot tell apart, or that its physics does not hold for."""
-    training = np.asarray(store.part("train")[: data.frames])
+    used = {"train": data.frames, "validation": data.validation_frames}
+    frames = np.concatenate([store.part(part)[:count] for part, count in used.items()])
     if getattr(model, "molecules_only", False):
-        held_out = store.part("validation")[: data.validation_frames]
-        frames = np.concatenate([training, held_out])
         crystals = np.sort(frames[store.is_periodic(frames)])
         if len(crystals):
             raise ConfigurationError(
@@ -287,7 +286,7 @@ def _check_model(model: PotentialConfig, store: FrameStore, data: StructureData)
                 "crystal would depend on how its atoms are wrapped into the cell. Set "
                 "model.electrostatics=false, or pbc to False where they are molecules."
             )
-    return [] if getattr(model, "knows_charge", False) else check_charges(store, training, model.family)
+    return [] if getattr(model, "knows_charge", False) else check_charges(store, frames, model.family)
 
 
 def _count_flops(

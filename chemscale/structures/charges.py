@@ -22,7 +22,7 @@ def check_charges(store: FrameStore, frames: np.ndarray, family: str) -> list[st
 
     Args:
         store: where frames are read from.
-        frames: the training subset.
+        frames: those that are trained and validated on.
         family: name of the architecture.
 
     Returns:
@@ -39,7 +39,7 @@ def check_charges(store: FrameStore, frames: np.ndarray, family: str) -> list[st
             other = first.setdefault(bytes(np.sort(store.numbers(frame))), frame)
             if charge != int(store.electrons(np.array([other]))[0, 0]):
                 raise ChargeError(
-                    f"{family} knows no charge, but the training frames hold "
+                    f"{family} knows no charge, but the frames hold "
                     f"{_contradiction(store, other, frame)}: to it these are the same atoms with labels "
                     "that contradict each other. Use model=spookynet, or leave one charge of each formula."
                 )
@@ -52,7 +52,7 @@ def check_charges(store: FrameStore, frames: np.ndarray, family: str) -> list[st
     if not several:
         return []
     return [
-        f"{family} knows neither charge nor multiplicity, and training frames have "
+        f"{family} knows neither charge nor multiplicity, and the frames have "
         f"{' and '.join(several)}: labels that depend on them cannot be learned. model=spookynet knows both."
     ]
 

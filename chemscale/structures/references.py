@@ -92,7 +92,10 @@ def reference_energies(
         return References((0.0,) * len(elements), _unused(store))
     if method == "minimum_norm":
         values = _least_squares(store, frames, elements, {}, minimum_norm=True)
-        return References(tuple(values), _unused(store))
+        notes = _unused(store)
+        if not np.isfinite(store.energies(frames)).any():
+            notes += ("No training frame has an energy: reference energies are 0.",)
+        return References(tuple(values), notes)
     atoms = isolated_energies(store, cutoff if method == "isolated" else None)
     missing = [chemical_symbols[z] for z in elements if z not in atoms]
     if missing and method == "isolated":

@@ -13,8 +13,9 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from chemscale.models.painn import PaiNNConfig
-from chemscale.models.potential import UnknownChargeError
+from chemscale.models.potential import BoundaryError, UnknownChargeError
 from chemscale.models.potentials import build, save_potential
+from chemscale.models.spookynet import SpookyNetConfig
 from chemscale.points.trained.prediction import FileReading, Prediction, predict_file
 from chemscale.predict import app
 from chemscale.structures.blocks import SourceError
@@ -149,14 +150,6 @@ def test_arrays_are_compared_by_the_keys_of_training(tmp_path: Path) -> None:
     assert [frame.info["REF_energy"] for frame in frames] == pytest.approx(energies)
 
 
-def test_a_charge_that_the_model_cannot_know_is_refused_by_its_frame(tmp_path: Path) -> None:
-    potential = build(PaiNNConfig(width=4, layers=1, cutoff=3.0), (1,))
-    save_potential(potential, tmp_path / "m", {"data": {"electrons": [[0, 0]], "labels": []}})
-    path = extxyz(tmp_path / "a.xyz", [labelled(), labelled(total_charge=1)])
-    with pytest.raises(UnknownChargeError, match=r"a\.xyz, frame 1: "):
-        predict(tmp_path / "m", path)
-
-
 def test_names_with_an_at_sign_are_names(model: Path, tmp_path: Path) -> None:
     assert predict(model, extxyz(tmp_path / "a@1.xyz", [labelled()]))[0].structures == 1
 
@@ -191,3 +184,22 @@ def test_a_trajectory_without_frames_is_refused(model: Path, tmp_path: Path) -> 
     database.delete([row.id for row in database.select()])
     with pytest.raises(SourceError, match=r"a\.json: there is no frame in it"):
         predict(model, tmp_path / "a.json")
+
+
+def test_a_charge_that_the_model_cannot_know_is_refused_by_its_frame(tmp_path: Path) -> None:
+    potential = build(PaiNNConfig(width=4, layers=1, cutoff=3.0), (1,))
+    save_potential(potential, tmp_path / "model", {"data": {"electrons": [[0, 0]]}})
+    path = extxyz(tmp_path / "a.xyz", [labelled(), labelled(), labelled(total_charge=1)])
+    with pytest.raises(UnknownChargeError, match=r"a\.xyz, frame 2: A structure has charge \+1"):
+        predict(tmp_path / "model", path)
+
+
+def test_a_crystal_is_refused_by_its_frame_where_the_model_is_for_molecules(tmp_path: Path) -> None:
+    config = SpookyNetConfig(width=4, layers=1, cutoff=3.0, electrostatics=True)
+    save_potential(build(config, (1,)), tmp_path / "model")
+    crystal = labelled()
+    crystal.set_cell([5, 5, 5])
+    crystal.pbc = True
+    path = extxyz(tmp_path / "a.xyz", [labelled(), crystal])
+    with pytest.raises(BoundaryError, match=r"a\.xyz, frame 1: A structure is periodic"):
+        predict(tmp_path / "model", path)

@@ -7,7 +7,7 @@ from chemscale.structures.settings import StructureData
 
 
 def data(references):
-    return StructureData(source="structures", references=references)
+    return StructureData(source="starter_structures", references=references)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from ase.io import write
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
-from chemscale.models.potential import BoundaryError, Potential, UnknownChargeError, UnknownElementError
+from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
-from chemscale.structures.graphs import collate
+from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.electrons import ElectronCount
@@ -168,7 +168,8 @@ def predict_file(
         SourceError: `structures` cannot be read; the message names the frame.
         PotentialError: no potential is there.
         UnknownElementError: the potential was not made for an element of the file.
-        UnknownChargeError: it knows no charge, and training had not that of a structure.
+        UnknownChargeError: it can know nothing of a charge or multiplicity of the file.
+        BoundaryError: it is for molecules alone, and a structure is periodic.
     """
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
@@ -186,11 +187,7 @@ def predict_file(
     ):
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
-            for each, graph in zip(group, graphs, strict=True):
-                try:
-                    potential.check(collate([graph]))
-                except (UnknownElementError, UnknownChargeError, BoundaryError) as error:
-                    raise type(error)(f"{structures}, frame {each.row}: {error}") from None
+            _check(potential, group, graphs, structures)
             predicted = _predict(potential, collate(graphs).to(place), forces)
             for each, (energy, array) in zip(group, predicted, strict=True):
                 errors.add(each, energy, array)
@@ -291,6 +288,19 @@ def _of_block(block: Block, number: int) -> Labelled:
 def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled]]:
     while group := list(islice(structures, size)):
         yield group
+
+
+def _check(potential: Potential, group: list[Labelled], graphs: list[Structure], path: Path) -> None:
+    """Refuse a structure that the potential can say nothing of, by its frame."""
+    try:
+        potential.check(collate(graphs))
+    except ValueError:
+        for each, graph in zip(group, graphs, strict=True):
+            try:
+                potential.check(collate([graph]))
+            except ValueError as error:
+                raise type(error)(f"{path}, frame {each.row}: {error}") from None
+        raise
 
 
 def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:

@@ -24,7 +24,7 @@ from chemscale.structures.preparation.splits import hash64
 from chemscale.structures.store import FrameStore
 
 BOND = 1.3
-"""Atoms are bonded within this multiple of the sum of their covalent radii: no frame of 9,200 from molecular
+"""Atoms are bonded within this multiple of the sum of their covalent radii: no frame of 7,955 from molecular
 dynamics at 300 to 500 K loses or gains a bond between 1.25 and 1.35 (docs/lab-notes.md)."""
 SAMPLE = 8
 """Frames of one name whose bonds are looked at."""
@@ -97,11 +97,12 @@ def _alike(store: FrameStore, frames: dict[int, np.ndarray]) -> Iterator[tuple[i
         yield from ((min(frames), name) for name in frames)
 
 
-def bond_graph(structure: Structure) -> int | None:
+def bond_graph(structure: Structure, bond: float = BOND) -> int | None:
     """Hash of a molecule's elements and bonds, the same in any order of atoms and in any conformation.
 
     Args:
         structure: n atoms.
+        bond: as `BOND`.
 
     Returns:
         None where the bonds say nothing: of a crystal, whose cell is a choice, and of what falls apart.
@@ -110,9 +111,9 @@ def bond_graph(structure: Structure) -> int | None:
     if structure.pbc is not None:
         return None
     radii = covalent_radii[structure.numbers]
-    (senders, receivers), _ = neighbour_list(structure.positions, 2 * BOND * float(radii.max()))
+    (senders, receivers), _ = neighbour_list(structure.positions, 2 * bond * float(radii.max()))
     vectors = structure.positions[senders] - structure.positions[receivers]
-    bonded = np.linalg.norm(vectors, axis=1) <= BOND * (radii[senders] + radii[receivers])
+    bonded = np.linalg.norm(vectors, axis=1) <= bond * (radii[senders] + radii[receivers])
     bonds = coo_matrix((np.ones(int(bonded.sum())), (receivers[bonded], senders[bonded])), shape=(n, n))
     if connected_components(bonds, directed=False)[0] > 1:
         return None

@@ -1,8 +1,9 @@
 """One canonical SMILES for each molecule, by stated policies, or the reason why not.
 
 What is one molecule is one row, however it was spelled: order of atoms and fragments, Kekulé or aromatic
-bonds, explicit hydrogens, atom maps, names, labels and coordinates are spelling. Isotopes, charges, radicals,
-tautomers and stereo are not: those are different molecules, unless a policy takes the difference away.
+bonds, S=O or S+–O-, explicit hydrogens, atom maps, names, labels and coordinates are spelling. Isotopes,
+charges, radicals, tautomers and stereo are not: those are different molecules, unless a policy takes the
+difference away.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ MAX_PASSES = 10
 _LABELS_AND_COORDINATES = re.compile(r"\$[^$]*\$|\([^)]*\)")
 _RELATIVE = re.compile(r"[|,]r[|,]")
 _VARIABLE = re.compile(r"[|,](m|LN):")
+_HYPERVALENT = re.compile(r"\[\d*(?:Se?|se?|As|as|[Pp])(?:@+|H\d*)*\+")
 _POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})
 _RELATIVE_GROUPS = (Chem.StereoGroupType.STEREO_AND, Chem.StereoGroupType.STEREO_OR)
 
@@ -166,7 +168,30 @@ def _read_and_write(text: str, policy: Policy) -> Molecule | Rejected:
     if ":" in text:
         for atom in molecule.GetAtoms():
             atom.SetAtomMapNum(0)
+    if _HYPERVALENT.search(text):
+        _join_charges(molecule)
     return _apply(molecule, policy)
+
+
+def _join_charges(molecule: Chem.Mol) -> None:
+    """Write S+–O- as S=O, and its like of P, Se and As with C, N and S: two spellings of one bond.
+
+    RDKit does so for nitro groups, azides and the like, in the direction that its valence model wants there.
+    """
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    for bond in molecule.GetBonds():
+        ends = (bond.GetBeginAtom(), bond.GetEndAtom())
+        plus, minus = sorted(ends, key=lambda atom: -atom.GetFormalCharge())
+        if (
+            bond.GetBondType() == Chem.BondType.SINGLE
+            and plus.GetFormalCharge() > 0 > minus.GetFormalCharge()
+            and plus.GetSymbol() in ("S", "P", "Se", "As")
+            and minus.GetSymbol() in ("O", "N", "S", "C")
+        ):
+            bond.SetBondType(Chem.BondType.DOUBLE)
+            plus.SetFormalCharge(plus.GetFormalCharge() - 1)
+            minus.SetFormalCharge(minus.GetFormalCharge() + 1)
+    Chem.SanitizeMol(molecule)
 
 
 def _extension_problem(molecule: Chem.Mol, policy: Policy) -> Rejected | None:

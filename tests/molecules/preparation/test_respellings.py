@@ -91,6 +91,26 @@ def test_the_spellings_of_a_corpus_are_duplicates_and_in_one_split(tmp_path):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("C[S@+]([O-])c1ccccc1", "C[S@](=O)c1ccccc1"),
+        ("C[P+](C)(C)[CH2-]", "C=P(C)(C)C"),
+        ("C[S+2]([O-])([O-])C", "CS(C)(=O)=O"),
+        ("[O-][s+]1cccc1", "O=S1C=CC=C1"),
+        ("C[Se+:2](C)[O-:7]", "C[Se](C)=O"),
+    ],
+)
+def test_a_bond_with_its_charges_apart_is_a_spelling(one, other):
+    row = standardize(one, Policy())
+    assert standardize(other, Policy()) == row
+    assert "+" not in row.smiles
+
+
+def test_charges_of_two_fragments_stay():
+    assert standardize("C[S+](C)C.CC(=O)[O-]", Policy()).smiles == "CC(=O)[O-].C[S+](C)C"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
         ("C[CH2]", "CC"),
         ("[2H]C", "C"),
         ("CC(=O)[O-]", "CC(=O)O"),

@@ -37,6 +37,8 @@ WITHOUT_EFFECT = (
     "data.verify",
     "data.path",
     "data.smiles_column",
+    "data.delimiter",
+    "data.encoding",
     "data.format",
     "data.energy_key",
     "data.forces_key",

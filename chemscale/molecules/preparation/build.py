@@ -22,7 +22,7 @@ from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import MANIFEST, SCHEMA_VERSION, SPLITS, Corpus, CorpusError, sha256
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
-from chemscale.molecules.preparation.sources import read_chunks
+from chemscale.molecules.preparation.sources import Reading
 from chemscale.molecules.preparation.stages import (
     Bucket,
     Chunk,
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 4096
 """Rows that one task of stage 1 standardises."""
+READING = 2
+"""Version of the rules by which files are read: another one makes another corpus of the same files."""
 BUCKET_BYTES = 4 << 20
 """Input text a bucket holds on average: a few hundred MB of memory for a worker at most."""
 
@@ -52,6 +54,8 @@ class Request:
         smiles_column: name or number of the column of SMILES; None to find it.
         validation_fraction: share of molecules that is held out.
         tokenizer: a vocabulary to keep to; None to make one.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8 or what a byte order mark says.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1.
@@ -62,6 +66,8 @@ class Request:
     smiles_column: str | int | None
     validation_fraction: float
     tokenizer: SelfiesTokenizer | None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -76,6 +82,7 @@ class Request:
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,
+            "reading": {"version": READING, "delimiter": self.delimiter, "encoding": self.encoding},
             "validation_fraction": self.validation_fraction,
             "tokenizer": self.tokenizer.hash if self.tokenizer else None,
             "tools": {
@@ -93,10 +100,18 @@ def corpus_key(
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
     tokenizer: SelfiesTokenizer | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
-        tuple(map(Path, files)), policy or Policy(), smiles_column, validation_fraction, tokenizer
+        tuple(map(Path, files)),
+        policy or Policy(),
+        smiles_column,
+        validation_fraction,
+        tokenizer,
+        delimiter,
+        encoding,
     )
     return _key(request.content())
 
@@ -109,17 +124,21 @@ def build_corpus(
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
     tokenizer: SelfiesTokenizer | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
 
     Args:
-        files: CSV, TSV, SMI, TXT, JSONL or Parquet, plain or gzip.
+        files: CSV, TSV, SMI, TXT, JSON, Parquet or SDF, plain or compressed.
         target: folder of the corpus.
         policy: what is kept of a molecule; all of it, up to 510 symbols, if None.
         smiles_column: name or number of the column of SMILES; None to find it.
         validation_fraction: share of molecules that is held out.
         tokenizer: a vocabulary to keep to; None to make one of all symbols that occur.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8 or what a byte order mark says.
         workers: processes; None for one a core.
 
     Raises:
@@ -127,7 +146,13 @@ def build_corpus(
         CorpusError: another corpus is in `target`, or too few molecules are left.
     """
     request = Request(
-        tuple(map(Path, files)), policy or Policy(), smiles_column, validation_fraction, tokenizer
+        tuple(map(Path, files)),
+        policy or Policy(),
+        smiles_column,
+        validation_fraction,
+        tokenizer,
+        delimiter,
+        encoding,
     )
     content = request.content()
     target = Path(target)
@@ -142,9 +167,10 @@ def build_corpus(
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    rows, parts = _standardize(request, folder, processes)
+    reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
+    rows, parts = _standardize(request, reading, folder, processes)
     buckets = _encode(request, folder, parts, processes)
-    _finish(request, content, target, rows, parts, buckets)
+    _finish(request, content, target, reading, rows, parts, buckets)
     shutil.rmtree(folder)
     return Corpus.open(target)
 
@@ -162,12 +188,9 @@ def _begin(folder: Path, key: str) -> None:
     mark.write_text(key)
 
 
-def _standardize(request: Request, folder: Path, workers: int) -> tuple[int, int]:
+def _standardize(request: Request, reading: Reading, folder: Path, workers: int) -> tuple[int, int]:
     """Run stage 1 over all rows; returns the number of rows and of parts."""
-    tasks = (
-        Chunk(number, rows, request.policy, folder)
-        for number, rows in read_chunks(request.files, request.smiles_column, CHUNK_ROWS)
-    )
+    tasks = (Chunk(number, rows, request.policy, folder) for number, rows in reading.chunks(CHUNK_ROWS))
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:
         for done in ordered_map(standardize_chunk, tasks, workers):
@@ -181,7 +204,10 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
     size = sum(part_path(folder, n).with_suffix(".smi").stat().st_size for n in range(parts))
     buckets = 1 << max(4, (size // BUCKET_BYTES).bit_length())
     width = (1 << 64) // buckets
-    tasks = (Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder) for n in range(buckets))
+    known = frozenset(request.tokenizer.symbols) if request.tokenizer else None
+    tasks = (
+        Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder, known) for n in range(buckets)
+    )
     total = sum(len(np.load(part_path(folder, n), mmap_mode="r")) for n in range(parts))
     with ProgressBar("encode", total, "molecules") as progress:
         for done in ordered_map(encode_bucket, tasks, workers):
@@ -190,22 +216,25 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
 
 
 def _finish(
-    request: Request, content: dict[str, Any], target: Path, rows: int, parts: int, buckets: int
+    request: Request,
+    content: dict[str, Any],
+    target: Path,
+    reading: Reading,
+    rows: int,
+    parts: int,
+    buckets: int,
 ) -> None:
     """Run stage 3: one vocabulary, the shards, the list of dropped rows, and last the manifest."""
     folder = target / ".build"
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
     limit = validation_limit(folder, buckets, request.validation_fraction)
     writers = {split: ShardWriter(target, split) for split in SPLITS}
-    unknown = folder / "unknown.dropped"
-    with open(unknown, "w") as outside:
-        for number in range(buckets):
-            for row in write_bucket(bucket_path(folder, number), tokenizer, limit, writers):
-                outside.write(json.dumps(row) + "\n")
+    for number in range(buckets):
+        write_bucket(bucket_path(folder, number), tokenizer, limit, writers)
     shards = [shard for split in SPLITS for shard in writers[split].close()]
     lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
     lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, unknown)
+    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
     counts = {split: writers[split].molecules for split in SPLITS}
     kept = sum(counts.values())
     if min(counts.values()) == 0:
@@ -225,6 +254,7 @@ def _finish(
             "corpus_hash": hashlib.sha256(identity.encode()).hexdigest(),
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
+            "sources": reading.describe(),
             "splits": {split: writers[split].totals() for split in SPLITS},
             "vocabulary": tokenizer.vocab_size,
             "shards": shards,

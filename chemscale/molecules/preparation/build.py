@@ -226,23 +226,21 @@ def _finish(
 ) -> None:
     """Run stage 3: one vocabulary, the shards, the list of dropped rows, and last the manifest."""
     folder = target / ".build"
+    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
+    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
+    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
+    if sum(dropped.values()) == rows:
+        raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
     limit = validation_limit(folder, buckets, request.validation_fraction)
     writers = {split: ShardWriter(target, split) for split in SPLITS}
     for number in range(buckets):
         write_bucket(bucket_path(folder, number), tokenizer, limit, writers)
     shards = [shard for split in SPLITS for shard in writers[split].close()]
-    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
-    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
     counts = {split: writers[split].molecules for split in SPLITS}
     kept = sum(counts.values())
     if min(counts.values()) == 0:
-        shutil.rmtree(target)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items()) or "none"
-        raise CorpusError(
-            f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on."
-        )
+        raise _too_few(target, rows, kept, dropped)
     tokenizer.save(target)
     # Only what was made may be named by the hash: the same molecules in another file are the same corpus.
     identity = json.dumps([tokenizer.hash, [[s["split"], s["part"], s["sha256"]] for s in shards]])
@@ -262,11 +260,15 @@ def _finish(
     )
 
 
+def _too_few(target: Path, rows: int, kept: int, dropped: dict[str, int]) -> CorpusError:
+    shutil.rmtree(target)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items()) or "none"
+    return CorpusError(f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on.")
+
+
 def _tokenizer(folder: Path, buckets: int, policy: Policy) -> SelfiesTokenizer:
     """The tokenizer of all symbols that occur in any bucket."""
     symbols: set[str] = set()
     for number in range(buckets):
         symbols.update(json.loads(bucket_path(folder, number).with_suffix(".vocabulary").read_text()))
-    if not symbols:
-        raise CorpusError("No molecule is left: every row was dropped. Look at the policies and the column.")
     return SelfiesTokenizer.from_symbols(symbols, stereo=policy.stereo == "keep")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,7 +80,9 @@ def _from_selfies(text: str) -> str | Unreadable:
     if not SELFIES.fullmatch(text):
         return Unreadable(Unread.SELFIES, "not symbols in brackets")
     try:
-        smiles = selfies.decoder(text, compatible=any(mark in text for mark in OLD_SELFIES))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the text is of an older SELFIES
+            smiles = selfies.decoder(text, compatible=any(mark in text for mark in OLD_SELFIES))
     except (selfies.DecoderError, ValueError, KeyError, IndexError) as error:
         return Unreadable(Unread.SELFIES, str(error).strip().splitlines()[0][:200])
     return str(smiles) if smiles else Unreadable(Unread.SELFIES, "no atom")

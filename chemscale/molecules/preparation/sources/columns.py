@@ -36,7 +36,9 @@ PARTS = {
 PARTS |= {"rxn", "reaction", "solvent", "catalyst", "monomer", "random", "randomized"}
 WHOLE = {"mol", "mols", "molecule", "molecules", "structure", "structures", "compound", "drug", "ligand"}
 TEXTS = {"input", "inputs", "text"}
-RANKS = ("is called smiles", "says smiles", "says SELFIES", "says molecule", "says text", "says a part", "")
+RANKS = ("is smiles", "says smiles", "says SELFIES", "says molecule", "says text", "", "says a part")
+UNNAMED = 5
+"""The rank of a name that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,10 @@ def rank(name: str) -> int:
     if not part and "selfies" in plain:
         return 2
     if part:
-        return 5
+        return 6
     if words & WHOLE:
         return 3
-    return 4 if plain in TEXTS else 6
+    return 4 if plain in TEXTS else UNNAMED
 
 
 class Chooser:
@@ -231,14 +233,19 @@ class Chooser:
         text = self.names[index]
         if not text or is_smiles(text) or SMILES_CHARACTERS.fullmatch(text):
             return False
-        if rank(text) < 6:
+        if rank(text) != UNNAMED:
             return True
         return not re.search(r"[=@\[\]\\+]", text) and not any(map(_is_number, self.names))
 
+    def _first_is_header(self) -> bool:
+        """Whether the first row is a header: it says what a column holds, or no cell of it can be a value."""
+        filled = [name for name in self.names if name]
+        if any(rank(name) != UNNAMED and not is_smiles(name) for name in filled):
+            return True
+        return len(filled) == len(self.names) and all(self._is_name(i) for i in range(len(self.names)))
+
     def _found(self) -> Choice:
-        header = self.named or any(
-            rank(name) < 6 and not is_smiles(name) for name in self.names if name and not _is_number(name)
-        )
+        header = self.named or self._first_is_header()
         rows = self.probe if self.named or not header else self.probe[1:]
         if not rows:
             raise NoColumn("there is a header and nothing below it")
@@ -263,12 +270,12 @@ class Chooser:
         key = keys[0]
         notation = notation_of(self._cells(rows, key, best), strict=best > 1) or "smiles"
         header = header or self._is_name(self.keys.index(key))
-        why = f"its name {RANKS[best]}" if best < 6 else "found by its content"
+        why = f"its name {RANKS[best]}" if best != UNNAMED else "found by its content"
         return Choice(key, self._name(key) if header else None, header, notation, why)
 
     def _cells(self, rows: list[Row], key: int | str, rank_of_it: int) -> list[str]:
         cells = [text for row in rows if (text := cell(row, key))][:PROBE_CELLS]
-        if not cells and rank_of_it < 6:
+        if not cells and rank_of_it != UNNAMED:
             cells = self.sample(key)
             return cells if self.named else [text for text in cells if text != self._name(key)]
         return cells
@@ -278,7 +285,7 @@ class Chooser:
         found: dict[int, list[int | str]] = {}
         longest: dict[int | str, int] = {}
         for key in self.keys:
-            order = rank(self._name(key)) if header else 6
+            order = rank(self._name(key)) if header else UNNAMED
             cells = self._cells(rows, key, order)
             # In a headless file the first row may still be a header that says nothing.
             tried = (
@@ -287,9 +294,9 @@ class Chooser:
             if notation_of(tried or cells, strict=order > 1):
                 found.setdefault(order, []).append(key)
                 longest[key] = max(map(len, tried or cells))
-        if 6 in found:
-            most = max(longest[key] for key in found[6])
-            found[6] = [key for key in found[6] if longest[key] > 3 or most <= 3]
+        if UNNAMED in found:
+            most = max(longest[key] for key in found[UNNAMED])
+            found[UNNAMED] = [key for key in found[UNNAMED] if longest[key] > 3 or most <= 3]
         return found
 
     def _why_none(self, rows: list[Row], header: bool) -> str:

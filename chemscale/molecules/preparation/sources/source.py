@@ -68,6 +68,10 @@ class Source:
         kind = "parquet" if begin == b"PAR1" else self.entry.kind
         self.encoding = None if kind in ("parquet", "pq") else text_encoding(self.entry, encoding)
         self.reader = self._reader(kind, wanted, given)
+        self.header_line = 0
+        """Line of the header, where there is one."""
+        self.width = 0
+        """Cells of a row, where more of them would move the column."""
         if isinstance(self.reader, SdfFile) and wanted is None:
             self.choice = Choice(0, None, False, "molblock", "the structure of each record")
         else:
@@ -182,9 +186,6 @@ class Source:
                 raise self._refuse(rows, names, str(error)) from None
             break
         self.header_line = lines[0]
-        """Line of the header, where there is one."""
-        self.width = 0
-        """Cells of a row, where more of them would move the column."""
         if isinstance(self.reader, Table) and self.reader.delimiter != WHITESPACE and choice.column:
             self.width = len(rows[0]) if choice.header else usual_width(rows)
         return choice

@@ -83,7 +83,11 @@ def show(corpus: Corpus) -> None:
         corpus.tokenizer.vocab_size,
     )
     for reason, number in sorted(counts["dropped"].items(), key=lambda item: -item[1]):
-        log.info("  dropped %s: %s", f"{number:,}", reason)
+        first = corpus.manifest["examples"][reason][0]
+        where = f" (first: {first['file']}, {first['line']})" if "file" in first else ""
+        log.info("  dropped %s: %s%s", f"{number:,}", reason, where)
+    if counts["dropped"]:
+        log.info("Each dropped row, with its reason: %s", corpus.path / "dropped.csv.gz")
 
 
 def show_store(store: FrameStore) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from chemscale.common.sections import ConfigurationError, Count, Index, Range
 
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
+"""Delimiters of cells by the names that need no quoting on a command line."""
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the molecules, all of them left out."""
 
@@ -31,6 +33,8 @@ class MoleculeData:
     prepare_workers: Count | None = None
     verify: bool = False
     smiles_column: str | int | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     validation_fraction: Share = 0.02
     stereo: Literal["keep", "strip"] = "keep"
     salts: Literal["keep", "largest", "drop"] = "keep"
@@ -42,6 +46,22 @@ class MoleculeData:
     def __post_init__(self) -> None:
         if self.source == "smiles" and not self.path:
             raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of molecules.")
+        if self.delimiter is not None and len(self.delimiter) != 1 and self.delimiter not in DELIMITERS:
+            raise ConfigurationError(
+                f"data.delimiter={self.delimiter!r}: one character, or one of {', '.join(DELIMITERS)}."
+            )
+        if self.encoding is not None and not _is_encoding(self.encoding):
+            raise ConfigurationError(
+                f"data.encoding={self.encoding!r}: not an encoding; utf-8, cp1252, latin-1 and utf-16 are."
+            )
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        b"".decode(name)
+    except LookupError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

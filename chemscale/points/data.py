@@ -5,7 +5,6 @@ What makes data (RDKit, tblite, ASE, HDF5) is imported where it is needed: most 
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +65,8 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     """
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
+    from chemscale.molecules.preparation.sources.files import find_files
+    from chemscale.molecules.preparation.telling import log_files, log_sources
     from chemscale.molecules.starter.recombine import write_starter
     from chemscale.molecules.tokenizers.opening import load_tokenizer
 
@@ -77,10 +78,13 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
                 log.info("Making the starter molecules (%s) …", files[0])
                 write_starter(files[0], data.count, workers=data.prepare_workers)
     else:
-        files = input_files(str(data.path))
+        files, left_out = find_files(str(data.path))
+        log_files(str(data.path), len(files), left_out)
     options: dict[str, Any] = {
         "policy": policy(data),
         "smiles_column": data.smiles_column,
+        "delimiter": data.delimiter,
+        "encoding": data.encoding,
         "validation_fraction": data.validation_fraction,
         "tokenizer": load_tokenizer(Path(data.tokenizer).expanduser()) if data.tokenizer else None,
     }
@@ -95,6 +99,8 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
                 data.tokenizer,
             )
         corpus = build_corpus(files, target, **options, workers=data.prepare_workers)
+    if data.source != "starter":
+        log_sources(corpus)
     if data.verify:
         corpus.verify()
     return corpus
@@ -212,21 +218,3 @@ def policy(data: MoleculeData) -> Policy:
     from chemscale.molecules.preparation.standardize import Policy
 
     return Policy(data.stereo, data.salts, data.charge, data.max_symbols, data.max_heavy_atoms)
-
-
-def input_files(path: str) -> list[Path]:
-    """Files named by a path, a folder or a pattern, in a stable order.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    given = Path(path).expanduser()
-    if given.is_dir():
-        files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    elif given.exists():
-        files = [given]
-    else:
-        files = [Path(p) for p in sorted(glob.glob(str(given)))]
-    if not files:
-        raise FileNotFoundError(f"data.path={path}: no such file, folder or pattern.")
-    return files

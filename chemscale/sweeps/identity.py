@@ -39,6 +39,8 @@ WITHOUT_EFFECT = (
     "data.validation_path",
     "data.test_path",
     "data.smiles_column",
+    "data.delimiter",
+    "data.encoding",
     "data.format",
     "data.energy_key",
     "data.forces_key",

@@ -30,7 +30,7 @@ from chemscale.molecules.corpus import (
 )
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
-from chemscale.molecules.preparation.sources import read_chunks
+from chemscale.molecules.preparation.sources import Reading
 from chemscale.molecules.preparation.stages import (
     Bucket,
     Chunk,
@@ -63,6 +63,8 @@ class Request:
         smiles_column: name or number of the column of SMILES; None to find it.
         validation_fraction: share of molecules that is held out.
         tokenizer: a vocabulary to keep to; None to make one.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8 or what a byte order mark says.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1.
@@ -73,6 +75,8 @@ class Request:
     smiles_column: str | int | None
     validation_fraction: float
     tokenizer: AnyTokenizer | None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -88,6 +92,7 @@ class Request:
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,
+            "reading": {"delimiter": self.delimiter, "encoding": self.encoding},
             "validation_fraction": self.validation_fraction,
             "tokenizer": self.tokenizer.hash if self.tokenizer else None,
             "tools": {
@@ -105,10 +110,18 @@ def corpus_key(
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
     tokenizer: AnyTokenizer | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
-        tuple(map(Path, files)), policy or Policy(), smiles_column, validation_fraction, tokenizer
+        tuple(map(Path, files)),
+        policy or Policy(),
+        smiles_column,
+        validation_fraction,
+        tokenizer,
+        delimiter,
+        encoding,
     )
     return _key(request.content())
 
@@ -121,17 +134,21 @@ def build_corpus(
     smiles_column: str | int | None = None,
     validation_fraction: float = 0.02,
     tokenizer: AnyTokenizer | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
 
     Args:
-        files: CSV, TSV, SMI, TXT, JSONL or Parquet, plain or gzip.
+        files: CSV, TSV, SMI, TXT, JSON, Parquet or SDF, plain or compressed.
         target: folder of the corpus.
         policy: what is kept of a molecule; all of it, up to 510 symbols, if None.
         smiles_column: name or number of the column of SMILES; None to find it.
         validation_fraction: share of molecules that is held out.
         tokenizer: a vocabulary to keep to; None to make one of all symbols that occur.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8 or what a byte order mark says.
         workers: processes; None for one a core.
 
     Raises:
@@ -139,7 +156,13 @@ def build_corpus(
         CorpusError: another corpus is in `target`, or too few molecules are left.
     """
     request = Request(
-        tuple(map(Path, files)), policy or Policy(), smiles_column, validation_fraction, tokenizer
+        tuple(map(Path, files)),
+        policy or Policy(),
+        smiles_column,
+        validation_fraction,
+        tokenizer,
+        delimiter,
+        encoding,
     )
     content = request.content()
     target = Path(target)
@@ -154,9 +177,10 @@ def build_corpus(
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    rows, parts = _standardize(request, folder, processes)
+    reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
+    rows, parts = _standardize(request, reading, folder, processes)
     buckets = _encode(request, folder, parts, processes)
-    _finish(request, content, target, rows, parts, buckets)
+    _finish(request, content, target, reading, rows, parts, buckets)
     shutil.rmtree(folder)
     return Corpus.open(target)
 
@@ -174,12 +198,9 @@ def _begin(folder: Path, key: str) -> None:
     mark.write_text(key)
 
 
-def _standardize(request: Request, folder: Path, workers: int) -> tuple[int, int]:
+def _standardize(request: Request, reading: Reading, folder: Path, workers: int) -> tuple[int, int]:
     """Run stage 1 over all rows; returns the number of rows and of parts."""
-    tasks = (
-        Chunk(number, rows, request.policy, folder)
-        for number, rows in read_chunks(request.files, request.smiles_column, CHUNK_ROWS)
-    )
+    tasks = (Chunk(number, rows, request.policy, folder) for number, rows in reading.chunks(CHUNK_ROWS))
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:
         for done in ordered_map(standardize_chunk, tasks, workers):
@@ -193,7 +214,10 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
     size = sum(part_path(folder, n).with_suffix(".smi").stat().st_size for n in range(parts))
     buckets = 1 << max(4, (size // BUCKET_BYTES).bit_length())
     width = (1 << 64) // buckets
-    tasks = (Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder) for n in range(buckets))
+    tasks = (
+        Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder, request.tokenizer)
+        for n in range(buckets)
+    )
     total = sum(len(np.load(part_path(folder, n), mmap_mode="r")) for n in range(parts))
     with ProgressBar("encode", total, "molecules") as progress:
         for done in ordered_map(encode_bucket, tasks, workers):
@@ -202,30 +226,31 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
 
 
 def _finish(
-    request: Request, content: dict[str, Any], target: Path, rows: int, parts: int, buckets: int
+    request: Request,
+    content: dict[str, Any],
+    target: Path,
+    reading: Reading,
+    rows: int,
+    parts: int,
+    buckets: int,
 ) -> None:
     """Run stage 3: one vocabulary, the shards, the list of dropped rows, and last the manifest."""
     folder = target / ".build"
+    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
+    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
+    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
+    if sum(dropped.values()) == rows:
+        raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
     limit = validation_limit(folder, buckets, request.validation_fraction)
     writers = {split: ShardWriter(target, split) for split in SPLITS}
-    unknown = folder / "unknown.dropped"
-    with open(unknown, "w") as outside:
-        for number in range(buckets):
-            for row in write_bucket(bucket_path(folder, number), tokenizer, limit, writers):
-                outside.write(json.dumps(row) + "\n")
+    for number in range(buckets):
+        write_bucket(bucket_path(folder, number), tokenizer, limit, writers)
     shards = [shard for split in SPLITS for shard in writers[split].close()]
-    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
-    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, unknown)
     counts = {split: writers[split].molecules for split in SPLITS}
     kept = sum(counts.values())
     if min(counts.values()) == 0:
-        shutil.rmtree(target)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items()) or "none"
-        raise CorpusError(
-            f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on."
-        )
+        raise _too_few(target, rows, kept, dropped)
     tokenizer.save(target)
     write_json(
         target / MANIFEST,
@@ -235,6 +260,7 @@ def _finish(
             "corpus_hash": corpus_hash(tokenizer, shards),
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
+            "sources": reading.describe(),
             "splits": {split: writers[split].totals() for split in SPLITS},
             "vocabulary": tokenizer.vocab_size,
             "shards": shards,
@@ -242,11 +268,15 @@ def _finish(
     )
 
 
+def _too_few(target: Path, rows: int, kept: int, dropped: dict[str, int]) -> CorpusError:
+    shutil.rmtree(target)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items()) or "none"
+    return CorpusError(f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on.")
+
+
 def _tokenizer(folder: Path, buckets: int, policy: Policy) -> SelfiesTokenizer:
     """The tokenizer of all symbols that occur in any bucket."""
     symbols: set[str] = set()
     for number in range(buckets):
         symbols.update(json.loads(bucket_path(folder, number).with_suffix(".vocabulary").read_text()))
-    if not symbols:
-        raise CorpusError("No molecule is left: every row was dropped. Look at the policies and the column.")
     return SelfiesTokenizer.from_symbols(symbols, stereo=policy.stereo == "keep")

@@ -8,7 +8,7 @@ import gzip
 import heapq
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +34,20 @@ def read_dropped_rows(path: Path) -> Iterator[DroppedRow]:
 
 
 def write_dropped_table(
-    path: Path, lists: list[Path], unknown: Path
+    path: Path, lists: list[Path], place: Callable[[int], tuple[str, int]]
 ) -> tuple[dict[str, int], dict[str, list[dict[str, Any]]]]:
     """Write all dropped rows by row number.
 
     Args:
         path: of the gzipped CSV file.
         lists: files of dropped rows, each in order.
-        unknown: one more, in any order.
+        place: gives the file, and the line in it, of a row.
 
     Returns:
         Counts, and first examples, of each reason.
     """
     counts: collections.Counter[str] = collections.Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
-    unknown_rows = iter(sorted(read_dropped_rows(unknown)))
     # No time stamp in the gzip header: the same rows give the same bytes.
     with (
         atomic_path(path) as temporary,
@@ -57,11 +56,14 @@ def write_dropped_table(
         io.TextIOWrapper(packed, newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["row", "reason", "smiles", "detail"])
-        for row in heapq.merge(*(read_dropped_rows(p) for p in lists), unknown_rows):
-            writer.writerow(row)
+        writer.writerow(["row", "file", "line", "reason", "smiles", "detail"])
+        for row in heapq.merge(*(read_dropped_rows(p) for p in lists)):
+            file_name, line = place(row[0])
+            writer.writerow([row[0], file_name, line, *row[1:]])
             counts[row[1]] += 1
             shown = examples.setdefault(row[1], [])
             if len(shown) < EXAMPLES:
-                shown.append({"row": row[0], "smiles": row[2], "detail": row[3]})
+                shown.append(
+                    {"row": row[0], "file": file_name, "line": line, "smiles": row[2], "detail": row[3]}
+                )
     return dict(sorted(counts.items())), dict(sorted(examples.items()))

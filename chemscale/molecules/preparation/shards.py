@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.molecules.corpus import sha256
-from chemscale.molecules.preparation.dropped import DroppedRow
 from chemscale.molecules.preparation.stages import bucket_path
-from chemscale.molecules.preparation.standardize import Reason
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 SHARD_TOKENS = 1 << 27
@@ -45,34 +42,24 @@ def validation_limit(folder: Path, buckets: int, fraction: float) -> int:
     return max(limit, smallest + 1)
 
 
-def write_bucket(
-    path: Path, tokenizer: AnyTokenizer, limit: int, writers: dict[str, ShardWriter]
-) -> Iterator[DroppedRow]:
+def write_bucket(path: Path, tokenizer: AnyTokenizer, limit: int, writers: dict[str, ShardWriter]) -> None:
     """Append a bucket to the shards.
 
     Args:
         path: array of the bucket.
-        tokenizer: the vocabulary of the corpus.
+        tokenizer: the vocabulary of the corpus, which has every symbol of the bucket.
         limit: low bits of the hash below which a molecule is held out.
         writers: of each split.
-
-    Yields:
-        Rows with a symbol outside the vocabulary.
     """
     index = np.load(path)
     if not len(index):
         return
     symbols = json.loads(path.with_suffix(".vocabulary").read_text())
-    known = [tokenizer.symbol_id(symbol) for symbol in symbols]
-    table = np.array([tokenizer.unk_id if i is None else i for i in known], dtype="<u2")
+    table = np.array([tokenizer.symbol_id(symbol) for symbol in symbols], dtype="<u2")
     tokens = table[np.fromfile(path.with_suffix(".tokens"), dtype="<u2")]
     owner = np.repeat(np.arange(len(index)), index["length"])
-    outside = np.zeros(len(index), dtype=bool)
-    outside[owner[tokens == tokenizer.unk_id]] = True
-    for row in sorted(index["row"][outside].tolist()):
-        yield [row, Reason.UNKNOWN_SYMBOL.value, "", ""]
     held_out = _low_bits(index) < limit
-    for split, mine in (("train", ~held_out & ~outside), ("validation", held_out & ~outside)):
+    for split, mine in (("train", ~held_out), ("validation", held_out)):
         writers[split].add(tokens[mine[owner]], index["length"][mine], index["heavy"][mine])
 
 

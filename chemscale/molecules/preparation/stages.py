@@ -17,6 +17,13 @@ import numpy as np
 
 from chemscale.common.files import atomic_path
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
+from chemscale.molecules.preparation.notations import (
+    Unreadable,
+    explain_encoder,
+    explain_unparsable,
+    explain_wildcard,
+    to_smiles,
+)
 from chemscale.molecules.preparation.standardize import (
     Molecule,
     Policy,
@@ -25,6 +32,7 @@ from chemscale.molecules.preparation.standardize import (
     encode,
     standardize,
 )
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 PART_DTYPE = np.dtype(
     [("hash", "<u8"), ("row", "<i8"), ("start", "<u4"), ("length", "<u4"), ("heavy", "<u2")]
@@ -38,13 +46,13 @@ class Chunk:
 
     Args:
         number: of the chunk.
-        rows: their running number and SMILES text.
+        rows: their running number, text and notation.
         policy: what is kept of a molecule.
         folder: of the build.
     """
 
     number: int
-    rows: list[tuple[int, str]]
+    rows: list[tuple[int, str, str]]
     policy: Policy
     folder: Path
 
@@ -60,6 +68,7 @@ class Bucket:
         parts: number of parts that stage 1 left.
         policy: what is kept of a molecule.
         folder: of the build.
+        tokenizer: whose symbols are kept to; None for all symbols.
     """
 
     number: int
@@ -68,6 +77,7 @@ class Bucket:
     parts: int
     policy: Policy
     folder: Path
+    tokenizer: AnyTokenizer | None = None
 
 
 def molecule_hash(smiles: str) -> int:
@@ -92,10 +102,17 @@ def standardize_chunk(chunk: Chunk) -> int:
         return len(chunk.rows)
     kept: list[tuple[int, int, Molecule]] = []
     rejected: list[DroppedRow] = []
-    for row, text in chunk.rows:
-        result = standardize(text, chunk.policy)
+    for row, text, notation in chunk.rows:
+        smiles = to_smiles(text, notation)
+        if isinstance(smiles, Unreadable):
+            shown = "" if notation == "molblock" else text[:500]
+            rejected.append([row, smiles.reason.value, shown, smiles.detail])
+            continue
+        result = standardize(smiles, chunk.policy)
         if isinstance(result, Rejected):
-            rejected.append([row, result.reason.value, text[:500], result.detail])
+            rejected.append(
+                [row, result.reason.value, smiles[:500], result.detail or _explain(result, smiles)]
+            )
         else:
             kept.append((molecule_hash(result.smiles), row, result))
     kept.sort(key=lambda item: (item[0], item[2].smiles, item[1]))
@@ -112,6 +129,13 @@ def standardize_chunk(chunk: Chunk) -> int:
     return len(chunk.rows)
 
 
+def _explain(rejected: Rejected, smiles: str) -> str:
+    """The atom or character that a row was dropped for."""
+    if rejected.reason is Reason.UNPARSABLE:
+        return explain_unparsable(smiles)
+    return explain_wildcard(smiles) if rejected.reason is Reason.WILDCARD else ""
+
+
 def encode_bucket(bucket: Bucket) -> int:
     """Drop duplicates of a bucket and encode the rest (stage 2); returns the number of molecules seen."""
     target = bucket_path(bucket.folder, bucket.number)
@@ -122,15 +146,19 @@ def encode_bucket(bucket: Bucket) -> int:
     index: list[tuple[int, int, int, int]] = []
     tokens: list[int] = []
     rejected: list[DroppedRow] = []
-    previous = None
+    previous, first = None, 0
     for value, smiles, row, heavy in molecules:
         if smiles == previous:
-            rejected.append([row, Reason.DUPLICATE.value, smiles, ""])
+            rejected.append([row, Reason.DUPLICATE.value, smiles, f"of row {first}"])
             continue
-        previous = smiles
+        previous, first = smiles, row
         symbols = encode(smiles, bucket.policy)
         if isinstance(symbols, Rejected):
-            rejected.append([row, symbols.reason.value, smiles, symbols.detail])
+            detail = explain_encoder(smiles) if symbols.reason is Reason.NO_SELFIES else symbols.detail
+            rejected.append([row, symbols.reason.value, smiles, detail])
+            continue
+        if outside := _outside(symbols, bucket.tokenizer):
+            rejected.append([row, Reason.UNKNOWN_SYMBOL.value, smiles, " ".join(sorted(outside))])
             continue
         tokens += [vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols]
         index.append((value, row, len(symbols), heavy))
@@ -139,6 +167,11 @@ def encode_bucket(bucket: Bucket) -> int:
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, np.array(index, dtype=BUCKET_DTYPE))
     return len(molecules)
+
+
+def _outside(symbols: list[str], tokenizer: AnyTokenizer | None) -> set[str]:
+    """Symbols that a tokenizer lacks."""
+    return set() if tokenizer is None else {s for s in symbols if tokenizer.symbol_id(s) is None}
 
 
 def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:

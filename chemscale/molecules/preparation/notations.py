@@ -1,0 +1,158 @@
+"""What a cell holds, to SMILES: SELFIES and records of SDF files; and what is wrong with a text."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+
+import selfies
+from rdkit import Chem, rdBase
+
+from chemscale.molecules.preparation.sources.columns import SELFIES
+from chemscale.molecules.preparation.sources.source import RAGGED
+
+MAX_EXPLAINED = 2000
+"""Characters of the longest text whose fault is looked for."""
+OLD_SELFIES = ("[Branch1_", "[Branch2_", "[Expl", "expl]")
+
+
+class Unread(StrEnum):
+    """Why a row does not even hold a text to standardise."""
+
+    COMMENT = "comment"
+    RAGGED = "more cells than the header"
+    NUL = "NUL byte"
+    RECORD = "record that cannot be read"
+    SELFIES = "SELFIES that cannot be decoded"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row without SMILES.
+
+    Args:
+        reason: one of the list.
+        detail: for people.
+    """
+
+    reason: Unread
+    detail: str = ""
+
+
+def to_smiles(text: str, notation: str) -> str | Unreadable:
+    """SMILES, not yet standardised, of a cell.
+
+    Args:
+        text: of the cell, whatever it may contain: nothing is raised for it.
+        notation: smiles | selfies | molblock | ragged.
+    """
+    if notation == RAGGED:
+        return Unreadable(Unread.RAGGED, "a delimiter that is not quoted? The molecule cannot be told")
+    if notation == "molblock":
+        return _from_record(text)
+    if "\0" in text:
+        return Unreadable(Unread.NUL, f"at character {text.index(chr(0)) + 1}")
+    if text.startswith("#"):
+        return Unreadable(Unread.COMMENT)
+    return _from_selfies(text) if notation == "selfies" and text else text
+
+
+def _from_record(text: str) -> str | Unreadable:
+    with rdBase.BlockLogs():
+        try:
+            molecule = Chem.MolFromMolBlock(text)
+            if molecule is not None:
+                return (
+                    Chem.MolToCXSmiles(molecule) if molecule.GetStereoGroups() else Chem.MolToSmiles(molecule)
+                )
+            raw = Chem.MolFromMolBlock(text, sanitize=False)
+        except (ValueError, RuntimeError) as error:
+            return Unreadable(Unread.RECORD, str(error).strip().splitlines()[0][:200])
+    if raw is None:
+        return Unreadable(Unread.RECORD, "not a structure of V2000 or V3000")
+    return Unreadable(Unread.RECORD, _problems(raw))
+
+
+def _from_selfies(text: str) -> str | Unreadable:
+    if not SELFIES.fullmatch(text):
+        return Unreadable(Unread.SELFIES, "not symbols in brackets")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the text is of an older SELFIES
+            smiles = selfies.decoder(text, compatible=any(mark in text for mark in OLD_SELFIES))
+    except (selfies.DecoderError, ValueError, KeyError, IndexError) as error:
+        return Unreadable(Unread.SELFIES, str(error).strip().splitlines()[0][:200])
+    return str(smiles) if smiles else Unreadable(Unread.SELFIES, "no atom")
+
+
+def explain_unparsable(text: str) -> str:
+    """What RDKit has against a SMILES: the atom, or the place in the text.
+
+    Args:
+        text: that it does not read.
+    """
+    if len(text) > MAX_EXPLAINED:
+        return ""
+    heard: list[str] = []
+    logger = logging.getLogger("rdkit")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_Collector(heard)], False
+    rdBase.LogToPythonLogger()
+    try:
+        raw = Chem.MolFromSmiles(text, sanitize=False)
+    finally:
+        rdBase.LogToCppStreams()
+        logger.handlers, logger.propagate = handlers, propagate
+    if raw is not None:
+        return _problems(raw)
+    said = " ".join(heard)
+    if place := re.search(r"around position (\d+)", said):
+        position = int(place[1])
+        return f"{text[position - 1 : position]!r} at character {position}"
+    found = re.search(r"(?:SMILES Parse Error|Error): ([^\n]+?)(?: for input| while parsing|$)", said)
+    return found[1][:200] if found else ""
+
+
+class _Collector(logging.Handler):
+    def __init__(self, heard: list[str]):
+        super().__init__()
+        self.heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+def _problems(raw: Chem.Mol) -> str:
+    with rdBase.BlockLogs():
+        return "; ".join(problem.Message() for problem in Chem.DetectChemistryProblems(raw))[:200]
+
+
+def explain_wildcard(smiles: str) -> str:
+    """The atoms of a SMILES that are no elements.
+
+    Args:
+        smiles: that RDKit reads.
+    """
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        return ""
+    atoms = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 0]
+    return ", ".join(f"atom {atom.GetIdx()}: {atom.GetSmarts()}" for atom in atoms)[:200]
+
+
+def explain_encoder(smiles: str) -> str:
+    """What the SELFIES encoder has against a SMILES: the atom.
+
+    Args:
+        smiles: that it does not encode.
+    """
+    try:
+        selfies.encoder(smiles)
+    except selfies.EncoderError as error:
+        lines = [line.strip() for line in str(error).splitlines() if not line.strip().startswith("SMILES:")]
+        return " ".join(line for line in lines if line not in ("", "Errors:"))[:200]
+    return ""

@@ -1,0 +1,103 @@
+"""All files of a preparation: rows in numbered chunks, and where each row stands."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from chemscale.molecules.preparation.sources.source import Source
+from chemscale.molecules.preparation.sources.streams import Entry, SourceError, entries
+
+Row = tuple[int, str, str]
+"""Running number over all files from 1, text of the cell, and its notation."""
+
+
+class Reading:
+    """Files of molecules, one after another, each opened far enough to know where its molecules are.
+
+    Args:
+        files: in order; of a zip archive each member counts as a file.
+        column: name or number (from 0) of the column of SMILES or SELFIES; None to find it.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8, or what the byte order mark says.
+
+    Raises:
+        SourceError: a file is refused; all are looked at before the first row is read.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        column: str | int | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+    ):
+        found = [entry for path in files for entry in entries(path)]
+        self.sources = [Source(entry, column, delimiter, encoding) for entry in found]
+        self.names = _names(found)
+        """Of each source, relative to the folder that all are in."""
+        # Where the line is not the one after the last row's: number of the row, of its file, of its line.
+        self._rows, self._files, self._lines = array("q"), array("q"), array("q")
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Row]]]:
+        """Read the files as numbered chunks of rows, in bounded memory.
+
+        Args:
+            size: rows of a chunk.
+
+        Raises:
+            SourceError: a file turns out to be damaged, or a cell runs over lines.
+        """
+        rows = self._all()
+        for number in itertools.count():
+            chunk = list(itertools.islice(rows, size))
+            if not chunk:
+                return
+            yield number, chunk
+
+    def _all(self) -> Iterator[Row]:
+        for kept in (self._rows, self._files, self._lines):
+            del kept[:]
+        number = 0
+        for file, source in enumerate(self.sources):
+            expected = 0
+            for line, text, notation in source.rows():
+                number += 1
+                if line != expected:
+                    self._rows.append(number)
+                    self._files.append(file)
+                    self._lines.append(line)
+                expected = line + 1
+                yield number, text, notation
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Name of the file, and line (or row, or record) in it from 1, of a row that was read.
+
+        Args:
+            number: of the row.
+        """
+        i = bisect_right(self._rows, number) - 1
+        return self.names[self._files[i]], self._lines[i] + number - self._rows[i]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """How each file was read, for the manifest, once all rows were."""
+        return [
+            {"file": name, **source.describe()} for name, source in zip(self.names, self.sources, strict=True)
+        ]
+
+
+def _names(found: list[Entry]) -> list[str]:
+    folder = os.path.commonpath([entry.path.absolute().parent for entry in found])
+    names = []
+    for entry in found:
+        name = Path(os.path.relpath(entry.path.absolute(), folder)).as_posix()
+        names.append(name if entry.member is None else f"{name}/{entry.member}")
+    return names
+
+
+__all__ = ["Reading", "Row", "SourceError"]

@@ -1,0 +1,309 @@
+"""Records that name their fields: JSON lines and documents, Parquet, and molecules of SDF files."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from chemscale.molecules.preparation.sources.streams import Entry, SourceError, open_bytes, open_text
+
+Row = list[str] | dict[str, str]
+"""Cells by number, or by the path of their key."""
+MAX_ITEMS = 50
+"""Items of a list within a JSON record that can be named."""
+
+
+class JsonFile:
+    """JSON lines, an array, or a document that holds a list of records or of columns.
+
+    Nested keys are named by their path, as in ``structure.smiles``.
+
+    Args:
+        entry: the file.
+        encoding: of its text.
+    """
+
+    names: list[str] | None = None
+
+    def __init__(self, entry: Entry, encoding: str):
+        self.entry, self.encoding, self.lines = entry, encoding, 0
+
+    def rows(self, column: int | str | None = None) -> Iterator[tuple[int, Row]]:
+        """Number from 1 of the line, or of the record in an array or a document, and the record.
+
+        Args:
+            column: is not needed.
+
+        Raises:
+            SourceError: something is not JSON, or holds no records.
+        """
+        self.lines = 0
+        with open_text(self.entry, self.encoding) as file:
+            head = list(itertools.takewhile(lambda line: not line.strip(), iter(file.readline, "")))
+            # takewhile took the first line that is not blank as well.
+        with open_text(self.entry, self.encoding) as file:
+            first = next(itertools.islice(file, len(head), None), "")
+            second = next((line for line in file if line.strip()), None)
+        value = _parsed(first)
+        with open_text(self.entry, self.encoding) as file:
+            if value is not None and (second is not None or not isinstance(value, list | dict)):
+                yield from self._lines(file)
+            elif first.lstrip().startswith("["):
+                yield from ((n, _flat(item)) for n, item in enumerate(self._items(file), start=1))
+            elif value is None and _parsed(second or "") is not None:
+                yield from self._lines(file)  # names the line that is not JSON
+            else:
+                yield from enumerate(map(_flat, self._document(file)), start=1)
+
+    def _lines(self, file: IO[str]) -> Iterator[tuple[int, Row]]:
+        for number, line in enumerate(file, start=1):
+            self.lines = number
+            if not line.strip():
+                yield number, {}
+                continue
+            try:
+                yield number, _flat(json.loads(line))
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise SourceError(
+                    f"{self.entry}, line {number}: not JSON ({error}); one record a line."
+                ) from None
+
+    def _items(self, file: IO[str]) -> Iterator[Any]:
+        """Items of an array, one after another, in bounded memory."""
+        decoder, size, number = json.JSONDecoder(), 1 << 16, 1
+        text = file.read(size).lstrip()[1:]
+        while True:
+            text = text.lstrip(", \t\n") if number > 1 else text.lstrip()
+            if text.startswith("]"):
+                return
+            try:
+                item, end = decoder.raw_decode(text)
+            except (json.JSONDecodeError, RecursionError) as error:
+                more = file.read(max(size, len(text)))
+                if not more:
+                    raise SourceError(
+                        f"{self.entry}: record {number} of the array is not JSON, or the file was cut short "
+                        f"({error})."
+                    ) from None
+                text += more
+                continue
+            if end == len(text) and (more := file.read(size)):
+                text += more  # a number may go on
+                continue
+            yield item
+            text, number = text[end:], number + 1
+
+    def _document(self, file: IO[str]) -> list[Any]:
+        try:
+            document = json.load(file)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise SourceError(
+                f"{self.entry}, line {getattr(error, 'lineno', 1)}: not JSON ({error})."
+            ) from None
+        return _records(document)
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _records(document: Any) -> list[Any]:
+    """Records of a document: its longest list of records, or a table by columns or by names."""
+    if isinstance(document.get("columns"), list) and isinstance(document.get("data"), list):
+        return [dict(zip(document["columns"], row, strict=False)) for row in document["data"]]
+    lists: list[tuple[str, list[Any]]] = []
+    columns = {key: value for key, value in document.items() if _is_list(value, str)}
+    _find_lists(document, "", lists)
+    if lists:
+        prefix, records = max(lists, key=lambda found: len(found[1]))
+        for part in reversed(prefix.split(".")):
+            records = [{part: record} for record in records]
+        return records
+    if columns:
+        rows = itertools.zip_longest(*columns.values())
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    inner = [value for value in document.values() if isinstance(value, dict)]
+    if len(inner) == len(document):
+        if all(all(key.isdigit() for key in value) for value in inner):
+            keys = list(dict.fromkeys(key for value in inner for key in value))
+            return [{name: value.get(key) for name, value in document.items()} for key in keys]
+        return inner
+    return [document]
+
+
+def _find_lists(value: Any, path: str, found: list[tuple[str, list[Any]]]) -> None:
+    for key, item in value.items():
+        below = f"{path}.{key}" if path else str(key)
+        if _is_list(item, dict):
+            found.append((below, item))
+        elif isinstance(item, dict):
+            _find_lists(item, below, found)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and any(isinstance(item, kind) for item in value[:MAX_ITEMS])
+
+
+def _flat(value: Any) -> Row:
+    """Text of a record's fields by the path of their keys; of a bare list by number."""
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    if not isinstance(value, dict):
+        return [_text(value)]
+    fields: dict[str, str] = {}
+    _flatten(value, "", fields)
+    return fields
+
+
+def _flatten(value: dict[str, Any], path: str, fields: dict[str, str]) -> None:
+    for key, item in value.items():
+        name = f"{path}{key}"
+        if isinstance(item, list) and item and isinstance(item[0], dict | str):
+            item = {str(i): part for i, part in enumerate(item[:MAX_ITEMS])}
+        if isinstance(item, dict):
+            _flatten(item, f"{name}.", fields)
+        elif not isinstance(item, list):
+            fields[name] = _text(item)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else str(value)
+
+
+class ParquetFile:
+    """A Parquet file; fields of structures are named by their path.
+
+    Args:
+        entry: the file.
+
+    Raises:
+        SourceError: it is not a Parquet file.
+    """
+
+    lines = 0
+
+    def __init__(self, entry: Entry):
+        self.entry = entry
+        try:
+            if entry.member is None and entry.path.suffix.lower() in (".parquet", ".pq"):
+                self._file = parquet.ParquetFile(entry.path)
+            else:
+                with open_bytes(entry) as stream:
+                    self._file = parquet.ParquetFile(io.BytesIO(stream.read()))
+            schema = self._file.schema_arrow
+            flat = _leaves(schema.empty_table())
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{entry}: not a Parquet file ({error}).") from None
+        self.names: list[str] = list(flat.schema.names)
+        self._texts = [_is_text(kind) for kind in flat.schema.types]
+        tops = [
+            [name] * len(_leaves(schema.empty_table().select([i])).schema.names)
+            for i, name in enumerate(schema.names)
+        ]
+        self._tops = list(itertools.chain(*tops))
+        self._twice = len(set(schema.names)) < len(schema.names)
+
+    def rows(self, column: int | str | None = None) -> Iterator[tuple[int, Row]]:
+        """Number of the row from 1, and its cells; text where a cell is read, else nothing.
+
+        Args:
+            column: number of the only one that is read; None for all of text.
+
+        Raises:
+            SourceError: the file is damaged.
+        """
+        chosen = [column] if isinstance(column, int) else [i for i, text in enumerate(self._texts) if text]
+        names = None if self._twice else list(dict.fromkeys(self._tops[i] for i in chosen))
+        kept = [i for i, top in enumerate(self._tops) if names is None or top in names]
+        number = 0
+        try:
+            for batch in self._file.iter_batches(batch_size=8192, columns=names):
+                flat = _leaves(pa.Table.from_batches([batch]))
+                columns = {i: flat.column(kept.index(i)).to_pylist() for i in chosen}
+                for j in range(batch.num_rows):
+                    number += 1
+                    cells = [""] * len(self.names)
+                    for i, values in columns.items():
+                        cells[i] = _cell(values[j])
+                    yield number, cells
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self.entry}: a damaged Parquet file ({error}).") from None
+
+
+def _leaves(table: pa.Table) -> pa.Table:
+    while any(pa.types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def _cell(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else _text(value)
+
+
+class SdfFile:
+    """Records of an SDF file, or the one of a MOL file, each as its text.
+
+    Args:
+        entry: the file.
+        encoding: of its text.
+        field: a data field whose text is read instead of the structure; None for the structure.
+    """
+
+    names: list[str] | None = None
+
+    def __init__(self, entry: Entry, encoding: str, field: str | None = None):
+        self.entry, self.encoding, self.field, self.lines = entry, encoding, field, 0
+
+    def rows(self, column: int | str | None = None) -> Iterator[tuple[int, Row]]:
+        """Number of the record from 1, and its one cell.
+
+        Args:
+            column: is not needed.
+
+        Raises:
+            SourceError: the text cannot be read.
+        """
+        numbers = itertools.count(1)
+        with open_text(self.entry, self.encoding) as file:
+            lines: list[str] = []
+            for line in file:
+                self.lines += 1
+                if line.startswith("$$$$"):
+                    yield next(numbers), [self._content(lines)]
+                    lines = []
+                else:
+                    lines.append(line)
+            if any(line.strip() for line in lines):
+                yield next(numbers), [self._content(lines)]
+
+    def _content(self, lines: list[str]) -> str:
+        if self.field is None:
+            return "".join(lines)
+        mark = f"<{self.field}>"
+        for line, value in itertools.pairwise(lines):
+            if line.startswith(">") and mark in line:
+                return value.strip()
+        return ""

@@ -1,0 +1,56 @@
+"""What is said of the files of a preparation: which were read, and which column of each."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from chemscale.molecules.corpus import Corpus
+
+log = logging.getLogger(__name__)
+SHOWN = 5
+
+
+def log_files(path: str, files: int, left_out: list[str]) -> None:
+    """Say how many files a folder gave, and which of it hold no molecules.
+
+    Args:
+        path: of the folder.
+        files: that are read.
+        left_out: names of those that are not.
+    """
+    if files > 1 or left_out:
+        log.info("%d file%s of molecules in %s.", files, "" if files == 1 else "s", path)
+    if left_out:
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        log.info("  not read: %s%s", ", ".join(left_out[:SHOWN]), more)
+
+
+def log_sources(corpus: Corpus) -> None:
+    """Say which column of which file was read, and in which notation; files that were read alike once.
+
+    Args:
+        corpus: whose manifest has it; older ones do not.
+    """
+    alike: dict[str, list[str]] = {}
+    for source in corpus.manifest.get("sources", []):
+        alike.setdefault(_described(source), []).append(source["file"])
+    for described, names in list(alike.items())[:SHOWN]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        log.info("  %s%s: %s", names[0], more, described)
+    if len(alike) > SHOWN:
+        log.info(
+            "  … and %d files that were read in other ways (sources in manifest.json)", len(alike) - SHOWN
+        )
+
+
+def _described(source: dict[str, Any]) -> str:
+    if source["notation"] == "molblock":
+        return "the structure of each record"
+    column = (
+        f"column {source['column']!r}" if source["header"] else f"column {source['number']}, without a header"
+    )
+    notation = "SELFIES, decoded" if source["notation"] == "selfies" else "SMILES"
+    encoding = source["encoding"]
+    coded = f", {encoding}" if encoding not in (None, "utf-8-sig") else ""
+    return f"{column} read as {notation} ({source['why']}{coded})"

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 
-from chemscale.structures.building import SplitPolicy, build_store
 from chemscale.structures.lint import run
+from chemscale.structures.preparation.building import SplitPolicy, build_store
 from tests.helpers.structures import ToySource, toy_blocks
 
 

@@ -28,7 +28,6 @@ from chemscale.points.data import (
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
-    from chemscale.structures.lint import Finding
     from chemscale.structures.store import FrameStore
 
 log = logging.getLogger("chemscale.prepare")  # run with -m, __name__ is __main__
@@ -52,6 +51,7 @@ def hydra_main(cfg: DictConfig) -> None:
     if data["source"] not in STRUCTURE_SOURCES:
         show(open_or_prepare(read_molecule_data(data), Path(settings.corpora)))
         return
+    from chemscale.structures.lint import report
     from chemscale.structures.lint.run import lint_source, lint_store
 
     structures = read_structure_data(data)
@@ -60,11 +60,14 @@ def hydra_main(cfg: DictConfig) -> None:
         findings = lint_source(source)
         for note in source.notes:
             log.info("  %s", note)
+        for line in report(findings):
+            log.info("%s", line)
     else:
         store = open_or_prepare_structures(structures, Path(settings.structures))
-        findings = lint_store(store, settings.lint)
         show_store(store)
-    show_findings(findings)
+        findings = lint_store(store, settings.lint)  # logs its report
+    if any(f.severity == "error" for f in findings):
+        sys.exit(1)
 
 
 def main() -> None:
@@ -101,16 +104,6 @@ def show_store(store: FrameStore) -> None:
     )
     log.info("In the source: %s. Here: eV, Å.", manifest["units"]["in the source"])
     log_notes(store)
-
-
-def show_findings(findings: list[Finding]) -> None:
-    """The linter's report; leaves with status 1 where it found errors."""
-    from chemscale.structures.lint import report
-
-    for line in report(findings) if findings else []:
-        log.info("%s", line)
-    if any(f.severity == "error" for f in findings):
-        sys.exit(1)
 
 
 if __name__ == "__main__":

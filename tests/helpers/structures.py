@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,12 @@ def toy_blocks(frames: int, *, name: str = "", seed: int = 0, noise: float = 0.0
             )
         )
     return blocks
+
+
+def rotated(block: Block, seed: int = 0, shift: float = 3.0) -> Block:
+    """The block turned (or reflected) and moved, forces with it."""
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    return replace(block, positions=block.positions @ turn + shift, forces=block.forces @ turn)
 
 
 class ToySource:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from chemscale.structures.blocks import Block
 from chemscale.structures.lint.counting import Counted, count
-from chemscale.structures.lint.findings import CHECKS, Finding
-from chemscale.structures.lint.labels import label_findings
+from chemscale.structures.lint.findings import CHECKS, NOT_CHECKED, Finding, not_checked, report, verdicts
+from chemscale.structures.lint.labels import LABELS, label_findings
 from chemscale.structures.lint.lengths import length_findings
 from chemscale.structures.lint.outliers import outlier_findings
+from chemscale.structures.lint.precision import precision_findings
 
-__all__ = ["CHECKS", "Finding", "lint", "report"]
+BLINDING = ("length unit", "zero forces", "constant labels")
+"""Checks whose errors leave nothing to compare."""
+
+__all__ = ["CHECKS", "Finding", "lint", "report", "verdicts"]
 
 
 def lint(
@@ -19,9 +24,9 @@ def lint(
 ) -> list[Finding]:
     """Check labelled structures for faults, in bounded memory.
 
-    Missing labels, duplicates, leakage, elements, close atoms and net forces are looked for in every frame;
-    units, signs and outliers in a reproducible sample (signs and units of molecules only: frames of a crystal
-    cannot be superposed without knowing which images belong together).
+    Missing, zero and constant labels, duplicates, leakage, elements, close atoms and net forces are looked
+    for in every frame; units, signs, precision and outliers in a reproducible sample. A check that the data
+    do not allow is a finding too: "not checked", with the reason.
 
     Args:
         parts: "train", "validation", "test" (any of them) to a function that iterates over its blocks.
@@ -29,28 +34,52 @@ def lint(
         seed: of the sample.
     """
     counted = {name: count(blocks(), sample, seed) for name, blocks in parts.items()}
-    findings = [finding for part in counted.values() for finding in part.findings()]
+    counted = {name: part for name, part in counted.items() if len(part.frames)}
+    if not counted:
+        return [not_checked(check, "no frames") for check in CHECKS]
+    findings = _of_parts({name: part.findings() for name, part in counted.items()})
     findings += _across(counted)
     known = counted.get("train") or next(iter(counted.values()))
-    molecules = [group for group in known.sample if not group.periodic]
-    lengths = length_findings(molecules)
+    findings += precision_findings(known.sample)
+    lengths = length_findings(known.sample)
     findings += lengths
-    # Wrong lengths make every comparison of energies and forces wrong as well: one error, not five.
-    if not any(f.severity == "error" for f in lengths):
-        findings += label_findings(molecules)
+    # Wrong lengths make every comparison of energies and forces wrong as well, and so do labels that do not
+    # change: one error, not five.
+    blind = [f.check for f in findings if f.severity == "error" and f.check in BLINDING]
+    if blind:
+        findings += [not_checked(check, f"after the error in {blind[0]}") for check in LABELS]
+    else:
+        findings += label_findings(known.sample)
     return findings + outlier_findings(known.sample)
+
+
+def _of_parts(found: dict[str, list[Finding]]) -> list[Finding]:
+    """Findings of every part; a check is missing only where no part allowed it."""
+    findings = []
+    for part, own in found.items():
+        for f in own:
+            everywhere = all(
+                any(o.check == f.check and o.severity == f.severity for o in p) for p in found.values()
+            )
+            if f.severity != NOT_CHECKED:
+                place = "" if part == "train" or len(found) == 1 else f"In the {part} part: "
+                findings.append(replace(f, message=place + f.message))
+            elif everywhere and f not in findings:
+                findings.append(f)
+    return findings
 
 
 def _across(counted: dict[str, Counted]) -> list[Finding]:
     """Findings about one part beside the training part: leakage, and elements that it lacks."""
     train = counted.get("train")
-    if train is None:
-        return []
+    if train is None or len(counted) < 2:
+        alone = "training part" if train is not None else next(iter(counted))
+        return [not_checked("leakage", f"one part only ({alone})")]
     findings = []
     for name, part in counted.items():
         if name == "train":
             continue
-        findings += train.leakage_into(part, name)
+        findings += train.frames.leakage_into(part.frames, name)
         missing = sorted(set(part.elements) - set(train.elements))
         if missing:
             findings.append(
@@ -63,16 +92,3 @@ def _across(counted: dict[str, Counted]) -> list[Finding]:
                 )
             )
     return findings
-
-
-def report(findings: list[Finding]) -> list[str]:
-    """Format findings as lines, worst first, and one that names the checks that found nothing."""
-    order = {"error": 0, "warning": 1, "note": 2}
-    lines = [
-        f"{f.severity.upper() if f.severity != 'note' else 'note'} · {f.check}: {f.message}"
-        for f in sorted(findings, key=lambda f: order[f.severity])
-    ]
-    clean = [c for c in CHECKS if not any(f.check == c and f.severity != "note" for f in findings)]
-    if clean:
-        lines.append(f"ok · {', '.join(clean)}")
-    return lines

@@ -1,7 +1,8 @@
-"""Findings of the linter, and the names of its checks."""
+"""Findings of the linter, the names of its checks, and the verdict on each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHECKS = (
@@ -10,6 +11,9 @@ CHECKS = (
     "energy and force units",
     "shuffled labels",
     "missing labels",
+    "zero forces",
+    "constant labels",
+    "precision",
     "duplicates",
     "leakage",
     "element coverage",
@@ -18,6 +22,9 @@ CHECKS = (
     "close atoms",
 )
 
+NOT_CHECKED = "not checked"
+ORDER = {"error": 0, "warning": 1, "note": 2, NOT_CHECKED: 3}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -25,10 +32,42 @@ class Finding:
 
     Args:
         check: one of `CHECKS`.
-        severity: "error" (training on this is wrong), "warning" (look at it), "note" (good to know).
-        message: what was found, with its numbers, and the way out.
+        severity: "error" (training on this is wrong), "warning" (look at it), "note" (good to know) or
+            "not checked" (the data do not allow the check).
+        message: what was found, with its numbers, and the way out; why it was not checked.
     """
 
     check: str
     severity: str
     message: str
+
+
+def not_checked(check: str, reason: str) -> Finding:
+    """What stands in the place of a check that did not run, or could not decide."""
+    return Finding(check, NOT_CHECKED, reason)
+
+
+def verdicts(findings: Sequence[Finding]) -> dict[str, str]:
+    """Verdict on every check: "failed" (an error or a warning), "not checked" or "ok"."""
+    failed = {f.check for f in findings if f.severity in ("error", "warning")}
+    missing = {f.check for f in findings if f.severity == NOT_CHECKED}
+    return {c: "failed" if c in failed else NOT_CHECKED if c in missing else "ok" for c in CHECKS}
+
+
+def report(findings: Sequence[Finding]) -> list[str]:
+    """Format findings as lines, worst first; then the checks that are ok, and those that did not run."""
+    told = verdicts(findings)
+    lines = [
+        f"{f.severity.upper() if f.severity != 'note' else 'note'} · {f.check}: {f.message}"
+        for f in sorted(findings, key=lambda f: ORDER[f.severity])
+        if f.severity != NOT_CHECKED
+    ]
+    clean = [check for check, verdict in told.items() if verdict == "ok"]
+    if clean:
+        lines.append(f"ok · {', '.join(clean)}")
+    reasons: dict[str, list[str]] = {}
+    for f in findings:
+        if f.severity == NOT_CHECKED and told[f.check] == NOT_CHECKED:
+            reasons.setdefault(f.message, []).append(f.check)
+    lines += [f"not checked · {', '.join(dict.fromkeys(c))}: {reason}" for reason, c in reasons.items()]
+    return lines

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from chemscale.structures.lint.counting import Group
-from chemscale.structures.lint.findings import Finding
+from chemscale.structures.lint.evidence.sampling import Group
+from chemscale.structures.lint.findings import Finding, not_checked
 
 DEVIATIONS = 12.0
 """Robust standard deviations (1.4826 MAD) of the energy an atom, after reference energies are fitted."""
+
+MIN_FRAMES = 20
+"""Labels below which nothing is an outlier."""
 
 LARGE_ENERGY, LARGE_FORCE = 0.3, 60.0
 """eV an atom, eV/Å: below these nothing is an outlier, however narrow the rest is."""
@@ -16,7 +19,11 @@ LARGE_ENERGY, LARGE_FORCE = 0.3, 60.0
 
 def outlier_findings(sample: list[Group]) -> list[Finding]:
     """Find energies far from the fit of reference energies, and forces far beyond those of other frames."""
-    return [*_energies(sample), *_forces(sample)]
+    energies = sum(int(np.isfinite(g.energies).sum()) for g in sample)
+    forces = sum(int(np.isfinite(g.forces).all(axis=(1, 2)).sum()) for g in sample)
+    if max(energies, forces) < MIN_FRAMES:
+        return [not_checked("outliers", f"fewer than {MIN_FRAMES} frames with labels")]
+    return [*_energies([g for g in sample if g.periodic or len(g.numbers) > 1]), *_forces(sample)]
 
 
 def _energies(sample: list[Group]) -> list[Finding]:
@@ -29,7 +36,7 @@ def _energies(sample: list[Group]) -> list[Finding]:
                 counts.append(row)
                 energies.append(energy)
                 places.append(f"{group.name}, row {number}")
-    if len(energies) < 20:
+    if len(energies) < MIN_FRAMES:
         return []
     x, y = np.array(counts, dtype=float), np.array(energies)
     keep = np.ones(len(y), bool)
@@ -65,7 +72,7 @@ def _forces(sample: list[Group]) -> list[Finding]:
             if np.isfinite(value):
                 largest.append(value)
                 places.append(f"{group.name}, row {number}")
-    if len(largest) < 20:
+    if len(largest) < MIN_FRAMES:
         return []
     values = np.array(largest)
     wild = (values > 20 * np.median(values)) & (values > LARGE_FORCE)

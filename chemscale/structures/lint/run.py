@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from chemscale.structures.store import PARTS, FrameStore
 
 log = logging.getLogger(__name__)
 
+LINTER_VERSION = 2
+"""Raised whenever a check changes: what an older linter said of a store is not believed."""
+
 
 def lint_store(store: FrameStore, mode: str) -> list[Finding]:
-    """Lint a store once and keep the findings beside it; errors and warnings are logged.
+    """Lint a store once and keep the findings beside it; the report is logged.
 
     Args:
         store: what is linted.
@@ -31,22 +35,33 @@ def lint_store(store: FrameStore, mode: str) -> list[Finding]:
         return []
     if mode not in ("warn", "strict"):
         raise ValueError(f"lint={mode!r}: choose warn, strict or off (prepare also knows only).")
-    kept = store.path / "lint.json"
-    if kept.exists():
-        findings = [Finding(**f) for f in json.loads(kept.read_text())]
-    else:
+    findings = _kept(store.path / "lint.json", store.hash)
+    if findings is None:
         parts = {part: np.asarray(store.part(part)) for part in PARTS}
         findings = lint(
             {part: partial(store.blocks, frames) for part, frames in parts.items() if len(frames)}
         )
-        write_json(kept, [vars(f) for f in findings])
-    serious = [f for f in findings if f.severity != "note"]
-    for line in report(serious)[: len(serious)]:
-        log.warning("%s: %s", store.path.name, line)
+        write_json(
+            store.path / "lint.json",
+            {"version": LINTER_VERSION, "hash": store.hash, "findings": [vars(f) for f in findings]},
+        )
+    for line in report(findings):
+        log.log(logging.WARNING if line.startswith(("ERROR", "WARNING")) else logging.INFO, "%s", line)
     errors = [f for f in findings if f.severity == "error"]
     if errors and mode == "strict":
         raise ValueError(f"{store.path}: the linter found {len(errors)} errors, first: {errors[0].message}")
     return findings
+
+
+def _kept(path: Path, content: str) -> list[Finding] | None:
+    """Findings that this linter kept of these data, or None."""
+    try:
+        kept = json.loads(path.read_text())
+        if kept["version"] == LINTER_VERSION and kept["hash"] == content:
+            return [Finding(**f) for f in kept["findings"]]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        pass  # none, of an older form, or cut short: the linter looks again
+    return None
 
 
 def lint_source(source: Source) -> list[Finding]:

@@ -50,7 +50,10 @@ def test_published_splits_of_each_file_hold_in_the_whole(files, tmp_path):
 def test_the_linter_tells_published_parts_of_several_files_apart(files):
     findings = lint_source(open_sources(files, {"format": "md17", "split": 1}))
     seen = [f.message for f in findings if f.check == "element coverage"]
-    assert seen == ["Atoms of each element: H 72, C 12, O 24.", "Atoms of each element: H 48, C 8, O 16."]
+    assert seen == [
+        "Atoms of each element: H 72, C 12, O 24.",
+        "In the test part: Atoms of each element: H 48, C 8, O 16.",
+    ]
 
 
 def test_a_unit_that_is_given_leaves_the_others_as_the_format_has_them(files):

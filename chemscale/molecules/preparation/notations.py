@@ -13,9 +13,12 @@ from rdkit import Chem, rdBase
 
 from chemscale.molecules.preparation.sources.columns import SELFIES
 from chemscale.molecules.preparation.sources.source import RAGGED
+from chemscale.molecules.preparation.standardize import MAX_ATOMS
 
 MAX_EXPLAINED = 2000
 """Characters of the longest text whose fault is looked for."""
+PLAIN_GROUPS = {"SUP", "DAT", "MUL", "GEN", None}
+"""Groups of atoms in a record that do not change which molecule it is."""
 OLD_SELFIES = ("[Branch1_", "[Branch2_", "[Expl", "expl]")
 
 
@@ -65,15 +68,26 @@ def _from_record(text: str) -> str | Unreadable:
         try:
             molecule = Chem.MolFromMolBlock(text)
             if molecule is not None:
-                return (
-                    Chem.MolToCXSmiles(molecule) if molecule.GetStereoGroups() else Chem.MolToSmiles(molecule)
-                )
+                return _written(molecule)
             raw = Chem.MolFromMolBlock(text, sanitize=False)
         except (ValueError, RuntimeError) as error:
             return Unreadable(Unread.RECORD, str(error).strip().splitlines()[0][:200])
     if raw is None:
         return Unreadable(Unread.RECORD, "not a structure of V2000 or V3000")
     return Unreadable(Unread.RECORD, _problems(raw))
+
+
+def _written(molecule: Chem.Mol) -> str | Unreadable:
+    """SMILES of a record, with an extension where it says more than one molecule."""
+    if not molecule.GetNumAtoms():
+        return Unreadable(Unread.RECORD, "no atom")
+    if molecule.GetNumAtoms() > MAX_ATOMS:
+        return Unreadable(Unread.RECORD, f"{molecule.GetNumAtoms()} atoms, more than RDKit can order")
+    groups = [group.GetPropsAsDict().get("TYPE") for group in Chem.GetMolSubstanceGroups(molecule)]
+    if molecule.GetStereoGroups() or not set(groups) <= PLAIN_GROUPS:
+        molecule.RemoveAllConformers()
+        return str(Chem.MolToCXSmiles(molecule))
+    return str(Chem.MolToSmiles(molecule))
 
 
 def _from_selfies(text: str) -> str | Unreadable:
@@ -83,8 +97,8 @@ def _from_selfies(text: str) -> str | Unreadable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the text is of an older SELFIES
             smiles = selfies.decoder(text, compatible=any(mark in text for mark in OLD_SELFIES))
-    except (selfies.DecoderError, ValueError, KeyError, IndexError) as error:
-        return Unreadable(Unread.SELFIES, str(error).strip().splitlines()[0][:200])
+    except (selfies.DecoderError, ValueError, KeyError, IndexError, RecursionError) as error:
+        return Unreadable(Unread.SELFIES, (str(error).strip() or "unknown").splitlines()[0][:200])
     return str(smiles) if smiles else Unreadable(Unread.SELFIES, "no atom")
 
 

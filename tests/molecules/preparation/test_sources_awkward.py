@@ -432,7 +432,18 @@ def test_sdf_is_read_and_bad_records_are_counted_by_their_number(tmp_path, v3000
 
 
 def test_dropped_rows_name_the_atom_or_symbol(tmp_path):
-    rows = ["CCO", "CCN", "CCC", "C(C)(C)(C)(C)C", "nonsense", "C1CC", "C[*]", "F[P](F)(F)(F)(F)F", "OCC"]
+    rows = [
+        "CCO",
+        "CCN",
+        "CCC",
+        "C(C)(C)(C)(C)C",
+        "nonsense",
+        "C1CC",
+        "C[*]",
+        "F[P](F)(F)(F)(F)F",
+        "OCC",
+        "O=I(=O)c1ccccc1",
+    ]
     made = build_corpus(
         [put(tmp_path, "m.smi", "\n".join(rows))], tmp_path / "c", workers=1, validation_fraction=0.3
     )
@@ -443,8 +454,9 @@ def test_dropped_rows_name_the_atom_or_symbol(tmp_path):
         5: "'e' at character 5",
         6: "unclosed ring",
         7: "atom 1: *",
-        8: "6 bond",
+        8: "atom # 1 P",
         9: "row 1",
+        10: "I with 5 bond",
     }
     assert {line: expected[line] in detail for line, detail in details.items()} == dict.fromkeys(
         expected, True

@@ -207,6 +207,8 @@ class ParquetFile:
             raise SourceError(f"{entry}: not a Parquet file ({error}).") from None
         self.names: list[str] = list(flat.schema.names)
         self._texts = [_is_text(kind) for kind in flat.schema.types]
+        if not any(self._texts):
+            raise SourceError(f"{entry}: no column holds text; they are: {', '.join(self.names)}.")
         tops = [
             [name] * len(_leaves(schema.empty_table().select([i])).schema.names)
             for i, name in enumerate(schema.names)

@@ -223,9 +223,11 @@ class Source:
 
 
 def _content(rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
-    """Rows without blank lines and comments."""
+    """Rows without blank lines, comments, and the line in which Excel names the delimiter."""
     for line, row in rows:
         first = "" if isinstance(row, dict) else next((text for text in row if text.strip()), "")
+        if line == 1 and first.startswith("sep="):
+            continue
         if (isinstance(row, dict) and row) or (
             first and (not first.startswith("#") or (len(first) > 1 and rank(first) <= 1))
         ):

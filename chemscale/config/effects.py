@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+SAID_ALWAYS = ("optimizer.weight_decay",)
+"""Keys that are said and recorded even where no sweep varies them; others are defaults that nobody set."""
 NO_DECAY = "decay acts on the matrices of nn.Linear, of which this family has none"
 
 

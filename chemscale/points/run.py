@@ -15,6 +15,7 @@ import torch
 from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.common.versions import git_revision, versions
+from chemscale.config.effects import SAID_ALWAYS
 from chemscale.points.base import Point
 from chemscale.points.build import build_point
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
@@ -109,12 +110,12 @@ def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) ->
         seed=point.config["seed"],
         parameters=Parameters(**point.parameter_counts()),
         overrides=list(overrides),
-        without_effect=point.without_effect(),
         planned_steps=point.steps,
         started=earlier.started if earlier else now(),
         attempts=(earlier.attempts if earlier else 0) + 1,
         roll_backs=earlier.roll_backs if earlier else [],
     )
+    record.without_effect = {k: v for k, v in point.without_effect().items() if k in SAID_ALWAYS}
     point.note_unique(record)
     record.state = State.RUNNING
     record.updated = now()

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from chemscale.common.durations import format_duration
-from chemscale.config.effects import differing
+from chemscale.config.effects import SAID_ALWAYS, differing
 from chemscale.hardware.memory import GIB, STAGES, Memory
 from chemscale.points.base import Point
 from chemscale.points.placement import DeviceMemory
@@ -43,7 +43,7 @@ def describe_without_effect(points: Sequence[Point]) -> list[str]:
     told: dict[str, list[str]] = {}
     for point in points:
         for key, reason in point.without_effect().items():
-            if key in varied or key == "optimizer.weight_decay":
+            if key in varied or key in SAID_ALWAYS:
                 told.setdefault(f"{key} has no effect ({reason})", []).append(point.name)
     return [
         f"{text}, and this sweep varies it: {_names(names)}."

@@ -162,8 +162,6 @@ class RunRecord:
     """Steps that were left out because their gradient was not finite."""
     roll_backs: list[dict[str, Any]] = field(default_factory=list)
     """Steps ``from`` which and ``to`` which the run went back, and the ``reason``."""
-    without_effect: dict[str, str] = field(default_factory=dict)
-    """Keys of the configuration that change nothing in this run, with the reason."""
     planned_steps: int = 0
     data: DataSeen = field(default_factory=DataSeen)
     compute: Compute = field(default_factory=Compute)
@@ -177,9 +175,15 @@ class RunRecord:
     updated: str = ""
     schema_version: int = SCHEMA_VERSION
 
+    def __post_init__(self) -> None:
+        self.without_effect: dict[str, str] = {}
+        """Keys of the configuration that change nothing in this run, with the reason. In the file only where
+        there are any: without them it is what version 0.1.0 wrote."""
+
     def save(self, directory: Path) -> None:
         """Write ``record.json`` in `directory` atomically."""
-        write_json(Path(directory) / RECORD_NAME, asdict(self))
+        more = {"without_effect": self.without_effect} if self.without_effect else {}
+        write_json(Path(directory) / RECORD_NAME, asdict(self) | more)
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
@@ -217,17 +221,20 @@ class RunRecord:
     @classmethod
     def _from_dict(cls, raw: dict[str, Any]) -> RunRecord:
         known = {f.name for f in fields(cls)}
-        unknown = sorted(set(raw) - known)
+        unknown = sorted(set(raw) - known - {"without_effect"})
         if unknown:
             raise ValueError(f"unknown keys {unknown}")
         parts = dict(raw)
+        without_effect = parts.pop("without_effect", {})
         parts["state"] = State(raw["state"])
         parts["parameters"] = Parameters(**raw["parameters"])
         parts["data"] = DataSeen(**raw["data"])
         parts["compute"] = Compute(**raw["compute"])
         for key in ("final", "best"):
             parts[key] = _loss(raw[key]) if raw.get(key) else None
-        return cls(**parts)
+        record = cls(**parts)
+        record.without_effect = without_effect
+        return record
 
     def why_left_out(self, unit: str | None = None) -> str:
         """Why a law or an estimate leaves this run out, in the words of tables of runs; empty if it does not.

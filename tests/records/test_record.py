@@ -30,6 +30,15 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path):
     assert [r for _, r in find_records(tmp_path)] == [saved]
 
 
+def test_keys_without_effect_stand_in_the_file_only_where_there_are_any(tmp_path):
+    plain, odd = record(), record()
+    odd.without_effect = {"optimizer.weight_decay": "nothing decays"}
+    plain.save(tmp_path / "plain")
+    odd.save(tmp_path / "odd")
+    assert "without_effect" not in (tmp_path / "plain" / "record.json").read_text()
+    assert RunRecord.load(tmp_path / "odd").without_effect == odd.without_effect
+
+
 @pytest.mark.parametrize("text", ["{", '{"schema_version": 99}', '{"schema_version": 1}', "[]"])
 def test_a_file_that_is_no_record_is_named(tmp_path, text):
     (tmp_path / "record.json").write_text(text)

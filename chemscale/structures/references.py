@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from chemscale.structures.preparation.isolated import has_image, is_called_isolated
+from chemscale.structures.preparation.isolated import has_image, is_called_isolated, neutral_atoms
 from chemscale.structures.store import ISOLATED, FrameStore
 
 SAME = 0.01
@@ -128,8 +128,8 @@ def isolated_energies(store: FrameStore, cutoff: float | None = None) -> dict[in
     """
     frames = store.part(ISOLATED).tolist()
     if cutoff is not None:
-        single = np.flatnonzero((store.sizes == 1) & (store.electrons()[:, 0] == 0))
-        frames += [int(f) for f in np.setdiff1d(single, frames) if not has_image(store, int(f), cutoff)]
+        others = np.setdiff1d(neutral_atoms(store), frames)
+        frames += [int(f) for f in others if not has_image(store, int(f), cutoff)]
     energies = store.energies(np.array(frames, np.int64))
     found: dict[tuple[int, bool], list[tuple[float, int]]] = {}
     for frame, energy in zip(frames, energies, strict=True):

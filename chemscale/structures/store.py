@@ -147,7 +147,7 @@ class FrameStore:
         """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])
 
-    def electrons(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def electrons(self, frames: np.ndarray) -> np.ndarray:
         """Total charge in e and multiplicity (0 where it is not stated) of frames, (k, 2)."""
         return np.stack([self._charges[frames], self._spins[frames]], axis=1).astype(np.int64)
 

@@ -68,7 +68,7 @@ def test_what_a_language_model_cannot_use_is_named(read, corpora, smiles_file, o
         (["task=potential", "batch.frames=null", "batch.atoms=5"], r"the largest structure has \d+ atoms"),
         (["task=potential", "data.frames=3"], r"Set data\.references=minimum_norm"),
         (["task=potential", "data.frames=1000"], r"has \d+ training frames"),
-        (["task=potential", "lint=maybe"], "choose warn, strict or off"),
+        (["task=potential", "lint=maybe"], "give warn, strict or off"),
     ],
 )
 def test_what_a_potential_cannot_use_is_named(read, structures, overrides, message):

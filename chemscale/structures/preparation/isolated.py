@@ -17,6 +17,9 @@ from chemscale.structures.store import FrameStore
 FAR = 10.0
 """Å: an atom whose nearest image is farther is by itself, whatever the cutoff."""
 
+NEAR = 4.0
+"""Å: nearer images bind each other, whatever the frame is called."""
+
 
 def is_called_isolated(name: str) -> bool:
     """Whether a frame's name says that it is an isolated atom: IsolatedAtom, isolated_atom, …
@@ -40,9 +43,15 @@ def has_image(store: FrameStore, frame: int, distance: float) -> bool:
     return edges.shape[1] > 0
 
 
+def neutral_atoms(store: FrameStore) -> np.ndarray:
+    """Frames of one atom without a charge, (k,)."""
+    single = np.flatnonzero(store.sizes == 1)
+    return single[store.electrons(single)[:, 0] == 0]
+
+
 def isolated_frames(store: FrameStore) -> np.ndarray:
     """Frames of one neutral atom that are called isolated, or whose images are farther than `FAR`, (k,)."""
-    single = np.flatnonzero((store.sizes == 1) & (store.electrons()[:, 0] == 0))
+    single = neutral_atoms(store)
     found = [f for f in map(int, single) if is_called_isolated(store.name(f)) or not has_image(store, f, FAR)]
     return np.array(found, np.int64)
 
@@ -60,6 +69,12 @@ def describe_isolated(store: FrameStore, isolated: np.ndarray) -> list[str]:
         notes.append(
             f"Isolated atoms, in no part: {len(isolated)} ({', '.join(symbols)}). They give the reference "
             "energies of data.references=fit and isolated."
+        )
+    near = [int(f) for f in isolated if has_image(store, int(f), NEAR)]
+    if near:
+        notes.append(
+            f"Isolated atoms with an image within {NEAR:g} Å: {len(near)}, as {store.where(near[0])}. "
+            "Their energies are those of a crystal, if their cells are right."
         )
     called = [group for group, name in enumerate(store.names) if is_called_isolated(name)]
     others = np.setdiff1d(np.flatnonzero(np.isin(store.groups, called)), isolated)

@@ -70,6 +70,13 @@ def test_a_primitive_cell_is_no_isolated_atom_in_any_order_of_frames(tmp_path, t
         found(store_of(strained, tmp_path / "bulk"), "isolated")
 
 
+def test_an_atom_called_isolated_in_a_small_cell_is_said(tmp_path):
+    strained = [atom(29, -1000 + 0.01 * i, "fcc", row=i, cell=2.5 + 0.05 * i) for i in range(10)]
+    store = store_of([*strained, atom(29, -999.0, cell=2.6)], tmp_path / "s")
+    said = "Isolated atoms with an image within 4 Å: 1, as IsolatedAtom, row 1000."
+    assert any(note.startswith(said) for note in store.manifest["notes"])
+
+
 def test_an_atom_without_an_image_in_the_cutoff_is_isolated_whatever_its_name(tmp_path):
     strained = [atom(29, -1000 + 0.01 * i, "Cu", row=i, cell=2.5 + 0.05 * i) for i in range(10)]
     box = store_of([atom(29, -996.5, "Cu", cell=7.0), *strained], tmp_path / "box")

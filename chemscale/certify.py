@@ -41,10 +41,12 @@ def certify(
 
     `python -m chemscale.certify --worlds 2 --models chemgpt --accumulate 4`
     """
+    from chemscale.hardware.devices import named_device
     from chemscale.testing.certificate import lines, reasons, table_of  # loads torch: not for --help
     from chemscale.testing.equivalence import TOLERANCES, all_cases
     from chemscale.testing.equivalence import certify as run
 
+    named_device(accelerator, "--accelerator")
     console = Console(stderr=True)
     shared = [f"corpora={corpora}", f"structures={structures}", f"trainer.accelerator={accelerator}"]
     cases = list(

@@ -48,6 +48,8 @@ def divide(
 ) -> dict[str, np.ndarray]:
     """Frames of each part, divided by hash, in the order of the hash of their geometry.
 
+    Where chance leaves none to validate or to train on, one geometry or molecule goes there all the same.
+
     Args:
         frames: (k,) numbers of the frames to divide.
         geometry: (F,) hash of each frame's geometry.
@@ -63,6 +65,9 @@ def divide(
         mixed *= np.uint64(0xD6E8FEB86659FD93)
     share = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
     held_out = policy.test + policy.validation
+    remaining = np.unique(share[share >= policy.test])
+    if policy.validation > 0 and len(remaining) > 1:
+        held_out = float(np.clip(held_out, remaining[1], remaining[-1]))
     parts = {
         "train": share >= held_out,
         "validation": (share >= policy.test) & (share < held_out),

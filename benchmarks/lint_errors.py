@@ -223,7 +223,7 @@ def tables(rows: list[dict[str, object]]) -> str:
 
     def share(size: int, of: str, count: Callable[[dict[str, object]], int]) -> str:
         chosen = [r for r in rows if r["frames"] == size]
-        return f"{100 * sum(map(count, chosen)) / sum(int(r[of]) for r in chosen):.2g}"  # type: ignore[call-overload]
+        return f"{100 * sum(map(count, chosen)) / sum(int(r[of]) for r in chosen):.3g}"  # type: ignore[call-overload]
 
     files = sorted({str(r["file"]) for r in rows})
     lines = ["False errors on sound data, % of subsets, by number of frames", "", head]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from chemscale.structures.blocks import Block
 from chemscale.structures.lint.counting import Counted, count
 from chemscale.structures.lint.findings import CHECKS, NOT_CHECKED, Finding, not_checked, report, verdicts
@@ -19,6 +21,7 @@ BLINDING = ("length unit", "zero forces", "constant labels")
 __all__ = ["CHECKS", "Finding", "lint", "report", "verdicts"]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a label of 1e300 is found, not stumbled over
 def lint(
     parts: Mapping[str, Callable[[], Iterator[Block]]], *, sample: int = 2000, seed: int = 0
 ) -> list[Finding]:

@@ -150,7 +150,7 @@ def _count_block(counted: Counted, block: Block, states: dict[bytes, np.ndarray]
     counted.same_place += int((nearest < SAME_PLACE).sum())
     at = int(np.argmin(nearest))
     counted.closest = min(counted.closest, (float(nearest[at]), f"{block.name}, row {block.rows[at]}"))
-    whole = known.all(axis=1)
+    whole = known.all(axis=1) & (block.forces != 0).any(axis=(1, 2))
     if whole.any() and n > 1:
         forces = block.forces[whole]
         rms = np.sqrt(np.square(forces).mean(axis=(1, 2)))

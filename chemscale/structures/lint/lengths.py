@@ -45,7 +45,7 @@ def length_findings(sample: list[Group]) -> list[Finding]:
         return [not_checked("length unit", "only atoms, pairs of atoms and noble gases")]
     low = np.concatenate([np.full(len(m), CRYSTALS_FROM if c else USUAL[0]) for m, c in medians])
     outside = (ratios < low) | (ratios > USUAL[1])
-    ratio = float(np.median(ratios))
+    ratio = max(float(np.median(ratios)), 1e-6)
     if outside.mean() < 0.5:
         return []
     if binom.sf(outside.sum() - 1, len(ratios), STRANGE) > LEVEL:

@@ -110,7 +110,7 @@ class Lattices:
         return shortest(vectors, self._cells[kind], self._faces[kind])
 
     def images(self, frame: int, reach: float) -> np.ndarray:
-        """Lattice vectors up to twice a distance, and some beyond, (S, 3) Å.
+        """Lattice vectors up to twice a distance, and some beyond, (S, 3) Å; fewer of cells below 1 Å.
 
         Args:
             frame: of which lattice.
@@ -118,5 +118,5 @@ class Lattices:
         """
         base = self._faces[self.kind[frame], :3]
         heights = 1 / np.linalg.norm(np.linalg.inv(base), axis=0)
-        counts = [np.arange(-m, m + 1) for m in np.ceil(2 * reach / heights).astype(int)]
+        counts = [np.arange(-m, m + 1) for m in np.ceil(2 * reach / np.maximum(heights, 1.0)).astype(int)]
         return np.stack(np.meshgrid(*counts, indexing="ij"), axis=-1).reshape(-1, 3) @ base

@@ -58,7 +58,9 @@ class MoleculeData:
 
 def _is_encoding(name: str) -> bool:
     try:
-        b"".decode(name)
+        b"C".decode(name)
+    except UnicodeError:
+        return True
     except LookupError:
         return False
     return True

@@ -173,11 +173,11 @@ def build_corpus(
                 f"{target} holds another corpus (inputs or policies differ): choose another folder."
             )
         return corpus
+    reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
     folder = target / ".build"
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
     rows, parts = _standardize(request, reading, folder, processes)
     buckets = _encode(request, folder, parts, processes)
     _finish(request, content, target, reading, rows, parts, buckets)

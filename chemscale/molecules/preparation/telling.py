@@ -47,9 +47,7 @@ def log_sources(corpus: Corpus) -> None:
 def _described(source: dict[str, Any]) -> str:
     if source["notation"] == "molblock":
         return "the structure of each record"
-    column = (
-        f"column {source['column']!r}" if source["header"] else f"column {source['number']}, without a header"
-    )
+    column = f"column {source['column']!r}" if source["header"] else f"column {source['number']} (no header)"
     notation = "SELFIES, decoded" if source["notation"] == "selfies" else "SMILES"
     encoding = source["encoding"]
     coded = f", {encoding}" if encoding not in (None, "utf-8-sig") else ""

@@ -14,9 +14,11 @@ import pytest
 import selfies
 from rdkit import Chem
 
+from chemscale.common.sections import ConfigurationError
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.sources import Reading, Source, SourceError
 from chemscale.molecules.preparation.sources.files import find_files
+from chemscale.molecules.settings import MoleculeData
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O", "CCN(CC)CC", "OCC(O)CO"]
 OTHER = ["c1ccccc1", "C1CCCCC1", "c1ccncc1", "C1CCNCC1", "C1CCOCC1", "c1ccsc1"]
@@ -333,6 +335,21 @@ def test_an_encoding_is_named_by_its_line_and_read_when_given(tmp_path, encoding
     with pytest.raises(SourceError, match=r"m\.csv, line 6: byte 0xE9 is not UTF-8.*data\.encoding=cp1252"):
         read(path)
     assert read(path, encoding=encoding) == SMILES
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("encoding", "cp9999"), ("encoding", "hex"), ("delimiter", "foo")]
+)
+def test_an_encoding_or_a_delimiter_that_is_none_is_refused_by_its_key(key, value):
+    with pytest.raises(ConfigurationError, match=f"data.{key}='{value}'"):
+        MoleculeData(source="smiles", path="m.csv", **{key: value})
+    MoleculeData(source="smiles", path="m.csv", encoding="utf-16", delimiter="tab")
+
+
+def test_a_refused_file_leaves_no_folder(tmp_path):
+    with pytest.raises(SourceError):
+        build_corpus([put(tmp_path, "m.csv", "a,b\n1,2\n")], tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_utf_16_is_read_by_its_mark_or_named(tmp_path):

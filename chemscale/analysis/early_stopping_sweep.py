@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,17 +104,21 @@ def rule_of(settings: Mapping[str, Any]) -> tuple[Rule, tuple[str, ...]]:
     Raises:
         ValueError: a key that it does not have, or a number outside its range.
     """
-    fields = dict(settings)
-    earlier = fields.pop("earlier", None) or ()
-    if not isinstance(earlier, str | list | tuple) or not all(isinstance(each, str) for each in earlier):
-        raise ValueError(f"hydra.sweeper.rule.earlier={earlier}: give a list of folders.")
-    folders = (earlier,) if isinstance(earlier, str) else tuple(earlier)
     try:
-        return read_section(Rule, fields, "hydra.sweeper.rule"), folders
+        found = read_section(_RuleSection, settings, "hydra.sweeper.rule")
     except ConfigurationError:
         raise
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"hydra.sweeper.rule: {error}") from None
+    rule = Rule(**{field.name: getattr(found, field.name) for field in fields(Rule)})
+    return rule, (found.earlier,) if isinstance(found.earlier, str) else found.earlier
+
+
+@dataclass(frozen=True)
+class _RuleSection(Rule):
+    """The section ``hydra.sweeper.rule``: a rule, and folders of earlier sweeps."""
+
+    earlier: str | tuple[str, ...] = ()
 
 
 def choose(

@@ -49,7 +49,7 @@ def test_a_module_named_by_the_environment_brings_architectures_and_readers(plug
     plugin("outsider_module", PLUGIN)
     assert is_potential("outsider")
     assert read_config({"family": "outsider", "width": 5}).width == 5
-    (tmp_path / "data.abc").write_text("")
+    (tmp_path / "data.abc").write_text("frames")
     assert open_source(tmp_path / "data.abc", "outside")[0] == "read"
 
 

@@ -159,7 +159,7 @@ def test_a_law_is_not_fitted_to_what_an_estimate_pruned(estimated, smiles_file):
         (SETTINGS, "hydra.sweeper.rule.estimator=luck", "choose one of tse"),
         (SETTINGS, "hydra.sweeper.rule.rungs=[0.5,0.2]", "give shares of a run that rise"),
         (SETTINGS, "hydra.sweeper.rule.earlier=[nowhere]", "nowhere"),
-        (SETTINGS, "+hydra.sweeper.rule.typo=1", "hydra.sweeper.rule:"),
+        (SETTINGS, "+hydra.sweeper.rule.typo=1", "hydra.sweeper.rule.typo: nothing reads this key"),
         (SETTINGS, "optimizer.lr=1e-3", "at least 4 settings, this sweep has 2"),
         (SETTINGS, "trainer.log_every=100", "Lower trainer.log_every"),
         (SETTINGS, "trainer.validate_every=0.2", "nothing is validated by its first rung, 10%"),

@@ -77,7 +77,9 @@ def main() -> None:
 
 
 def show(corpus: Corpus) -> None:
-    """What was kept, what was dropped and why."""
+    """What was read, what was kept, what was dropped and why."""
+    from chemscale.molecules.preparation.telling import log_sources
+
     counts = corpus.manifest["counts"]
     log.info("Corpus %s", corpus.path)
     log.info(
@@ -85,6 +87,7 @@ def show(corpus: Corpus) -> None:
         *(f"{n:,}" for n in (counts["rows"], counts["train"], counts["validation"])),
         corpus.tokenizer.vocab_size,
     )
+    log_sources(corpus)
     for reason, number in sorted(counts["dropped"].items(), key=lambda item: -item[1]):
         first = corpus.manifest["examples"][reason][0]
         where = f" (first: {first['file']}, {first['line']})" if "file" in first else ""

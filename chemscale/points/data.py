@@ -66,7 +66,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
     from chemscale.molecules.preparation.sources.files import find_files
-    from chemscale.molecules.preparation.telling import log_files, log_sources
+    from chemscale.molecules.preparation.telling import log_files
     from chemscale.molecules.starter.recombine import write_starter
     from chemscale.molecules.tokenizers.opening import load_tokenizer
 
@@ -99,8 +99,6 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
                 data.tokenizer,
             )
         corpus = build_corpus(files, target, **options, workers=data.prepare_workers)
-    if data.source != "starter":
-        log_sources(corpus)
     if data.verify:
         corpus.verify()
     return corpus

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
+from chemscale.molecules.preparation.telling import log_sources
 from chemscale.molecules.settings import MoleculeData
 from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_structures
 from chemscale.structures.batches import BatchBudget
@@ -15,6 +16,7 @@ from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.lint.run import lint_store
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
+from chemscale.training.distributed.ranks import inside_job
 
 T = TypeVar("T")
 
@@ -26,12 +28,19 @@ class SharedData:
         self._made: dict[tuple[str, Hashable], object] = {}
 
     def corpus(self, data: MoleculeData, corpora: Path) -> Corpus:
-        """The corpus of a section ``data``, prepared where it is missing.
+        """The corpus of a section ``data``, prepared where it is missing; what was read is said once.
 
         Raises:
             ValueError: as ``open_or_prepare``.
         """
-        return self._once("corpus", (data, corpora), lambda: open_or_prepare(data, corpora))
+
+        def open_corpus() -> Corpus:
+            corpus = open_or_prepare(data, corpora)
+            if data.source != "starter" and not inside_job():
+                log_sources(corpus)
+            return corpus
+
+        return self._once("corpus", (data, corpora), open_corpus)
 
     def molecules(
         self, corpus: Corpus, shape: BatchShape, data: MoleculeData, seed: int
@@ -65,8 +74,9 @@ class SharedData:
 
         def open_store() -> FrameStore:
             store = open_or_prepare_structures(data, structures)
-            log_notes(store, f"{store.path.name}: ")
-            lint_store(store, lint)
+            if not inside_job():  # the command that planned the point has shown and checked them
+                log_notes(store, f"{store.path.name}: ")
+                lint_store(store, lint)
             return store
 
         return self._once("store", (repr(data), structures, lint), open_store)

@@ -83,12 +83,17 @@ PLACES = (REF, CALCULATOR, INFO)
 place of CALCULATOR where the two energies differ."""
 
 
+MAX_ELSEWHERE = 0.05
+"""Share of the labelled frames that may have their labels in another place only, and go without."""
+
+
 class Labels:
     """The labels of the frames of one file, all from one place.
 
     The place is that of most of the first frames, unless keys are given; frames that have labels elsewhere
-    only are unlabelled, and counted. ``free_energy`` is what codes with smeared occupations differentiate for
-    the forces: where a file has it beside them, it is the energy.
+    only are unlabelled, and counted; `refuse_if_wrong` refuses more than a few of them. ``free_energy`` is
+    what codes with smeared occupations differentiate for the forces: where a file has it beside them, it is
+    the energy.
 
     Args:
         keys: that a user gave.
@@ -162,7 +167,8 @@ class Labels:
         """Refuse a file that has been read, where what was read cannot be its labels.
 
         Raises:
-            SourceError: no frame has labels, or most have them in another place than the first frames.
+            SourceError: no frame has labels, most have them in another place than the first frames, or more
+                than `MAX_ELSEWHERE` of them in another one.
         """
         if self.frames and not self.counts["labelled"]:
             wanted = [f"data.{kind}_key={key}" for kind, key in vars(self.keys).items() if key]
@@ -186,6 +192,26 @@ class Labels:
                     f"({self.seen[chosen]:,} frames), but {self.seen[best]:,} frames have them in "
                     f"{best.name}. Give data.energy_key and data.forces_key, or make two files of it."
                 )
+        self._refuse_two_places()
+
+    def _refuse_two_places(self) -> None:
+        only = {place: self.counts[f"only in {place.name}"] for place in PLACES}
+        labelled = self.counts["labelled"] + sum(only.values())
+        if sum(only.values()) <= MAX_ELSEWHERE * labelled:
+            return
+        assert self.place is not None
+        other = max(PLACES, key=lambda place: only[place])
+        keys = " ".join(f"data.{kind}_key={key}" for kind, key in self._keys_of(self.place))
+        raise SourceError(
+            f"of {labelled:,} labelled frames {self.counts['labelled']:,} have their labels in "
+            f"{self.place.name} and {only[other]:,} in {other.name} only. Where they are of one method, give "
+            f"them one name in all frames; else {keys} trains on the first and leaves the others unlabelled."
+        )
+
+    def _keys_of(self, place: Place) -> list[tuple[str, str | None]]:
+        """Keys that read what the frames have in a place."""
+        keys = (("energy", place.energy), ("forces", place.forces))
+        return [(kind, key) for kind, key in keys if self.counts[kind]]
 
     def notes(self) -> Iterator[str]:
         """What was read and what was not, in sentences."""

@@ -40,12 +40,23 @@ def read(path: Path, frames: list[Atoms], **reading: Any) -> tuple[Block, list[s
 
 
 def test_labels_of_two_places_are_not_mixed_in_a_file(tmp_path: Path) -> None:
-    frames = [molecule(REF_energy=-1.0)] * 2 + [labelled(energy=-2.0, forces=ONES)] * 3
+    frames = [molecule(REF_energy=-1.0)] * 2 + [labelled(energy=-2.0, forces=ONES)] * 38
     block, notes = read(tmp_path, frames)
     assert np.isnan(block.energies[:2]).all()
-    assert block.energies[2:].tolist() == [-2, -2, -2]
-    assert notes[0] == "Labels: energy/forces of the calculator in 3 of 5 frames."
+    assert set(block.energies[2:]) == {-2}
+    assert notes[0] == "Labels: energy/forces of the calculator in 38 of 40 frames."
     assert "2 frames have labels in REF_energy/REF_forces only, and count as unlabelled" in notes[1]
+
+
+def test_more_than_a_few_labels_in_another_place_are_refused_unless_keys_choose(tmp_path: Path) -> None:
+    frames = [molecule(REF_energy=-1.0)] * 3 + [labelled(energy=-2.0, forces=ONES)] * 3
+    with pytest.raises(
+        SourceError, match=r"a\.xyz: of 6 labelled frames 3 .*REF_energy/REF_forces and 3 .*calculator only"
+    ) as refused:
+        read(tmp_path, frames)
+    assert "else data.energy_key=REF_energy trains on the first" in str(refused.value)
+    block, _ = read(tmp_path, frames, energy_key="REF_energy")
+    assert np.isfinite(block.energies).tolist() == [True] * 3 + [False] * 3
 
 
 def test_reference_labels_win_where_as_many_frames_have_them(tmp_path: Path) -> None:

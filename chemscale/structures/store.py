@@ -162,8 +162,13 @@ class FrameStore:
         return self.names[self._groups[frame]]
 
     def where(self, frame: int) -> str:
-        """Name and row of a frame in its source, for messages."""
-        return f"{self.name(frame)}, row {int(self._rows[frame])}"
+        """Name and row of a frame in its file, for messages."""
+        row = int(self._rows[frame])
+        before = [file for file in self.manifest.get("files", []) if file[0] <= row]
+        if not before:
+            return f"{self.name(frame)}, row {row}"
+        start, file = before[-1]
+        return f"{self.name(frame)}, row {row - start} of {file}"
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
         """Frames as blocks: those of one composition that follow each other together.

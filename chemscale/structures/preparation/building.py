@@ -29,6 +29,7 @@ from chemscale.structures.preparation.splits import (
     parts_with_files,
     published_parts,
 )
+from chemscale.structures.sources.combined import CombinedSource
 from chemscale.structures.store import (
     ATOM_ARRAYS,
     CELL_ARRAYS,
@@ -96,6 +97,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
             "level": source.level,
             "kind": getattr(source, "kind", ""),
             "labels": [vars(place) for place in getattr(source, "places", [])],
+            "files": source.files() if isinstance(source, CombinedSource) else [],
         }
         (folder / MANIFEST).write_text(json.dumps(manifest))
         store = FrameStore(folder)

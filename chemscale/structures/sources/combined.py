@@ -66,6 +66,16 @@ class CombinedSource:
             notes.append(("", f"The files have their labels in different places: {listed}."))
         self.notes = [*self.said, *_joined(notes)]
 
+    def files(self) -> list[tuple[int, str]]:
+        """First row and name of each file, once the source has been read."""
+        found: list[tuple[int, str]] = []
+        for source, start in zip(self.sources, self._starts, strict=True):
+            if isinstance(source, CombinedSource):
+                found += [(start + row, name) for row, name in source.files()]
+            elif path := getattr(source, "path", None):
+                found.append((start, Path(path).name))
+        return found
+
     def splits(self) -> dict[str, np.ndarray] | None:
         """Published rows, each file's counted on; None unless every file publishes them.
 

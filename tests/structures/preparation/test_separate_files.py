@@ -62,6 +62,12 @@ def test_each_part_holds_the_frames_of_its_files(files):
     assert store.manifest["split"]["validation"] == store.manifest["split"]["test"] == "files of its own"
 
 
+def test_a_frame_is_named_by_its_file_and_its_row_there(files):
+    store = opened(files, path="[tv]*.extxyz", validation_path="final.extxyz")
+    first = {store.where(frame).split(", ")[-1] for frame in range(len(store)) if store.rows[frame] % 12 == 0}
+    assert first == {f"row 0 of {name}.extxyz" for name in ("train", "valid", "final")}
+
+
 def test_a_part_without_files_of_its_own_is_a_share_of_the_training_files(files):
     store = opened(files, validation_path=None, test_path="final.extxyz", validation_fraction=0.4)
     np.testing.assert_allclose(energies(store, "test"), labels(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
-from chemscale.structures.sources.electrons import ElectronCount
+from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
+from chemscale.structures.sources.label_names import label_kind
 from chemscale.structures.sources.labels import LabelKeys, Labels
 from chemscale.structures.sources.stated_units import same_unit, stated_units, units_of, unread_units
 from chemscale.structures.units import Units
@@ -132,6 +134,8 @@ class AseFile(Reader):
         for row, atoms in enumerate(chain(first, frames)):
             try:
                 check_atoms(atoms)
+                if self.format == "extxyz":
+                    _check_entries(atoms)
                 self._check_units(atoms)
                 energy, forces = labels.read(atoms)
             except SourceError as error:
@@ -259,6 +263,18 @@ def check_atoms(atoms: Any) -> None:
         raise SourceError("a coordinate is not finite. Remove the frame.")
     if (atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)).any():
         raise SourceError("periodic in a direction without a cell vector.")
+
+
+def _check_entries(atoms: Any) -> None:
+    """Refuse an empty entry of extended XYZ behind which ASE takes the next entry for its value."""
+    for key, value in atoms.info.items():
+        swallowed = re.match(r"(\w+)=", value) if isinstance(value, str) else None
+        name = swallowed.group(1) if swallowed else ""
+        if name and (name.lower() in ("pbc", "lattice") or label_kind(name) or is_electron_name(name)):
+            raise SourceError(
+                f"{key}= has no value, so that {value} is read as its value and {name} is lost. Write "
+                f'{key}="" or remove the entry from the file.'
+            )
 
 
 def ase_format(path: Path) -> str:

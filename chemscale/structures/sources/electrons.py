@@ -67,6 +67,15 @@ def charge_and_spin(atoms: Any) -> tuple[int, int]:
     return _agreed(charges, "total charge"), _agreed(spins, "multiplicity")
 
 
+def is_electron_name(key: str) -> bool:
+    """Whether a key is read as a total charge or a multiplicity.
+
+    Args:
+        key: of ``atoms.info``.
+    """
+    return _plain(key) in (*CHARGE, *MULTIPLICITY, *UNPAIRED)
+
+
 def unused_keys(atoms: Any) -> list[str]:
     """Keys of atoms that look like a total charge or a multiplicity and are not read as one.
 

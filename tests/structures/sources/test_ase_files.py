@@ -14,7 +14,7 @@ from ase.db import connect
 from ase.io import write
 
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.sources import open_source
+from chemscale.structures.sources import AseFile, open_source
 from chemscale.structures.units import Units
 from tests.helpers.paths import real_data
 from tests.helpers.sources import BOHR, HARTREE, extxyz, molecule, slope, whole
@@ -155,3 +155,17 @@ def test_a_broken_frame_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-20])
     with pytest.raises(SourceError, match=r"a\.xyz, frame \d: ASE cannot read it as extxyz"):
         list(open_source(path).blocks())
+
+
+@pytest.mark.parametrize("lost", ["energy=-1.0", "REF_energy=-1.0", "charge=1", 'pbc="F F F"'])
+def test_an_empty_entry_that_takes_the_next_one_for_its_value_is_refused(tmp_path, lost):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"1\nProperties=species:S:1:pos:R:3 free_energy=-1.0 warnings= {lost}\nH 0 0 0\n")
+    with pytest.raises(SourceError, match=r"a\.xyz, frame 0: warnings= has no value.*is lost"):
+        list(AseFile(path).blocks())
+
+
+def test_text_with_an_equals_sign_is_no_lost_entry(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3 energy=-1.0 note=step=3\nH 0 0 0\n")
+    assert [len(block) for block in AseFile(path).blocks()] == [1]

@@ -37,6 +37,7 @@ PARTS |= {"rxn", "reaction", "solvent", "catalyst", "monomer", "random", "random
 WHOLE = {"mol", "mols", "molecule", "molecules", "structure", "structures", "compound", "drug", "ligand"}
 TEXTS = {"input", "inputs", "text"}
 RANKS = ("is smiles", "says smiles", "says SELFIES", "says molecule", "says text", "", "says a part")
+SHOWN_WAYS = 6
 UNNAMED = 5
 """The rank of a name that says nothing."""
 
@@ -66,11 +67,12 @@ class NoColumn(ValueError):
     Args:
         why: for people.
         final: whether more rows would not change it.
+        empty: whether there is no row.
     """
 
-    def __init__(self, why: str, final: bool = True):
+    def __init__(self, why: str, final: bool = True, empty: bool = False):
         super().__init__(why)
-        self.final = final
+        self.final, self.empty = final, empty
 
 
 @lru_cache(maxsize=4096)
@@ -169,8 +171,8 @@ class Chooser:
         self.probe, self.sample, self.first_wins = probe, sample, first_wins
         self.named = names is not None
         self.keys: list[int | str]
-        if probe and all(isinstance(row, dict) for row in probe):
-            self.keys = list(dict.fromkeys(key for row in probe for key in row))
+        if any(isinstance(row, dict) for row in probe):
+            self.keys = list(dict.fromkeys(key for row in probe if isinstance(row, dict) for key in row))
             self.names, self.named = [str(key) for key in self.keys], True
         else:
             self.keys = list(range(len(names) if names else max((len(row) for row in probe), default=0)))
@@ -248,7 +250,7 @@ class Chooser:
         header = self.named or self._first_is_header()
         rows = self.probe if self.named or not header else self.probe[1:]
         if not rows:
-            raise NoColumn("there is a header and nothing below it")
+            raise NoColumn("there is a header and nothing below it", empty=True)
         found = self._candidates(rows, header)
         if not found:
             raise NoColumn(self._why_none(rows, header), final=False)
@@ -265,7 +267,8 @@ class Chooser:
             ]
             raise NoColumn(
                 "several columns could be the molecules and nothing decides between them: choose with "
-                + " or ".join(f"data.smiles_column={way}" for way in ways)
+                + " or ".join(f"data.smiles_column={way}" for way in ways[:SHOWN_WAYS])
+                + (f" or {len(ways) - SHOWN_WAYS} others" if len(ways) > SHOWN_WAYS else "")
             )
         key = keys[0]
         notation = notation_of(self._cells(rows, key, best), strict=best > 1) or "smiles"

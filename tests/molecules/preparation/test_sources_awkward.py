@@ -218,6 +218,14 @@ def test_the_first_molecule_of_a_list_is_no_header_although_it_is_broken(tmp_pat
     assert read(put(tmp_path, "m.csv", "C(C,1.5\nCCO,2\nCCN,3\n")) == ["C(C", "CCO", "CCN"]
 
 
+@pytest.mark.parametrize("long", [".".join(["O"] * 66_000), "C" * 70_000])
+def test_the_first_molecule_of_a_list_is_no_header_however_long(tmp_path, long):
+    path = put(tmp_path, "m.smi", "\n".join([long, *SMILES]) + "\n")
+    made = build_corpus([path], tmp_path / "corpus", workers=1, validation_fraction=0.3)
+    assert made.manifest["counts"]["rows"] == 1 + len(SMILES)
+    assert made.manifest["counts"]["dropped"] == {"too long a text": 1}
+
+
 def test_parquet_with_two_columns_of_one_name_is_read_by_number(tmp_path):
     data = pa.Table.from_arrays([pa.array(OTHER), pa.array(SMILES)], names=["smiles", "smiles"])
     pq.write_table(data, tmp_path / "m.parquet")

@@ -38,6 +38,8 @@ WHOLE = {"mol", "mols", "molecule", "molecules", "structure", "structures", "com
 TEXTS = {"input", "inputs", "text"}
 RANKS = ("is smiles", "says smiles", "says SELFIES", "says molecule", "says text", "", "says a part")
 SHOWN_WAYS = 6
+MAX_NAME = 200
+"""Characters of a name in a header: more are a molecule, be it one that is too long to be read."""
 UNNAMED = 5
 """The rank of a name that says nothing."""
 
@@ -233,7 +235,7 @@ class Chooser:
     def _is_name(self, index: int) -> bool:
         """Whether the first row is a header, judged by the cell of one column."""
         text = self.names[index]
-        if not text or is_smiles(text) or SMILES_CHARACTERS.fullmatch(text):
+        if not text or len(text) > MAX_NAME or is_smiles(text) or SMILES_CHARACTERS.fullmatch(text):
             return False
         if rank(text) != UNNAMED:
             return True
@@ -242,7 +244,7 @@ class Chooser:
     def _first_is_header(self) -> bool:
         """Whether the first row is a header: it says what a column holds, or no cell of it can be a value."""
         filled = [name for name in self.names if name]
-        if any(rank(name) != UNNAMED and not is_smiles(name) for name in filled):
+        if any(len(name) <= MAX_NAME and rank(name) != UNNAMED and not is_smiles(name) for name in filled):
             return True
         return len(filled) == len(self.names) and all(self._is_name(i) for i in range(len(self.names)))
 

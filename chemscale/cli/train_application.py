@@ -58,20 +58,32 @@ def train_alone(job: PointJob) -> None:
 
     What a run cannot help is recorded and logged where it happens: no traceback follows.
     """
-    from chemscale.training.checkpointing.checkpoints import CheckpointError
-    from chemscale.training.health import DivergedError
-
     assert job.train is not None
     try:
         job.train(job)
-    except (DivergedError, CheckpointError):
-        if os.environ.get("CHEMSCALE_DEBUG"):
+    except RuntimeError as error:
+        if os.environ.get("CHEMSCALE_DEBUG") or not _was_told(error):
             raise
         sys.exit(FAILED)
 
 
 def main() -> None:
-    """Run the command line; errors are one paragraph."""
+    """Run the command line; errors are one paragraph.
+
+    A point that failed in a sweep of a sweeper that is not ours was logged where it happened.
+    """
     show_logs()
     with one_paragraph():
-        hydra_main()
+        try:
+            hydra_main()
+        except RuntimeError as error:
+            if os.environ.get("CHEMSCALE_DEBUG") or not _was_told(error):
+                raise
+            sys.exit(FAILED)
+
+
+def _was_told(error: RuntimeError) -> bool:
+    from chemscale.training.checkpointing.checkpoints import CheckpointError
+    from chemscale.training.health import DivergedError
+
+    return isinstance(error, DivergedError | CheckpointError)

@@ -114,7 +114,8 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     for choice, limit in limits:
         fits, converted = _fits(choice, value, key)
         if fits:
-            _refuse_outside(key, value, converted, limit, null=type(None) in choices)
+            whole = float not in choices
+            _refuse_outside(key, value, converted, limit, null=type(None) in choices, whole=whole)
             return converted
     words = list(dict.fromkeys(word for choice in choices for word in _words(choice)))
     if {"a whole number", "a number"} <= set(words):
@@ -147,13 +148,15 @@ def _limits(hint: Any) -> tuple[Any, Range | None]:
     return base, next((note for note in notes if isinstance(note, Range)), None)
 
 
-def _refuse_outside(key: str, given: Any, value: Any, limit: Range | None, *, null: bool) -> None:
+def _refuse_outside(
+    key: str, given: Any, value: Any, limit: Range | None, *, null: bool, whole: bool
+) -> None:
     """Refuse a number that is not finite, or not in its range."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if math.isfinite(value) and (limit is None or limit.holds(value)):
         return
-    kind = "a whole number" if isinstance(value, int) else "a number"
+    kind = "a whole number" if whole else "a number"
     wanted = f"{kind} {limit}" if limit is not None else "a finite number"
     raise ConfigurationError(f"{key}={given}: give {wanted}{' or null' if null else ''}.")
 

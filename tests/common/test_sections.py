@@ -1,11 +1,11 @@
 """A section of the configuration becomes a dataclass, or is refused by the key that is wrong."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
-from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.common.sections import ConfigurationError, Range, read_section
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ def test_values_of_the_right_type_are_taken_and_lists_become_tuples():
 def test_a_whole_number_stays_one_where_the_difference_is_hashed():
     assert type(read(hashed=1).hashed) is int
     assert type(read(hashed=1.0).hashed) is float
+
+
+def test_a_number_out_of_its_range_is_not_asked_to_be_whole_where_it_need_not_be():
+    @dataclass
+    class Shares:
+        held_out: Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)] = 0
+
+    with pytest.raises(ConfigurationError, match="held_out=2: give a number at least 0 and below 1"):
+        read_section(Shares, {"held_out": 2}, "")
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,7 @@ def _finish(
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
             "sources": reading.describe(),
+            "without_rows": reading.without_rows,
             "splits": {split: writers[split].totals() for split in SPLITS},
             "vocabulary": tokenizer.vocab_size,
             "shards": shards,

@@ -22,8 +22,7 @@ def log_files(path: str, files: int, left_out: list[str]) -> None:
     if files > 1 or left_out:
         log.info("%d file%s of molecules in %s.", files, "" if files == 1 else "s", path)
     if left_out:
-        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-        log.info("  not read: %s%s", ", ".join(left_out[:SHOWN]), more)
+        log.info("  not read: %s", _listed(left_out))
 
 
 def log_sources(corpus: Corpus) -> None:
@@ -32,6 +31,8 @@ def log_sources(corpus: Corpus) -> None:
     Args:
         corpus: whose manifest has it; older ones do not.
     """
+    if names := corpus.manifest.get("without_rows"):
+        log.info("  without a row: %s", _listed(names))
     alike: dict[str, list[str]] = {}
     for source in corpus.manifest.get("sources", []):
         alike.setdefault(_described(source), []).append(source["file"])
@@ -42,6 +43,11 @@ def log_sources(corpus: Corpus) -> None:
         log.info(
             "  … and %d files that were read in other ways (sources in manifest.json)", len(alike) - SHOWN
         )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _described(source: dict[str, Any]) -> str:

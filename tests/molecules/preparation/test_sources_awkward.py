@@ -54,6 +54,8 @@ AWKWARD = {
     "nul.csv": "smiles,id\nCCO,1\nC\0C,2\nCCN,\0\nCCC,4\n",
     "mark.csv": "\ufeffsmiles,id\nCCO,1\nCCN,2\nCCC,3\n",
     "marks.smi": "\ufeffCCO\n\ufeffCCN\nCCC\nCCCC\n",
+    "separator.csv": "sep=;\nsmiles;id\nCCO;1\nCCN;2\nCCC;3\n",
+    "commas.smi": "CCO,one name\nCCN,b\nCCC,c\nCCCC,d\n",
     "feeds.smi": "CCO\x0b\nCCN\x0cname\nCCC\x1cname\nCCCC\u2028name\nCCCCC\x85\n\x0c\nCCCN\n",
     "feeds.csv": "smiles,note\nCCO,a\x0bb\nCCN,a\x0cb\nCCC,a\x1cb\nCCCC,a\u2028b\n",
     "quotes.tsv": 'id\tname\tsmiles\n1\t5" pipe\tCCO\n2\t"open\tCCN\n3\t""\tCCC\n4\tclosed"\tCCCC\n',
@@ -78,7 +80,7 @@ def test_lines_are_rows_kept_dropped_or_duplicates(tmp_path, name):
     made = build_corpus([path], tmp_path / "corpus", workers=1, validation_fraction=0.3)
     (source,) = made.manifest["sources"]
     counts = made.manifest["counts"]
-    continued = len(SMILES) if name == "zinc.csv" else 0
+    continued = {"zinc.csv": len(SMILES), "separator.csv": 1}.get(name, 0)
     assert physical_lines(content) == counts["rows"] + continued + source["header"]
     assert counts["rows"] == counts["kept"] + sum(counts["dropped"].values())
     with gzip.open(made.path / "dropped.csv.gz", "rt", newline="") as file:
@@ -91,7 +93,8 @@ def test_lines_are_rows_kept_dropped_or_duplicates(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("quotes.tsv", 4), ("zinc.csv", 6), ("feeds.smi", 6), ("nul.csv", 3)]
+    ("name", "kept"),
+    [("quotes.tsv", 4), ("zinc.csv", 6), ("feeds.smi", 6), ("nul.csv", 3), ("commas.smi", 4)],
 )
 def test_what_can_be_read_is_kept(tmp_path, name, kept):
     path = put(tmp_path, name, AWKWARD[name])
@@ -215,6 +218,14 @@ def test_the_first_molecule_of_a_list_is_no_header_although_it_is_broken(tmp_pat
     assert read(put(tmp_path, "m.csv", "C(C,1.5\nCCO,2\nCCN,3\n")) == ["C(C", "CCO", "CCN"]
 
 
+@pytest.mark.parametrize("long", [".".join(["O"] * 66_000), "C" * 70_000])
+def test_the_first_molecule_of_a_list_is_no_header_however_long(tmp_path, long):
+    path = put(tmp_path, "m.smi", "\n".join([long, *SMILES]) + "\n")
+    made = build_corpus([path], tmp_path / "corpus", workers=1, validation_fraction=0.3)
+    assert made.manifest["counts"]["rows"] == 1 + len(SMILES)
+    assert made.manifest["counts"]["dropped"] == {"too long a text": 1}
+
+
 def test_parquet_with_two_columns_of_one_name_is_read_by_number(tmp_path):
     data = pa.Table.from_arrays([pa.array(OTHER), pa.array(SMILES)], names=["smiles", "smiles"])
     pq.write_table(data, tmp_path / "m.parquet")
@@ -314,6 +325,20 @@ def test_folders_are_read_with_their_sub_folders_and_the_rest_is_named(tmp_path)
         find_files(str(put(tmp_path, "only/README.md", "x").parent))
 
 
+@pytest.mark.parametrize("empty", ["", "smiles,y\n", "\n\n"])
+def test_a_file_without_rows_is_passed_over_in_a_folder_and_refused_alone(tmp_path, empty):
+    files = [
+        put(tmp_path, "a.csv", empty),
+        put(tmp_path, "b.csv", "smiles,y\n" + "".join(f"{s},1\n" for s in SMILES)),
+    ]
+    made = build_corpus(files, tmp_path / "c", workers=1, validation_fraction=0.3)
+    assert made.manifest["without_rows"] == ["a.csv"]
+    assert [source["file"] for source in made.manifest["sources"]] == ["b.csv"]
+    assert made.manifest["counts"]["rows"] == len(SMILES)
+    with pytest.raises(SourceError, match=r"a\.csv"):
+        Reading(files[:1])
+
+
 def test_files_of_other_columns_each_have_their_own(tmp_path):
     files = [
         put(tmp_path, "a.csv", table("smiles,id", SMILES, NUMBERS)),
@@ -401,6 +426,8 @@ JSON = {
     "split of pandas": json.dumps(
         {"columns": ["y", "smiles"], "index": [], "data": [[1, s] for s in SMILES]}
     ),
+    "texts by name": json.dumps({f"mol{i}": s for i, s in enumerate(SMILES)}),
+    "values by text": json.dumps(dict.fromkeys(SMILES, 1.5)),
     "by name": json.dumps({f"mol{i}": {"smiles": s, "y": 1} for i, s in enumerate(SMILES)}),
 }
 
@@ -417,6 +444,18 @@ def test_a_nested_key_is_named_by_its_path(tmp_path):
     assert read(put(tmp_path, "m.jsonl", text), "a.b.c") == SMILES
     late = "".join(json.dumps({"id": i}) + "\n" for i in range(200)) + json.dumps({"smiles": "CCO"})
     assert read(put(tmp_path, "n.jsonl", late), "smiles")[-1] == "CCO"
+
+
+def test_a_line_of_json_that_is_no_record_is_an_empty_row(tmp_path):
+    lines = "null\n" + "".join(json.dumps({"smiles": s}) + "\n" for s in SMILES) + "{}\n5\n"
+    assert read(put(tmp_path, "m.jsonl", lines)) == ["", *SMILES, "", ""]
+
+
+def test_of_many_columns_that_tie_a_few_are_named(tmp_path):
+    path = put(tmp_path, "m.csv", ",".join(f"v{i}" for i in range(40)) + "\n" + ",".join(["CCO"] * 40) + "\n")
+    with pytest.raises(SourceError, match="or 34 others") as refused:
+        Source(path)
+    assert len(str(refused.value)) < 600
 
 
 @pytest.mark.parametrize("text", ['[{"smiles": "CCO"}, {"smi', '{"a": [', '{"smiles": "CCO"}\n{"smi\n'])
@@ -446,6 +485,24 @@ def test_sdf_is_read_and_bad_records_are_counted_by_their_number(tmp_path, v3000
     assert made.manifest["counts"]["dropped"] == {"record that cannot be read": 2}
     assert [row["line"] for row in made.manifest["examples"]["record that cannot be read"]] == [3, 5]
     assert read(path, "SOURCE_SMILES") == ["CCO", "CCN", "", "C[C@H](N)O", "", "CCC"]
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m", "m.dat.gz"])
+def test_sdf_and_json_are_known_by_their_content(tmp_path, name):
+    sdf = "".join(Chem.MolToMolBlock(Chem.MolFromSmiles(s)) + "$$$$\n" for s in SMILES).encode()
+    lines = "".join(json.dumps({"smiles": s}) + "\n" for s in SMILES).encode()
+    packed = gzip.compress if name.endswith(".gz") else bytes
+    assert Source(put(tmp_path, name, packed(sdf))).choice.notation == "molblock"
+    assert read(put(tmp_path, name, packed(lines))) == SMILES
+
+
+def test_a_field_of_sdf_is_named_and_one_that_is_not_there_refused(tmp_path):
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("C"))
+    path = put(tmp_path, "m.sdf", "".join(f"{block}> <Smiles>\n{s}\n\n$$$$\n" for s in SMILES))
+    assert read(path, "Smiles") == SMILES
+    assert Source(path, "Smiles").describe()["column"] == "Smiles"
+    with pytest.raises(SourceError, match="Its fields are Smiles"):
+        Source(path, "smi")
 
 
 def test_dropped_rows_name_the_atom_or_symbol(tmp_path):

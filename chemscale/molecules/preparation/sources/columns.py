@@ -37,6 +37,9 @@ PARTS |= {"rxn", "reaction", "solvent", "catalyst", "monomer", "random", "random
 WHOLE = {"mol", "mols", "molecule", "molecules", "structure", "structures", "compound", "drug", "ligand"}
 TEXTS = {"input", "inputs", "text"}
 RANKS = ("is smiles", "says smiles", "says SELFIES", "says molecule", "says text", "", "says a part")
+SHOWN_WAYS = 6
+MAX_NAME = 200
+"""Characters of a name in a header: more are a molecule, be it one that is too long to be read."""
 UNNAMED = 5
 """The rank of a name that says nothing."""
 
@@ -66,11 +69,12 @@ class NoColumn(ValueError):
     Args:
         why: for people.
         final: whether more rows would not change it.
+        empty: whether there is no row.
     """
 
-    def __init__(self, why: str, final: bool = True):
+    def __init__(self, why: str, final: bool = True, empty: bool = False):
         super().__init__(why)
-        self.final = final
+        self.final, self.empty = final, empty
 
 
 @lru_cache(maxsize=4096)
@@ -169,8 +173,8 @@ class Chooser:
         self.probe, self.sample, self.first_wins = probe, sample, first_wins
         self.named = names is not None
         self.keys: list[int | str]
-        if probe and all(isinstance(row, dict) for row in probe):
-            self.keys = list(dict.fromkeys(key for row in probe for key in row))
+        if any(isinstance(row, dict) for row in probe):
+            self.keys = list(dict.fromkeys(key for row in probe if isinstance(row, dict) for key in row))
             self.names, self.named = [str(key) for key in self.keys], True
         else:
             self.keys = list(range(len(names) if names else max((len(row) for row in probe), default=0)))
@@ -231,7 +235,7 @@ class Chooser:
     def _is_name(self, index: int) -> bool:
         """Whether the first row is a header, judged by the cell of one column."""
         text = self.names[index]
-        if not text or is_smiles(text) or SMILES_CHARACTERS.fullmatch(text):
+        if not text or len(text) > MAX_NAME or is_smiles(text) or SMILES_CHARACTERS.fullmatch(text):
             return False
         if rank(text) != UNNAMED:
             return True
@@ -240,7 +244,7 @@ class Chooser:
     def _first_is_header(self) -> bool:
         """Whether the first row is a header: it says what a column holds, or no cell of it can be a value."""
         filled = [name for name in self.names if name]
-        if any(rank(name) != UNNAMED and not is_smiles(name) for name in filled):
+        if any(len(name) <= MAX_NAME and rank(name) != UNNAMED and not is_smiles(name) for name in filled):
             return True
         return len(filled) == len(self.names) and all(self._is_name(i) for i in range(len(self.names)))
 
@@ -248,7 +252,7 @@ class Chooser:
         header = self.named or self._first_is_header()
         rows = self.probe if self.named or not header else self.probe[1:]
         if not rows:
-            raise NoColumn("there is a header and nothing below it")
+            raise NoColumn("there is a header and nothing below it", empty=True)
         found = self._candidates(rows, header)
         if not found:
             raise NoColumn(self._why_none(rows, header), final=False)
@@ -265,7 +269,8 @@ class Chooser:
             ]
             raise NoColumn(
                 "several columns could be the molecules and nothing decides between them: choose with "
-                + " or ".join(f"data.smiles_column={way}" for way in ways)
+                + " or ".join(f"data.smiles_column={way}" for way in ways[:SHOWN_WAYS])
+                + (f" or {len(ways) - SHOWN_WAYS} others" if len(ways) > SHOWN_WAYS else "")
             )
         key = keys[0]
         notation = notation_of(self._cells(rows, key, best), strict=best > 1) or "smiles"

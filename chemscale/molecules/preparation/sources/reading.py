@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.molecules.preparation.sources.source import Source
-from chemscale.molecules.preparation.sources.streams import Entry, SourceError, entries
+from chemscale.molecules.preparation.sources.streams import EmptySourceError, Entry, SourceError, entries
 
 Row = tuple[int, str, str]
 """Running number over all files from 1, text of the cell, and its notation."""
@@ -38,9 +38,21 @@ class Reading:
         encoding: str | None = None,
     ):
         found = [entry for path in files for entry in entries(path)]
-        self.sources = [Source(entry, column, delimiter, encoding) for entry in found]
-        self.names = _names(found)
+        self.sources: list[Source] = []
+        self.names: list[str] = []
         """Of each source, relative to the folder that all are in."""
+        self.without_rows: list[str] = []
+        """Names of files that are empty or have a header only, where others have rows."""
+        refusal: EmptySourceError | None = None
+        for entry, name in zip(found, _names(found), strict=True):
+            try:
+                self.sources.append(Source(entry, column, delimiter, encoding))
+                self.names.append(name)
+            except EmptySourceError as error:
+                self.without_rows.append(name)
+                refusal = refusal or error
+        if refusal and not self.sources:
+            raise refusal
         # Where the line is not the one after the last row's: number of the row, of its file, of its line.
         self._rows, self._files, self._lines = array("q"), array("q"), array("q")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -17,6 +18,10 @@ Row = list[str] | dict[str, str]
 """Cells by number, or by the path of their key."""
 MAX_ITEMS = 50
 """Items of a list within a JSON record that can be named."""
+FIELD = re.compile(r">.*<([^>]+)>")
+PROBED_LINES = 20_000
+NAMED = re.compile("smiles|selfies|molecule|structure", re.IGNORECASE)
+"""Keys of one record, not names of molecules."""
 
 
 class JsonFile:
@@ -131,6 +136,9 @@ def _records(document: Any) -> list[Any]:
     if columns:
         rows = itertools.zip_longest(*columns.values())
         return [dict(zip(columns, row, strict=True)) for row in rows]
+    plain = len(document) > 1 and all(map(_is_plain, document.values()))
+    if plain and not any(NAMED.search(key) for key in document):
+        return [{"key": key, "value": value} for key, value in document.items()]
     inner = [value for value in document.values() if isinstance(value, dict)]
     if len(inner) == len(document):
         if all(all(key.isdigit() for key in value) for value in inner):
@@ -138,6 +146,10 @@ def _records(document: Any) -> list[Any]:
             return [{name: value.get(key) for name, value in document.items()} for key in keys]
         return inner
     return [document]
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def _find_lists(value: Any, path: str, found: list[tuple[str, list[Any]]]) -> None:
@@ -300,6 +312,12 @@ class SdfFile:
                     lines.append(line)
             if any(line.strip() for line in lines):
                 yield next(numbers), [self._content(lines)]
+
+    def fields(self) -> list[str]:
+        """Names of the data fields of the first records."""
+        with open_text(self.entry, self.encoding) as file:
+            marks = (FIELD.match(line) for line in itertools.islice(file, PROBED_LINES))
+            return list(dict.fromkeys(mark[1] for mark in marks if mark))
 
     def _content(self, lines: list[str]) -> str:
         if self.field is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from chemscale.molecules.preparation.sources.columns import (
 )
 from chemscale.molecules.preparation.sources.records import JsonFile, ParquetFile, Row, SdfFile
 from chemscale.molecules.preparation.sources.streams import (
+    EmptySourceError,
     Entry,
     SourceError,
     entries,
@@ -33,6 +36,8 @@ PROBE_ROWS = (PROBE_CELLS + 1, 20_000)
 """Rows that are looked at to find the column; the second where the first show none."""
 RAGGED = "ragged"
 """The notation of a row with more cells than the header, of which none is surely the molecule."""
+KINDS = ("csv", "tsv", "tab", "json", "jsonl", "ndjson", "sdf", "sd", "mol")
+"""Suffixes that are believed; of other text files the first lines are asked."""
 LISTS = ("smi", "smiles", "ism", "can", "cxsmiles", "selfies")
 
 Reader = Table | JsonFile | ParquetFile | SdfFile
@@ -64,9 +69,11 @@ class Source:
         with open_bytes(self.entry) as stream:
             begin = stream.peek(4)[:4]
         if not begin:
-            raise SourceError(f"{self.entry}: the file is empty.")
+            raise EmptySourceError(f"{self.entry}: the file is empty.")
         kind = "parquet" if begin == b"PAR1" else self.entry.kind
         self.encoding = None if kind in ("parquet", "pq") else text_encoding(self.entry, encoding)
+        if self.encoding is not None and kind not in KINDS:
+            kind = self._kind_by_content() or kind
         self.reader = self._reader(kind, wanted, given)
         self.header_line = 0
         """Line of the header, where there is one."""
@@ -90,7 +97,7 @@ class Source:
         header = self.choice.header and not self._fields_are_named
         self.total = 0
         for line, row in self.reader.rows(column):
-            if header and line == self.header_line:
+            if (header and line == self.header_line) or _names_delimiter(line, row):
                 continue
             self.total += 1
             text = row[0] if notation == "molblock" else cell(row, column)  # type: ignore[index]
@@ -127,6 +134,15 @@ class Source:
     def _fields_are_named(self) -> bool:
         return not isinstance(self.reader, Table)
 
+    def _kind_by_content(self) -> str | None:
+        """What the first characters of a text say it is, whatever its name: SDF or JSON."""
+        assert self.encoding is not None
+        with open_bytes(self.entry) as stream:
+            begin = stream.peek(4096)[:4096].decode(self.encoding, "replace")
+        if len(lines := begin.splitlines()) > 3 and re.search(r"V[23]000\s*$", lines[3]):
+            return "sdf"
+        return "json" if re.match(r"\s*(\[\s*)?\{\s*\"", begin) else None
+
     def _reader(self, kind: str, wanted: str | int | None, delimiter: str | None) -> Reader:
         if kind in ("parquet", "pq"):
             return ParquetFile(self.entry)
@@ -146,7 +162,7 @@ class Source:
         whole.quoted = False
         lines = [cell(row, 0) for _, row in itertools.islice(_content(whole.rows()), PROBE_ROWS[0])]
         if not lines:
-            raise SourceError(f"{self.entry}: the file is empty.")
+            raise EmptySourceError(f"{self.entry}: the file is empty.")
         present = sorted((c for c in ",;\t|" if c in lines[0]), key=lines[0].count, reverse=True)
         if " |" in lines[0]:
             present = [c for c in present if c != "|"]
@@ -157,8 +173,7 @@ class Source:
         else:
             tabs = {line.count("\t") for line in lines}
             usable = ["\t", WHITESPACE] if len(tabs) == 1 and tabs != {0} else [WHITESPACE, "\t"]
-            if kind not in LISTS:
-                usable += [c for c in present if c not in usable]
+            usable += [c for c in present if c not in usable]
         return max(usable, key=lambda c: self._share(lines, c))
 
     @staticmethod
@@ -174,7 +189,7 @@ class Source:
         for size in PROBE_ROWS:
             probe = list(itertools.islice(_content(self.reader.rows()), size))
             if not probe:
-                raise SourceError(f"{self.entry}: the file is empty.")
+                raise self._empty()
             lines, rows = [line for line, _ in probe], [row for _, row in probe]
             names = self._names(rows)
             chooser = Chooser(rows, names, self._sample, self.entry.kind in LISTS)
@@ -183,8 +198,11 @@ class Source:
             except NoColumn as error:
                 if len(probe) == size and size < PROBE_ROWS[-1] and not error.final:
                     continue
-                raise self._refuse(rows, names, str(error)) from None
+                refusal = self._refuse(rows, names, str(error))
+                raise (EmptySourceError(refusal) if error.empty else SourceError(refusal)) from None
             break
+        if isinstance(self.reader, SdfFile):
+            choice = replace(choice, name=self.reader.field, header=True)
         self.header_line = lines[0]
         if isinstance(self.reader, Table) and self.reader.delimiter != WHITESPACE and choice.column:
             self.width = len(rows[0]) if choice.header else usual_width(rows)
@@ -203,35 +221,45 @@ class Source:
         texts = (cell(row, column) for _, row in _content(self.reader.rows(column)))
         return list(itertools.islice(filter(None, texts), PROBE_CELLS + 1))
 
-    def _refuse(self, rows: list[Row], names: list[str] | None, why: str) -> SourceError:
+    def _empty(self) -> SourceError:
+        if isinstance(self.reader, SdfFile) and (fields := self.reader.fields()):
+            return SourceError(
+                f"{self.entry}: no record fills the field {self.reader.field!r} of data.smiles_column. "
+                f"Its fields are {', '.join(fields[:20])}."
+            )
+        return EmptySourceError(f"{self.entry}: the file is empty.")
+
+    def _refuse(self, rows: list[Row], names: list[str] | None, why: str) -> str:
         shown = [list(row) if isinstance(row, dict) else row for row in rows[:3]]
         if names:
             shown = [names, *shown]
         if isinstance(rows[0], dict):
             shown = [shown[0], *(list(row.values()) for row in rows[:2] if isinstance(row, dict))]
         seen = "; ".join(" | ".join(cells)[:70] for cells in shown[:3])
-        out = (
-            ""
-            if "data.smiles_column" in why
-            else (" Name the column with data.smiles_column=NAME (or its number, from 0).")
-        )
-        return SourceError(
-            f"{self.entry}: this does not look like a file of SMILES: {why}. Its first rows are: {seen}.{out}"
-            if out
-            else f"{self.entry}: {why}. Its first rows are: {seen}."
-        )
+        if "data.smiles_column" in why:
+            return f"{self.entry}: {why}. Its first rows are: {seen}."
+        out = "Name the column with data.smiles_column=NAME (or its number, from 0)."
+        if isinstance(self.reader, Table) and usual_width(rows) == 1:
+            out = "If it has several columns, say what stands between them with data.delimiter."
+        problem = f"this does not look like a file of SMILES: {why}"
+        return f"{self.entry}: {problem}. Its first rows are: {seen}. {out}"
 
 
 def _content(rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
     """Rows without blank lines, comments, and the line in which Excel names the delimiter."""
     for line, row in rows:
-        first = "" if isinstance(row, dict) else next((text for text in row if text.strip()), "")
-        if line == 1 and first.startswith("sep="):
+        if _names_delimiter(line, row):
             continue
+        first = "" if isinstance(row, dict) else next((text for text in row if text.strip()), "")
         if (isinstance(row, dict) and row) or (
             first and (not first.startswith("#") or (len(first) > 1 and rank(first) <= 1))
         ):
             yield line, row
+
+
+def _names_delimiter(line: int, row: Row) -> bool:
+    """Whether a row is the line in which Excel names the delimiter."""
+    return line == 1 and isinstance(row, list) and bool(row) and row[0].startswith("sep=")
 
 
 def _only(path: Path) -> Entry:

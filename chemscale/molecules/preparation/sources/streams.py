@@ -35,6 +35,10 @@ class SourceError(ValueError):
     """A file that is not a file of molecules; the message names what was seen and what to do."""
 
 
+class EmptySourceError(SourceError):
+    """A file without a row: of a folder it is passed over."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A file of molecules, or a member of a zip archive.

@@ -63,7 +63,7 @@ WRONG = [
     ("budget.epochs=null", r"needs exactly one budget, got none"),
     (
         "data.validation_fraction=1",
-        r"data\.validation_fraction=1: give a whole number at least 0 and below 1",
+        r"data\.validation_fraction=1: give a number at least 0 and below 1",
     ),
     ("data.validation_fraction=nan", r"data\.validation_fraction=nan: give a number at least 0 and below 1"),
     ("precision=16-mixed", "precision=16-mixed needs a GPU"),

@@ -218,6 +218,15 @@ def test_the_first_molecule_of_a_list_is_no_header_although_it_is_broken(tmp_pat
     assert read(put(tmp_path, "m.csv", "C(C,1.5\nCCO,2\nCCN,3\n")) == ["C(C", "CCO", "CCN"]
 
 
+@pytest.mark.parametrize("name", ["mol 1", "Compound_1", "drug", "smi 1", "fragment 1", "text", "structure"])
+@pytest.mark.parametrize("ending", ["smi", "txt", "csv"])
+def test_the_name_of_the_first_molecule_is_no_header(tmp_path, name, ending):
+    between = "," if ending == "csv" else "\t"
+    rows = [f"{s}{between}{name if not i else f'mol {i}'}\n" for i, s in enumerate(SMILES)]
+    assert read(put(tmp_path, f"m.{ending}", "".join(rows))) == SMILES
+    assert read(put(tmp_path, f"n.{ending}", f"molecule{between}name\n" + "".join(rows))) == SMILES
+
+
 @pytest.mark.parametrize("long", [".".join(["O"] * 66_000), "C" * 70_000])
 def test_the_first_molecule_of_a_list_is_no_header_however_long(tmp_path, long):
     path = put(tmp_path, "m.smi", "\n".join([long, *SMILES]) + "\n")

@@ -244,9 +244,16 @@ class Chooser:
     def _first_is_header(self) -> bool:
         """Whether the first row is a header: it says what a column holds, or no cell of it can be a value."""
         filled = [name for name in self.names if name]
-        if any(len(name) <= MAX_NAME and rank(name) != UNNAMED and not is_smiles(name) for name in filled):
+        if any(self._says_what_is_below(key, name) for key, name in zip(self.keys, self.names, strict=True)):
             return True
         return len(filled) == len(self.names) and all(self._is_name(i) for i in range(len(self.names)))
+
+    def _says_what_is_below(self, key: int | str, name: str) -> bool:
+        """Whether a first cell names a column of molecules: "mol 1" beside a SMILES is a molecule's name."""
+        if not name or len(name) > MAX_NAME or rank(name) == UNNAMED or is_smiles(name):
+            return False
+        cells = [text for row in self.probe[1:] if (text := cell(row, key))][:PROBE_CELLS]
+        return notation_of(cells, strict=False) is not None if cells else rank(name) <= 2
 
     def _found(self) -> Choice:
         header = self.named or self._first_is_header()

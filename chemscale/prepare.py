@@ -90,7 +90,7 @@ def show(corpus: Corpus) -> None:
     log_sources(corpus)
     for reason, number in sorted(counts["dropped"].items(), key=lambda item: -item[1]):
         first = corpus.manifest["examples"][reason][0]
-        where = f" (first: {first['file']}, {first['line']})" if "file" in first else ""
+        where = f" (first: {first['file']}:{first['line']})" if "file" in first else ""
         log.info("  dropped %s: %s%s", f"{number:,}", reason, where)
     if counts["dropped"]:
         log.info("Each dropped row, with its reason: %s", corpus.path / "dropped.csv.gz")

@@ -27,7 +27,10 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
             return ChemGPTTokenizer.load(path)
         except TokenizerError as published:
             if not Path(path).exists():
-                raise TokenizerError(f"{path}: no such file or folder.") from None
+                raise TokenizerError(
+                    f"{path}: no such file or folder. A tokenizer is a saved folder or its tokenizer.json; "
+                    "names on a hub are not fetched."
+                ) from None
             raise TokenizerError(
                 f"No tokenizer that this chemscale reads. As one of its own: {ours} As one published with "
                 f"ChemGPT: {published}"

@@ -64,3 +64,8 @@ def test_what_is_no_tokenizer_is_refused_in_one_paragraph(tmp_path):
     with pytest.raises(TokenizerError, match="published with ChemGPT") as refused:
         load_tokenizer(tmp_path / "text.txt")
     assert "\n" not in str(refused.value)
+
+
+def test_the_name_of_a_hub_is_told_from_a_folder():
+    with pytest.raises(TokenizerError, match=r"ncfrey/ChemGPT-4.7M: no such file or folder.*not fetched"):
+        load_tokenizer("ncfrey/ChemGPT-4.7M")

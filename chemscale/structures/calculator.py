@@ -17,6 +17,7 @@ from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
 from chemscale.structures.graphs import Structure, collate
+from chemscale.structures.sources.ase_files import check_atoms
 from chemscale.structures.sources.electrons import charge_and_spin, unused_keys
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class ChemscaleCalculator(Calculator):
     Raises:
         PotentialError: no potential is there.
         ValueError: a parameter that there is not, or another precision than a given ``Potential`` has.
-        SourceError: on use, for a charge that is no whole number or is stated twice, and differently.
+        SourceError: on use, for what is no structure (positions not finite, no cell where periodic), and a charge
+            that is no whole number or is stated twice, and differently.
         UnknownElementError: on use, for an element that the potential was not made for.
         UnknownChargeError: on use, for a charge that it can know nothing of.
         BoundaryError: on use, for a crystal where the potential is for molecules alone.
@@ -96,6 +98,7 @@ class ChemscaleCalculator(Calculator):
         """Fill ``results``, as ASE asks for it."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        check_atoms(self.atoms)
         self._warn_of_unused(self.atoms)
         periodic = bool(self.atoms.pbc.any())
         batch = collate([structure_of(self.atoms).with_neighbours(self.potential.cutoff)]).to(self.device)

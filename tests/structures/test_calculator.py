@@ -100,6 +100,21 @@ def test_a_charge_that_is_none_is_refused_also_when_a_result_is_kept(info):
         atoms.get_potential_energy()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda atoms: atoms.set_pbc(True), "without a cell vector"),
+        (lambda atoms: (atoms.set_cell([[7, 0, 0], [0, 7, 0], [7, 7, 0]]), atoms.set_pbc(True)), "one plane"),
+        (lambda atoms: atoms.positions.fill(np.nan), "not finite"),
+    ],
+)
+def test_what_is_no_structure_is_refused_as_in_training(change, message):
+    atoms = methanol()
+    change(atoms)
+    with pytest.raises(SourceError, match=message):
+        energy(atoms)
+
+
 def test_parameters_that_nothing_reads_are_refused():
     with pytest.raises(ValueError, match=r'no parameter charge.*atoms\.info\["charge"\]'):
         ChemscaleCalculator(potential(), charge=1)

@@ -174,7 +174,8 @@ def predict_file(
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     if not structures.is_file():
-        raise FileNotFoundError(f"{structures}: {'a folder' if structures.is_dir() else 'no such file'}.")
+        what = "a folder. Give one file of it at a time" if structures.is_dir() else "no such file"
+        raise FileNotFoundError(f"{structures}: {what}.")
     place = named_device(device)
     potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())

@@ -30,6 +30,9 @@ MAX_FRAMES = 512
 FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
 """Frames that decide where the labels of a file stand, and atoms that they have together at most."""
 
+MIN_PERIOD = 0.05
+"""Length of a cell vector at least, in the unit of the file, which may be nm."""
+
 
 @dataclass
 class _Frame:
@@ -253,7 +256,7 @@ def check_atoms(atoms: Any) -> None:
 
     Raises:
         SourceError: no atoms, an atom without an element, a coordinate that is not finite, or a periodic
-            direction without a cell vector.
+            direction without a cell vector, or whose vectors span no cell.
     """
     if not len(atoms):
         raise SourceError("it has no atoms. Remove it.")
@@ -263,6 +266,12 @@ def check_atoms(atoms: Any) -> None:
         raise SourceError("a coordinate is not finite. Remove the frame.")
     if (atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)).any():
         raise SourceError("periodic in a direction without a cell vector.")
+    periodic = atoms.cell.array[np.asarray(atoms.pbc, bool)]
+    lengths = np.linalg.norm(periodic, axis=1)
+    if (lengths < MIN_PERIOD).any():
+        raise SourceError(f"a period of {lengths.min():g} is none of a crystal. Correct its cell or its pbc.")
+    if len(periodic) and np.linalg.matrix_rank(periodic / lengths[:, None], tol=1e-6) < len(periodic):
+        raise SourceError("its cell vectors lie in one plane or line. Correct its cell or its pbc.")
 
 
 def _check_entries(atoms: Any) -> None:

@@ -36,6 +36,9 @@ LAYOUTS = {
 }
 """Names of atomic numbers (n,) or (k, n), positions (k, n, 3), k energies, and forces (k, n, 3)."""
 
+PERIODIC = ("lattice", "cell", "cells", "pbc", "box")
+"""Arrays that make frames crystals."""
+
 OBJECTS = "{} is an array of Python objects, which are not unpickled. Save it as numbers (astype)."
 
 
@@ -71,6 +74,11 @@ class Md17(Reader):
         with loaded(existing(path)) as arrays:
             layout, names = layout_of(arrays, Path(path), keys or LabelKeys())
             theory = "PBE/def2-SVP" if layout == "rMD17" else text(arrays, "theory", NOT_STATED)
+            if periodic := [key for key in PERIODIC if key in arrays.files]:
+                raise SourceError(
+                    f"{path}: has {', '.join(periodic)}, but npz is read as molecules, without periodicity. "
+                    "Convert the file to extended XYZ, or remove the array where it holds molecules."
+                )
             super().__init__(path, level or theory, units or units_in(arrays, Path(path)))
             self.keys = [key for key in names[1:] if key in arrays.files]
             frames, atoms = self._shapes(arrays)
@@ -259,7 +267,9 @@ def loaded(path: Path) -> Any:
     """
     try:
         arrays = np.load(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except ValueError:  # it speaks of pickles
+        raise SourceError(f"{path}: not an npz file.") from None
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path}: not a readable npz file ({error}).") from None
     if not hasattr(arrays, "files"):
         raise SourceError(f"{path}: a single array, not an npz file.")

@@ -169,3 +169,21 @@ def test_text_with_an_equals_sign_is_no_lost_entry(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("1\nProperties=species:S:1:pos:R:3 energy=-1.0 note=step=3\nH 0 0 0\n")
     assert [len(block) for block in AseFile(path).blocks()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ([[7, 0, 0], [0, 7, 0], [7, 7, 0]], "lie in one plane"),
+        ([[0.001, 0, 0], [0, 7, 0], [0, 0, 7]], "period of 0.001"),
+    ],
+)
+def test_vectors_that_span_no_cell_are_refused(tmp_path, cell, message):
+    atoms = Atoms("Cu", cell=cell, pbc=True, info={"REF_energy": -1.0})
+    with pytest.raises(SourceError, match=f"frame 0: .*{message}"):
+        list(AseFile(extxyz(tmp_path / "a.xyz", [atoms])).blocks())
+
+
+def test_a_slab_needs_no_third_vector(tmp_path):
+    slab = Atoms("Cu", cell=[[3, 0, 0], [0, 3, 0], [0, 0, 0]], pbc=[1, 1, 0], info={"REF_energy": -1.0})
+    assert [len(block) for block in AseFile(extxyz(tmp_path / "a.xyz", [slab])).blocks()] == [1]

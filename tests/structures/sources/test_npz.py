@@ -230,3 +230,16 @@ def test_a_broken_or_empty_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.npz").touch()
     with pytest.raises(SourceError, match=r"c\.npz: the file is empty"):
         open_source(tmp_path / "c.npz")
+
+
+def test_an_npz_of_crystals_is_not_read_as_molecules(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, z=[29], R=np.zeros((2, 1, 3)), E=[-1.0, -2.0], F=np.zeros((2, 1, 3)), lattice=np.eye(3))
+    with pytest.raises(SourceError, match=r"has lattice, but npz is read as molecules.*extended XYZ"):
+        Md17(path)
+
+
+def test_what_is_no_npz_gives_no_advice_to_unpickle_it(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_text("hello")
+    with pytest.raises(SourceError, match=r"a\.npz: not an npz file\.$"):
+        open_source(tmp_path / "a.npz")

@@ -42,8 +42,8 @@ class ChemscaleCalculator(Calculator):
     Raises:
         PotentialError: no potential is there.
         ValueError: a parameter that there is not, or another precision than a given ``Potential`` has.
-        SourceError: on use, for what is no structure (positions not finite, no cell where periodic), and a charge
-            that is no whole number or is stated twice, and differently.
+        SourceError: on use, for what is no structure (positions not finite, no cell where periodic), and a
+            charge that is no whole number or is stated twice, and differently.
         UnknownElementError: on use, for an element that the potential was not made for.
         UnknownChargeError: on use, for a charge that it can know nothing of.
         BoundaryError: on use, for a crystal where the potential is for molecules alone.

@@ -268,7 +268,7 @@ def loaded(path: Path) -> Any:
     try:
         arrays = np.load(path)
     except ValueError:  # it speaks of pickles
-        raise SourceError(f"{path}: not an npz file.") from None
+        raise SourceError(f"{path}: not a readable npz file.") from None
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path}: not a readable npz file ({error}).") from None
     if not hasattr(arrays, "files"):

@@ -241,5 +241,5 @@ def test_an_npz_of_crystals_is_not_read_as_molecules(tmp_path: Path) -> None:
 
 def test_what_is_no_npz_gives_no_advice_to_unpickle_it(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_text("hello")
-    with pytest.raises(SourceError, match=r"a\.npz: not an npz file\.$"):
+    with pytest.raises(SourceError, match=r"a\.npz: not a readable npz file\.$"):
         open_source(tmp_path / "a.npz")

@@ -212,7 +212,10 @@ def _least_squares(
     if not len(labelled):
         if minimum_norm:
             return [0.0] * len(elements)
-        raise ReferenceEnergyError("No training frame has an energy: set data.references=none.")
+        advice = next((f" {note}" for note in store.manifest["notes"] if "data.energy_key" in note), "")
+        raise ReferenceEnergyError(
+            f"No training frame has an energy: set data.references=none to train on forces alone.{advice}"
+        )
     counts = compositions(store, labelled, elements)
     free = np.array([z not in known for z in elements])
     values = np.array([known.get(z, 0.0) for z in elements])

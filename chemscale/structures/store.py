@@ -163,20 +163,28 @@ class FrameStore:
 
     def where(self, frame: int) -> str:
         """Name and row of a frame in its file, for messages."""
-        row = int(self._rows[frame])
-        before = [file for file in self.manifest.get("files", []) if file[0] <= row]
-        if not before:
-            return f"{self.name(frame)}, row {row}"
-        start, file = before[-1]
-        return f"{self.name(frame)}, row {row - start} of {file}"
+        numbers, files = self._places(np.array([frame]))
+        of_file = f" of {files[0]}" if files else ""
+        return f"{self.name(frame)}, row {numbers[0]}{of_file}"
+
+    def _places(self, frames: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Row of each frame in its file, (k,), and the name of its file where there are several."""
+        rows = np.asarray(self._rows[frames])
+        starts = [start for start, _ in self.manifest.get("files", [])]
+        if not starts:
+            return rows, []
+        which = np.searchsorted(starts, rows, side="right") - 1
+        return rows - np.array(starts)[which], [self.manifest["files"][file][1] for file in which]
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
         """Frames as blocks: those of one composition that follow each other together.
 
+        Their rows are those in their files.
+
         Args:
             frames: (k,) numbers in the store.
         """
-        groups, rows = self._groups, self._rows
+        groups = self._groups
         frames = np.asarray(frames)
         frames = frames[np.lexsort((frames, groups[frames]))]
         start = 0
@@ -198,7 +206,7 @@ class FrameStore:
                 positions=np.stack([s.positions for s in members]),
                 energies=np.array([s.energy for s in members]),
                 forces=np.stack([s.forces for s in members]),  # type: ignore[misc]
-                rows=np.asarray(rows[frames[start:end]]),
+                rows=self._places(frames[start:end])[0],
                 charges=np.array([s.charge for s in members]),
                 spins=np.array([s.spin for s in members]),
                 cells=np.stack([np.zeros((3, 3)) if s.cell is None else s.cell for s in members])

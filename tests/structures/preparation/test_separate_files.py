@@ -66,6 +66,8 @@ def test_a_frame_is_named_by_its_file_and_its_row_there(files):
     store = opened(files, path="[tv]*.extxyz", validation_path="final.extxyz")
     first = {store.where(frame).split(", ")[-1] for frame in range(len(store)) if store.rows[frame] % 12 == 0}
     assert first == {f"row 0 of {name}.extxyz" for name in ("train", "valid", "final")}
+    rows = [row for block in store.blocks(np.arange(len(store))) for row in block.rows.tolist()]
+    assert sorted(rows) == sorted(3 * list(range(12)))  # as the linter names them
 
 
 def test_a_part_without_files_of_its_own_is_a_share_of_the_training_files(files):

@@ -12,6 +12,7 @@ import pytest
 from chemscale.common.sections import ConfigurationError
 from chemscale.points.potential import _check_labels
 from chemscale.points.shared_data import SharedData
+from chemscale.structures.references import ReferenceEnergyError, reference_energies
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
@@ -49,3 +50,13 @@ def test_the_manifest_says_where_the_labels_stand(tmp_path: Path) -> None:
 def test_training_without_forces_is_refused_with_the_name_of_what_looks_like_some(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"has no forces: .*data\.forces_key=force reads it"):
         _check_labels(opened(tmp_path), EnergyForceLoss())
+
+
+def test_energies_of_another_name_are_named_where_none_was_read(tmp_path: Path) -> None:
+    frames = [molecule(0.7 + i / 100, dft_energy=-1.0) for i in range(9)]
+    for atoms in frames:
+        atoms.arrays["REF_forces"] = np.ones((2, 3))
+    section = StructureData("structures", path=str(extxyz(tmp_path / "a.xyz", frames)))
+    store = SharedData().store(section, tmp_path / "structures", "off")
+    with pytest.raises(ReferenceEnergyError, match=r"data\.references=none.*data\.energy_key=dft_energy"):
+        reference_energies(store, store.part("train"), store.elements, "fit")

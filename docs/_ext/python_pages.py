@@ -63,8 +63,8 @@ MODULES = {
     ),
     "plugins": (
         "Plugins",
-        "Models and readers that live outside this package.",
-        ["chemscale.common.plugins"],
+        "Models and readers that live outside this package, and the ranges that fields of their shapes state.",
+        ["chemscale.common.plugins", "chemscale.common.sections"],
     ),
 }
 
@@ -99,8 +99,13 @@ RESULTS = {
         "early_stopping.transitions.Normal",
         "early_stopping.transitions.Population",
         "joint.bootstrap.Draws",
+        "joint.bootstrap.Sample",
         "joint.drift.Drift",
-    ]
+        "joint.drift.Reading",
+        "joint.shared_noise.Components",
+    ],
+    "molecules": ["tokenizers.published.ChemGPTTokenizer"],
+    "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""
 

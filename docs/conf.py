@@ -27,7 +27,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = False
 nitpicky = True
-# Types of other packages have no page here, type variables have none; of ours only what is documented is linked.
+# Types of other packages and type variables have no page; of ours only what is documented is linked.
 nitpick_ignore_regex = [(r"py:.*", r"(?!chemscale\.).*"), (r"py:class", r".*\.T")]
 
 # Docstrings: plain text with Google sections.

@@ -63,7 +63,7 @@ MODULES = {
     ),
     "plugins": (
         "Plugins",
-        "Models and readers that live outside this package, and the ranges that fields of their shapes state.",
+        "Models and readers that live outside this package, and the ranges that their fields state.",
         ["chemscale.common.plugins", "chemscale.common.sections"],
     ),
 }

@@ -47,7 +47,7 @@ def test_npz_of_another_layout_names_its_keys(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.npz: has pos, energy, which is none of the known layouts"):
         open_source(tmp_path / "a.npz")
     (tmp_path / "b.npz").write_text("no zip")
-    with pytest.raises(SourceError, match=r"b\.npz: not an npz file"):
+    with pytest.raises(SourceError, match=r"b\.npz: not a readable npz file"):
         open_source(tmp_path / "b.npz")
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from dataclasses import dataclass
-from enum import StrEnum
 
 import selfies
 from rdkit import Chem, rdBase
 
 from chemscale.molecules.preparation.sources.columns import SELFIES
 from chemscale.molecules.preparation.sources.source import RAGGED
-from chemscale.molecules.preparation.standardize import MAX_ATOMS
+from chemscale.molecules.preparation.standardize import MAX_ATOMS, Reason, Rejected
 
 MAX_EXPLAINED = 2000
 """Characters of the longest text whose fault is looked for."""
@@ -22,30 +20,7 @@ PLAIN_GROUPS = {"SUP", "DAT", "MUL", "GEN", None}
 OLD_SELFIES = ("[Branch1_", "[Branch2_", "[Expl", "expl]")
 
 
-class Unread(StrEnum):
-    """Why a row does not even hold a text to standardise."""
-
-    COMMENT = "comment"
-    RAGGED = "more cells than the header"
-    NUL = "NUL byte"
-    RECORD = "record that cannot be read"
-    SELFIES = "SELFIES that cannot be decoded"
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A row without SMILES.
-
-    Args:
-        reason: one of the list.
-        detail: for people.
-    """
-
-    reason: Unread
-    detail: str = ""
-
-
-def to_smiles(text: str, notation: str) -> str | Unreadable:
+def to_smiles(text: str, notation: str) -> str | Rejected:
     """SMILES, not yet standardised, of a cell.
 
     Args:
@@ -53,17 +28,17 @@ def to_smiles(text: str, notation: str) -> str | Unreadable:
         notation: smiles | selfies | molblock | ragged.
     """
     if notation == RAGGED:
-        return Unreadable(Unread.RAGGED, "a delimiter that is not quoted? The molecule cannot be told")
+        return Rejected(Reason.RAGGED, "a delimiter that is not quoted? The molecule cannot be told")
     if notation == "molblock":
         return _from_record(text)
     if "\0" in text:
-        return Unreadable(Unread.NUL, f"at character {text.index(chr(0)) + 1}")
+        return Rejected(Reason.NUL, f"at character {text.index(chr(0)) + 1}")
     if text.startswith("#"):
-        return Unreadable(Unread.COMMENT)
+        return Rejected(Reason.COMMENT)
     return _from_selfies(text) if notation == "selfies" and text else text
 
 
-def _from_record(text: str) -> str | Unreadable:
+def _from_record(text: str) -> str | Rejected:
     with rdBase.BlockLogs():
         try:
             molecule = Chem.MolFromMolBlock(text)
@@ -71,18 +46,18 @@ def _from_record(text: str) -> str | Unreadable:
                 return _written(molecule)
             raw = Chem.MolFromMolBlock(text, sanitize=False)
         except (ValueError, RuntimeError) as error:
-            return Unreadable(Unread.RECORD, str(error).strip().splitlines()[0][:200])
+            return Rejected(Reason.RECORD, str(error).strip().splitlines()[0][:200])
     if raw is None:
-        return Unreadable(Unread.RECORD, "not a structure of V2000 or V3000")
-    return Unreadable(Unread.RECORD, _problems(raw))
+        return Rejected(Reason.RECORD, "not a structure of V2000 or V3000")
+    return Rejected(Reason.RECORD, _problems(raw))
 
 
-def _written(molecule: Chem.Mol) -> str | Unreadable:
+def _written(molecule: Chem.Mol) -> str | Rejected:
     """SMILES of a record, with an extension where it says more than one molecule."""
     if not molecule.GetNumAtoms():
-        return Unreadable(Unread.RECORD, "no atom")
+        return Rejected(Reason.RECORD, "no atom")
     if molecule.GetNumAtoms() > MAX_ATOMS:
-        return Unreadable(Unread.RECORD, f"{molecule.GetNumAtoms()} atoms, more than RDKit can order")
+        return Rejected(Reason.RECORD, f"{molecule.GetNumAtoms()} atoms, more than RDKit can order")
     groups = [group.GetPropsAsDict().get("TYPE") for group in Chem.GetMolSubstanceGroups(molecule)]
     if molecule.GetStereoGroups() or not set(groups) <= PLAIN_GROUPS:
         molecule.RemoveAllConformers()
@@ -90,16 +65,16 @@ def _written(molecule: Chem.Mol) -> str | Unreadable:
     return str(Chem.MolToSmiles(molecule))
 
 
-def _from_selfies(text: str) -> str | Unreadable:
+def _from_selfies(text: str) -> str | Rejected:
     if not SELFIES.fullmatch(text):
-        return Unreadable(Unread.SELFIES, "not symbols in brackets")
+        return Rejected(Reason.SELFIES, "not symbols in brackets")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the text is of an older SELFIES
             smiles = selfies.decoder(text, compatible=any(mark in text for mark in OLD_SELFIES))
     except (selfies.DecoderError, ValueError, KeyError, IndexError, RecursionError) as error:
-        return Unreadable(Unread.SELFIES, (str(error).strip() or "unknown").splitlines()[0][:200])
-    return str(smiles) if smiles else Unreadable(Unread.SELFIES, "no atom")
+        return Rejected(Reason.SELFIES, (str(error).strip() or "unknown").splitlines()[0][:200])
+    return str(smiles) if smiles else Rejected(Reason.SELFIES, "no atom")
 
 
 def explain_unparsable(text: str) -> str:

@@ -18,7 +18,6 @@ import numpy as np
 from chemscale.common.files import atomic_path
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
 from chemscale.molecules.preparation.notations import (
-    Unreadable,
     explain_encoder,
     explain_unparsable,
     explain_wildcard,
@@ -104,7 +103,7 @@ def standardize_chunk(chunk: Chunk) -> int:
     rejected: list[DroppedRow] = []
     for row, text, notation in chunk.rows:
         smiles = to_smiles(text, notation)
-        if isinstance(smiles, Unreadable):
+        if isinstance(smiles, Rejected):
             shown = "" if notation == "molblock" else text[:500]
             rejected.append([row, smiles.reason.value, shown, smiles.detail])
             continue

@@ -26,6 +26,11 @@ class PolicyError(ValueError):
 class Reason(StrEnum):
     """Why a row was dropped."""
 
+    COMMENT = "comment"
+    RAGGED = "more cells than the header"
+    NUL = "NUL byte"
+    RECORD = "record that cannot be read"
+    SELFIES = "SELFIES that cannot be decoded"
     EMPTY = "empty"
     TOO_LONG = "too long a text"
     UNPARSABLE = "unparsable"

@@ -12,9 +12,9 @@ from chemscale.common.progress import ProgressBar
 from chemscale.models.potentials import load_potential
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
 from chemscale.records import RunRecord
-from chemscale.structures.batches import BatchBudget, ValidationFrames
+from chemscale.structures.batches import BatchBudget, ValidationFrames, labels_of
 from chemscale.structures.edges import EdgeCache
-from chemscale.structures.store import PARTS, FrameStore
+from chemscale.structures.store import PARTS
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Schedule
 from chemscale.tasks.potential import InteratomicPotential
@@ -55,7 +55,8 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
     chosen = np.asarray(store.part(part)[:frames])
     if not len(chosen):
         raise ValueError(f"{store.path}: its {part} part is empty.")
-    labels = _labels(store, chosen)
+    found = labels_of(store, chosen)
+    labels = {"energies": found["energies"], "force_components": found["components"]}
     if not any(labels.values()):
         raise ValueError(f"{store.path}: no frame of its {part} part has an energy or forces.")
     potential = load_potential(run / "model")
@@ -79,12 +80,3 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
         f" ({names}, as in training)" if names else "",
     )
     return values
-
-
-def _labels(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
-    """How many labels frames have."""
-    forces = (store.structure(int(frame)).forces for frame in frames)
-    return {
-        "energies": int(np.isfinite(store.energies(frames)).sum()),
-        "force_components": sum(int(np.isfinite(array).sum()) for array in forces if array is not None),
-    }

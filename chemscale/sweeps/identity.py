@@ -31,6 +31,7 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_steps",
     "trainer.checkpoint_background",
     "trainer.threads",
+    "trainer.kernels",
     "trainer.accelerator",
     "data.workers",
     "data.prepare_workers",

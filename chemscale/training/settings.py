@@ -24,6 +24,7 @@ class TrainerSettings:
     clip: Positive | None = 1.0
     checkpoint_activations: bool | Literal["auto"] = False
     threads: Count | None = None
+    kernels: bool = True
     log_every: Count = 10
     validate_every: Positive = 100
     checkpoint_seconds: NotNegative = 60.0

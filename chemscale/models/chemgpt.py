@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.key_values import KeyValueCache
 
 LAYER_NORM_EPSILON = 1e-5
 
@@ -137,34 +138,6 @@ class Block(nn.Module):
         attended = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
         x = x + self.attention_out(attended.reshape(batch, d))
         return x + self.mlp(x)
-
-
-class KeyValueCache:
-    """Keys and values of every layer for a batch of sequences of one length, (layers, 2, B, H, P, K).
-
-    Args:
-        config: shape of the model.
-        batch: B sequences.
-        positions: P, the most that will be stored.
-        like: a tensor of the type and on the device wanted.
-    """
-
-    def __init__(self, config: ChemGPTConfig, batch: int, positions: int, like: Tensor):
-        shape = (config.layers, 2, batch, config.heads, positions, config.width // config.heads)
-        self.store = torch.empty(shape, dtype=like.dtype, device=like.device)
-        self.length = 0
-
-    def append(self, layer: int, k: Tensor, v: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
-        """Store this position's key and value; return those that the query may see."""
-        self.store[layer, 0, :, :, self.length : self.length + 1] = k
-        self.store[layer, 1, :, :, self.length : self.length + 1] = v
-        end = self.length + 1
-        start = 0 if window is None else max(0, end - window)
-        return self.store[layer, 0, :, :, start:end], self.store[layer, 1, :, :, start:end]
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these sequences only."""
-        self.store = self.store[:, :, rows]
 
 
 class ChemGPT(nn.Module):

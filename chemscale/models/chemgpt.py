@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.documents import Attending, Documents, document_attention
 from chemscale.models.layers.key_values import KeyValueCache
 
 LAYER_NORM_EPSILON = 1e-5
@@ -124,7 +124,7 @@ class Block(nn.Module):
         """The second residual branch, (T, D) → (T, D)."""
         return self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
 
-    def forward(self, x: Tensor, documents: Documents) -> Tensor:
+    def forward(self, x: Tensor, documents: Documents | Attending) -> Tensor:
         """The block over a flat packed batch, (T, D) → (T, D)."""
         attended = document_attention(self.qkv(self.norm_attention(x)), self.heads, documents, self.window)
         x = x + self.attention_out(attended)
@@ -172,7 +172,7 @@ class ChemGPT(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+    def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents | Attending) -> Tensor:
         """Features after the last norm, (T, D).
 
         Args:
@@ -201,7 +201,7 @@ class ChemGPT(nn.Module):
         """Logits through the tied embedding, (…, D) → (…, V)."""
         return F.linear(hidden, self.token_embedding.weight)
 
-    def forward(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, documents: Documents | Attending) -> Tensor:
         """Logits of the next token, (T, V); arguments as ``hidden``."""
         return self.logits(self.hidden(tokens, positions, documents))
 

@@ -23,6 +23,7 @@ MODULES = {
             "chemscale.models.potential",
             "chemscale.models.potentials",
             "chemscale.models.atom_graph",
+            "chemscale.models.geometry",
             "chemscale.models.schnet",
             "chemscale.models.painn",
             "chemscale.models.spookynet",

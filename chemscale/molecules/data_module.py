@@ -97,7 +97,7 @@ class MoleculeDataModule(pl.LightningDataModule):
             raise SubsetError(f"{corpus.path}: the validation set is empty; raise data.validation_fraction.")
         positions = np.asarray(self.train.lengths).astype(np.int64) + 1
         self.plan = BlockPlan(positions, block=shape.block, seed=seed)
-        self.unique_tokens = int(positions.sum())
+        self.unique_tokens, self.longest = int(positions.sum()), int(positions.max())
 
     @property
     def _ids(self) -> dict[str, int]:

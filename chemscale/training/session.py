@@ -19,6 +19,7 @@ from chemscale.training.checkpointing.elastic import make_universal
 from chemscale.training.checkpointing.gathering import load_weights
 from chemscale.training.checkpointing.safe_pickle import check_pickles
 from chemscale.training.checkpointing.writer import CheckpointWriter
+from chemscale.training.compilation.install import install
 from chemscale.training.distributed.control import GRACE, Control, Watchdog
 from chemscale.training.distributed.ranks import Ranks, WorldError, join, this_rank
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, ZERO
@@ -170,6 +171,7 @@ class TrainingSession:
         Args:
             module: a ``tasks.base.Task``.
         """
+        install(module, self.point, self.boundary.control)
         try:
             self.trainer.fit(
                 module,

@@ -1,7 +1,7 @@
 """Attention that never crosses molecules, by the fastest way that there is for device and type.
 
-``rectangles.py`` is the reference; ``varlen.py`` runs on GPUs in half precision, ``kernels/attention.py`` on
-CPUs.
+``rectangles.py`` is the reference; ``kernels/varlen.py`` runs on GPUs in half precision,
+``kernels/attention.py`` on CPUs.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from chemscale.models.kernels.attention import has_kernel, kernel_attention
-from chemscale.models.layers.documents import Documents
+from chemscale.models.kernels.varlen import has_varlen, varlen_attention
+from chemscale.models.layers.documents import Attending, Documents
 from chemscale.models.layers.rectangles import rectangle_attention
-from chemscale.models.layers.varlen import has_varlen, varlen_attention
 
 
-def document_attention(qkv: Tensor, heads: int, documents: Documents, window: int | None) -> Tensor:
+def document_attention(
+    qkv: Tensor, heads: int, documents: Documents | Attending, window: int | None
+) -> Tensor:
     """Causal self-attention within each molecule.
 
     GPT-Neo does not divide by √K (Black et al. 2021, as in transformers' ``GPTNeoSelfAttention``).
@@ -28,6 +30,8 @@ def document_attention(qkv: Tensor, heads: int, documents: Documents, window: in
     Returns:
         (T, H·K)
     """
+    if not isinstance(documents, Documents):
+        return documents.attend(qkv, heads, window)
     if has_varlen(qkv, heads):
         return varlen_attention(qkv, heads, documents, window)
     if has_kernel(qkv, heads):

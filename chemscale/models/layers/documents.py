@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -128,6 +129,12 @@ class Documents:
     def slots(self) -> int:
         """Slots of all rectangles: what attention in rectangles pays for; T of them hold a token."""
         return sum(g.molecules * g.longest for g in self.groups)
+
+
+class Attending(Protocol):
+    """Another document mask, that attends in a way of its own."""
+
+    def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor: ...
 
 
 def _lay_out(sizes: np.ndarray, max_groups: int) -> Rectangles:

@@ -1,27 +1,65 @@
-"""Putting a compiled step into a task: which kind of task is compiled by what."""
+"""Putting a compiled step into a task when training starts: which kind of task is compiled by what."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
+import torch
+
 from chemscale.tasks.potential import InteratomicPotential
-from chemscale.training.compilation.potentials import CompiledPotential
+from chemscale.training.compilation.adoption import adopt
+from chemscale.training.compilation.comparison import Difference
+from chemscale.training.compilation.potentials import compile_potential
 from chemscale.training.distributed.control import Control
 from chemscale.training.trained_point import TrainedPoint
 
+BACKEND = "CHEMSCALE_COMPILE_BACKEND"
+"""Environment variable that names the backend of ``torch.compile`` for tests.
 
-def install(task: Any, point: TrainedPoint, control: Control) -> None:
-    """Let a task's training steps be compiled at its first batch, where that was decided.
+``trace`` takes the trace as it stands, ``aot_eager`` torch's own operations with compiled derivatives;
+without it inductor makes code.
+"""
+
+Step = Callable[[Any], Any]
+"""What a task's model makes of a training batch."""
+
+
+class CompileAtStart(pl.Callback):
+    """Sets ``compiled`` of the task before the first batch, once its model stands on its device.
+
+    Code is made from the sizes of the first batch of the whole run, wherever this session begins: a run that
+    is resumed computes as one that was not interrupted, to the bit. Neither the clock of the throughput nor
+    the watchdog runs yet, and no generator of random numbers is moved.
 
     Args:
-        task: a ``tasks.base.Task``; its ``compiled`` is set.
         point: what is trained.
         control: how the ranks of the point agree.
     """
-    task.compiled = None
-    if not point.compilation.on:
-        return
+
+    def __init__(self, point: TrainedPoint, control: Control):
+        self.point, self.control = point, control
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        task: Any = module
+        make = maker(task, self.point, self.control)
+        devices = [task.device] if task.device.type == "cuda" else []
+        with trainer.precision_plugin.forward_context(), torch.random.fork_rng(devices=devices):
+            task.compiled = adopt(make, self.point.precision, self.control)
+
+
+def maker(task: Any, point: TrainedPoint, control: Control) -> Callable[[], tuple[Step, Difference]]:
+    """What compiles the steps of a task, and compares them with its model on one batch.
+
+    Args:
+        task: a ``tasks.base.Task``.
+        point: what is trained.
+        control: how the ranks of the point agree.
+    """
+    backend = os.environ.get(BACKEND, "inductor")
     if isinstance(task, InteratomicPotential):
-        # The first batch of the whole run, wherever this session begins: code is made from its sizes.
         example = point.data.training_batches(0, control.ranks.world)[0]
-        task.compiled = CompiledPotential(task, example, point.precision, control)
+        return lambda: compile_potential(task, example.to(task.device), backend)
+    raise TypeError(f"{type(task).__name__} has no compiled step.")

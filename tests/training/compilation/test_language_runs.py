@@ -1,6 +1,6 @@
 """Runs of language models whose steps are compiled: the same run, also when it is cut in two."""
 
-import functools
+import logging
 
 import pytest
 import torch
@@ -8,8 +8,7 @@ from safetensors.torch import load_file
 
 from chemscale.points.run import fit, open_record
 from chemscale.records import RunRecord
-from chemscale.training.compilation import install
-from chemscale.training.compilation.language import CompiledLanguageModel
+from chemscale.training.compilation.install import BACKEND
 from chemscale.training.compilation.toolchain import missing_for_compiling
 from tests.helpers.points import point_in
 
@@ -29,12 +28,13 @@ def trained(folder, smiles_file, *overrides):
 
 
 @pytest.fixture
-def with_backend(monkeypatch):
-    def use(backend):
-        made = functools.partial(CompiledLanguageModel, backend=backend)
-        monkeypatch.setattr(install, "CompiledLanguageModel", made)
-
-    return use
+def with_backend(monkeypatch, caplog):
+    """Set the backend; at the end, see that no run went on without compilation."""
+    caplog.set_level(logging.INFO)
+    yield lambda backend: monkeypatch.setenv(BACKEND, backend)
+    told = [record.getMessage() for record in caplog.get_records("call")]
+    assert any(text.startswith("Compiled in") for text in told)
+    assert not any("without compilation" in text for text in told)
 
 
 def test_a_compiled_run_is_the_run_that_is_not_compiled(tmp_path, smiles_file, with_backend):

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from chemscale.models.kernels.compiled import use_kernels
 from chemscale.training.distributed.ranks import Ranks, environment
 from chemscale.training.distributed.strategies import ZERO, build_strategy
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
@@ -43,6 +44,7 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
         and ranks.is_first
     ):
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
+    use_kernels(settings.kernels)
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
     accelerator = settings.accelerator
     if accelerator == "auto":

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Documents
 from chemscale.models.layers.opaque import OpaqueDocuments
 
 LENGTHS = [5, 17, 1, 9, 40]

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Documents
 
 
 @dataclass

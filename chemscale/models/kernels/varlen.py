@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
 from chemscale.models.kernels.compiled import kernels_wanted
-from chemscale.models.layers.documents import Documents
+from chemscale.models.layers.documents import Attending, Documents
 
 MULTIPLE = 8
 """The kernel takes heads of a multiple of this many numbers."""
@@ -35,7 +35,7 @@ def has_varlen(qkv: Tensor, heads: int) -> bool:
     )
 
 
-def varlen_attention(qkv: Tensor, heads: int, documents: Documents, window: int | None) -> Tensor:
+def varlen_attention(qkv: Tensor, heads: int, documents: Documents | Attending, window: int | None) -> Tensor:
     """Causal self-attention within each molecule, (T, 3·H·K) → (T, H·K); see ``document_attention``.
 
     Heads are padded with zeros to a multiple of ``MULTIPLE``, which changes neither a score nor an output. A

@@ -30,10 +30,10 @@ def document_attention(
     Returns:
         (T, H·K)
     """
-    if not isinstance(documents, Documents):
-        return documents.attend(qkv, heads, window)
     if has_varlen(qkv, heads):
         return varlen_attention(qkv, heads, documents, window)
+    if not isinstance(documents, Documents):
+        return documents.attend(qkv, heads, window)
     if has_kernel(qkv, heads):
         return kernel_attention(qkv, heads, documents.offsets, documents.longest, window)
     return rectangle_attention(qkv, heads, documents, window)

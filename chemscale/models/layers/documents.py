@@ -132,9 +132,17 @@ class Documents:
 
 
 class Attending(Protocol):
-    """Another document mask, that attends in a way of its own."""
+    """A document mask of another kind, which attends in a way of its own where no kernel for GPUs does.
 
-    def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor: ...
+    `offsets` and `longest` are as in ``Documents``.
+    """
+
+    offsets: Tensor
+    longest: int
+
+    def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor:
+        """Causal self-attention within each molecule, (T, 3·H·K) → (T, H·K)."""
+        ...
 
 
 def _lay_out(sizes: np.ndarray, max_groups: int) -> Rectangles:

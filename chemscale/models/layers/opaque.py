@@ -1,8 +1,8 @@
 """Attention within documents as one operation that compilers do not look into.
 
-``document_attention`` chooses its way, and its shapes, by the lengths of the documents. Behind one operation a
-compiled graph knows two shapes alone, those of the queries, keys and values and of the output: the graph is
-the same for every batch of one length.
+``document_attention`` chooses its way, and its shapes, by the lengths of the documents. Behind one operation
+a compiled graph knows two shapes alone, those of the queries, keys and values and of the output: the graph
+is the same for every batch of one length.
 
 Shapes: T tokens of the flat batch, N documents at most, H heads, K head width.
 """

@@ -82,16 +82,14 @@ def decide(
 
 
 def refused_with(strategy: str, precision: str, recompute: bool = False) -> str:
-    """Why a strategy, a precision or recomputing does not go with compilation, as a sentence; empty where it does."""
+    """Why such a run does not go with compilation, as a sentence; empty where it does."""
     if strategy in SHARDED_WEIGHTS:
         return (
             f"strategy={strategy} gathers weights by hooks on the model's modules, which a compiled step "
             "does not call."
         )
     if recompute:
-        return (
-            "trainer.checkpoint_activations recomputes blocks, and a compiled step decides itself what it keeps."
-        )
+        return "trainer.checkpoint_activations recomputes blocks; compiled code decides itself what it keeps."
     if precision == "16-mixed":
         return "precision=16-mixed scales its loss, which was never tried with compiled steps."
     return ""

@@ -13,7 +13,7 @@ from torch._dynamo import mark_dynamic
 from torch._functorch import config as functorch
 from torch.fx.experimental import _config as symbolic_shapes
 
-from chemscale.training.compilation.tracing import CompilationError, Dynamic, trace
+from chemscale.training.compilation.tracing import CompilationError, Dynamic, Function, trace
 
 MIN_SIZE = 2
 """Compilers take sizes 0 and 1 for numbers that never change."""
@@ -72,7 +72,7 @@ class CompiledGraph:
 
 
 def compile_graph(
-    function: Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, ...]],
+    function: Function,
     state: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
     varying: Dynamic,

@@ -24,12 +24,14 @@ class CompilationError(RuntimeError):
     """A function that cannot be compiled for every batch; the message says why."""
 
 
+Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Tensor, ...]]
+"""Of a state (parameters and buffers by name) and a batch (tensors by name)."""
 Dynamic = Mapping[str, Sequence[int]]
 """Name of an input → its dimensions that differ from batch to batch."""
 
 
 def trace(
-    function: Callable[[dict[str, Tensor], dict[str, Tensor]], tuple[Tensor, ...]],
+    function: Function,
     state: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
     dynamic: Dynamic,

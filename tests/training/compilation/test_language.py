@@ -17,9 +17,9 @@ from chemscale.training.compilation.language import compile_language_model
 PRECISIONS = ["32", pytest.param("bf16-mixed", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(autouse=True)
-def plain_operations():
-    """Graphs hold PyTorch's operations: bits are compared with those, not with our kernels for CPUs."""
+@pytest.fixture
+def without_kernels():
+    """The model computes with PyTorch's operations alone, as its trace does but for attention."""
     use_kernels(False)
     yield
     use_kernels(True)
@@ -64,7 +64,9 @@ def gap(found, expected):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_batch_has_the_losses_and_gradients_of_the_model_from_one_graph(corpus, precision):
+def test_every_batch_has_the_losses_and_gradients_of_the_model_from_one_graph(
+    corpus, precision, without_kernels
+):
     """To the bit beside the model on the same batch, and to rounding beside the batch without filler."""
     task, data, plain = task_of(corpus), data_of(corpus, filled=True), data_of(corpus, filled=False)
     counters.clear()
@@ -81,7 +83,14 @@ def test_every_batch_has_the_losses_and_gradients_of_the_model_from_one_graph(co
     assert counters["stats"]["unique_graphs"] == 1
 
 
-def test_weights_are_those_of_the_present_step(corpus):
+def test_the_graph_agrees_with_the_model_whose_kernels_are_on(corpus):
+    task, data = task_of(corpus), data_of(corpus, filled=True)
+    step, batch = compiled(task, data, backend="trace"), data.training_batches()[2]
+    expected = loss_and_gradients(task.nll, batch, task)
+    assert gap(loss_and_gradients(step, batch, task), expected) < 2e-6
+
+
+def test_weights_are_those_of_the_present_step(corpus, without_kernels):
     """The graph holds no copy of them: it takes what the optimizer left."""
     task, data = task_of(corpus), data_of(corpus, filled=True)
     step, batch = compiled(task, data, backend="trace"), data.training_batches()[1]

@@ -86,6 +86,7 @@ def quieten_lightning() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     for message in (
         ".*dataloader is not resumable.*",
+        ".*You have overridden `transfer_batch_to_device`.*",
         ".*does not have many workers.*",
         ".*GPU available but not used.*",
         ".*isinstance.treespec, LeafSpec.*",

@@ -41,9 +41,7 @@ class LanguageModel(Task):
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
         nats = self.nll(batch).sum()
-        self.step_sums.append(
-            torch.stack([nats.detach().double(), nats.new_tensor(batch.targets.numel(), dtype=torch.float64)])
-        )
+        self.step_sums.append((nats.detach(), batch.targets.numel()))
         return nats * (share / batch.step_tokens)
 
     def training_metrics(self, sums: list[float]) -> dict[str, float]:

@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 
+from chemscale.hardware.devices import set_backends
+
 PORTS = range(20_000, 32_000)
 """Below the range that Linux hands out itself, so that the port of a job is not taken by chance."""
 
@@ -189,5 +191,6 @@ def join(device: torch.device, timeout: timedelta) -> None:
 
 def take_gpu(ranks: Ranks, accelerator: str) -> None:
     """Make this rank's GPU the current one, before anything is tried on "the" GPU."""
+    set_backends()
     if accelerator != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(ranks.local_rank)

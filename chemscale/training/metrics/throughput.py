@@ -17,19 +17,16 @@ from chemscale.training.distributed.control import Control
 from chemscale.training.metrics.counters import StepAmounts
 from chemscale.training.metrics.energy import Energy
 
-REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
-"""Precisions that the table of accelerators holds peaks for."""
-
 
 def peak_flops(device_name: str, precision: str) -> float | None:
     """Peak FLOP/s of a device, None where it is not known: an MFU is never guessed.
 
     Args:
         device_name: as the driver gives it.
-        precision: of the forward pass; peaks are known of reduced precision only.
+        precision: of the forward pass: ``32``, ``tf32``, ``bf16-mixed``, …
     """
     key = accelerator_named(device_name)
-    return ACCELERATORS[key].peak if key is not None and precision in REDUCED else None
+    return None if key is None else ACCELERATORS[key].peak_of(precision)
 
 
 def device_name(device: torch.device) -> str:

@@ -106,7 +106,7 @@ class TrainingSession:
         cls, point: TrainedPoint, record: RunRecord, extra: Sequence[pl.Callback], flag: StopFlag
     ) -> TrainingSession:
         # --- ranks ---
-        ranks, strategy = this_rank(), point.settings.strategy
+        ranks, strategy = this_rank(point.settings.trainer.accelerator), point.settings.strategy
         limit = 60 * strategy.hang_minutes
         control = Control(ranks, limit)
         trainer = build_trainer(point, ranks, extra)

@@ -42,7 +42,7 @@ def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
     """
     show_logs()
     accelerator = config["trainer"]["accelerator"]
-    take_gpu(this_rank(accelerator), accelerator)
+    take_gpu(this_rank(accelerator), accelerator, int(config["launcher"].get("per_gpu", 1)))
     try:
         train_point(build_point(config), overrides)
     except Interrupted as stop:
@@ -59,7 +59,7 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
     """
     accelerator = point.settings.trainer.accelerator
     ranks = this_rank(accelerator)
-    take_gpu(ranks, accelerator)
+    take_gpu(ranks, accelerator, point.settings.per_gpu)
     with point_lock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
         try:

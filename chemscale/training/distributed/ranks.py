@@ -175,7 +175,8 @@ def main_port(job_id: str) -> int:
     """The same on every rank of a job and attempt, different for jobs that share a node (most likely)."""
     if "MASTER_PORT" in os.environ:
         return int(os.environ["MASTER_PORT"])
-    name = f"{job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    point = os.environ.get("CHEMSCALE_TASK", "")  # several points may share a job
+    name = f"{job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}{point and f'.{point}'}"
     return PORTS[int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PORTS)]
 
 

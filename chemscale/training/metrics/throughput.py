@@ -93,7 +93,7 @@ class Meter:
         compute: Compute,
         energy: Energy,
         total: Callable[[Sequence[float]], Sequence[float]],
-        world: int,
+        devices: float,
     ) -> None:
         """Add time and energy since the last time to a record: a checkpoint between two logs keeps them.
 
@@ -101,13 +101,13 @@ class Meter:
             compute: of the record.
             energy: of this rank's device.
             total: sums over ranks.
-            world: number of ranks.
+            devices: that the ranks have; a quarter of one where four points share it.
         """
         joules = energy.record_joules(compute, total)
         self.joules = None if joules is None or self.joules is None else self.joules + joules
         seconds, self._recorded = self.seconds - self._recorded, self.seconds
         compute.seconds += seconds
-        compute.device_seconds += seconds * world
+        compute.device_seconds += seconds * devices
 
     def add(self, other: Meter) -> None:
         """Add another stretch of the same run."""
@@ -147,10 +147,20 @@ class Throughput:
         precision: of the forward pass, which decides the peak.
         energy: of the device.
         control: sums over ranks.
+        devices: that all ranks have; one each if not given.
     """
 
-    def __init__(self, device: torch.device, precision: str, energy: Energy, control: Control):
+    def __init__(
+        self,
+        device: torch.device,
+        precision: str,
+        energy: Energy,
+        control: Control,
+        *,
+        devices: float | None = None,
+    ):
         self.device, self.energy, self.control = device, energy, control
+        self.devices = control.ranks.world if devices is None else devices
         peak = peak_flops(device_name(device), precision)
         self.peak = None if peak is None else peak * control.ranks.world
         self._since_row, self._attempt = Meter(), Meter()
@@ -178,8 +188,7 @@ class Throughput:
 
     def record_time(self, compute: Compute) -> None:
         """Add time and energy since the last time to a record; all ranks together."""
-        ranks = self.control.ranks
-        self._since_row.record_time(compute, self.energy, self.control.total, ranks.world)
+        self._since_row.record_time(compute, self.energy, self.control.total, self.devices)
 
     def next_line(self) -> dict[str, float]:
         """The throughput line since the last one; the next begins here."""

@@ -63,7 +63,7 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
         devices=ranks.per_node,
         num_nodes=ranks.nodes,
         strategy=build_strategy(name, point.settings, device),
-        plugins=[environment()],
+        plugins=[environment(settings.accelerator)],
         **precision,
         max_steps=point.steps,
         max_epochs=-1,

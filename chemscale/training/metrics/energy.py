@@ -214,16 +214,17 @@ class Energy:
         self._counter = None
 
 
-def energy_of(device: torch.device, *, local_rank: int, alone: bool) -> Energy:
+def energy_of(device: torch.device, *, local_rank: int, alone: bool, per_gpu: int = 1) -> Energy:
     """What can be read of the energy of a rank's device.
 
     Args:
         device: of the rank.
         local_rank: of the rank on its machine: the first counts the machine's CPU packages for all.
         alone: whether no other point of the sweep trains on this machine's CPUs at the same time.
+        per_gpu: points that train on the GPU at the same time: its counter cannot tell several apart.
     """
     try:
-        if device.type == "cuda":
+        if device.type == "cuda" and per_gpu == 1:
             return Energy(GpuCounter(device))
         if device.type == "cpu" and alone:
             return Energy(PackageCounter(), counts=local_rank == 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,6 +20,11 @@ class Task(pl.LightningModule):
     """
 
     model: Any
+    compiled: Callable[[Any], Any] | None = None
+    """What `model` makes of a training batch, by compiled code; None: by the model itself.
+
+    ``training.compilation`` puts it here from outside. It is no module and holds no weights of its own.
+    """
 
     def __init__(self) -> None:
         super().__init__()

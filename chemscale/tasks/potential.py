@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch_geometric.data import Data
 
-from chemscale.models.potential import Potential
+from chemscale.models.potential import Potential, Prediction
 from chemscale.tasks.averaging import WeightAverage
 from chemscale.tasks.base import Task
 from chemscale.tasks.losses import EnergyForceLoss, error_of
@@ -59,7 +59,10 @@ class InteratomicPotential(Task):
 
         Errors are 0 where there is no label.
         """
-        prediction = model(batch, forces=self.loss.forces > 0)
+        return self._errors_of(model(batch, forces=self.loss.forces > 0), batch)
+
+    @staticmethod
+    def _errors_of(prediction: Prediction, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
         atoms = (batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64)
         force_error = None if prediction.forces is None else error_of(prediction.forces, batch.forces)
         return error_of(prediction.energy, batch.energy), force_error, atoms
@@ -71,7 +74,12 @@ class InteratomicPotential(Task):
         step's own counts and multiplying back makes every label weigh the same.
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        of_energy, of_forces = self.loss.sums(*self.errors(self.model, batch))
+        errors = (
+            self.errors(self.model, batch)
+            if self.compiled is None
+            else self._errors_of(self.compiled(batch), batch)
+        )
+        of_energy, of_forces = self.loss.sums(*errors)
         counts = (batch.energy.isfinite().sum(), batch.forces.isfinite().sum())
         self.step_sums.append((of_energy.detach(), of_forces.detach(), *counts))
         energy = of_energy / max(1, batch.step_energies)

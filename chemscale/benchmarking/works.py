@@ -43,7 +43,7 @@ POTENTIALS: dict[str, dict[str, Any]] = {
     "nequip-l1": {"family": "nequip", "width": 32, "layers": 4, "l_max": 1, "parity": True},
     "nequip-l2": {"family": "nequip", "width": 32, "layers": 4, "l_max": 2, "parity": False},
     "allegro-l1": {
-        "family": "allegro", "width": 64, "layers": 2, "tensors": 32, "l_max": 1, "parity": True,
+        "family": "allegro", "width": 64, "layers": 2, "tensors": 32, "l_max": 1, "parity": False,
     },
     "allegro-l2": {
         "family": "allegro", "width": 64, "layers": 2, "tensors": 32, "l_max": 2, "parity": False,
@@ -51,7 +51,10 @@ POTENTIALS: dict[str, dict[str, Any]] = {
     "mace": {"family": "mace", "width": 64, "layers": 2, "l_max": 2, "hidden_l_max": 1},
     "spookynet": {"family": "spookynet", "width": 64, "layers": 3},
 }  # fmt: skip
-"""Our configurations; what they leave out has its default, which the peers' scripts repeat."""
+"""Our configurations; what they leave out has its default, which the peers' scripts repeat.
+
+Of both parities, those that cannot reach a scalar are left out by allegro itself: of two layers all but the
+natural ones. So both codes have these alone."""
 CHEMGPT = {"chemgpt-4.7m": 128, "chemgpt-19m": 256, "chemgpt-350m": 1024, "chemgpt-1.2b": 2048}
 """Widths; all have 24 layers and 16 heads."""
 EVERYWHERE, ON_GPU = ("cpu", "cuda"), ("cuda",)

@@ -43,6 +43,11 @@ class SpookyNetConfig:
     electrostatics: bool = False
 
     @property
+    def couples_all_atoms(self) -> bool:
+        """Whether something acts between all atoms of a structure."""
+        return self.nonlocal_attention or self.electrostatics
+
+    @property
     def molecules_only(self) -> bool:
         """Whether the energy of a crystal would depend on how its atoms are wrapped into the cell."""
         return self.electrostatics
@@ -103,10 +108,10 @@ class SpookyNet(nn.Module):
         cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
         radial = self.basis(graph.distances) * cutoff  # (E, K)
         harmonics = self.harmonics(graph.vectors)[:, 1:]  # (E, 8): p, then d
-        pairs = attention_pairs(graph) if self.config.nonlocal_attention else None
+        absent = ~graph.occupied()[:, None, :] if self.config.nonlocal_attention else None
         features = torch.zeros_like(x)  # (N, F)
         for layer in self.layers:
-            x, out = layer(x, radial, harmonics, pairs, graph)
+            x, out = layer(x, radial, harmonics, absent, graph)
             features = features + out
         energies = self.readout(features)[:, 0]
         physical = None
@@ -200,7 +205,7 @@ class InteractionModule(nn.Module):
         self.out = residual_mlp(width)
 
     def forward(
-        self, x: Tensor, radial: Tensor, harmonics: Tensor, pairs: Tensor | None, graph: AtomGraph
+        self, x: Tensor, radial: Tensor, harmonics: Tensor, absent: Tensor | None, graph: AtomGraph
     ) -> tuple[Tensor, Tensor]:
         """Refined features, and this module's share of the output.
 
@@ -208,7 +213,7 @@ class InteractionModule(nn.Module):
             x: (N, F) features.
             radial: (E, K) radial functions, cut off.
             harmonics: (E, 8) spherical harmonics of p, then of d.
-            pairs: (B, n, n) as ``attention_pairs``; None without attention.
+            absent: (B, 1, n) slots of padded structures without an atom; None without attention.
             graph: the atoms and their edges.
 
         Returns:
@@ -216,8 +221,8 @@ class InteractionModule(nn.Module):
         """
         x = self.before(x)
         update = self.local(x, radial, harmonics, graph)
-        if self.far is not None and pairs is not None:
-            update = update + self.far(x, pairs, graph)
+        if self.far is not None and absent is not None:
+            update = update + self.far(x, absent, graph)
         x = self.after(x + update)
         return x, self.out(x)
 
@@ -253,13 +258,6 @@ class LocalInteraction(nn.Module):
         return self.output(total)
 
 
-def attention_pairs(graph: AtomGraph) -> Tensor:
-    """Whether two slots of a structure hold atoms, (B, n, n), n atoms in the largest structure."""
-    sizes = graph.ptr[1:] - graph.ptr[:-1]
-    real = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
-    return real[:, :, None] & real[:, None, :]
-
-
 class NonlocalInteraction(nn.Module):
     """Attention over all atoms of a structure (Eq. 8), exact where the paper approximates it.
 
@@ -273,18 +271,9 @@ class NonlocalInteraction(nn.Module):
         super().__init__()
         self.query, self.key, self.value = (residual_mlp(width) for _ in range(3))
 
-    def forward(self, x: Tensor, pairs: Tensor, graph: AtomGraph) -> Tensor:
+    def forward(self, x: Tensor, absent: Tensor, graph: AtomGraph) -> Tensor:
         """What all atoms of the structure contribute, (N, F); arguments as ``InteractionModule``."""
-        slots = (
-            graph.batch * pairs.shape[1] + torch.arange(graph.atoms, device=x.device) - graph.ptr[graph.batch]
-        )  # (N,)
-        query, key, value = (self._padded(mix(x), slots, pairs) for mix in (self.query, self.key, self.value))
+        query, key, value = (graph.to_slots(mix(x)) for mix in (self.query, self.key, self.value))
         logits = query @ key.transpose(1, 2) / math.sqrt(x.shape[1])  # (B, n, n)
-        weights = torch.softmax(logits.masked_fill(~pairs, -1e9), -1)
-        return (weights @ value).flatten(0, 1).index_select(0, slots)
-
-    @staticmethod
-    def _padded(x: Tensor, slots: Tensor, pairs: Tensor) -> Tensor:
-        """Features in slots of structures, (N, F) → (B, n, F), 0 where there is no atom."""
-        structures, size = pairs.shape[:2]
-        return x.new_zeros(structures * size, x.shape[1]).index_add(0, slots, x).view(structures, size, -1)
+        weights = torch.softmax(logits.masked_fill(absent, -1e9), -1)
+        return graph.from_slots(weights @ value)

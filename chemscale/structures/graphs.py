@@ -60,7 +60,8 @@ def collate(structures: Sequence[Structure]) -> Data:
     Returns:
         ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),
         ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
-        unknown; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3).
+        unknown; ``largest``, the atoms of the largest, an int; for crystals ``cell`` (B, 3, 3) and
+        ``edge_shift`` (E, 3).
     """
     sizes = np.array([len(s.numbers) for s in structures])
     ptr = np.concatenate([[0], np.cumsum(sizes)])
@@ -79,6 +80,7 @@ def collate(structures: Sequence[Structure]) -> Data:
                 [np.full((len(s.numbers), 3), np.nan) if s.forces is None else s.forces for s in structures]
             ).astype(np.float64)
         ),
+        largest=int(sizes.max()),
     )
     if any(s.cell is not None and s.pbc is not None and np.any(s.pbc) for s in structures):
         cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]

@@ -30,6 +30,7 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
     "trainer.checkpoint_background",
+    "trainer.compile",  # the same sums, in another order
     "trainer.threads",
     "trainer.accelerator",
     "data.workers",

@@ -19,6 +19,7 @@ from chemscale.training.checkpointing.elastic import make_universal
 from chemscale.training.checkpointing.gathering import load_weights
 from chemscale.training.checkpointing.safe_pickle import check_pickles
 from chemscale.training.checkpointing.writer import CheckpointWriter
+from chemscale.training.compilation.install import CompileAtStart
 from chemscale.training.distributed.control import GRACE, Control, Watchdog
 from chemscale.training.distributed.ranks import Ranks, WorldError, join, this_rank
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, ZERO
@@ -106,7 +107,7 @@ class TrainingSession:
         cls, point: TrainedPoint, record: RunRecord, extra: Sequence[pl.Callback], flag: StopFlag
     ) -> TrainingSession:
         # --- ranks ---
-        ranks, strategy = this_rank(), point.settings.strategy
+        ranks, strategy = this_rank(point.settings.trainer.accelerator), point.settings.strategy
         limit = 60 * strategy.hang_minutes
         control = Control(ranks, limit)
         trainer = build_trainer(point, ranks, extra)
@@ -132,8 +133,14 @@ class TrainingSession:
             throughput=Throughput(
                 device,
                 point.precision,
-                energy_of(device, local_rank=ranks.local_rank, alone=point.settings.alone),
+                energy_of(
+                    device,
+                    local_rank=ranks.local_rank,
+                    alone=point.settings.alone,
+                    per_gpu=point.settings.per_gpu,
+                ),
                 control,
+                devices=ranks.world / (point.settings.per_gpu if device.type == "cuda" else 1),
             ),
             progress=TrainingProgress(
                 point.name, point.steps, rate_unit=point.unit, silent=not ranks.is_first
@@ -170,6 +177,9 @@ class TrainingSession:
         Args:
             module: a ``tasks.base.Task``.
         """
+        if self.point.compilation.on:
+            compiling = CompileAtStart(self.point, self.boundary.control)
+            self.trainer.callbacks.insert(0, compiling)  # type: ignore[attr-defined]
         try:
             self.trainer.fit(
                 module,

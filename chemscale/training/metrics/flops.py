@@ -66,7 +66,9 @@ def _divided(batch: Data, ptr: Tensor) -> Data:
     other = batch.clone()
     other.ptr = ptr
     structures = len(ptr) - 1
-    other.batch = torch.repeat_interleave(torch.arange(structures), ptr[1:] - ptr[:-1])
+    sizes = ptr[1:] - ptr[:-1]
+    other.batch = torch.repeat_interleave(torch.arange(structures), sizes)
+    other.largest = int(sizes.max())
     for key in ("charge", "spin", "energy"):
         other[key] = batch[key][:1].repeat(structures)
     if batch.get("cell") is not None:

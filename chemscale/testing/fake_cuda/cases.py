@@ -94,7 +94,13 @@ def common(case: Case, folder: Path) -> list[str]:
     shared = [
         *("budget.epochs=null", f"budget.steps={STEPS}", "logger=jsonl", f"runs={folder}/runs"),
         *("trainer.log_every=1000", "trainer.validate_every=1000", "trainer.checkpoint_seconds=1e9"),
-        *("data.workers=0", "trainer.threads=1", "schedule=constant", "optimizer.lr=1e-3"),
+        *(
+            "data.workers=0",
+            "trainer.threads=1",
+            "trainer.compile=false",
+            "schedule=constant",
+            "optimizer.lr=1e-3",
+        ),
     ]
     if case.language:
         shared += ["data=smiles", f"data.path={molecules(folder)}", "data.validation_molecules=64"]

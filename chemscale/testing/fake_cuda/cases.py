@@ -111,7 +111,7 @@ def common(case: Case, folder: Path) -> list[str]:
     return [*[o for o in case.overrides if o.startswith("task=")], *shared, *case.overrides]
 
 
-def molecules(folder: Path, count: int = 2000) -> Path:
+def molecules(folder: Path, count: int = 1000) -> Path:
     """A file of made-up chains of about 40 symbols; the same for every version of NumPy and RDKit.
 
     Args:

@@ -219,7 +219,8 @@ class Potential(nn.Module):
             pairs: (B, n, n, 3) Å of all pairs; None where the network does not read them.
             parameters: parameters and buffers of the network by their names in it, in the place of its own.
         """
-        graph = AtomGraph.of(connectivity, vectors, pairs)
+        # Torch's FLOP counter puts hooks on what a module is given, and cannot put them on a leaf.
+        graph = AtomGraph.of(connectivity, vectors.view_as(vectors), pairs)
         if parameters is None:
             output = self.network(graph)
         else:

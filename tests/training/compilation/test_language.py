@@ -7,8 +7,8 @@ import torch
 from torch._dynamo.utils import counters
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels import opaque
 from chemscale.models.kernels.compiled import use_kernels
-from chemscale.models.layers import opaque
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import AdamW, Schedule

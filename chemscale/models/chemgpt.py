@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from chemscale.models.kernels.gelu import gelu
-from chemscale.models.kernels.products import linear
+from chemscale.models.kernels.products import Linear, linear
 from chemscale.models.layers.attention import document_attention
 from chemscale.models.layers.documents import Attending, Documents
 from chemscale.models.layers.key_values import KeyValueCache
-from chemscale.models.layers.linear import Linear
 
 LAYER_NORM_EPSILON = 1e-5
 

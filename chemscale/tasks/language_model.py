@@ -49,9 +49,7 @@ class LanguageModel(Task):
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
         nats = (self.nll(batch) if self.compiled is None else self.compiled(batch)).sum()
-        self.step_sums.append(
-            torch.stack([nats.detach().double(), nats.new_tensor(batch.size, dtype=torch.float64)])
-        )
+        self.step_sums.append((nats.detach(), batch.size))
         return nats * (share / batch.step_tokens)
 
     def training_metrics(self, sums: list[float]) -> dict[str, float]:

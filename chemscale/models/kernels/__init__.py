@@ -1,5 +1,5 @@
-"""Faster ways on CPUs of what the layers compute, each beside its plain reference in PyTorch.
+"""Faster ways of what ChemGPT's layers compute, each beside its plain reference in PyTorch.
 
-Layers choose here by ``applies``; the models know nothing of it. ``use_kernels(False)``
+Layers choose by device and type; the model knows nothing of it. ``use_kernels(False)``
 (``trainer.kernels=false``) switches all of them off.
 """

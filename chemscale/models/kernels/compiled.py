@@ -37,6 +37,11 @@ def use_kernels(wanted: bool) -> None:
     _wanted = wanted
 
 
+def kernels_wanted() -> bool:
+    """What ``use_kernels`` was told last; true at first."""
+    return _wanted
+
+
 def applies(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
     """Whether a kernel may take these: on the CPU, and nothing traces or counts operations.
 

@@ -1,7 +1,7 @@
 """Attention that never crosses molecules, by the fastest way that there is for device and type.
 
-``rectangles.py`` is the reference; ``varlen.py`` runs on GPUs in half precision, ``kernels/attention.py`` on
-CPUs.
+``rectangles.py`` is the reference; ``kernels/varlen.py`` runs on GPUs in half precision,
+``kernels/attention.py`` on CPUs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from chemscale.models.kernels.attention import has_kernel, kernel_attention
+from chemscale.models.kernels.varlen import has_varlen, varlen_attention
 from chemscale.models.layers.documents import Attending, Documents
 from chemscale.models.layers.rectangles import rectangle_attention
-from chemscale.models.layers.varlen import has_varlen, varlen_attention
 
 
 def document_attention(

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 
 from chemscale.models.kernels import compiled, products
 from chemscale.models.kernels.gelu import gelu
-from chemscale.models.kernels.products import MIN_PRODUCTS, linear
-from chemscale.models.layers.linear import Linear
+from chemscale.models.kernels.products import MIN_PRODUCTS, Linear, linear
 
 has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 

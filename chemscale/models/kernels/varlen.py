@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
+from chemscale.models.kernels.compiled import kernels_wanted
 from chemscale.models.layers.documents import Attending, Documents
 
 MULTIPLE = 8
@@ -26,7 +27,8 @@ WIDEST = 256
 def has_varlen(qkv: Tensor, heads: int) -> bool:
     """Whether the kernel takes these: bfloat16 or float16 on an Ampere GPU or newer."""
     return (
-        qkv.device.type == "cuda"
+        kernels_wanted()
+        and qkv.device.type == "cuda"
         and qkv.dtype in (torch.bfloat16, torch.float16)
         and qkv.shape[1] // (3 * heads) <= WIDEST
         and _has_flash(qkv.device.index or 0)

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.layers import attention, varlen
+from chemscale.models.kernels import varlen
+from chemscale.models.kernels.compiled import use_kernels
+from chemscale.models.layers import attention
 from chemscale.models.layers.attention import document_attention
 from chemscale.models.layers.documents import Documents
 from chemscale.models.layers.rectangles import rectangle_attention
@@ -83,7 +85,7 @@ def test_dense_batches_go_the_same_way(stand_in):
 
 
 @pytest.mark.parametrize(("width", "heads"), [(16, 16), (128, 16), (64, 2)])
-def test_the_real_operation_is_reached_with_half_precision_on_a_gpu(width, heads):
+def test_the_real_operation_is_reached_with_half_precision_on_a_gpu(width, heads, request):
     with FakeTensorMode(), torch.no_grad():
         documents = Documents.rectangle(3, 20, torch.device("cuda"))
         qkv = torch.empty(60, 3 * width, device="cuda", dtype=torch.bfloat16)
@@ -93,6 +95,10 @@ def test_the_real_operation_is_reached_with_half_precision_on_a_gpu(width, heads
         assert out.device.type == "cuda"
         assert out.dtype == torch.bfloat16
         assert not varlen.has_varlen(qkv.float(), heads)
+        use_kernels(False)
+        request.addfinalizer(lambda: use_kernels(True))
+        assert not varlen.has_varlen(qkv, heads)
+        use_kernels(True)
         assert not varlen.has_varlen(torch.empty(60, 3 * 512, device="cuda", dtype=torch.bfloat16), 1)
 
 

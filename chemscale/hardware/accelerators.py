@@ -15,13 +15,17 @@ class HardwareError(ValueError):
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One GPU.
+    """One GPU. Peaks are dense FLOP/s without sparsity, from the maker's data sheet.
 
     Args:
-        peak: dense FLOP/s in bf16 (float16 on a V100) without sparsity, from the maker's data sheet.
+        peak: in bf16 (float16 on a V100), summed in float32.
+        tf32: of matrix products in tf32; a GPU without it multiplies in float32.
+        float32: without tensor cores.
+        bandwidth: bytes/s of its memory.
         memory_gib: as the driver reports it, rounded down.
         watts: power limit of the board.
-        mfu: share of the peak that training of small transformers reaches, None where no table was found.
+        mfu: share of the peak that training of small transformers reaches in reduced precision, None where no
+            table was found.
         source: of ``mfu``.
         link: bytes/s one way that NVLink gives a GPU within a node of eight; 0 where it is not sold in such.
         network: bytes/s of a GPU's network card in the maker's node (DGX B200, H200, H100 and A100: data
@@ -29,6 +33,9 @@ class Accelerator:
     """
 
     peak: float
+    tf32: float
+    float32: float
+    bandwidth: float
     memory_gib: int
     watts: int
     mfu: float | None = None
@@ -36,27 +43,42 @@ class Accelerator:
     link: float = 0.0
     network: float = 0.0
 
+    def peak_of(self, precision: str) -> float:
+        """Peak FLOP/s of matrix products in a precision of training.
+
+        Args:
+            precision: ``32``, ``tf32``, or one of ``REDUCED``.
+        """
+        return self.peak if precision in REDUCED else self.tf32 if precision == "tf32" else self.float32
+
+
+REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
+"""Precisions of 16 bits, in which ``Accelerator.peak`` is given."""
 
 _H100 = "llm-foundry's table: MPT 760M, 8 H100, bf16, sequences of 512: 40.4 %"
 _A100 = "llm-foundry's table: MPT 125M, A100, bf16, sequences of 512: 42.6 %"
+_H200 = f"as the H100, whose compute it has; {_H100}"
+_HOPPER = {"link": 450e9, "network": 50e9}
+_AMPERE = {"link": 300e9, "network": 25e9}
 
 ACCELERATORS: dict[str, Accelerator] = {
-    "b200": Accelerator(2250e12, 178, 1000, link=900e9, network=50e9),
-    "h200": Accelerator(
-        989e12, 140, 700, 0.40, f"as the H100, whose compute it has; {_H100}", link=450e9, network=50e9
-    ),
-    "h100": Accelerator(989e12, 79, 700, 0.40, _H100, link=450e9, network=50e9),
-    "h100-nvl": Accelerator(835e12, 93, 400),
-    "h100-pcie": Accelerator(756e12, 79, 350),
-    "a100": Accelerator(312e12, 79, 400, 0.42, _A100, link=300e9, network=25e9),
-    "a100-40gb": Accelerator(312e12, 39, 400, 0.42, _A100, link=300e9, network=25e9),
-    "l40s": Accelerator(362e12, 44, 350),
-    "l40": Accelerator(181e12, 44, 300),
-    "l4": Accelerator(121e12, 22, 72),
-    "rtx-4090": Accelerator(165e12, 23, 450),
-    "rtx-3090": Accelerator(71e12, 23, 350),
-    "v100": Accelerator(125e12, 31, 300),
+    "gb200": Accelerator(2500e12, 1250e12, 80e12, 8.0e12, 184, 1200),
+    "b200": Accelerator(2250e12, 1125e12, 75e12, 7.7e12, 178, 1000, link=900e9, network=50e9),
+    "gh200": Accelerator(989e12, 494e12, 67e12, 4.0e12, 94, 900),
+    "h200": Accelerator(989e12, 494e12, 67e12, 4.8e12, 140, 700, 0.40, _H200, **_HOPPER),
+    "h100": Accelerator(989e12, 494e12, 67e12, 3.35e12, 79, 700, 0.40, _H100, **_HOPPER),
+    "h100-nvl": Accelerator(835e12, 417e12, 60e12, 3.9e12, 93, 400),
+    "h100-pcie": Accelerator(756e12, 378e12, 51e12, 2.0e12, 79, 350),
+    "a100": Accelerator(312e12, 156e12, 19.5e12, 2.0e12, 79, 400, 0.42, _A100, **_AMPERE),
+    "a100-40gb": Accelerator(312e12, 156e12, 19.5e12, 1.555e12, 39, 400, 0.42, _A100, **_AMPERE),
+    "l40s": Accelerator(362e12, 183e12, 91.6e12, 0.864e12, 44, 350),
+    "l40": Accelerator(181e12, 90.5e12, 90.5e12, 0.864e12, 44, 300),
+    "l4": Accelerator(121e12, 60e12, 30.3e12, 0.3e12, 22, 72),
+    "rtx-4090": Accelerator(165e12, 82.6e12, 82.6e12, 1.008e12, 23, 450),
+    "rtx-3090": Accelerator(71e12, 35.6e12, 35.6e12, 0.936e12, 23, 350),
+    "v100": Accelerator(125e12, 15.7e12, 15.7e12, 0.9e12, 31, 300),
 }
+"""The one table of the project: plans, memory, MFU and estimates of time read it."""
 
 
 def accelerator_named(device: str) -> str | None:
@@ -101,7 +123,7 @@ def training_rate(
     """FLOP/s of one GPU: measured, else the peak times an MFU; None where neither is given.
 
     Raises:
-        HardwareError: an unknown GPU, a GPU without a published MFU, or float32, whose rate is not tabled.
+        HardwareError: an unknown GPU, or one without a published MFU in this precision.
     """
     known = accelerator(gpu) if gpu else None
     for option, value, most in (("--measured-flops", measured, float("inf")), ("--mfu", mfu, 1.0)):
@@ -115,16 +137,14 @@ def training_rate(
         if mfu is not None:
             raise HardwareError("--mfu is a share of a peak: name the --gpu too.")
         return None
-    if precision == "32":
-        raise HardwareError(
-            f"--gpu {gpu} --precision 32: the table holds peaks of reduced precision only. Give "
-            "--measured-flops, or --precision bf16-mixed."
-        )
-    share = mfu if mfu is not None else known.mfu
+    share = mfu
+    if share is None and precision in REDUCED:
+        share = known.mfu
     if share is None:
         raise HardwareError(
-            f"--gpu {gpu}: no published rate of training is known for it. Give --measured-flops (a run "
-            "prints its own), or --mfu 0.3 for a share of its peak."
+            f"--gpu {gpu} --precision {precision}: no published rate of training is known for it. Give "
+            "--measured-flops (a run prints its own), or --mfu 0.3 for a share of its peak."
         )
+    peak = known.peak_of(precision)
     why = "given" if mfu is not None else known.source
-    return Rate(share * known.peak, f"{share:.0%} of {known.peak / 1e12:,.0f} TFLOP/s ({why})")
+    return Rate(share * peak, f"{share:.0%} of {peak / 1e12:,.0f} TFLOP/s ({why})")

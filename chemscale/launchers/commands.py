@@ -20,7 +20,7 @@ LAW = "law"
 
 
 def cancel(root: Path, points: Sequence[str]) -> str:
-    """Cancel the jobs of points, or of the whole sweep with the job that ends it.
+    """Cancel the jobs of points with all that share them, or of the whole sweep with the job that ends it.
 
     Args:
         root: the sweep's directory.
@@ -39,8 +39,13 @@ def cancel(root: Path, points: Sequence[str]) -> str:
         queued = queued_jobs()
         chosen = [find_point(submission, point) for point in points] or list(submission.points)
         entries = [submission.points[identity] for identity in chosen]
-        jobs = [job for entry in entries for job in entry.jobs_among(queued)]
-        for entry in entries:
+        jobs = list(dict.fromkeys(job for entry in entries for job in entry.jobs_among(queued)))
+        beside = [
+            entry
+            for entry in submission.points.values()
+            if entry not in entries and set(entry.jobs_among(queued)) & set(jobs)
+        ]
+        for entry in (*entries, *beside):
             if entry.jobs_among(queued):
                 entry.cancelled = True
         if not points:
@@ -48,7 +53,8 @@ def cancel(root: Path, points: Sequence[str]) -> str:
         submission.save()
         if jobs:
             run_command("scancel", *jobs)
-    return f"cancelled: {', '.join(jobs)}" if jobs else "nothing was in flight"
+    sharing = f" (shared by {', '.join(entry.name for entry in beside)})" if beside else ""
+    return f"cancelled: {', '.join(jobs)}{sharing}" if jobs else "nothing was in flight"
 
 
 def requeue_failed(root: Path) -> str:
@@ -103,9 +109,11 @@ def newest_log(root: Path, point: str, rank: int) -> Path:
     """
     submission = load_ledger(root)
     of_a_point = point != LAW
-    jobs = submission.points[find_point(submission, point)].jobs if of_a_point else submission.finish_jobs
+    entry = submission.points[find_point(submission, point)] if of_a_point else None
+    jobs = submission.finish_jobs if entry is None else entry.jobs
+    first = 0 if entry is None else entry.task or 0
     for job in reversed(jobs):
-        path = submission.log_path(job, rank)
+        path = submission.log_path(job, first + rank)
         if path.exists():
             return path
     raise LaunchError(f"{point}: rank {rank} has written nothing yet (jobs: {', '.join(jobs) or 'none'}).")

@@ -35,6 +35,7 @@ class Entry:
         cancelled: a person cancelled it; it is not queued again by itself.
         argv: the command that launched it last.
         cwd: the directory that its relative paths start from.
+        task: which task of its newest job it is, where points share a job; None where the job is its own.
     """
 
     plan: dict[str, Any]
@@ -46,6 +47,7 @@ class Entry:
     cancelled: bool = False
     argv: list[str] = field(default_factory=list)
     cwd: str = ""
+    task: int | None = None
 
     @property
     def name(self) -> str:
@@ -159,7 +161,7 @@ class Submission:
         entry = Entry(plan, job.config, list(job.overrides), jobs=known.jobs if known else [])
         if known is not None:
             entry.attempts_before, entry.launches = known.attempts_before, known.launches
-            entry.cancelled = known.cancelled
+            entry.cancelled, entry.task = known.cancelled, known.task
         entry.argv, entry.cwd = list(self.argv), self.cwd
         self.points[job.plan.identity] = entry
         return entry

@@ -21,13 +21,15 @@ class LauncherSettings:
     """The section ``launcher``, of either launcher. What each key means stands in ``conf/launcher/``.
 
     Raises:
-        LaunchError: a job would be signalled when it begins, or too late.
+        LaunchError: a job would be signalled when it begins, or too late; points of several ranks are to
+            share a GPU.
     """
 
     name: Literal["local", "slurm"]
     nodes: Count = 1
     gpus_per_node: Count = 1
     parallel: Count | None = None
+    per_gpu: Count = 1
     max_attempts: Count = 3
     wait: bool = True
     cpus_per_rank: Count = 1
@@ -37,6 +39,11 @@ class LauncherSettings:
     gpu: str | None = None
 
     def __post_init__(self) -> None:
+        if self.per_gpu > 1 and self.world > 1:
+            raise LaunchError(
+                f"launcher.per_gpu={self.per_gpu}: points that share a GPU have one rank, and this one has "
+                f"{self.world}. Set launcher.nodes=1 launcher.gpus_per_node=1, or launcher.per_gpu=1."
+            )
         if self.name == "slurm":
             self._check_signal()
 
@@ -60,7 +67,7 @@ class LauncherSettings:
     @property
     def points_at_once(self) -> int:
         """Points that share this machine."""
-        return self.parallel or 1
+        return (self.parallel or 1) * self.per_gpu
 
     @property
     def in_process(self) -> bool:

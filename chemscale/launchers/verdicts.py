@@ -30,6 +30,9 @@ LOST_PEER_MESSAGES = (
 )
 """What torch.distributed says when another rank is gone: that rank knows why, this one only starts again."""
 
+TASK_VARIABLE = "CHEMSCALE_TASK"
+"""Which task of its job a point is, where several points share one."""
+
 LOST_PEER_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
 """Classes of torch.distributed's errors, by name: this package does without torch."""
 
@@ -72,14 +75,22 @@ def record_lost_peer(directory: Path, why: str) -> None:
 def write_verdict(error: BaseException) -> None:
     """Leave a note beside the logs that this rank failed for good, and why."""
     environment = submitit.JobEnvironment()
-    path = verdict_path(Path(os.environ["SUBMITIT_FOLDER"]), environment.job_id, environment.global_rank)
+    task = int(os.environ.get(TASK_VARIABLE, environment.global_rank))
+    path = verdict_path(Path(os.environ["SUBMITIT_FOLDER"]), environment.job_id, task)
     with contextlib.suppress(OSError):  # a full disk: the exit status says it as well
         path.write_text(f"{type(error).__name__}: {error}\n")
 
 
-def read_verdict(folder: Path, job: str) -> str | None:
-    """Why a job failed for good; None if it did not."""
-    for path in sorted(Path(folder).glob(f"{job}.*.failed")):
+def read_verdict(folder: Path, job: str, task: int | None = None) -> str | None:
+    """Why a job failed for good; None if it did not.
+
+    Args:
+        folder: of the logs.
+        job: its id.
+        task: of several points that share the job, the one that is asked for.
+    """
+    which = "*" if task is None else str(task)
+    for path in sorted(Path(folder).glob(f"{job}.{which}.failed")):
         return read_regular(path).decode(errors="replace").strip()
     return None
 

@@ -105,7 +105,7 @@ class LanguagePoint(Point):
         return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
-        return 3.0 * self.model.forward_flops(batch.tokens.numel(), batch.pairs)
+        return 3.0 * self.model.forward_flops(batch.size, batch.pairs)
 
     def describe_data(self) -> str:
         counts = self.corpus.manifest["counts"]
@@ -150,7 +150,7 @@ class LanguagePoint(Point):
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = min(seconds, time.perf_counter() - started)
-        count = batch.tokens.numel()
+        count = batch.size
         del module, batch
         free_gpu(device)
         return per_token * count / seconds

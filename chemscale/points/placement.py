@@ -12,6 +12,7 @@ import torch
 
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.accelerators import accelerator
+from chemscale.hardware.devices import set_backends
 from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory
 from chemscale.launchers.section import LauncherSettings
 from chemscale.training.distributed.ranks import inside_job
@@ -81,7 +82,8 @@ class Placement:
 
     @property
     def trial_device(self) -> torch.device:
-        """Where a trial step runs: the GPU that training would take."""
+        """Where a trial step runs: the GPU that training would take, switched as training will."""
+        set_backends()
         on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         return torch.device("cuda" if on_gpu else "cpu")
 
@@ -90,7 +92,8 @@ class Placement:
 
         The GPU that is here; for a job ``launcher.gpu``; for CPU ranks their share of the host.
         """
-        launcher, ranks = self.launcher, self.launcher.gpus_per_node
+        launcher = self.launcher
+        ranks = launcher.gpus_per_node * (launcher.per_gpu if launcher.name == "slurm" else 1)
         stated = None
         if launcher.memory_gib is not None:
             stated = DeviceMemory(launcher.memory_gib * GIB / ranks, "launcher.memory_gib / ranks")
@@ -99,14 +102,19 @@ class Placement:
         if not self.elsewhere:
             if self.has_gpu:
                 device = torch.cuda.get_device_properties(torch.cuda.current_device())
-                return DeviceMemory(float(device.total_memory), f"{device.name}")
+                return self._share_of(float(device.total_memory), str(device.name))
             processes = ranks * launcher.points_at_once if launcher.name == "local" else ranks
             shared = f" / {processes} ranks" if processes > 1 else ""
             return DeviceMemory(host_memory() / processes, f"this machine's memory{shared}")
         if self.accelerator == "cpu":
             return stated
         gpu = launcher.gpu
-        return None if gpu is None else DeviceMemory(accelerator(gpu).memory_gib * GIB, gpu)
+        return None if gpu is None else self._share_of(accelerator(gpu).memory_gib * GIB, gpu)
+
+    def _share_of(self, size: float, name: str) -> DeviceMemory:
+        """A GPU's memory, or the part of a point that shares it."""
+        points = self.launcher.per_gpu
+        return DeviceMemory(size / points, name if points == 1 else f"{name} / {points} points")
 
 
 def host_memory() -> float:

@@ -41,7 +41,8 @@ def run_rank(config: dict[str, Any], overrides: Sequence[str]) -> None:
         overrides: what the point was composed from, for its record.
     """
     show_logs()
-    take_gpu(this_rank(), config["trainer"]["accelerator"])
+    accelerator = config["trainer"]["accelerator"]
+    take_gpu(this_rank(accelerator), accelerator, int(config["launcher"].get("per_gpu", 1)))
     try:
         train_point(build_point(config), overrides)
     except Interrupted as stop:
@@ -56,8 +57,9 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
         PointBusyError: another process trains it; nothing is recorded, the record is that process's.
         Interrupted: a signal stopped it; it saved itself.
     """
-    ranks = this_rank()
-    take_gpu(ranks, point.settings.trainer.accelerator)
+    accelerator = point.settings.trainer.accelerator
+    ranks = this_rank(accelerator)
+    take_gpu(ranks, accelerator, point.settings.per_gpu)
     with point_lock(point.directory) if ranks.is_first else nullcontext():
         record = open_record(point, overrides, keep=ranks.is_first)
         try:

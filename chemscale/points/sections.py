@@ -129,7 +129,9 @@ class Sections:
         """What the training loop reads, once it is decided how steps are split."""
         launcher = self.placement.launcher
         alone = launcher.name == "local" and launcher.points_at_once == 1
-        return RunSettings(self.trainer, self.strategy, micro_batching, self.forces, alone)
+        return RunSettings(
+            self.trainer, self.strategy, micro_batching, self.forces, alone, per_gpu=launcher.per_gpu
+        )
 
 
 def refuse_precision(precision: str, placement: Placement) -> None:

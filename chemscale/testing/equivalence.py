@@ -211,8 +211,9 @@ def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> Non
         folder: where the results are written.
         shared: overrides of all cases.
     """
-    ranks = this_rank()
-    take_gpu(ranks, "cuda" if "trainer.accelerator=cuda" in shared else "cpu")
+    accelerator = "cuda" if "trainer.accelerator=cuda" in shared else "cpu"
+    ranks = this_rank(accelerator)
+    take_gpu(ranks, accelerator)
     for case in cases:
         overrides = [*case.overrides(), *shared, f"runs={folder}/runs", f"sweep_name={case.key}"]
         with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):

@@ -107,7 +107,7 @@ class TrainingSession:
         cls, point: TrainedPoint, record: RunRecord, extra: Sequence[pl.Callback], flag: StopFlag
     ) -> TrainingSession:
         # --- ranks ---
-        ranks, strategy = this_rank(), point.settings.strategy
+        ranks, strategy = this_rank(point.settings.trainer.accelerator), point.settings.strategy
         limit = 60 * strategy.hang_minutes
         control = Control(ranks, limit)
         trainer = build_trainer(point, ranks, extra)
@@ -133,8 +133,14 @@ class TrainingSession:
             throughput=Throughput(
                 device,
                 point.precision,
-                energy_of(device, local_rank=ranks.local_rank, alone=point.settings.alone),
+                energy_of(
+                    device,
+                    local_rank=ranks.local_rank,
+                    alone=point.settings.alone,
+                    per_gpu=point.settings.per_gpu,
+                ),
                 control,
+                devices=ranks.world / (point.settings.per_gpu if device.type == "cuda" else 1),
             ),
             progress=TrainingProgress(
                 point.name, point.steps, rate_unit=point.unit, silent=not ranks.is_first

@@ -85,6 +85,7 @@ class RunSettings:
         micro_batching: decided, never auto.
         forces: whether the loss holds forces, which are a derivative themselves.
         alone: whether no other point trains on this machine meanwhile, as far as the launcher knows.
+        per_gpu: points that train on its GPU at the same time, this one among them.
     """
 
     trainer: TrainerSettings
@@ -92,3 +93,4 @@ class RunSettings:
     micro_batching: MicroBatching
     forces: bool = False
     alone: bool = True
+    per_gpu: int = 1

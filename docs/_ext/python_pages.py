@@ -32,6 +32,7 @@ MODULES = {
             "chemscale.models.mace",
             "chemscale.models.layers.radial",
             "chemscale.models.layers.documents",
+            "chemscale.models.layers.key_values",
         ],
     ),
     "molecules": (

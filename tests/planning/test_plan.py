@@ -100,8 +100,9 @@ def test_rates_are_measured_or_published_or_asked_for():
         training_rate("h9000")
     with pytest.raises(HardwareError, match="no published rate"):
         training_rate("v100")
-    with pytest.raises(HardwareError, match="bf16-mixed"):
+    with pytest.raises(HardwareError, match="--precision 32: no published rate"):
         training_rate("h100", precision="32")
+    assert training_rate("h100", mfu=0.5, precision="32").flops == pytest.approx(0.5 * 67e12)
 
 
 def test_budgets_in_hours_and_euros_become_flops():
@@ -154,7 +155,7 @@ def test_each_goal_spends_within_the_budget(goal, tmp_path):
         ([*GUESS, "--budget", "-3"], "above 0"),
         ([*GUESS, "--gpu-hours", "3"], "needs a rate"),
         ([*GUESS, "--euros", "3", "--gpu", "h100"], "--euros-per-gpu-hour"),
-        ([*GUESS, "--budget", "1e15", "--gpu", "abacus"], "which has b200, h200"),
+        ([*GUESS, "--budget", "1e15", "--gpu", "abacus"], "which has gb200, b200, gh200, h200"),
         ([*GUESS, "--budget", "1e15", "--goal", "fame"], "loss, exponent or allocation"),
         ([*GUESS, "--budget", "1e15", "--target", "X=3"], "C=1e20"),
         ([*GUESS, "--budget", "1e15", "--ratio", "9:2"], "least comes first"),

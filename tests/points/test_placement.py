@@ -14,6 +14,7 @@ from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
 from chemscale.points.tables import show_plan
+from chemscale.tasks.device_values import read_rows
 from tests.helpers.paths import ROOT
 
 CONF = ROOT / "conf"
@@ -174,7 +175,7 @@ def trained(point) -> tuple[list[float], dict[str, torch.Tensor]]:
     class Losses(pl.Callback):
         def on_train_batch_end(self, trainer, module, *_):
             if trainer.global_step > len(losses):
-                totals = torch.stack(module.step_sums).sum(0).tolist()
+                totals = [sum(column) for column in zip(*read_rows(module.step_sums), strict=True)]
                 losses.append(module.training_metrics(totals)["loss"])
                 module.step_sums.clear()
 

@@ -12,16 +12,20 @@ from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob
 
 
-def assign_gpus(jobs: Sequence[PointJob], parallel: int, ranks: int) -> list[list[str]] | None:
+def assign_gpus(
+    jobs: Sequence[PointJob], parallel: int, ranks: int, per_gpu: int = 1
+) -> list[list[str]] | None:
     """Divide the visible GPUs among slots, each of which runs one point at a time.
 
     Args:
         jobs: points to be run.
-        parallel: number of slots.
+        parallel: points at once that have GPUs of their own.
         ranks: of the point that has most.
+        per_gpu: points that share these.
 
     Returns:
-        The GPUs of each slot; None where no GPU is used.
+        The GPUs of each of ``parallel · per_gpu`` slots, the first ``parallel`` of which lie apart; None
+        where no GPU is used.
 
     Raises:
         LaunchError: more are asked for than there are.
@@ -37,7 +41,7 @@ def assign_gpus(jobs: Sequence[PointJob], parallel: int, ranks: int) -> list[lis
             f"{parallel * ranks} GPUs, this machine shows {len(found)}. Lower one of them, or set "
             "trainer.accelerator=cpu."
         )
-    return [found[slot * ranks : (slot + 1) * ranks] for slot in range(parallel)]
+    return [found[slot * ranks : (slot + 1) * ranks] for slot in range(parallel)] * per_gpu
 
 
 def visible_gpus() -> list[str]:

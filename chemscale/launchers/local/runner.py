@@ -18,6 +18,7 @@ from chemscale.common.exit_status import START_AGAIN
 from chemscale.launchers.ledger import Submission, ledger_lock, load_ledger_or_none
 from chemscale.launchers.local.gpus import assign_gpus
 from chemscale.launchers.local.processes import PointProcesses, start_processes
+from chemscale.launchers.local.sharing import SharingService
 from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob, dependency_levels
 from chemscale.launchers.slurm.queue import LOCAL_PREFIX, queued_jobs
@@ -68,9 +69,12 @@ class LocalRunner:
 
     def __init__(self, jobs: Sequence[PointJob], sweep: Sequence[PointJob], finish: str | None):
         refuse_several_nodes(jobs)
-        self.parallel = sweep[0].launcher.points_at_once
+        launcher = sweep[0].launcher
+        self.parallel = launcher.points_at_once
         self.ranks_per_point = max(job.world for job in jobs)
-        self.gpus = assign_gpus(jobs, self.parallel, self.ranks_per_point)
+        apart = self.parallel // launcher.per_gpu
+        self.gpus = assign_gpus(jobs, apart, self.ranks_per_point, launcher.per_gpu)
+        self.service = SharingService(self.gpus or [], launcher.per_gpu)
         levels = dependency_levels(jobs)
         ordered = sorted(zip(levels, jobs, strict=True), key=lambda pair: pair[0])
         self.waiting = [job for _, job in ordered]
@@ -86,7 +90,7 @@ class LocalRunner:
             KeyboardInterrupt: a person or a signal stopped it; every rank has saved itself.
         """
         shown = 0.0
-        with StopSignals() as stop, LiveTable() as table:
+        with StopSignals() as stop, self.service, LiveTable() as table:
             self.start_ready_points()
             while self.waiting or self.running:
                 now = time.monotonic()
@@ -128,7 +132,9 @@ class LocalRunner:
                 return
             if self.is_ready(job):
                 self.waiting.remove(job)
-                self.running.append(self.start(job, free.pop()))
+                slot = min(free)  # the first slots lie on different GPUs
+                free.remove(slot)
+                self.running.append(self.start(job, slot))
 
     def is_ready(self, job: PointJob) -> bool:
         """Whether all that it may begin from has ended."""
@@ -162,6 +168,7 @@ class LocalRunner:
         found = {}
         if self.gpus is not None:
             found["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
+            found |= self.service.environment(self.gpus[slot])
         if world * self.parallel > 1:
             # Ranks share the cores; threads that spin for each other on one core are many times slower.
             share = max(1, len(os.sched_getaffinity(0)) // (self.ranks_per_point * self.parallel))

@@ -6,16 +6,17 @@ import contextlib
 import logging
 from collections.abc import Container, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chemscale.launchers import worker
 from chemscale.launchers.ledger import Submission
 from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob, dependency_levels
+from chemscale.launchers.slurm.bundle import Bundle, run_bundle
 from chemscale.launchers.slurm.queue import run_command
 from chemscale.launchers.slurm.resources import Site, SlurmResources
-from chemscale.launchers.slurm.sbatch import SbatchOptions, sbatch
-from chemscale.launchers.slurm.script import point_lines
+from chemscale.launchers.slurm.sbatch import SbatchOptions, canonical_name, sbatch
+from chemscale.launchers.slurm.script import SHARING_LINES, point_lines
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,9 @@ def queue_points(submission: Submission, fresh: Sequence[PointJob], queued: Cont
             keys = [_array_key(submission, job, others) for job in same_level]
             for alike in _grouped(same_level, keys).values():
                 after = (before if level else []) + _jobs_before(alike[0], others)
-                for begin in range(0, len(alike), MAX_ARRAY_SIZE):
-                    now.append(_queue_array(submission, alike[begin : begin + MAX_ARRAY_SIZE], after))
+                size = MAX_ARRAY_SIZE * alike[0].launcher.per_gpu
+                for begin in range(0, len(alike), size):
+                    now.append(_queue_array(submission, alike[begin : begin + size], after))
             before = now
 
 
@@ -120,22 +122,37 @@ def _queue_array(submission: Submission, points: Sequence[PointJob], after: Sequ
     """Queue points as one array, write their jobs into the ledger's content, and return the array's id."""
     resources, site = SlurmResources.of(points[0]), Site.of(points[0].config)
     entries = [submission.points[job.plan.identity] for job in points]
-    limits = [
+    left = [
         entry.attempts_left(submission.record(job.plan.identity))
         for entry, job in zip(entries, points, strict=True)
     ]
+    together = resources.per_gpu
+    limits = [max(left[begin : begin + together]) for begin in range(0, len(left), together)]
     folder = submission.folder.absolute()
     options = resource_options(resources)
+    sharing = SHARING_LINES if together > 1 and resources.with_gpus else []
     options.parameters |= {
         "job_name": f"chemscale-{submission.root.name}",
-        "setup": point_lines(site, Path(submission.code), folder, limits),
+        "setup": [
+            *point_lines(site, Path(submission.code), folder, limits, bundled=together > 1),
+            *sharing,
+        ],
     }
+    if resources.with_gpus and "gpu_bind" not in map(canonical_name, site.extra):
+        # Ranks that see each other's GPUs copy between them directly, and each knows its own.
+        options.parameters["srun_args"].append("--gpu-bind=none")
     options.additional |= {"requeue": True, "chdir": entries[0].cwd or submission.cwd}
     options.add_site(site, after)
     calls = [(job.config, list(job.overrides), str(job.plan.directory)) for job in points]
-    queued = sbatch(worker.run_point, calls, folder=folder, site=site, options=options, resources=resources)
-    for entry, job_id in zip(entries, queued, strict=True):
-        entry.jobs.append(job_id)
+    of_sbatch: dict[str, Any] = {"folder": folder, "site": site, "options": options, "resources": resources}
+    if together == 1:
+        queued = sbatch(worker.run_point, calls, **of_sbatch)
+    else:
+        bundles: list[Bundle] = [calls[b : b + together] for b in range(0, len(calls), together)]
+        queued = sbatch(run_bundle, [(bundle,) for bundle in bundles], **of_sbatch)
+    for number, entry in enumerate(entries):
+        entry.jobs.append(queued[number // together])
+        entry.task = None if together == 1 else number % together
         entry.launches += 1
     return array_of(queued[0])
 
@@ -145,14 +162,17 @@ def resource_options(resources: SlurmResources) -> SbatchOptions:
     options = SbatchOptions(
         {
             "nodes": resources.nodes,
-            "ntasks_per_node": resources.gpus_per_node,
+            "ntasks_per_node": resources.gpus_per_node * resources.per_gpu,
             "cpus_per_task": resources.cpus_per_rank,
             "time": resources.minutes,
             "signal_delay_s": resources.signal_seconds,
             "array_parallelism": resources.parallel or MAX_ARRAY_SIZE,
-            "srun_args": ["--kill-on-bad-exit=1", "--open-mode=append"],
+            # Ranks end with one another; points that share a job do not.
+            "srun_args": [f"--kill-on-bad-exit={int(resources.per_gpu == 1)}", "--open-mode=append"],
         }
     )
+    if resources.per_gpu > 1:
+        options.parameters["srun_args"].append("--wait=0")
     if resources.with_gpus:
         options.parameters["gpus_per_node"] = resources.gpus_per_node
     if resources.memory_gib is not None:

@@ -42,7 +42,8 @@ class FedQueue:
         for job in sweep:
             SlurmResources.of(job), Site.of(job.config)  # refused before anything is queued
         self.feed, self.sweep, self.root = feed, sweep, sweep[0].root
-        self.at_once = sweep[0].launcher.parallel or len(sweep)
+        launcher = sweep[0].launcher
+        self.at_once = launcher.points_at_once if launcher.parallel else len(sweep)
         self.states = JobStates()
         self.busy: dict[str, float] = {}
 
@@ -186,7 +187,7 @@ def is_lost(submission: Submission, identity: str, states: Mapping[str, JobState
         return False
     if entry.cancelled or state.state.startswith(("CANCELLED", "COMPLETED")):
         return False
-    if has_verdict(submission, job, state) or not entry.attempts_left(record):
+    if has_verdict(submission, identity, state) or not entry.attempts_left(record):
         return False
     log.info("%s: job %s ended %s: started again.", entry.name, job, state.describe_end())
     return True

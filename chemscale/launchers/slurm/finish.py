@@ -200,7 +200,7 @@ def lost_points(submission: Submission) -> list[str]:
             or (record is not None and record.state not in UNFINISHED_STATES)
         ):
             continue
-        if state.state.startswith("CANCELLED") or has_verdict(submission, job, state):
+        if state.state.startswith("CANCELLED") or has_verdict(submission, identity, state):
             continue
         if entry.attempts_left(record) > 0:
             log.info("%s: job %s ended %s: started again.", entry.name, job, state.describe_end())
@@ -208,15 +208,18 @@ def lost_points(submission: Submission) -> list[str]:
     return found
 
 
-def has_verdict(submission: Submission, job: str, state: JobState) -> bool:
-    """Whether a job said itself that its point failed, rather than being ended from outside.
+def has_verdict(submission: Submission, identity: str, state: JobState) -> bool:
+    """Whether the newest job of a point said itself that it failed, rather than being ended from outside.
 
     Args:
         submission: the ledger's content.
-        job: its id.
-        state: as SLURM sees it.
+        identity: of the point.
+        state: of the job, as SLURM sees it.
     """
-    return read_verdict(submission.folder, job) is not None or state.exit_code == "1:0"
+    entry = submission.points[identity]
+    if read_verdict(submission.folder, entry.jobs[-1], entry.task) is not None:
+        return True
+    return entry.task is None and state.exit_code == "1:0"  # else it may be another point that failed
 
 
 def correct_records(submission: Submission) -> None:
@@ -230,7 +233,7 @@ def correct_records(submission: Submission) -> None:
         record, state = submission.record(identity), known.get(job, JobState())
         if record is None or record.state not in UNFINISHED_STATES or state.in_flight:
             continue
-        why = read_verdict(submission.folder, job)
+        why = read_verdict(submission.folder, job, submission.points[identity].task)
         if why is not None:
             record.state, record.reason = State.FAILED, why
         elif record.state is not State.PREEMPTED:

@@ -20,7 +20,8 @@ class SlurmResources:
         memory_gib: of a node; None for the partition's default.
         minutes: time limit.
         signal_seconds: how long before the time limit ranks are signalled.
-        parallel: points at once; None for as many as the cluster gives.
+        parallel: jobs at once; None for as many as the cluster gives.
+        per_gpu: points that share a job and its GPU.
         with_gpus: whether GPUs are asked for.
     """
 
@@ -31,6 +32,7 @@ class SlurmResources:
     minutes: int
     signal_seconds: int
     parallel: int | None
+    per_gpu: int
     with_gpus: bool
 
     @classmethod
@@ -45,6 +47,7 @@ class SlurmResources:
             minutes=launcher.minutes,
             signal_seconds=launcher.signal_seconds,
             parallel=launcher.parallel,
+            per_gpu=launcher.per_gpu,
             with_gpus=job.on_gpus,
         )
 

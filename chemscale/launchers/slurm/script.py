@@ -17,7 +17,8 @@ chemscale_end() {
   job=${job:-$SLURM_JOB_ID}
   attempt=$(( ${SLURM_RESTART_COUNT:-0} + 1 ))
   limit=${CHEMSCALE_LIMITS[${SLURM_ARRAY_TASK_ID:-0}]}
-  if compgen -G "$CHEMSCALE_JOBS/$job.*.failed" > /dev/null; then
+  [ -z "${CHEMSCALE_MPS:-}" ] || { echo quit | nvidia-cuda-mps-control; rm -rf "$CUDA_MPS_PIPE_DIRECTORY"; }
+  if [ "$CHEMSCALE_BUNDLED" = 0 ] && compgen -G "$CHEMSCALE_JOBS/$job.*.failed" > /dev/null; then
     echo "chemscale: job $job: failed for good, not queued again"
     code=1
   elif [ "$code" -eq "$CHEMSCALE_START_AGAIN" ] || [ "$code" -ge 128 ]; then
@@ -37,7 +38,30 @@ chemscale_end() {
 trap chemscale_end EXIT
 trap : TERM
 """
-"""Runs when the script ends. 128 and above: a rank was killed. A job being cancelled is not RUNNING."""
+"""Runs when the script ends. 128 and above: a rank was killed. A job being cancelled is not RUNNING.
+
+Of points that share a job each knows whether it has ended (``slurm.bundle``): the job is queued again for the
+others.
+"""
+
+SHARING_LINES = [
+    """
+if command -v nvidia-cuda-mps-control > /dev/null && [ -z "${CUDA_MPS_PIPE_DIRECTORY:-}" ] &&
+    [ ! -e /tmp/nvidia-mps/control ]; then
+  export CUDA_MPS_PIPE_DIRECTORY=/tmp/chemscale-mps-$SLURM_JOB_ID
+  export CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+  mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
+  if nvidia-cuda-mps-control -d; then
+    export CHEMSCALE_MPS=1
+  else
+    rm -rf "$CUDA_MPS_PIPE_DIRECTORY"
+    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+  fi
+fi
+[ -n "${CUDA_MPS_PIPE_DIRECTORY:-}" ] || echo "chemscale: no MPS here, points take turns on their GPU"
+""".strip()
+]
+"""Start NVIDIA's multi-process service for the GPU of a job, by which its points compute at the same time."""
 
 
 def environment_lines(site: Site, code: Path) -> list[str]:
@@ -62,7 +86,9 @@ def environment_lines(site: Site, code: Path) -> list[str]:
     return lines
 
 
-def point_lines(site: Site, code: Path, folder: Path, limits: Sequence[int]) -> list[str]:
+def point_lines(
+    site: Site, code: Path, folder: Path, limits: Sequence[int], *, bundled: bool = False
+) -> list[str]:
     """Lines of a point's job before its ranks start.
 
     Args:
@@ -70,14 +96,17 @@ def point_lines(site: Site, code: Path, folder: Path, limits: Sequence[int]) -> 
         code: the snapshot.
         folder: where logs and verdicts lie, absolute.
         limits: starts that each element of the array may have.
+        bundled: whether its tasks are points of their own, whose verdicts hold when the job is queued again.
     """
     lines = environment_lines(site, code)
     lines += [
         f"CHEMSCALE_JOBS={shlex.quote(str(folder))}",
         f"CHEMSCALE_LIMITS=({' '.join(str(limit) for limit in limits)})",
         f"CHEMSCALE_START_AGAIN={START_AGAIN}",
+        f"CHEMSCALE_BUNDLED={int(bundled)}",
         REQUEUE_TRAP.strip(),
-        'rm -f "$CHEMSCALE_JOBS/${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}'
+        ('[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || ' if bundled else "")
+        + 'rm -f "$CHEMSCALE_JOBS/${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}'
         '${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}".*.failed',
     ]
     return lines

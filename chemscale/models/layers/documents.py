@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -47,11 +47,13 @@ class Documents:
     Args:
         groups: rectangles that hold the molecules.
         inverse: (T,) slot of each flat token in the concatenated rectangles of all groups.
+        offsets: (molecules + 1,) int32, the flat place where each molecule begins, and T.
         identity: whether the flat batch is itself one full rectangle, so that nothing needs to be moved.
     """
 
     groups: list[Group]
     inverse: Tensor
+    offsets: Tensor
     identity: bool = False
 
     @classmethod
@@ -89,13 +91,15 @@ class Documents:
                 )
             )
             base += real.size
-        return cls(groups, torch.from_numpy(inverse))
+        offsets = np.append(starts, sizes.sum()).astype(np.int32)
+        return cls(groups, torch.from_numpy(inverse), torch.from_numpy(offsets))
 
     @classmethod
     def rectangle(cls, molecules: int, length: int) -> Documents:
         """A dense (molecules, length) batch, every row one molecule (right padding is harmless)."""
         none = torch.empty(0, dtype=torch.int64)
-        return cls([Group(molecules, length, none, none)], none, identity=True)
+        offsets = torch.arange(molecules + 1, dtype=torch.int32) * length
+        return cls([Group(molecules, length, none, none)], none, offsets, identity=True)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Documents:
         """The same on another device, as ``torch.Tensor.to``."""
@@ -104,14 +108,14 @@ class Documents:
             return tensor.to(device, non_blocking=non_blocking)
 
         groups = [Group(g.molecules, g.longest, move(g.rows), move(g.padding)) for g in self.groups]
-        return Documents(groups, move(self.inverse), self.identity)
+        return Documents(groups, move(self.inverse), move(self.offsets), self.identity)
 
     def pin_memory(self) -> Documents:
         """The same in page-locked memory, as ``torch.Tensor.pin_memory``."""
         groups = [
             Group(g.molecules, g.longest, g.rows.pin_memory(), g.padding.pin_memory()) for g in self.groups
         ]
-        return Documents(groups, self.inverse.pin_memory(), self.identity)
+        return Documents(groups, self.inverse.pin_memory(), self.offsets.pin_memory(), self.identity)
 
     @property
     def slots(self) -> int:
@@ -119,7 +123,15 @@ class Documents:
         return sum(g.molecules * g.longest for g in self.groups)
 
 
-def document_attention(qkv: Tensor, heads: int, documents: Documents, window: int | None) -> Tensor:
+class Attending(Protocol):
+    """Another document mask, that attends in a way of its own."""
+
+    def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor: ...
+
+
+def document_attention(
+    qkv: Tensor, heads: int, documents: Documents | Attending, window: int | None
+) -> Tensor:
     """Causal self-attention within each molecule, through PyTorch's fused kernels.
 
     GPT-Neo does not divide by √K (Black et al. 2021, as in transformers' ``GPTNeoSelfAttention``).
@@ -133,6 +145,8 @@ def document_attention(qkv: Tensor, heads: int, documents: Documents, window: in
     Returns:
         (T, H·K)
     """
+    if not isinstance(documents, Documents):
+        return documents.attend(qkv, heads, window)
     if documents.identity:
         group = documents.groups[0]
         return _attend(qkv, heads, group, window)

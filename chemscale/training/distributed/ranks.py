@@ -18,6 +18,9 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 
+from chemscale.hardware.devices import set_backends
+from chemscale.training.distributed.interfaces import choose_gloo_interface
+
 PORTS = range(20_000, 32_000)
 """Below the range that Linux hands out itself, so that the port of a job is not taken by chance."""
 
@@ -74,13 +77,17 @@ def inside_job() -> bool:
     return "SUBMITIT_EXECUTOR" in os.environ
 
 
-def this_rank() -> Ranks:
-    """This process's place as submitit gives it; one rank alone outside a job."""
+def this_rank(accelerator: str = "auto") -> Ranks:
+    """This process's place as submitit gives it; one rank alone outside a job.
+
+    Args:
+        accelerator: ``trainer.accelerator``: ranks on ``cpu`` are not divided by the GPUs that they see.
+    """
     if not inside_job():
         return Ranks()
     job = submitit.JobEnvironment()
     per_node = max(1, job.num_tasks // job.num_nodes)
-    if per_node > 1 and torch.cuda.is_available() and torch.cuda.device_count() == 1:
+    if per_node > 1 and visible_gpus(accelerator) == 1:
         # Tasks that see one GPU each (gpus-per-task, gpu-bind): every rank is alone on a node of its own.
         return Ranks(rank=job.global_rank, world=job.num_tasks, node=job.global_rank, nodes=job.num_tasks)
     return Ranks(
@@ -93,12 +100,25 @@ def this_rank() -> Ranks:
     )
 
 
-class RankEnvironment(ClusterEnvironment):
-    """What Lightning asks of a cluster, read from submitit."""
+def visible_gpus(accelerator: str) -> int:
+    """GPUs that this process may train on.
 
-    def __init__(self) -> None:
+    Args:
+        accelerator: ``trainer.accelerator``.
+    """
+    return torch.cuda.device_count() if accelerator != "cpu" and torch.cuda.is_available() else 0
+
+
+class RankEnvironment(ClusterEnvironment):
+    """What Lightning asks of a cluster, read from submitit.
+
+    Args:
+        accelerator: ``trainer.accelerator``.
+    """
+
+    def __init__(self, accelerator: str = "auto") -> None:
         super().__init__()
-        self.ranks = this_rank()
+        self.ranks = this_rank(accelerator)
         self.job = submitit.JobEnvironment()
 
     @property
@@ -156,13 +176,18 @@ def main_port(job_id: str) -> int:
     """The same on every rank of a job and attempt, different for jobs that share a node (most likely)."""
     if "MASTER_PORT" in os.environ:
         return int(os.environ["MASTER_PORT"])
-    name = f"{job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    point = os.environ.get("CHEMSCALE_TASK", "")  # several points may share a job
+    name = f"{job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}{point and f'.{point}'}"
     return PORTS[int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PORTS)]
 
 
-def environment() -> ClusterEnvironment:
-    """The cluster environment of this process."""
-    return RankEnvironment() if inside_job() else LightningEnvironment()
+def environment(accelerator: str = "auto") -> ClusterEnvironment:
+    """The cluster environment of this process.
+
+    Args:
+        accelerator: ``trainer.accelerator``.
+    """
+    return RankEnvironment(accelerator) if inside_job() else LightningEnvironment()
 
 
 def join(device: torch.device, timeout: timedelta) -> None:
@@ -174,9 +199,11 @@ def join(device: torch.device, timeout: timedelta) -> None:
     """
     if dist.is_initialized():
         return
-    cluster = environment()
-    ranks = this_rank()
+    cluster = environment(device.type)
+    ranks = this_rank(device.type)
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+    if ranks.world > 1:
+        choose_gloo_interface(cluster.main_address)
     cuda = device.type == "cuda"
     dist.init_process_group(
         "nccl" if cuda else "gloo",
@@ -187,7 +214,27 @@ def join(device: torch.device, timeout: timedelta) -> None:
     )
 
 
-def take_gpu(ranks: Ranks, accelerator: str) -> None:
-    """Make this rank's GPU the current one, before anything is tried on "the" GPU."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local_rank)
+def take_gpu(ranks: Ranks, accelerator: str, share: int = 1) -> None:
+    """Make this rank's GPU the current one, before anything is tried on "the" GPU.
+
+    Args:
+        ranks: of this process.
+        accelerator: ``trainer.accelerator``.
+        share: points that train on the GPU at the same time; each may take this part of its memory.
+
+    Raises:
+        WorldError: the rank sees some of its node's GPUs, and not enough to know its own among them.
+    """
+    set_backends()
+    seen = visible_gpus(accelerator)
+    if not seen:
+        return
+    if ranks.local_rank >= seen:
+        raise WorldError(
+            f"Rank {ranks.local_rank} of {ranks.per_node} on its node sees {seen} GPUs: with a part of a "
+            "node's GPUs no rank knows its own. Let every rank see all of them (srun --gpu-bind=none; "
+            "site.extra.gpu_bind=none), or one each."
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    if share > 1:
+        torch.cuda.set_per_process_memory_fraction(1 / share)

@@ -17,19 +17,16 @@ from chemscale.training.distributed.control import Control
 from chemscale.training.metrics.counters import StepAmounts
 from chemscale.training.metrics.energy import Energy
 
-REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
-"""Precisions that the table of accelerators holds peaks for."""
-
 
 def peak_flops(device_name: str, precision: str) -> float | None:
     """Peak FLOP/s of a device, None where it is not known: an MFU is never guessed.
 
     Args:
         device_name: as the driver gives it.
-        precision: of the forward pass; peaks are known of reduced precision only.
+        precision: of the forward pass: ``32``, ``tf32``, ``bf16-mixed``, …
     """
     key = accelerator_named(device_name)
-    return ACCELERATORS[key].peak if key is not None and precision in REDUCED else None
+    return None if key is None else ACCELERATORS[key].peak_of(precision)
 
 
 def device_name(device: torch.device) -> str:
@@ -96,7 +93,7 @@ class Meter:
         compute: Compute,
         energy: Energy,
         total: Callable[[Sequence[float]], Sequence[float]],
-        world: int,
+        devices: float,
     ) -> None:
         """Add time and energy since the last time to a record: a checkpoint between two logs keeps them.
 
@@ -104,13 +101,13 @@ class Meter:
             compute: of the record.
             energy: of this rank's device.
             total: sums over ranks.
-            world: number of ranks.
+            devices: that the ranks have; a quarter of one where four points share it.
         """
         joules = energy.record_joules(compute, total)
         self.joules = None if joules is None or self.joules is None else self.joules + joules
         seconds, self._recorded = self.seconds - self._recorded, self.seconds
         compute.seconds += seconds
-        compute.device_seconds += seconds * world
+        compute.device_seconds += seconds * devices
 
     def add(self, other: Meter) -> None:
         """Add another stretch of the same run."""
@@ -150,16 +147,26 @@ class Throughput:
         precision: of the forward pass, which decides the peak.
         energy: of the device.
         control: sums over ranks.
+        devices: that all ranks have; one each if not given.
     """
 
-    def __init__(self, device: torch.device, precision: str, energy: Energy, control: Control):
+    def __init__(
+        self,
+        device: torch.device,
+        precision: str,
+        energy: Energy,
+        control: Control,
+        *,
+        devices: float | None = None,
+    ):
         self.device, self.energy, self.control = device, energy, control
+        self.devices = control.ranks.world if devices is None else devices
         peak = peak_flops(device_name(device), precision)
         self.peak = None if peak is None else peak * control.ranks.world
         self._since_row, self._attempt = Meter(), Meter()
 
     def resume(self) -> None:
-        """Training goes on now."""
+        """Training goes on now, after a pause or a step at whose end nothing was due."""
         self._since_row.resume()
         self.energy.resume()
 
@@ -181,8 +188,7 @@ class Throughput:
 
     def record_time(self, compute: Compute) -> None:
         """Add time and energy since the last time to a record; all ranks together."""
-        ranks = self.control.ranks
-        self._since_row.record_time(compute, self.energy, self.control.total, ranks.world)
+        self._since_row.record_time(compute, self.energy, self.control.total, self.devices)
 
     def next_line(self) -> dict[str, float]:
         """The throughput line since the last one; the next begins here."""

@@ -14,6 +14,8 @@ from chemscale.training.metrics.throughput import peak_flops
         ("NVIDIA H100 NVL", "h100-nvl"),
         ("NVIDIA H200", "h200"),
         ("NVIDIA B200", "b200"),
+        ("NVIDIA GB200", "gb200"),
+        ("NVIDIA GH200 480GB", "gh200"),
         ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
         ("NVIDIA A100-SXM4-80GB", "a100"),
         ("NVIDIA L4", "l4"),
@@ -29,12 +31,20 @@ def test_a_device_has_the_peak_of_its_own_entry(device, key):
 
 
 @pytest.mark.parametrize(
-    "device", ["NVIDIA GB200", "NVIDIA L400", "NVIDIA RTX A6000", "AMD EPYC 9654 (2 threads)"]
+    "device", ["NVIDIA GB2000", "NVIDIA L400", "NVIDIA RTX A6000", "AMD EPYC 9654 (2 threads)"]
 )
 def test_the_peak_of_a_device_that_is_not_in_the_table_is_unknown(device):
     assert accelerator_named(device) is None
     assert peak_flops(device, "bf16-mixed") is None
 
 
-def test_float32_has_no_peak_in_the_table():
-    assert peak_flops("NVIDIA H100 80GB HBM3", "32") is None
+@pytest.mark.parametrize(
+    ("precision", "tflops"), [("32", 67), ("tf32", 494), ("bf16-mixed", 989), ("16-mixed", 989)]
+)
+def test_every_precision_has_a_peak_of_its_own(precision, tflops):
+    assert peak_flops("NVIDIA H100 80GB HBM3", precision) == tflops * 1e12
+
+
+def test_a_peak_never_rises_with_the_precision():
+    for name, known in ACCELERATORS.items():
+        assert known.float32 <= known.tf32 <= known.peak, name

@@ -26,6 +26,7 @@ VARYING = {
     "edge_index": (1,),
     "batch": (0,),
     "ptr": (0,),
+    "sender_order": (0,),
     "charge": (0,),
     "spin": (0,),
     "cell": (0,),

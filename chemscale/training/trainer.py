@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.hardware.devices import set_backends, set_determinism
+from chemscale.hardware.host_memory import keep_freed_memory
 from chemscale.models.kernels.compiled import use_kernels
 from chemscale.training.distributed.ranks import Ranks, environment
 from chemscale.training.distributed.strategies import ZERO, build_strategy
@@ -46,6 +47,7 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
     ):
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
     use_kernels(settings.kernels)
+    keep_freed_memory()
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
     set_backends()
     set_determinism(settings.deterministic)

@@ -31,6 +31,7 @@ MODULES = {
             "chemscale.models.allegro",
             "chemscale.models.mace",
             "chemscale.models.layers.radial",
+            "chemscale.models.layers.attention",
             "chemscale.models.layers.documents",
             "chemscale.models.layers.key_values",
         ],

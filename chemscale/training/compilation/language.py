@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.models.kernels.compiled import kernels_wanted
 from chemscale.models.kernels.opaque import OpaqueDocuments
 from chemscale.molecules.batches import PackedBatch
 from chemscale.tasks.language_model import LanguageModel
@@ -72,7 +73,7 @@ def compile_language_model(
         CompilationError: the model cannot be traced.
     """
     model = task.model
-    on_host = example.tokens.device.type == "cpu" or precision in ("32", "tf32")
+    on_host = example.tokens.device.type == "cpu" or precision in ("32", "tf32") or not kernels_wanted()
     tensors = read_tensors(example, on_host=on_host)
     state = dict(model.named_parameters())
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chemscale.hardware.accelerators import REDUCED
+
 GIB = float(2**30)
 FLOAT = 4
 BUCKET = 50_000_000
@@ -60,6 +62,7 @@ class Memory:
         carried: of the gradients, what stands when the backward pass begins and activations are most.
         stepping: what is added to weights, gradients and optimizer while the optimizer steps.
         host: bytes of this rank in host memory.
+        placing: when the model is brought to the GPU, before it is shared.
     """
 
     weights: float
@@ -70,6 +73,7 @@ class Memory:
     carried: float = 0.0
     stepping: float = 0.0
     host: float = 0.0
+    placing: float = 0.0
 
     @property
     def states(self) -> float:
@@ -78,9 +82,10 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """The peak: at the beginning or the end of the backward pass, or while the optimizer steps."""
+        """The peak: when the backward pass begins or ends, while the optimizer steps, or before all."""
         begins = self.carried + self.buffers + self.activations
-        return self.weights + self.optimizer + max(begins, self.gradients + max(self.buffers, self.stepping))
+        ends = self.gradients + max(self.buffers, self.stepping)
+        return max(self.weights + self.optimizer + max(begins, ends), self.placing)
 
 
 def rank_memory(
@@ -132,13 +137,37 @@ def rank_memory(
         owned, host, gradients = 0.0, owned + part, 0.0
     if strategy == "zero3":
         live = FLOAT * (min(weights.count, LIVE) + min(weights.count, BUCKET))
+        # Lightning brings the whole model to each GPU, where DeepSpeed then divides it.
+        placing = n + average + part
         return Memory(
-            part + average, gradients, owned, bucket + live, activations, gradients, part + bucket, host
+            part + average,
+            gradients,
+            owned,
+            bucket + live,
+            activations,
+            gradients,
+            part + bucket,
+            host,
+            placing,
         )
     carried = FLOAT * BUCKET / w if weights.count > BUCKET else 0.0  # of the first bucket that is reduced
     if accumulate > 1:  # later micro-batches begin with what earlier ones left
         carried = n if strategy == "zero1" else gradients
     return Memory(n + average, gradients, owned, bucket, activations, carried, stepping=part, host=host)
+
+
+def has_fused_attention(width: int, heads: int, precision: str) -> bool:
+    """Whether a GPU has a kernel for these heads that keeps no probabilities.
+
+    In 16 bits any head is padded to what the kernel takes; in float32 and tf32 the one kernel that there is
+    wants rows of 16 bytes, and other heads are computed by plain products (PyTorch, sdp_utils.cpp).
+
+    Args:
+        width: of the model.
+        heads: that share it.
+        precision: of the forward pass.
+    """
+    return precision in REDUCED or (width // heads) % 4 == 0
 
 
 # --- what autograd keeps of a ChemGPT --------------------------------------------------------------------
@@ -155,7 +184,8 @@ class Transformer:
         vocab: symbols.
         slots: of the rectangles that molecules are padded to for attention, for each token.
         squares: Σ length² of these rectangles, for each token.
-        fused: attention by a kernel that keeps no probabilities: everywhere but for short molecules on a CPU.
+        fused: attention by a kernel that keeps no probabilities (``has_fused_attention``), or on a CPU for
+            long molecules.
     """
 
     width: int

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, rank_memory
+from chemscale.hardware.accelerators import REDUCED
+from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, has_fused_attention, rank_memory
 
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Widths of a plan as multiples of the number of heads."""
@@ -82,9 +83,10 @@ class Family:
     def memory_gib(self, width: int, gpus: int) -> dict[str, float]:
         """Peak GiB of one GPU under each strategy, without what a library reserves (``hardware.memory``)."""
         count = self.counts(width)["all"]
-        shape = Transformer(width, self.layers, self.heads, self.vocab)
+        fused = has_fused_attention(width, self.heads, self.precision)
+        shape = Transformer(width, self.layers, self.heads, self.vocab, fused=fused)
         weights = Weights(count, shape.block, count - self.layers * shape.block)
-        half = self.precision in ("bf16-mixed", "16-mixed")
+        half = self.precision in REDUCED
         tokens = self.batch_tokens / self.accumulate / gpus
         active = shape.activation_bytes(tokens, half=half, recompute=False)
         return {

@@ -13,15 +13,17 @@ PRECISION_KEYS = ("precision=", "+precision=", "++precision=", "trainer.precisio
 
 
 def describe_precision(points: Sequence[Point], typed: Sequence[str]) -> list[str]:
-    """What ``precision=32`` costs on a GPU, where nobody asked for it.
+    """What ``precision=32`` costs on a GPU, where nobody asked for it; and bf16 where there is none.
 
     Args:
         points: of the sweep.
         typed: arguments that they were composed from.
     """
-    if any(word.startswith(PRECISION_KEYS) for word in typed):
-        return []
     found = []
+    if any(p.precision == "bf16-mixed" and (g := gpu_of(p)) and not ACCELERATORS[g].bf16 for p in points):
+        found.append("This GPU computes bf16 without its matrix units: precision=16-mixed has them.")
+    if any(word.startswith(PRECISION_KEYS) for word in typed):
+        return found
     for forces in (False, True):
         concerned = [
             point

@@ -149,6 +149,8 @@ def test_who_leaves_float32_on_a_gpu_is_told_what_it_costs(read):
     assert "67 TFLOP/s, 989 with bf16-mixed" in line
     assert describe_precision([point], ["precision=32"]) == []
     assert describe_precision([read("launcher=slurm", "trainer.accelerator=cpu")], []) == []
+    old = [read("launcher=slurm", "launcher.gpu=v100", "precision=bf16-mixed")]
+    assert "16-mixed" in describe_precision(old, ["precision=bf16-mixed"])[0]
     assert describe_precision([read("launcher=slurm", "precision=bf16-mixed")], []) == []
 
 

@@ -32,7 +32,9 @@ def measure(names: list[str], jobs: int) -> dict[str, Any]:
     """Reports by case; cases are dealt out to so many processes."""
     with tempfile.TemporaryDirectory(prefix="chemscale-kernels-") as folder, ThreadPoolExecutor(jobs) as pool:
         parts = [names[start::jobs] for start in range(jobs)]
-        running = [pool.submit(run_cases, part, Path(folder) / str(i)) for i, part in enumerate(parts) if part]
+        running = [
+            pool.submit(run_cases, part, Path(folder) / str(i)) for i, part in enumerate(parts) if part
+        ]
         found = {name: report for future in running for name, report in future.result().items()}
     return {name: found[name] for name in names}
 
@@ -68,12 +70,19 @@ def show(rows: list[list[str]], markdown: bool) -> None:
         return
     widths = [max(len(line[i]) for line in (HEAD, *rows)) for i in range(len(HEAD))]
     for line in (HEAD, *rows):
-        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))))
+        print(
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
+        )
 
 
 def main() -> None:
     """Count, print, compare, and write the table if wanted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="*", help="names; all if none is given")
     parser.add_argument("--write", action="store_true", help=f"update {TABLE.name} by these cases")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

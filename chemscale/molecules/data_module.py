@@ -84,7 +84,9 @@ class MoleculeDataModule(pl.LightningDataModule):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
         self.skipped: list[tuple[int, int]] = []  # (step, count) of data skipped after a roll-back
-        self.filled = False  # whether training micro-batches are all of one length, as compiled steps want them
+        self.filled = (
+            False  # whether training micro-batches are all of one length, as compiled steps want them
+        )
         if molecules is not None and not 1 <= molecules <= len(corpus.train):
             raise SubsetError(
                 f"data.molecules={molecules}: {corpus.path} has {len(corpus.train)} training molecules."

@@ -42,6 +42,8 @@ def test_a_step_has_no_more_operations_kernels_and_bytes_than_before(reports, na
 
 def test_a_training_step_that_logs_nothing_never_waits_for_the_device(reports):
     held = table.read(TABLE)
-    waiting = {name: set(map(table.function_of, r["waits"])) for name, r in reports.items() if "error" not in r}
+    waiting = {
+        name: set(map(table.function_of, r["waits"])) for name, r in reports.items() if "error" not in r
+    }
     new = {name: waits - set(held.get(name, {}).get("waits", ())) for name, waits in waiting.items()}
     assert {name: waits for name, waits in new.items() if waits} == {}

@@ -1,4 +1,4 @@
-"""Sums over edges equal their plain reference in value and every derivative, the same to the bit each time."""
+"""Convolutions of neighbours and outer products equal their plain reference, with two derivatives."""
 
 import pytest
 import torch

@@ -58,14 +58,16 @@ def test_a_step_with_wrong_gradients_is_left_with_one_line(value, caplog):
     wrong = Difference(value, "network.embedding.weight")
     assert adopt(lambda: ("step", wrong), "32", Control(Ranks())) is None
     (record,) = caplog.records
-    assert "network.embedding.weight" in record.message and "trainer.compile=false" in record.message
+    assert "network.embedding.weight" in record.message
+    assert "trainer.compile=false" in record.message
 
 
 def test_the_first_rank_of_a_node_compiles_before_the_others():
     order = []
     makers = [lambda rank=rank: order.append(rank) or ("step", EXACT) for rank in range(3)]
     assert adopt_on_ranks(makers) == ["step"] * 3
-    assert order[0] == 0 and sorted(order) == [0, 1, 2]
+    assert order[0] == 0
+    assert sorted(order) == [0, 1, 2]
 
 
 def test_a_rank_that_cannot_compile_keeps_all_from_it():

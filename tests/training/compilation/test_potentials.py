@@ -108,7 +108,7 @@ def test_a_batch_that_the_code_does_not_hold_for_is_predicted_by_the_model():
 
 def test_a_first_batch_that_is_too_small_is_said_to_be():
     task = task_of("schnet")
-    with pytest.raises(tracing.CompilationError, match="first batch has ptr|first batch has charge"):
+    with pytest.raises(tracing.CompilationError, match=r"first batch has \w+ of shape \(1,\)"):
         compile_potential(task, batch_of(task.model, 1), "trace")
 
 
@@ -152,4 +152,5 @@ def test_autocast_stands_in_the_trace_and_is_not_applied_again():
         assert not difference.exceeds("bf16-mixed")
         ours, theirs = compiled(batch), task.model(batch)
     torch.testing.assert_close(ours.forces, theirs.forces)
-    assert (theirs.forces - task.model(batch).forces).abs().max() > 1e-4  # it was bf16
+    plain = task.model(batch).forces
+    assert (theirs.forces - plain).abs().max() > 1e-3 * plain.abs().max()  # it was bf16

@@ -1,14 +1,15 @@
-"""Operations, kernels, bytes and FLOPs of a training step on a GPU, counted without one; what an H100 would take.
+"""Operations, kernels and bytes of a training step on a GPU, counted without one; what an H100 would take.
 
     python benchmarks/kernel_counts.py --write               # all cases, and the table that the tests hold
     python benchmarks/kernel_counts.py painn nequip          # these beside the table
     python benchmarks/kernel_counts.py --markdown            # for the notes
     python benchmarks/kernel_counts.py --top 8 mace-rmd17    # where the GPU's time goes
 
-Every case (``chemscale.testing.fake_cuda.cases``) is a run of four steps through the whole training loop on fake CUDA
-tensors; the second step is counted. Milliseconds are a roofline's: for each operation the longest of its bytes, its
-FLOPs and the shortest kernel; the host's are those of its launches. `--loop` adds what a step costs the host beside
-that (Lightning, step boundary, loader: measure it). The step takes the longer of the two. Needs g++.
+Every case (``chemscale.testing.fake_cuda.cases``) is a run of three steps through the whole training loop
+on fake CUDA tensors; the second step is counted. Milliseconds are a roofline's: for each operation the
+longest of its bytes, its FLOPs and the shortest kernel; the host's are those of its launches. `--loop` adds
+what a step costs the host beside that (Lightning, step boundary, loader). The step takes the longer of the
+two. Needs g++.
 """
 
 from __future__ import annotations
@@ -31,10 +32,8 @@ PEAK = 989e12
 def measure(names: list[str], jobs: int) -> dict[str, Any]:
     """Reports by case; cases are dealt out to so many processes."""
     with tempfile.TemporaryDirectory(prefix="chemscale-kernels-") as folder, ThreadPoolExecutor(jobs) as pool:
-        parts = [names[start::jobs] for start in range(jobs)]
-        running = [
-            pool.submit(run_cases, part, Path(folder) / str(i)) for i, part in enumerate(parts) if part
-        ]
+        parts = [names[start::jobs] for start in range(min(jobs, len(names)))]
+        running = [pool.submit(run_cases, part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         found = {name: report for future in running for name, report in future.result().items()}
     return {name: found[name] for name in names}
 
@@ -70,12 +69,8 @@ def show(rows: list[list[str]], markdown: bool) -> None:
         return
     widths = [max(len(line[i]) for line in (HEAD, *rows)) for i in range(len(HEAD))]
     for line in (HEAD, *rows):
-        print(
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-        )
+        cells = zip(line, widths, strict=True)
+        print(line[0].ljust(widths[0]), *[cell.rjust(width) for cell, width in cells][1:], sep="  ")
 
 
 def main() -> None:
@@ -99,7 +94,7 @@ def main() -> None:
     show([row(name, report, given.loop / 1e3) for name, report in good.items()], given.markdown)
     for name, report in good.items():
         for what, count in report["waits"].items():
-            print(f"{name} waits: {what} ({count} times in two steps)")
+            print(f"{name} waits: {what} ({count} times)")
         for operation, count, milliseconds in report["top"][: given.top]:
             print(f"{name}: {operation} × {count}: {milliseconds:.2f} ms")
     for name, report in failed.items():

@@ -146,7 +146,7 @@ def is_pinned(tensor: Tensor) -> bool:
 
 
 def place() -> str:
-    """The innermost line of chemscale that led here; where that only starts the trainer, of who called torch."""
+    """The innermost line of chemscale that led here; where it only starts the trainer, of torch's caller."""
     frame, caller = sys._getframe(1), ""
     while frame is not None:
         path = Path(frame.f_code.co_filename)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).with_name("device.cpp")
-RUN = "chemscale.testing.fake_cuda.run"
+RUN = f"{__package__}.run"
 START = """
 import ctypes, runpy, sys
 _, torch, device, module, *sys.argv[1:] = sys.argv
@@ -24,7 +24,8 @@ for library in (torch, device):
     ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-"""torch looks for CUDA's hooks when it is imported: the library has to be there before, and torch's own before it."""
+"""torch looks for CUDA's hooks when it is imported: the device has to be there before, torch's own library
+before that."""
 
 
 class NoFakeDeviceError(RuntimeError):
@@ -34,7 +35,8 @@ class NoFakeDeviceError(RuntimeError):
 def torch_folder() -> Path:
     """Where torch is installed, without importing it."""
     found = importlib.util.find_spec("torch")
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     return Path(found.origin).parent
 
 

@@ -1,4 +1,4 @@
-"""What an operation costs on a GPU: kernels that are launched, bytes that move, FLOPs, seconds on a roofline."""
+"""What an operation costs on a GPU: kernels launched, bytes moved, FLOPs, seconds on a roofline."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 FREE = frozenset(
-    "detach lift_fresh alias _unsafe_view _reshape_alias is_pinned pin_memory _pin_memory sym_size "
-    "_local_scalar_dense set_ resize_ _has_compatible_shallow_copy_type is_same_size record_stream".split()
+    (
+        *("detach", "lift_fresh", "alias", "_unsafe_view", "_reshape_alias", "is_pinned", "record_stream"),
+        *("set_", "resize_", "is_same_size", "_has_compatible_shallow_copy_type"),
+    )
 )
-"""Operations without a kernel, beside views. Reading a number is counted as a synchronisation, not here."""
-EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
+"""Operations without a kernel, beside views."""
+EMPTY = frozenset(
+    ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted")
+)
 
 SORTED_SUM = 15
-"""Kernels of ``index_add`` under deterministic algorithms: checks, remainders, a radix sort, the sum (Indexing.cu)."""
+"""Kernels of ``index_add`` under deterministic algorithms: checks, a radix sort, the sum (Indexing.cu)."""
 LAUNCHES = {
     "index_put": 13, "index_put_": 13, "_index_put_impl_": 13, "embedding_dense_backward": 8, "sort": 5,
     "argsort": 5, "cumsum": 2, "native_layer_norm_backward": 2, "nll_loss_backward": 2,
@@ -30,7 +34,7 @@ LAUNCHES = {
 """Kernels of operations that are more than one, in torch 2.13's CUDA sources."""
 TENSORS_A_LAUNCH = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
 """How many tensors one kernel of a list operation takes, by the number of lists (MultiTensorApply.cuh)."""
-GATHERS = frozenset("embedding index_select index gather".split())
+GATHERS = frozenset(("embedding", "index_select", "index", "gather"))
 """They read as much of their table as they write, whatever the size of the table."""
 
 
@@ -68,7 +72,7 @@ class Roofline:
 
 
 H100 = Roofline()
-"""An H100 SXM: 3.35 TB/s and 989 TFLOP/s on paper (data sheet); shares of them as ``gpu_review`` takes them."""
+"""An H100 SXM: 3.35 TB/s and 989 TFLOP/s on paper (data sheet); of that, what good kernels reach."""
 
 
 @dataclass(frozen=True)

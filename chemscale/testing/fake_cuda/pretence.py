@@ -1,4 +1,4 @@
-"""What Python asks of CUDA, answered for one H100: torch's functions, and which attention kernel it would choose."""
+"""What Python asks of CUDA, answered for one H100: torch's functions, the choice of an attention kernel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROPERTIES = SimpleNamespace(
 class FakeDeviceMode(FakeTensorMode):
     """Fake tensors in a torch whose device only seems to be there."""
 
-    avoid_device_init = True  # type: ignore[assignment]  # else it takes the pretence for a device to compute on
+    avoid_device_init = True  # else it takes the pretence for a device to compute on
 
 
 class Event:
@@ -111,7 +111,7 @@ def answers(on_synchronize: Callable[[str], None]) -> dict[str, Any]:
         "manual_seed": nothing,
         "manual_seed_all": nothing,
         "get_rng_state": lambda *a: torch.zeros(16, dtype=torch.uint8),
-        "get_rng_state_all": lambda: [],
+        "get_rng_state_all": list,
         "set_rng_state": nothing,
         "set_rng_state_all": nothing,
     }

@@ -1,7 +1,7 @@
 """Inside the process that has the device: a point is planned as ever, then trained on fake tensors.
 
-It is Lightning's loop with our step boundary that runs, as in ``python -m chemscale.train``: loader, transfer,
-forward, backward, clipping, optimizer, average, log and validation. Checkpoints alone are left out.
+It is Lightning's loop with our step boundary that runs, as in ``python -m chemscale.train``: loader,
+transfer, forward, backward, clipping, optimizer, average, log and validation. Checkpoints alone are left out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from pytorch_lightning.strategies import Strategy
 from torch import nn
 
 from chemscale.common.paths import CONFIG_DIRECTORY
@@ -35,7 +36,7 @@ from chemscale.training.checkpointing.writer import CheckpointWriter
 from chemscale.training.session import TrainingSession
 
 COUNTED = 1
-"""Number of the micro-batch, from 0, with which the step that is counted begins, per accumulated step."""
+"""Number of the step that is counted, from 0: the first makes the optimizer's state, the last one logs."""
 
 
 @dataclass
@@ -146,7 +147,7 @@ def run_case(case: Case, folder: Path) -> Report:
     with initialize_config_dir(config_dir=str(CONFIG_DIRECTORY), version_base=None):
         config = compose("train", overrides=overrides)
     OmegaConf.resolve(config)
-    with mock.patch.object(sections, "refuse_precision", lambda *a: None):  # it has no GPU to plan for
+    with mock.patch.object(sections, "refuse_precision"):  # it has no GPU to plan for
         point = read_point(config, overrides)
     record = open_record(point, overrides, keep=False)
     mode = FakeDeviceMode(allow_non_fake_inputs=True)
@@ -158,7 +159,8 @@ def run_case(case: Case, folder: Path) -> Report:
     phases = Phases(operations, point, report)
     with (
         cuda_is_there(operations.wait),
-        mock.patch.object(CheckpointWriter, "save", lambda *a, **k: None),
+        mock.patch.object(CheckpointWriter, "save"),
+        mock.patch.object(Strategy, "teardown"),  # it moves the optimizer's state to the host
         mock.patch.object(nn.Module, "_apply", lambda self, fn, recurse=True: self),  # it is there already
         mode,
         operations,
@@ -169,23 +171,20 @@ def run_case(case: Case, folder: Path) -> Report:
 
 
 def finish(report: Report, operations: Operations) -> Report:
-    """Sum up the counted step, and the waits of all steps between the first and the last.
+    """Sum up the counted step.
 
     Args:
         report: is filled in.
         operations: of the run.
     """
-    steps = sorted({step for step, _ in operations.phases if step >= 0})
-    total, waits = Phase(), Counter[str]()
+    total = Phase()
     for (step, name), phase in operations.phases.items():
         if step == COUNTED:
             total.add(phase)
             report.phases[name] = phase.kernels
-        if steps[0] < step < steps[-1]:
-            waits.update(phase.waits)
     for key in ("operations", "kernels", "bytes", "flops", "gpu_seconds", "host_seconds"):
         setattr(report, key, getattr(total, key))
-    report.waits = dict(waits)
+    report.waits = dict(Counter(total.waits))
     report.top = [
         (name, total.names[name], 1e3 * seconds) for name, seconds in total.seconds_of.most_common(12)
     ]

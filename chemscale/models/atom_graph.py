@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from chemscale.models.layers.edge_products import Ends, convolve, sum_outer
+from chemscale.models.layers.segments import Segments, gather, segment_sum
+
 
 class Connectivity(NamedTuple):
     """B structures of N atoms, and who is whose neighbour along E directed edges, without any geometry.
@@ -23,6 +26,9 @@ class Connectivity(NamedTuple):
         ptr: (B + 1,) first atom of each structure, and N.
         charge: (B,) total charge in e, in the precision of the network.
         spin: (B,) unpaired electrons, 2S, likewise.
+        receiver_offsets: (N + 1,) first edge into each atom, and E.
+        sender_order: (E,) edges ordered by sender.
+        sender_offsets: (N + 1,) where the edges from each atom begin in that order, and E.
         slots: (B, n) atom in each slot of structures padded to the largest, any atom where there is none;
             None where the network does not couple all atoms of a structure.
     """
@@ -35,7 +41,23 @@ class Connectivity(NamedTuple):
     ptr: Tensor
     charge: Tensor
     spin: Tensor
+    receiver_offsets: Tensor
+    sender_order: Tensor
+    sender_offsets: Tensor
     slots: Tensor | None = None
+
+    @property
+    def ends(self) -> Ends:
+        """Senders and receivers as segments of atoms."""
+        return Ends(
+            Segments(self.senders, self.sender_offsets, self.sender_order),
+            Segments(self.receivers, self.receiver_offsets),
+        )
+
+    @property
+    def structures(self) -> Segments:
+        """Atoms as members of structures."""
+        return Segments(self.batch, self.ptr)
 
 
 @dataclass
@@ -56,6 +78,7 @@ class AtomGraph:
         ptr: (B + 1,) first atom of each structure, and N.
         charge: (B,) total charge in e.
         spin: (B,) unpaired electrons, 2S.
+        ends: senders and receivers as segments of atoms.
         slots: (B, n) as ``Connectivity``; None if the configuration does not say ``couples_all_atoms``.
         pair_vectors: (B, n, n, 3) Å from the atom of the second slot to that of the third, as
             ``geometry.pair_vectors``; None if the configuration does not say ``molecules_only``.
@@ -71,6 +94,7 @@ class AtomGraph:
     ptr: Tensor
     charge: Tensor
     spin: Tensor
+    ends: Ends
     slots: Tensor | None = None
     pair_vectors: Tensor | None = None
 
@@ -83,8 +107,22 @@ class AtomGraph:
             vectors: (E, 3) Å.
             pair_vectors: (B, n, n, 3) Å, where the network reads them.
         """
-        distances = torch.linalg.vector_norm(vectors, dim=1)
-        return cls(vectors=vectors, distances=distances, pair_vectors=pair_vectors, **connectivity._asdict())
+        c = connectivity
+        return cls(
+            numbers=c.numbers,
+            types=c.types,
+            vectors=vectors,
+            distances=torch.linalg.vector_norm(vectors, dim=1),
+            senders=c.senders,
+            receivers=c.receivers,
+            batch=c.batch,
+            ptr=c.ptr,
+            charge=c.charge,
+            spin=c.spin,
+            ends=c.ends,
+            slots=c.slots,
+            pair_vectors=pair_vectors,
+        )
 
     @property
     def atoms(self) -> int:
@@ -98,11 +136,31 @@ class AtomGraph:
 
     def to_edges(self, x: Tensor) -> Tensor:
         """Features of each edge's sender: (N, …) → (E, …)."""
-        return x.index_select(0, self.senders)
+        return gather(x, self.ends.senders)
+
+    def to_receivers(self, x: Tensor) -> Tensor:
+        """Features of each edge's receiver: (N, …) → (E, …)."""
+        return gather(x, self.ends.receivers)
 
     def sum_over_neighbours(self, messages: Tensor) -> Tensor:
         """Messages of all edges into each atom, added up: (E, …) → (N, …)."""
-        return sum_by(messages, self.receivers, self.atoms)
+        return segment_sum(messages, self.ends.receivers)
+
+    def convolve(self, filters: Tensor, x: Tensor) -> Tensor:
+        """Σ_j filters_ij ∘ x_j over the neighbours j of each atom i: (E, F), (N, …, F) → (N, …, F)."""
+        return convolve(filters, x, self.ends)
+
+    def sum_outer(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Σ_j weights_ij ⊗ features_ij over the neighbours j of each atom i: (E, F), (E, D) → (N, D, F)."""
+        return sum_outer(features, weights, self.ends)
+
+    def to_atoms(self, x: Tensor) -> Tensor:
+        """What belongs to each atom's structure: (B, …) → (N, …)."""
+        return gather(x, Segments(self.batch, self.ptr))
+
+    def sum_over_structures(self, x: Tensor) -> Tensor:
+        """Sums over the atoms of each structure: (N, …) → (B, …)."""
+        return segment_sum(x, Segments(self.batch, self.ptr))
 
     def occupied(self) -> Tensor:
         """Whether each slot of the padded structures holds an atom, (B, n)."""
@@ -118,19 +176,6 @@ class AtomGraph:
     def from_slots(self, padded: Tensor) -> Tensor:
         """Features of atoms out of their slots, (B, n, …) → (N, …)."""
         return padded.flatten(0, 1).index_select(0, slot_of(self.batch, self.ptr, padded.shape[1]))
-
-
-def sum_by(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """Sum rows by an index: (M, …) → (size, …), row i holding the sum of the rows whose index is i.
-
-    Args:
-        values: (M, …) rows.
-        index: (M,) row of the result that each is added to.
-        size: rows of the result.
-    """
-    flat = values.flatten(1) if values.dim() > 2 else values
-    total = flat.new_zeros((size, *flat.shape[1:])).index_add(0, index, flat)
-    return total.view(size, *values.shape[1:])
 
 
 def slots_of(ptr: Tensor, atoms: int, largest: int) -> Tensor:

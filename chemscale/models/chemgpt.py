@@ -17,7 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from chemscale.models.layers.documents import Attending, Documents, document_attention
+from chemscale.models.kernels.gelu import gelu
+from chemscale.models.kernels.products import Linear, linear
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Attending, Documents
 from chemscale.models.layers.key_values import KeyValueCache
 
 LAYER_NORM_EPSILON = 1e-5
@@ -114,15 +117,15 @@ class Block(nn.Module):
         self.heads = config.heads
         self.window = config.window_of(layer)
         self.norm_attention = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
-        self.qkv = nn.Linear(d, 3 * d, bias=False)
-        self.attention_out = nn.Linear(d, d)
+        self.qkv = Linear(d, 3 * d, bias=False)
+        self.attention_out = Linear(d, d)
         self.norm_mlp = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
-        self.mlp_in = nn.Linear(d, 4 * d)
-        self.mlp_out = nn.Linear(4 * d, d)
+        self.mlp_in = Linear(d, 4 * d)
+        self.mlp_out = Linear(4 * d, d)
 
     def mlp(self, x: Tensor) -> Tensor:
         """The second residual branch, (T, D) → (T, D)."""
-        return self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
+        return self.mlp_out(gelu(self.mlp_in(self.norm_mlp(x))))
 
     def forward(self, x: Tensor, documents: Documents | Attending) -> Tensor:
         """The block over a flat packed batch, (T, D) → (T, D)."""
@@ -199,7 +202,7 @@ class ChemGPT(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits through the tied embedding, (…, D) → (…, V)."""
-        return F.linear(hidden, self.token_embedding.weight)
+        return linear(hidden, self.token_embedding.weight)
 
     def forward(self, tokens: Tensor, positions: Tensor, documents: Documents | Attending) -> Tensor:
         """Logits of the next token, (T, V); arguments as ``hidden``."""
@@ -209,7 +212,8 @@ class ChemGPT(nn.Module):
         """Logits of ordinary sequences, (B, L) → (B, L, V); right padding changes nothing before it."""
         batch, length = tokens.shape
         positions = torch.arange(length, device=tokens.device).repeat(batch)
-        return self(tokens.reshape(-1), positions, Documents.rectangle(batch, length)).view(batch, length, -1)
+        documents = Documents.rectangle(batch, length, tokens.device)
+        return self(tokens.reshape(-1), positions, documents).view(batch, length, -1)
 
     def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
         """The next position of each sequence, (B,) → (B, V); the cache grows by one."""

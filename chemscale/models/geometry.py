@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from chemscale.models.atom_graph import occupied, slot_of, slots_of, sum_by
+from chemscale.models.atom_graph import Connectivity, occupied, slot_of, slots_of
+from chemscale.models.layers.segments import Segments, segment_sum
 
 
 def edge_vectors(data: Data, pos: Tensor | None = None, strain: Tensor | None = None) -> Tensor:
@@ -75,38 +76,38 @@ def different_atoms(ptr: Tensor, largest: int) -> Tensor:
     return real[:, :, None] & real[:, None, :] & ~itself
 
 
-def forces_of_edges(gradient: Tensor, senders: Tensor, receivers: Tensor, atoms: int) -> Tensor:
+def forces_of_edges(gradient: Tensor, connectivity: Connectivity) -> Tensor:
     """Forces on atoms from the energy's gradient at edge vectors: (E, 3) → (N, 3).
 
     Args:
         gradient: (E, 3) ∂E/∂(r_sender - r_receiver) in eV/Å.
-        senders: (E,) atom that each edge starts from.
-        receivers: (E,) atom that each edge ends at.
-        atoms: N.
+        connectivity: the atoms and their edges.
     """
-    return sum_by(gradient, receivers, atoms) - sum_by(gradient, senders, atoms)
+    senders, receivers = connectivity.ends
+    return segment_sum(gradient, receivers) - segment_sum(gradient, senders)
 
 
-def forces_of_pairs(gradient: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
+def forces_of_pairs(gradient: Tensor, connectivity: Connectivity) -> Tensor:
     """Forces on atoms from the energy's gradient at ``pair_vectors``: (B, n, n, 3) → (N, 3).
 
     Args:
         gradient: (B, n, n, 3) in eV/Å.
-        batch: (N,) structure that each atom belongs to.
-        ptr: (B + 1,) first atom of each structure, and N.
+        connectivity: the atoms of the structures.
     """
     padded = gradient.sum(2) - gradient.sum(1)  # (B, n, 3)
-    return padded.flatten(0, 1).index_select(0, slot_of(batch, ptr, padded.shape[1]))
+    slots = slot_of(connectivity.batch, connectivity.ptr, padded.shape[1])
+    return padded.flatten(0, 1).index_select(0, slots)
 
 
-def virial(vectors: Tensor, gradient: Tensor, of_edges: Tensor, structures: int) -> Tensor:
+def virial(vectors: Tensor, gradient: Tensor, connectivity: Connectivity) -> Tensor:
     """The energy's derivative by a symmetric strain of each structure: (E, 3), (E, 3) → (B, 3, 3) in eV.
 
     Args:
         vectors: (E, 3) Å.
         gradient: (E, 3) of the energy at the vectors, eV/Å.
-        of_edges: (E,) structure that each edge belongs to.
-        structures: B.
+        connectivity: the atoms and their edges.
     """
-    summed = sum_by(vectors[:, :, None] * gradient[:, None, :], of_edges, structures)
+    c = connectivity
+    of_edges = Segments(c.batch.index_select(0, c.receivers), c.receiver_offsets.index_select(0, c.ptr))
+    summed = segment_sum(vectors[:, :, None] * gradient[:, None, :], of_edges)
     return 0.5 * (summed + summed.transpose(1, 2))

@@ -144,20 +144,19 @@ class MessageAndUpdate(nn.Module):
         graph: AtomGraph,
     ) -> tuple[Tensor, Tensor]:
         """Fig. 2b: what neighbours send, added up on each atom."""
-        width = s.shape[1]
-        gates = graph.to_edges(self.context(s)) * self.filter(radial)  # (E, 2F or 3F)
-        along, scalar = gates[:, :width], gates[:, width : 2 * width]  # (E, F) each
-        vectors = along[:, None, :] * directions[:, :, None]  # (E, 3, F)
+        context = self.context(s).split(s.shape[1], 1)  # φ of 2 or 3 parts, (N, F) each
+        filters = self.filter(radial).split(s.shape[1], 1)  # W likewise, (E, F) each
+        along = graph.to_edges(context[0]) * filters[0]  # (E, F)
+        dv = graph.sum_outer(along, directions)  # (N, 3, F)
         if v is not None:
-            vectors = vectors + graph.to_edges(v) * gates[:, None, 2 * width :]
-        dv = graph.sum_over_neighbours(vectors)  # (N, 3, F)
-        return s + graph.sum_over_neighbours(scalar), dv if v is None else v + dv
+            dv = v + dv + graph.convolve(filters[2], context[2][:, None] * v)
+        return s + graph.convolve(filters[1], context[1]), dv
 
     def update_atoms(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Fig. 2c: scalars and vectors of one atom learn of each other."""
         width = s.shape[1]
         mixed = self.mix(v)  # (N, 3, 2F)
-        u, w = mixed[..., :width], mixed[..., width:]  # Uv and Vv, (N, 3, F) each
+        u, w = mixed.split(width, 2)  # Uv and Vv, (N, 3, F) each
         norm = torch.sqrt((w * w).sum(1) + EPSILON)  # (N, F)
         a_vv, a_sv, a_ss = self.update(torch.cat([s, norm], 1)).split(width, 1)  # (N, F) each
         return s + a_ss + a_sv * (u * w).sum(1), v + a_vv[:, None, :] * u

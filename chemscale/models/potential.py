@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from chemscale.models.atom_graph import AtomGraph, Connectivity, slots_of, sum_by
+from chemscale.models.atom_graph import AtomGraph, Connectivity, slots_of
 from chemscale.models.geometry import (
     edge_vectors,
     forces_of_edges,
@@ -18,6 +18,7 @@ from chemscale.models.geometry import (
     pair_vectors,
     virial,
 )
+from chemscale.models.layers.segments import offsets_of, segment_sum
 
 log = logging.getLogger(__name__)
 
@@ -143,14 +144,13 @@ class Potential(nn.Module):
             raise ValueError("Stress needs a cell: this structure is a molecule.")
         connectivity = self.connectivity(data)
         vectors, pairs = self.vectors(data, data.pos.detach())
-        structures = data.ptr.shape[0] - 1
         if not (forces or stress):
             atomic = self.energies_of(connectivity, vectors, pairs)
-            return Prediction(sum_by(atomic, data.batch, structures), atomic)
+            return Prediction(segment_sum(atomic, connectivity.structures), atomic)
         with torch.enable_grad():
             leaves = [leaf.requires_grad_() for leaf in (vectors, pairs) if leaf is not None]
             atomic = self.energies_of(connectivity, vectors, pairs)
-            energy = sum_by(atomic, data.batch, structures)
+            energy = segment_sum(atomic, connectivity.structures)
             gradients = self._gradients(energy.sum(), leaves, create_graph)
             if not create_graph:
                 energy, atomic = energy.detach(), atomic.detach()
@@ -158,8 +158,7 @@ class Potential(nn.Module):
             if forces:
                 result.forces = self._forces(connectivity, gradients)
             if stress:
-                of_edges = data.batch.index_select(0, connectivity.receivers)
-                strained = virial(vectors.detach().double(), gradients[0].double(), of_edges, structures)
+                strained = virial(vectors.detach().double(), gradients[0].double(), connectivity)
                 volume = torch.linalg.det(data.cell.to(torch.float64)).abs()
                 result.stress = strained / volume[:, None, None]
         return result
@@ -170,16 +169,22 @@ class Potential(nn.Module):
         Args:
             data: a batch, as ``forward`` takes it.
         """
+        atoms, (senders, receivers) = data.z.shape[0], data.edge_index
+        order = data.get("sender_order")
+        order = torch.argsort(senders, stable=True) if order is None else order
         return Connectivity(
             numbers=data.z,
-            types=self.type_of[data.z],
-            senders=data.edge_index[0],
-            receivers=data.edge_index[1],
+            types=self.type_of.index_select(0, data.z),
+            senders=senders,
+            receivers=receivers,
             batch=data.batch,
             ptr=data.ptr,
             charge=data.charge.to(self.dtype),
             spin=(data.spin - 1).clamp(min=0).to(self.dtype),
-            slots=slots_of(data.ptr, data.z.shape[0], largest_of(data)) if self.couples_all_atoms else None,
+            receiver_offsets=offsets_of(receivers, atoms),
+            sender_order=order,
+            sender_offsets=offsets_of(senders, atoms, order),
+            slots=slots_of(data.ptr, atoms, largest_of(data)) if self.couples_all_atoms else None,
         )
 
     def vectors(
@@ -226,18 +231,14 @@ class Potential(nn.Module):
         else:
             output = torch.func.functional_call(self.network, parameters, (graph,))
         scaled, unscaled = output if isinstance(output, tuple) else (output, None)
-        energies = scaled.to(torch.float64) * self.scale + self.references[connectivity.types]
+        energies = scaled.to(torch.float64) * self.scale + self.references.index_select(0, connectivity.types)
         return energies if unscaled is None else energies + unscaled.to(torch.float64)
 
     @staticmethod
     def _forces(connectivity: Connectivity, gradients: tuple[Tensor, ...]) -> Tensor:
-        atoms = connectivity.types.shape[0]
-        of_edges = gradients[0].to(torch.float64)
-        forces = forces_of_edges(of_edges, connectivity.senders, connectivity.receivers, atoms)
+        forces = forces_of_edges(gradients[0].to(torch.float64), connectivity)
         for of_pairs in gradients[1:]:
-            forces = forces + forces_of_pairs(
-                of_pairs.to(torch.float64), connectivity.batch, connectivity.ptr
-            )
+            forces = forces + forces_of_pairs(of_pairs.to(torch.float64), connectivity)
         return forces
 
     def check(self, data: Data) -> None:

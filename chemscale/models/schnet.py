@@ -111,5 +111,4 @@ class InteractionBlock(nn.Module):
             (N, F)
         """
         weights = self.filter(radial) * cutoff  # (E, F)
-        messages = graph.to_edges(self.to_filter_space(x)) * weights  # (E, F)
-        return self.output(graph.sum_over_neighbours(messages))
+        return self.output(graph.convolve(weights, self.to_filter_space(x)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Positive
-from chemscale.models.atom_graph import AtomGraph, sum_by
+from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import Swish
 from chemscale.models.layers.electrons import DESCRIPTORS, descriptors
 from chemscale.models.layers.equivariant import SphericalHarmonics
@@ -181,10 +181,10 @@ class ElectronicEmbedding(nn.Module):
         parts = [total.clamp(min=0), (-total).clamp(min=0)] if self.signed else [total]
         psi = torch.stack(parts, 1)  # (B, kinds)
         key = self.key(psi / psi.amax(1, keepdim=True).clamp(min=1.0))  # (B, F)
-        logits = (self.query(x) * key[graph.batch]).sum(1) / math.sqrt(x.shape[1])  # (N,)
+        logits = (self.query(x) * graph.to_atoms(key)).sum(1) / math.sqrt(x.shape[1])  # (N,)
         weight = nn.functional.softplus(logits)
-        share = weight / sum_by(weight, graph.batch, graph.structures)[graph.batch]  # (N,)
-        v = share[:, None] * self.value(psi)[graph.batch]  # (N, F)
+        share = weight / graph.to_atoms(graph.sum_over_structures(weight))  # (N,)
+        v = share[:, None] * graph.to_atoms(self.value(psi))  # (N, F)
         v = v + self.second(self.between(self.first(self.before(v))))
         return self.last(self.after(v))
 
@@ -245,13 +245,11 @@ class LocalInteraction(nn.Module):
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
         """What neighbours contribute, (N, F); arguments as ``InteractionModule``."""
-        s, p, d = (
-            graph.to_edges(mix(x)) * weigh(radial)
-            for mix, weigh in zip(self.neighbours, self.filters, strict=True)
-        )  # (E, F) each
-        total = self.centre(x) + graph.sum_over_neighbours(s)
-        p_atoms = graph.sum_over_neighbours(harmonics[:, :3, None] * p[:, None, :])  # (N, 3, F)
-        d_atoms = graph.sum_over_neighbours(harmonics[:, 3:, None] * d[:, None, :])  # (N, 5, F)
+        s, p, d = (mix(x) for mix in self.neighbours)  # (N, F) each
+        of_s, of_p, of_d = (weigh(radial) for weigh in self.filters)  # (E, F) each
+        total = self.centre(x) + graph.convolve(of_s, s)
+        p_atoms = graph.sum_outer(graph.to_edges(p) * of_p, harmonics[:, :3])  # (N, 3, F)
+        d_atoms = graph.sum_outer(graph.to_edges(d) * of_d, harmonics[:, 3:])  # (N, 5, F)
         for atoms, project in zip((p_atoms, d_atoms), self.projections, strict=True):
             left, right = project(atoms).chunk(2, dim=-1)  # (N, 3 or 5, F) each
             total = total + (left * right).sum(1)

@@ -186,7 +186,7 @@ def shared_fields(
     general, trainer = sections.general, sections.trainer
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
     strategy = sections.resolve_strategy()
-    compilation = sections.decide_compilation(steps, strategy)
+    compilation = sections.decide_compilation(steps, strategy, recompute=micro_batching.recompute)
     point_id = identity(config, data_hash)
     return {
         "config": config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from chemscale.common.files import atomic_folder
 from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
+from chemscale.models.kernels.attention import MIN_HEADS
+from chemscale.models.kernels.compiled import library, use_kernels
+from chemscale.models.layers.documents import Documents
+from chemscale.models.layers.rectangles import SHORT_ON_CPU
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import TokenBatch
@@ -134,6 +137,7 @@ class LanguagePoint(Point):
 
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
+        use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
         state = torch.get_rng_state()
         module = self.build_module().to(device)
@@ -233,8 +237,10 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     count = model.parameter_counts()["all"]
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
-    fused = sections.placement.has_gpu or longest > SHORT_ON_CPU
-    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, fused)
+    way = (
+        "gpu" if sections.placement.has_gpu else cpu_attention(model.heads, longest, sections.trainer.kernels)
+    )
+    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, way)
     rest = count - model.layers * shape.block
     return Sizes(
         Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2),
@@ -243,6 +249,19 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
         offload=sections.strategy.offload == "cpu",
         overlap=sections.placement.has_gpu,
     )
+
+
+def cpu_attention(heads: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
+    """How attention is computed on a CPU.
+
+    Args:
+        heads: of a block.
+        longest: tokens of the longest molecule.
+        kernels: ``trainer.kernels``.
+    """
+    if kernels and heads >= MIN_HEADS and library() is not None:
+        return "kernel"
+    return "fused" if longest > SHORT_ON_CPU else "products"
 
 
 def layout(lengths: np.ndarray) -> tuple[float, float, int]:

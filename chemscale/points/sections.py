@@ -105,12 +105,13 @@ class Sections:
         """
         return resolve(self.strategy, self.trainer.precision, self.placement.world, forces=self.forces)
 
-    def decide_compilation(self, steps: int, strategy: str) -> Compilation:
+    def decide_compilation(self, steps: int, strategy: str, *, recompute: bool) -> Compilation:
         """Whether the steps of the point are compiled.
 
         Args:
             steps: optimizer steps of the whole run.
             strategy: resolved.
+            recompute: whether activations are recomputed.
 
         Raises:
             ConfigurationError: ``trainer.compile=true`` where it cannot be.
@@ -123,6 +124,7 @@ class Sections:
             strategy=strategy,
             precision=self.trainer.precision,
             forces=self.forces,
+            recompute=recompute,
         )
 
     def run_settings(self, micro_batching: MicroBatching) -> RunSettings:

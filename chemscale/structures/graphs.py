@@ -60,8 +60,8 @@ def collate(structures: Sequence[Structure]) -> Data:
     Returns:
         ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),
         ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
-        unknown; ``largest``, the atoms of the largest, an int; for crystals ``cell`` (B, 3, 3) and
-        ``edge_shift`` (E, 3).
+        unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,), edges ordered by
+        sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3).
     """
     sizes = np.array([len(s.numbers) for s in structures])
     ptr = np.concatenate([[0], np.cumsum(sizes)])
@@ -81,6 +81,7 @@ def collate(structures: Sequence[Structure]) -> Data:
             ).astype(np.float64)
         ),
         largest=int(sizes.max()),
+        sender_order=torch.from_numpy(_sender_order(edges)),
     )
     if any(s.cell is not None and s.pbc is not None and np.any(s.pbc) for s in structures):
         cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]
@@ -88,3 +89,14 @@ def collate(structures: Sequence[Structure]) -> Data:
         shifts = [np.zeros((s.edges.shape[1], 3)) if s.shifts is None else s.shifts for s in structures]  # type: ignore[union-attr]
         data.edge_shift = torch.from_numpy(np.concatenate(shifts).astype(np.float64))
     return data
+
+
+def _sender_order(edges: Sequence[np.ndarray]) -> np.ndarray:
+    """Edges of all structures ordered by sender, (E,): structure by structure, each by its own few atoms."""
+    starts = np.cumsum([0, *(e.shape[1] for e in edges)])
+    orders = []
+    for (senders, _), start in zip(edges, starts, strict=False):
+        within = senders - senders.min(initial=senders[0] if len(senders) else 0)
+        kind = np.uint16 if len(within) and within.max() < 2**16 else np.int64  # 16 bits: radix sort
+        orders.append(np.argsort(within.astype(kind), kind="stable") + start)
+    return np.concatenate(orders)

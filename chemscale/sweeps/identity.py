@@ -32,6 +32,7 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_background",
     "trainer.compile",  # the same sums, in another order
     "trainer.threads",
+    "trainer.kernels",
     "trainer.accelerator",
     "data.workers",
     "data.prepare_workers",

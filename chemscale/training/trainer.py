@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.hardware.devices import set_backends, set_determinism
+from chemscale.models.kernels.compiled import use_kernels
 from chemscale.training.distributed.ranks import Ranks, environment
 from chemscale.training.distributed.strategies import ZERO, build_strategy
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
@@ -44,6 +45,7 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
         and ranks.is_first
     ):
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
+    use_kernels(settings.kernels)
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
     set_backends()
     set_determinism(settings.deterministic)

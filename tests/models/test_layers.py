@@ -29,6 +29,7 @@ from chemscale.models.layers.radial import (
     polynomial_cutoff,
     radial_basis,
 )
+from chemscale.models.layers.segments import offsets_of
 from chemscale.models.layers.symmetric import SymmetricContraction, equivariant_basis
 from chemscale.models.layers.trilinear import trilinear
 from chemscale.structures.graphs import Structure, collate
@@ -212,15 +213,19 @@ def graph_of(numbers, positions, charge=0.0):
     """A molecule in which all atoms are neighbours."""
     structure = Structure(np.array(numbers, np.uint8), np.array(positions, float))
     data = collate([structure.with_neighbours(1e3)])
+    senders, receivers = data.edge_index
     connectivity = Connectivity(
         numbers=data.z,
         types=torch.zeros_like(data.z),
-        senders=data.edge_index[0],
-        receivers=data.edge_index[1],
+        senders=senders,
+        receivers=receivers,
         batch=data.batch,
         ptr=data.ptr,
         charge=torch.tensor([charge], dtype=torch.float64),
         spin=torch.zeros(1, dtype=torch.float64),
+        receiver_offsets=offsets_of(receivers, len(numbers)),
+        sender_order=data.sender_order,
+        sender_offsets=offsets_of(senders, len(numbers), data.sender_order),
         slots=slots_of(data.ptr, len(numbers), data.largest),
     )
     return AtomGraph.of(connectivity, edge_vectors(data), pair_vectors(data, data.largest))

@@ -1,8 +1,8 @@
 """Attention within documents as one operation that compilers do not look into.
 
-``document_attention`` chooses its way, and its shapes, by the lengths of the documents. Behind one operation a
-compiled graph knows two shapes alone, those of the queries, keys and values and of the output: the graph is
-the same for every batch of one length.
+``document_attention`` chooses its way, and its shapes, by the lengths of the documents. Behind one operation
+a compiled graph knows two shapes alone, those of the queries, keys and values and of the output: the graph
+is the same for every batch of one length.
 
 Shapes: T tokens of the flat batch, N documents at most, H heads, K head width.
 """
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Documents
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chemscale.models.atom_graph import AtomGraph, sum_by
+from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.geometry import different_atoms
 from chemscale.models.layers.radial import polynomial_cutoff
 
@@ -45,8 +45,8 @@ class ZBL(nn.Module):
 def conserve_charge(charges: Tensor, graph: AtomGraph) -> Tensor:
     """Spread evenly over a structure's atoms what its partial charges lack to its total charge."""
     sizes = (graph.ptr[1:] - graph.ptr[:-1]).to(charges.dtype)
-    missing = graph.charge - sum_by(charges, graph.batch, graph.structures)
-    return charges + (missing / sizes)[graph.batch]
+    missing = graph.charge - graph.sum_over_structures(charges)
+    return charges + graph.to_atoms(missing / sizes)
 
 
 def electrostatics(charges: Tensor, graph: AtomGraph, cutoff: float) -> Tensor:

@@ -43,6 +43,7 @@ def decide(
     strategy: str,
     precision: str,
     forces: bool,
+    recompute: bool = False,
 ) -> Compilation:
     """Decide whether the steps of a run are compiled.
 
@@ -57,13 +58,14 @@ def decide(
         strategy: resolved.
         precision: ``trainer.precision``.
         forces: whether the loss holds forces.
+        recompute: whether activations are recomputed in the backward pass.
 
     Raises:
         ConfigurationError: compilation is asked for by ``true`` where it cannot be.
     """
     if wanted is False:
         return Compilation(False, "false was asked for")
-    problem = refused_with(strategy, precision) or (
+    problem = refused_with(strategy, precision, recompute) or (
         missing_for_compiling(cuda=cuda, forces=forces) if here else ""
     )
     if wanted is True:
@@ -79,13 +81,15 @@ def decide(
     return Compilation(True, f"auto: {steps:,} steps on a GPU")
 
 
-def refused_with(strategy: str, precision: str) -> str:
-    """Why a strategy or precision does not go with compilation, as a sentence; empty where it does."""
+def refused_with(strategy: str, precision: str, recompute: bool = False) -> str:
+    """Why such a run does not go with compilation, as a sentence; empty where it does."""
     if strategy in SHARDED_WEIGHTS:
         return (
             f"strategy={strategy} gathers weights by hooks on the model's modules, which a compiled step "
             "does not call."
         )
+    if recompute:
+        return "trainer.checkpoint_activations recomputes blocks; compiled code decides itself what it keeps."
     if precision == "16-mixed":
         return "precision=16-mixed scales its loss, which was never tried with compiled steps."
     return ""

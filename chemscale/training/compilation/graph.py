@@ -21,7 +21,6 @@ MIN_SIZE = 2
 INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {
     "deterministic": True,  # no choice by a stopwatch: a run that is resumed adds up in the same order
     "max_autotune": False,
-    "triton.cudagraphs": False,  # sizes differ from batch to batch
 }
 """Options of torch's own backend."""
 
@@ -78,6 +77,8 @@ def compile_graph(
     inputs: Mapping[str, Tensor],
     varying: Dynamic,
     backend: str = "inductor",
+    *,
+    cuda_graph: bool = False,
 ) -> CompiledGraph:
     """Trace a function and compile the trace: forward, and backward where gradients are wanted.
 
@@ -87,6 +88,7 @@ def compile_graph(
         inputs: a batch of usual sizes, which the code is made for.
         varying: dimensions of the batch that differ from batch to batch.
         backend: of ``torch.compile``; ``trace`` for the trace as it stands.
+        cuda_graph: whether a GPU replays it: for sizes that hardly differ from batch to batch.
 
     Raises:
         CompilationError: a size of the batch is too small to vary, or the trace holds for one size alone.
@@ -98,9 +100,8 @@ def compile_graph(
     kept = {name: state[name] for name in read}
     if backend == "trace":
         return CompiledGraph(traced, kept, list(inputs), varying)
-    compiled = torch.compile(
-        traced, fullgraph=True, backend=backend, options=INDUCTOR if backend == "inductor" else None
-    )
+    options = INDUCTOR | {"triton.cudagraphs": cuda_graph} if backend == "inductor" else None
+    compiled = torch.compile(traced, fullgraph=True, backend=backend, options=options)
     result = CompiledGraph(compiled, kept, list(inputs), varying)
     example = {name: tensor.clone() for name, tensor in inputs.items()}
     for name, tensor in example.items():

@@ -9,9 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from chemscale.molecules.data_module import MoleculeDataModule
+from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.compilation.adoption import adopt
 from chemscale.training.compilation.comparison import Difference
+from chemscale.training.compilation.language import compile_language_model
 from chemscale.training.compilation.potentials import compile_potential
 from chemscale.training.distributed.control import Control
 from chemscale.training.trained_point import TrainedPoint
@@ -22,6 +25,9 @@ BACKEND = "CHEMSCALE_COMPILE_BACKEND"
 ``trace`` takes the trace as it stands, ``aot_eager`` torch's own operations with compiled derivatives;
 without it inductor makes code.
 """
+
+REPLAYED = 256
+"""Largest width whose steps a GPU replays as one CUDA graph: its kernels are shorter than their launches."""
 
 Step = Callable[[Any], Any]
 """What a task's model makes of a training batch."""
@@ -62,4 +68,35 @@ def maker(task: Any, point: TrainedPoint, control: Control) -> Callable[[], tupl
     if isinstance(task, InteratomicPotential):
         example = point.data.training_batches(0, control.ranks.world)[0]
         return lambda: compile_potential(task, example.to(task.device), backend)
+    if isinstance(task, LanguageModel):
+        example = point.data.training_batches(0, control.ranks.world)[0]
+        longest, replayed = point.data.longest, may_replay(task, point)
+        return lambda: compile_language_model(
+            task, example.to(task.device), longest, point.precision, backend, cuda_graph=replayed
+        )
     raise TypeError(f"{type(task).__name__} has no compiled step.")
+
+
+def fill_batches(point: TrainedPoint) -> None:
+    """Have training batches of one length where a language model is compiled for it, and only there.
+
+    Args:
+        point: what is trained; its loaders are not made yet.
+    """
+    if isinstance(point.data, MoleculeDataModule):
+        point.data.filled = point.compilation.on
+
+
+def may_replay(task: LanguageModel, point: TrainedPoint) -> bool:
+    """Whether the steps of a model can be one CUDA graph, and are short enough to gain by it.
+
+    Gradients lie in the graph's memory, and are gone when the next micro-batch begins: with one a step, on
+    one rank, nothing asks for them then. Half precision has the attention that needs nothing of the host.
+    """
+    return (
+        task.device.type == "cuda"
+        and task.model.config.width <= REPLAYED
+        and point.strategy == "single"
+        and point.precision == "bf16-mixed"
+        and point.settings.micro_batching.accumulate == 1
+    )

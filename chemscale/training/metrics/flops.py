@@ -41,7 +41,7 @@ def count_potential_flops(potential: Potential, batch: Data, *, forces: bool = T
     structures: one for all, or one for each.
     """
     fewer = batch.clone()
-    fewer.edge_index = batch.edge_index[:, ::2]
+    fewer.edge_index, fewer.sender_order = batch.edge_index[:, ::2], None
     if batch.get("edge_shift") is not None:
         fewer.edge_shift = batch.edge_shift[::2]
     atoms = batch.z.shape[0]

@@ -111,6 +111,14 @@ def test_what_a_strategy_shares_is_divided_by_the_ranks_and_the_rest_is_not():
         rank_memory("pipeline", weights, 8)
 
 
+def test_zero3_is_planned_with_the_whole_model_that_each_gpu_sees_before_it_is_divided():
+    weights = Weights(1e10, block=2e8, rest=1e8)
+    many = rank_memory("zero3", weights, 512)
+    assert many.states < 2e9
+    assert many.total == many.placing > 4e10
+    assert rank_memory("fsdp2", weights, 512).total < 1e10, "which divides one block after another"
+
+
 def test_the_model_knows_the_buffers_that_the_strategies_are_given():
     from chemscale.training.distributed import zero
 

@@ -81,3 +81,16 @@ def test_a_weight_that_is_not_trained_gets_no_gradient(slow_mkl):
     linear(x, weight).sum().backward()
     torch.testing.assert_close(x.grad, weight.sum(0).expand_as(x), rtol=1e-4, atol=1e-4)
     assert weight.grad is None
+
+
+def test_a_weight_may_be_away_between_the_passes_as_under_zero_3(slow_mkl):
+    """DeepSpeed empties a parameter after the forward pass and gathers it again before the backward pass."""
+    torch.manual_seed(0)
+    layer = Linear(128, 128)
+    x = torch.randn(MIN_PRODUCTS // 128**2, 128, requires_grad=True)
+    out, whole = layer(x), layer.weight.data
+    layer.weight.data = torch.empty(0)
+    layer.weight.data = whole.clone()
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, whole.sum(0).expand_as(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.weight.grad, x.detach().sum(0).expand(128, 128), rtol=1e-3, atol=1e-2)

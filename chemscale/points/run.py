@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from chemscale.common.allocator import keep_freed_memory
 from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.common.versions import git_revision, versions
@@ -56,6 +57,7 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
         PointBusyError: another process trains it; nothing is recorded, the record is that process's.
         Interrupted: a signal stopped it; it saved itself.
     """
+    keep_freed_memory()
     ranks = this_rank()
     take_gpu(ranks, point.settings.trainer.accelerator)
     with point_lock(point.directory) if ranks.is_first else nullcontext():

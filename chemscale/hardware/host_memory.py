@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-import functools
+import os
 import sys
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's ``mallopt``."""
 
 
-@functools.cache
 def keep_freed_memory() -> bool:
     """Let glibc keep freed memory for what is allocated next; whether it does.
 
     A training step frees and allocates the same megabytes again and again. By default they go back to the
     system in between, which clears them anew, page by page: thousands of page faults a step. The peak of a
-    process stays what it was; it is held to the end.
+    process stays what it was; it is held to the end. Nothing happens under another C library, or where the
+    environment has settings of its own (``MALLOC_…``).
     """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
     if not sys.platform.startswith("linux"):
         return False
     try:

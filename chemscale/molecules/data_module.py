@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from chemscale.common.samplers import RemainingBatches
+from chemscale.common.samplers import training_loader
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
@@ -65,7 +65,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         seed: of the order of the data.
         molecules: size of the nested training subset; None for all.
         validation_molecules: size of the nested validation subset; None for all.
-        workers: processes that read batches; 0 for this one.
+        workers: processes that build batches ahead, as ``common.samplers.training_loader``.
 
     Raises:
         SubsetError: more molecules than there are, or nothing to validate on.
@@ -79,7 +79,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         seed: int,
         molecules: int | None = None,
         validation_molecules: int | None = None,
-        workers: int = 0,
+        workers: int | None = None,
     ):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
@@ -126,16 +126,12 @@ class MoleculeDataModule(pl.LightningDataModule):
         """Micro-batches of this rank from the trainer's step on."""
         trainer = self.trainer
         assert trainer is not None
-        batches = self.training_batches(trainer.global_rank, trainer.world_size)
-        return DataLoader(
-            batches,
-            batch_size=None,
-            sampler=RemainingBatches(
-                trainer.global_step, int(trainer.max_steps), self.shape.accumulate, self.skipped
-            ),
-            num_workers=self.workers,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-            persistent_workers=self.workers > 0,
+        return training_loader(
+            self.training_batches(trainer.global_rank, trainer.world_size),
+            trainer,
+            accumulate=self.shape.accumulate,
+            skipped=self.skipped,
+            workers=self.workers,
         )
 
     def val_dataloader(self) -> DataLoader[PackedBatch]:

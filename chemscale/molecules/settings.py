@@ -29,7 +29,7 @@ class MoleculeData:
     molecules: Count | None = None
     validation_molecules: Count | None = 2000
     block: Count = 512
-    workers: Index = 0
+    workers: Index | None = None
     prepare_workers: Count | None = None
     verify: bool = False
     smiles_column: str | int | None = None

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from chemscale.common.samplers import RemainingBatches
+from chemscale.common.samplers import training_loader
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
 from chemscale.structures.edges import EdgeCache
 from chemscale.structures.references import Statistics, statistics
@@ -33,7 +33,7 @@ class StructureDataModule(pl.LightningDataModule):
         accumulate: micro-batches that each rank divides its share of a step into.
         frames: size of the nested training subset; None for all.
         validation_frames: size of the nested validation subset; None for all.
-        workers: processes that read batches; 0 for this one.
+        workers: processes that build batches ahead, as ``common.samplers.training_loader``.
 
     Raises:
         SubsetError: more frames than there are, or nothing to validate on.
@@ -49,7 +49,7 @@ class StructureDataModule(pl.LightningDataModule):
         accumulate: int = 1,
         frames: int | None = None,
         validation_frames: int | None = None,
-        workers: int = 0,
+        workers: int | None = None,
     ):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
@@ -103,15 +103,12 @@ class StructureDataModule(pl.LightningDataModule):
         """Micro-batches of this rank from the trainer's step on."""
         trainer = self.trainer
         assert trainer is not None
-        return DataLoader(
+        return training_loader(
             self.training_batches(trainer.global_rank, trainer.world_size),
-            batch_size=None,
-            sampler=RemainingBatches(
-                trainer.global_step, int(trainer.max_steps), self.accumulate, self.skipped
-            ),
-            num_workers=self.workers,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-            persistent_workers=self.workers > 0,
+            trainer,
+            accumulate=self.accumulate,
+            skipped=self.skipped,
+            workers=self.workers,
         )
 
     def val_dataloader(self) -> DataLoader[Data]:

@@ -43,7 +43,7 @@ class StructureData:
     frames: Count | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
-    workers: Index = 0
+    workers: Index | None = None
     prepare_workers: Count | None = None
     verify: bool = False
     split_by: Literal["frame", "molecule"] = "frame"

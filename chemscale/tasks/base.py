@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 
 class Task(pl.LightningModule):
@@ -61,14 +62,17 @@ class Task(pl.LightningModule):
             return
         limit = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         self.gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         finite = self.gradient_norm.isfinite()
         if self.decides_on_device(optimizer):
+            clip_grads_with_norm_(parameters, limit, norm)
             optimizer.found_inf = finite.logical_not().float()  # type: ignore[attr-defined]
         elif not bool(finite):
             for parameter in parameters:
                 parameter.grad = None
+        elif bool(limit / (self.gradient_norm + 1e-6) < 1):  # as clip_grads_with_norm_ has it
+            clip_grads_with_norm_(parameters, limit, norm)
 
     def decides_on_device(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether a step is left out by its optimizer's kernel: on a device whose answers take time.

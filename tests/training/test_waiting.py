@@ -35,12 +35,14 @@ class Reads(TorchFunctionMode):
 
 
 class Watched(pl.Callback):
-    """From the moment that a batch is there: what builds batches reads its own numbers."""
+    """From the moment that a batch is on its device: what builds and moves it reads its own numbers."""
 
     def __init__(self, reads):
         self.reads = reads
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if hasattr(batch, "documents"):
+            _ = batch.documents.rectangles  # a batch that is moved has them
         self.reads.trainer = trainer
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):

@@ -146,7 +146,7 @@ def _prepared_again(run: Path, record: RunRecord) -> LanguagePoint | PotentialPo
     config = OmegaConf.create(record.config)
     here = {
         "precision": "32",
-        "trainer": {"accelerator": "cpu", "precision": "32"},
+        "trainer": {"accelerator": "cpu", "precision": "32", "compile": False},
         "strategy": {"name": "single", "offload": "none", "elastic": False, "hang_minutes": 30},
         "launcher": {"name": "local", "nodes": 1, "gpus_per_node": 1},
         "batch": {"per_gpu": None},

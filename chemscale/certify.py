@@ -18,7 +18,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def certify(
     worlds: Annotated[str, typer.Option(help="Numbers of ranks.")] = "1,2,4",
     models: Annotated[
-        str, typer.Option(help="Of chemgpt, chemgpt-recompute, schnet, painn, allegro.")
+        str,
+        typer.Option(
+            help="Of chemgpt, chemgpt-recompute, schnet, painn, allegro; and -compiled behind one (minutes)."
+        ),
     ] = "chemgpt,chemgpt-recompute,schnet,painn,allegro",
     strategies: Annotated[str, typer.Option(help="Of ddp, zero1, zero2, zero3, fsdp2.")] = (
         "ddp,zero1,zero2,zero3,fsdp2"

@@ -62,6 +62,8 @@ COMMON = [
 ]
 RECOMPUTE = "-recompute"
 """Suffix of a model that recomputes its activations in backward; its reference does not."""
+COMPILED = "-compiled"
+"""Suffix of a model whose steps are compiled, which takes minutes; those of its reference are not."""
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 REFERENCE = ("single", "32", 1, 1)
 
@@ -91,13 +93,14 @@ class Case:
 
     def overrides(self) -> list[str]:
         """Keys and values that configure it."""
-        own = MODELS[self.model.removesuffix(RECOMPUTE)]
+        own = MODELS[plain(self.model)]
         own = own + (["model.heads=2"] if self.model.startswith("chemgpt") else POTENTIAL)
         if self.model.endswith(RECOMPUTE):
             own = [*own, "trainer.checkpoint_activations=true"]
         return [
             *own,
             *COMMON,
+            f"trainer.compile={str(self.model.endswith(COMPILED)).lower()}",
             f"strategy={self.strategy}",
             f"precision={self.precision}",
             f"batch.accumulate={self.accumulate}",
@@ -128,10 +131,15 @@ class Verdict:
         return bool(self.refused) or (self.gradient <= of_gradient and self.loss <= of_loss)
 
 
+def plain(model: str) -> str:
+    """The model of `MODELS` behind a name with a suffix."""
+    return model.removesuffix(RECOMPUTE).removesuffix(COMPILED)
+
+
 def reference(model: str) -> Case:
     """The case that others of the model are compared with: one process, float32, no accumulation."""
     strategy, precision, accumulate, world = REFERENCE
-    return Case(model.removesuffix(RECOMPUTE), strategy, precision, accumulate, world)
+    return Case(plain(model), strategy, precision, accumulate, world)
 
 
 def all_cases(
@@ -154,7 +162,7 @@ def all_cases(
         ValueError: a name that is not known, or a number below 1.
     """
     for what, given, known in (
-        ("models", models, MODELS),
+        ("models", models, [*MODELS, *(f"{model}{COMPILED}" for model in MODELS if RECOMPUTE not in model)]),
         ("strategies", strategies, STRATEGIES),
         ("precisions", precisions, TOLERANCES),
     ):
@@ -179,6 +187,7 @@ class GradientProbe(pl.Callback):
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
+        self.compiled = False
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any
@@ -187,6 +196,7 @@ class GradientProbe(pl.Callback):
         engine: Any = trainer.model
         if trainer.strategy.handles_gradient_accumulation and not engine.is_gradient_accumulation_boundary():
             return
+        self.compiled = getattr(module, "compiled", None) is not None
         trained = [p for p in module.parameters() if p.requires_grad]
         self.steps.append(torch.cat([self._whole(trainer, p).flatten().double().cpu() for p in trained]))
 
@@ -228,6 +238,8 @@ def run_cases(cases: Sequence[Case], folder: Path, shared: Sequence[str]) -> Non
             probe = GradientProbe()
             record = open_record(point, overrides, keep=ranks.is_first)
             fit(point, record, extra=[probe])
+            if probe.compiled is not case.model.endswith(COMPILED):
+                raise RuntimeError(f"{case.key}: its steps were not compiled.")
             if ranks.is_first:
                 rows = [row for row in record.curve_rows(point.directory) if row["kind"] == "train"]
                 outcome = {"losses": [row["loss"] for row in rows], "gradients": torch.stack(probe.steps)}

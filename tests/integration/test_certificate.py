@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from chemscale.testing.equivalence import MODELS, TOLERANCES, all_cases, certify
+from chemscale.training.compilation.install import BACKEND
 
 
 @pytest.mark.slow
@@ -14,6 +15,25 @@ def test_every_strategy_trains_as_one_float32_process_or_says_why_not(tmp_path):
     refused = {v.case.strategy for v in verdicts if v.refused and v.case.precision == "32"}
     assert refused == {"zero3", "fsdp2"}
     assert not any(v.refused for v in verdicts if v.case.model.startswith("chemgpt"))
+
+
+@pytest.mark.slow
+def test_compiled_steps_train_as_one_float32_process_or_say_why_not(tmp_path, monkeypatch):
+    monkeypatch.setenv(BACKEND, "aot_eager")
+    cases = list(
+        all_cases(["painn-compiled", "chemgpt-compiled"], [2], ["ddp", "zero1", "zero3"], ["32"], [4])
+    )
+    verdicts = certify(cases, [f"corpora={tmp_path}/corpora", f"structures={tmp_path}/structures"])
+    assert [v.case.key for v in verdicts if not v.passed] == []
+    assert {v.case.strategy for v in verdicts if v.refused} == {"zero3"}
+
+
+@pytest.mark.slow
+def test_the_certificate_fails_where_steps_that_should_be_compiled_were_not(tmp_path, monkeypatch):
+    monkeypatch.setenv(BACKEND, "no such backend")
+    cases = list(all_cases(["painn-compiled"], [1], [], ["32"], [1]))
+    with pytest.raises(RuntimeError, match="its steps were not compiled"):
+        certify(cases, [f"structures={tmp_path}/structures"])
 
 
 @pytest.mark.gpu

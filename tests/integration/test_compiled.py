@@ -46,7 +46,7 @@ def test_a_compiled_run_that_is_interrupted_goes_on_to_the_bit(tmp_path, structu
     arguments = ("trainer.compile=true", "budget.steps=400")
     output = finish(train(whole, structures, *arguments))
     assert "trainer.compile: compiled (true was asked for)." in output
-    assert "Compiled in " in output and "the model itself" not in output
+    assert "Compiled in " in output
     process = train(cut, structures, *arguments)
     wait_for_step(cut, 20)
     process.send_signal(signal.SIGTERM)

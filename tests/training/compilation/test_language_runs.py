@@ -1,15 +1,20 @@
 """Runs of language models whose steps are compiled: the same run, also when it is cut in two."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from chemscale.common.sections import ConfigurationError
+from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.points.run import fit, open_record
 from chemscale.records import RunRecord
-from chemscale.training.compilation.install import BACKEND
+from chemscale.training.compilation.decision import Compilation, decide
+from chemscale.training.compilation.install import BACKEND, REPLAYED, fill_batches, may_replay
 from chemscale.training.compilation.toolchain import missing_for_compiling
+from chemscale.training.settings import MicroBatching
 from tests.helpers.points import point_in
 
 pytestmark = pytest.mark.skipif(
@@ -17,6 +22,46 @@ pytestmark = pytest.mark.skipif(
 )
 MODEL = ("model.width=16", "model.layers=2", "model.heads=4", "batch.accumulate=2", "budget.steps=10")
 EVERY = ("trainer.checkpoint_steps=3", "trainer.validate_every=5", *MODEL)
+
+
+def test_batches_are_filled_where_steps_are_compiled_and_only_there(corpus):
+    data = MoleculeDataModule(corpus, BatchShape(512, 256), seed=0)
+    for on in (True, False):
+        fill_batches(SimpleNamespace(data=data, compilation=Compilation(on, "")))
+        lengths = {data.training_batches()[i].tokens.numel() for i in range(5)}
+        assert (lengths == {512}) is on
+
+
+def test_recomputed_blocks_are_not_compiled():
+    run = {"cuda": True, "here": False, "steps": 10**6, "strategy": "single", "precision": "bf16-mixed"}
+    assert decide("auto", **run, forces=False).on
+    left_out = decide("auto", **run, forces=False, recompute=True)
+    assert not left_out.on
+    assert "checkpoint_activations" in left_out.reason
+    with pytest.raises(ConfigurationError, match=r"trainer\.compile=true.*checkpoint_activations"):
+        decide(True, **run, forces=False, recompute=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "replayed"),
+    [
+        ({}, True),
+        ({"strategy": "ddp"}, False),
+        ({"precision": "32"}, False),
+        ({"settings": SimpleNamespace(micro_batching=MicroBatching(2))}, False),
+    ],
+)
+def test_small_models_are_replayed_where_a_gradient_is_used_before_the_next_batch(change, replayed):
+    point = {"strategy": "single", "precision": "bf16-mixed"}
+    point |= {"settings": SimpleNamespace(micro_batching=MicroBatching()), **change}
+
+    def task(width, device="cuda"):
+        config = SimpleNamespace(width=width)
+        return SimpleNamespace(model=SimpleNamespace(config=config), device=torch.device(device))
+
+    assert may_replay(task(REPLAYED), SimpleNamespace(**point)) is replayed
+    assert not may_replay(task(2 * REPLAYED), SimpleNamespace(**point))
+    assert not may_replay(task(REPLAYED, "cpu"), SimpleNamespace(**point))
 
 
 def trained(folder, smiles_file, *overrides):

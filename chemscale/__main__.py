@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "errors of a trained potential on held-out frames",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",
+    "bench": "training, generation and forces timed beside other codes and revisions",
 }
 
 

@@ -25,7 +25,7 @@ LAYERS = {
     **dict.fromkeys(("training", "tasks"), 2),
     **dict.fromkeys(("config", "sweeps", "launchers"), 3),
     **dict.fromkeys(("points", "analysis", "planning"), 4),
-    **dict.fromkeys(("cli", "testing"), 5),
+    **dict.fromkeys(("cli", "testing", "benchmarking"), 5),
 }
 COMMANDS = 6
 FORBIDDEN = {
@@ -44,6 +44,7 @@ FORBIDDEN = {
     ("points", "planning"),
     ("analysis", "planning"),
     ("testing", "cli"),
+    ("benchmarking", "cli"),
 }
 LIBRARIES = {
     "common": {"torch", "pytorch_lightning", "hydra", "omegaconf", "rdkit", "selfies", "wandb"},

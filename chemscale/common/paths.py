@@ -21,6 +21,14 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "chemscale"
 
 
+def cache_folder() -> Path:
+    """``$CHEMSCALE_CACHE``, else ``~/.cache/chemscale``: what this machine can make again."""
+    named = os.environ.get("CHEMSCALE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chemscale"
+
+
 def own_folder() -> Path:
     """``launch/`` beside the package in a checkout, ``chemscale/sites/`` in an installed wheel."""
     installed = PACKAGE / "sites"

@@ -13,8 +13,7 @@ reserves beyond the tensors is not in here: ``USABLE`` and ``RESERVED`` leave ro
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from chemscale.hardware.accelerators import REDUCED
+from typing import Literal
 
 GIB = float(2**30)
 FLOAT = 4
@@ -156,20 +155,6 @@ def rank_memory(
     return Memory(n + average, gradients, owned, bucket, activations, carried, stepping=part, host=host)
 
 
-def has_fused_attention(width: int, heads: int, precision: str) -> bool:
-    """Whether a GPU has a kernel for these heads that keeps no probabilities.
-
-    In 16 bits any head is padded to what the kernel takes; in float32 and tf32 the one kernel that there is
-    wants rows of 16 bytes, and other heads are computed by plain products (PyTorch, sdp_utils.cpp).
-
-    Args:
-        width: of the model.
-        heads: that share it.
-        precision: of the forward pass.
-    """
-    return precision in REDUCED or (width // heads) % 4 == 0
-
-
 # --- what autograd keeps of a ChemGPT --------------------------------------------------------------------
 
 
@@ -184,8 +169,10 @@ class Transformer:
         vocab: symbols.
         slots: of the rectangles that molecules are padded to for attention, for each token.
         squares: Σ length² of these rectangles, for each token.
-        fused: attention by a kernel that keeps no probabilities (``has_fused_attention``), or on a CPU for
-            long molecules.
+        attention: how it is computed: ``gpu`` (FlashAttention over the flat batch in half precision,
+            PyTorch's fused kernels over rectangles in float32), ``kernel`` (ours for CPUs, over the flat
+            batch), ``fused`` (PyTorch's for CPUs, over rectangles) or ``products`` (over rectangles, keeps
+            probabilities).
     """
 
     width: int
@@ -194,7 +181,7 @@ class Transformer:
     vocab: int
     slots: float = 1.2
     squares: float = 50.0
-    fused: bool = True
+    attention: Literal["gpu", "kernel", "fused", "products"] = "gpu"
 
     @property
     def block(self) -> int:
@@ -205,16 +192,31 @@ class Transformer:
         """Bytes that one block keeps of a token for its backward pass.
 
         The residual stream before both norms in float32; in the working width what leaves the norms and
-        enters the projection, both sides of the GELU (4 + 4 widths), queries, keys and values, and what
-        attention needs of itself; two numbers a norm.
+        enters the projection, both sides of the GELU (4 + 4 widths), and what attention keeps; two numbers a
+        norm.
         """
         d, b = self.width, 2 if half else 4
-        attention = 3 * d * b * self.slots
-        if self.fused:
-            attention += (d * b + 4 * self.heads) * self.slots
-        else:
-            attention += self.heads * b * self.squares
-        return 2 * d * 4 + 11 * d * b + 16 + attention
+        return 2 * d * 4 + 11 * d * b + 16 + self.attention_bytes(half)
+
+    def keeps_probabilities(self, half: bool) -> bool:
+        """Whether attention is computed by plain products, whose probabilities are kept.
+
+        PyTorch's fused kernels for float32 on GPUs take heads of a multiple of 4 numbers.
+        """
+        unfit = self.attention == "gpu" and not half and self.width // self.heads % 4 != 0
+        return self.attention == "products" or unfit
+
+    def attention_bytes(self, half: bool) -> float:
+        """Bytes that attention keeps of a token: queries, keys, values, and what its way needs besides."""
+        d, b, head = self.width, 2 if half else 4, self.width // self.heads
+        if self.attention == "kernel":
+            return 3 * d * b
+        if self.attention == "gpu" and half:
+            wider = -(-head // 8) * 8 / head  # heads are padded to a multiple of 8, the output too
+            return 3 * d * b * wider + (d * b * wider if wider > 1 else 0) + 4 * self.heads
+        if self.keeps_probabilities(half):
+            return 3 * d * b * self.slots + self.heads * b * self.squares
+        return (4 * d * b + 4 * self.heads) * self.slots
 
     def tail_bytes(self, half: bool) -> float:
         """Bytes a token outside the blocks: the last norm, log-probabilities in float32, the ids."""

@@ -3,9 +3,72 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from chemscale.models.layers.edge_products import Ends, convolve, sum_outer
+from chemscale.models.layers.segments import Segments, gather, segment_sum
+
+
+class Connectivity(NamedTuple):
+    """B structures of N atoms, and who is whose neighbour along E directed edges, without any geometry.
+
+    Tensors only (a pytree), so that a function of it can be traced. Edges are sorted by receiver.
+
+    Args:
+        numbers: (N,) atomic numbers.
+        types: (N,) index of the element among those that the model knows.
+        senders: (E,) atom that each edge starts from.
+        receivers: (E,) atom that each edge ends at.
+        batch: (N,) structure that each atom belongs to.
+        ptr: (B + 1,) first atom of each structure, and N.
+        charge: (B,) total charge in e, in the precision of the network.
+        spin: (B,) unpaired electrons, 2S, likewise.
+        receiver_offsets: (N + 1,) first edge into each atom, and E.
+        sender_order: (E,) edges ordered by sender.
+        sender_offsets: (N + 1,) where the edges from each atom begin in that order, and E.
+        slots: (B, n) atom in each slot of structures padded to the largest, any atom where there is none;
+            None where the network does not couple all atoms of a structure.
+        halves: (H,) one edge of each of H = E/2 pairs of neighbours; None where edges do not come in pairs.
+        pair_of: (E,) pair of each edge, or None.
+        both: (E,) edges ordered by pair, or None.
+    """
+
+    numbers: Tensor
+    types: Tensor
+    senders: Tensor
+    receivers: Tensor
+    batch: Tensor
+    ptr: Tensor
+    charge: Tensor
+    spin: Tensor
+    receiver_offsets: Tensor
+    sender_order: Tensor
+    sender_offsets: Tensor
+    slots: Tensor | None = None
+    halves: Tensor | None = None
+    pair_of: Tensor | None = None
+    both: Tensor | None = None
+
+    @property
+    def ends(self) -> Ends:
+        """Senders and receivers as segments of atoms, and edges as members of pairs."""
+        pairs = None
+        if self.pair_of is not None and self.both is not None:
+            offsets = torch.arange(0, self.pair_of.shape[0] + 1, 2, device=self.pair_of.device)
+            pairs = Segments(self.pair_of, offsets, self.both)
+        return Ends(
+            Segments(self.senders, self.sender_offsets, self.sender_order),
+            Segments(self.receivers, self.receiver_offsets),
+            pairs,
+        )
+
+    @property
+    def structures(self) -> Segments:
+        """Atoms as members of structures."""
+        return Segments(self.batch, self.ptr)
 
 
 @dataclass
@@ -20,26 +83,63 @@ class AtomGraph:
         types: (N,) index of the element among those that the model knows.
         vectors: (E, 3) Å.
         distances: (E,) Å.
+        radii: (H,) Å of each pair of neighbours, whose two edges are equally long; (E,), the distances, where
+            edges do not come in pairs. What depends on a distance alone is computed here, once for both.
         senders: (E,) atom that each edge starts from.
         receivers: (E,) atom that each edge ends at.
         batch: (N,) structure that each atom belongs to.
         ptr: (B + 1,) first atom of each structure, and N.
         charge: (B,) total charge in e.
         spin: (B,) unpaired electrons, 2S.
-        positions: (N, 3) Å.
+        ends: senders and receivers as segments of atoms, and edges as members of pairs.
+        slots: (B, n) as ``Connectivity``; None if the configuration does not say ``couples_all_atoms``.
+        pair_vectors: (B, n, n, 3) Å from the atom of the second slot to that of the third, as
+            ``geometry.pair_vectors``; None if the configuration does not say ``molecules_only``.
     """
 
     numbers: Tensor
     types: Tensor
     vectors: Tensor
     distances: Tensor
+    radii: Tensor
     senders: Tensor
     receivers: Tensor
     batch: Tensor
     ptr: Tensor
     charge: Tensor
     spin: Tensor
-    positions: Tensor
+    ends: Ends
+    slots: Tensor | None = None
+    pair_vectors: Tensor | None = None
+
+    @classmethod
+    def of(cls, connectivity: Connectivity, vectors: Tensor, pair_vectors: Tensor | None = None) -> AtomGraph:
+        """The graph with its geometry, all of which follows from vectors.
+
+        Args:
+            connectivity: the atoms and their edges.
+            vectors: (E, 3) Å.
+            pair_vectors: (B, n, n, 3) Å, where the network reads them.
+        """
+        c = connectivity
+        vectors = vectors.view_as(vectors)  # no leaf: PyTorch's module hooks refuse one as input of a module
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        return cls(
+            numbers=c.numbers,
+            types=c.types,
+            vectors=vectors,
+            distances=distances,
+            radii=distances if c.halves is None else distances.index_select(0, c.halves),
+            senders=c.senders,
+            receivers=c.receivers,
+            batch=c.batch,
+            ptr=c.ptr,
+            charge=c.charge,
+            spin=c.spin,
+            ends=c.ends,
+            slots=c.slots,
+            pair_vectors=pair_vectors,
+        )
 
     @property
     def atoms(self) -> int:
@@ -53,40 +153,81 @@ class AtomGraph:
 
     def to_edges(self, x: Tensor) -> Tensor:
         """Features of each edge's sender: (N, …) → (E, …)."""
-        return x.index_select(0, self.senders)
+        return gather(x, self.ends.senders)
+
+    def to_receivers(self, x: Tensor) -> Tensor:
+        """Features of each edge's receiver: (N, …) → (E, …)."""
+        return gather(x, self.ends.receivers)
 
     def sum_over_neighbours(self, messages: Tensor) -> Tensor:
         """Messages of all edges into each atom, added up: (E, …) → (N, …)."""
-        return sum_by(messages, self.receivers, self.atoms)
+        return segment_sum(messages, self.ends.receivers)
+
+    def to_both_edges(self, x: Tensor) -> Tensor:
+        """Features of pairs of neighbours on each of their edges: (H, …) → (E, …)."""
+        return x if self.ends.pairs is None else gather(x, self.ends.pairs)
+
+    def convolve(self, filters: Tensor, x: Tensor) -> Tensor:
+        """Σ_j filters_ij ∘ x_j over the neighbours j of each atom i: (H, F), (N, …, F) → (N, …, F)."""
+        return convolve(filters, x, self.ends)
+
+    def sum_outer(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Σ_j weights_ij ⊗ features_ij over the neighbours j of each atom i: (E, F), (E, D) → (N, D, F)."""
+        return sum_outer(features, weights, self.ends)
+
+    def to_atoms(self, x: Tensor) -> Tensor:
+        """What belongs to each atom's structure: (B, …) → (N, …)."""
+        return gather(x, Segments(self.batch, self.ptr))
+
+    def sum_over_structures(self, x: Tensor) -> Tensor:
+        """Sums over the atoms of each structure: (N, …) → (B, …)."""
+        return segment_sum(x, Segments(self.batch, self.ptr))
+
+    def occupied(self) -> Tensor:
+        """Whether each slot of the padded structures holds an atom, (B, n)."""
+        assert self.slots is not None
+        return occupied(self.ptr, self.slots.shape[1])
+
+    def to_slots(self, x: Tensor) -> Tensor:
+        """Features of atoms in slots of padded structures, (N, …) → (B, n, …); 0 where there is no atom."""
+        assert self.slots is not None
+        padded = x.index_select(0, self.slots.flatten()).unflatten(0, self.slots.shape)
+        return padded.masked_fill(~self.occupied().view(*self.slots.shape, *[1] * (x.dim() - 1)), 0.0)
+
+    def from_slots(self, padded: Tensor) -> Tensor:
+        """Features of atoms out of their slots, (B, n, …) → (N, …)."""
+        return padded.flatten(0, 1).index_select(0, slot_of(self.batch, self.ptr, padded.shape[1]))
 
 
-def sum_by(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """Sum rows by an index: (M, …) → (size, …), row i holding the sum of the rows whose index is i.
+def slots_of(ptr: Tensor, atoms: int, largest: int) -> Tensor:
+    """The atom in each slot of structures padded to the largest, (B, n); any atom where there is none.
 
     Args:
-        values: (M, …) rows.
-        index: (M,) row of the result that each is added to.
-        size: rows of the result.
+        ptr: (B + 1,) first atom of each structure, and N.
+        atoms: N.
+        largest: n, atoms of the largest structure.
     """
-    flat = values.flatten(1) if values.dim() > 2 else values
-    total = flat.new_zeros((size, *flat.shape[1:])).index_add(0, index, flat)
-    return total.view(size, *values.shape[1:])
+    return (ptr[:-1, None] + torch.arange(largest, device=ptr.device)).clamp(max=atoms - 1)
 
 
-def all_pairs(batch: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
-    """Every ordered pair of different atoms of the same structure.
+def slot_of(batch: Tensor, ptr: Tensor, largest: int) -> Tensor:
+    """The slot of each atom, (N,), counted through all structures padded to the largest.
 
     Args:
         batch: (N,) structure that each atom belongs to.
         ptr: (B + 1,) first atom of each structure, and N.
-
-    Returns:
-        Senders and receivers, (pairs,) each, sorted by receiver.
+        largest: n, slots of a structure.
     """
-    sizes = (ptr[1:] - ptr[:-1])[batch]
-    receivers = torch.repeat_interleave(torch.arange(len(batch), device=batch.device), sizes)
-    first = torch.cumsum(sizes, 0) - sizes
-    within = torch.arange(len(receivers), device=batch.device) - first[receivers]
-    senders = ptr[batch[receivers]] + within
-    other = senders != receivers
-    return senders[other], receivers[other]
+    within = torch.arange(batch.shape[0], device=batch.device) - ptr.index_select(0, batch)
+    return batch * largest + within
+
+
+def occupied(ptr: Tensor, largest: int) -> Tensor:
+    """Whether each slot of structures padded to the largest holds an atom, (B, n) bool.
+
+    Args:
+        ptr: (B + 1,) first atom of each structure, and N.
+        largest: n, slots of a structure.
+    """
+    sizes = ptr[1:] - ptr[:-1]
+    return torch.arange(largest, device=ptr.device) < sizes[:, None]

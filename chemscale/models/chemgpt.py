@@ -17,7 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.kernels.gelu import gelu
+from chemscale.models.kernels.products import Linear, linear
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Attending, Documents
+from chemscale.models.layers.key_values import KeyValueCache
 
 LAYER_NORM_EPSILON = 1e-5
 
@@ -113,17 +117,17 @@ class Block(nn.Module):
         self.heads = config.heads
         self.window = config.window_of(layer)
         self.norm_attention = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
-        self.qkv = nn.Linear(d, 3 * d, bias=False)
-        self.attention_out = nn.Linear(d, d)
+        self.qkv = Linear(d, 3 * d, bias=False)
+        self.attention_out = Linear(d, d)
         self.norm_mlp = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
-        self.mlp_in = nn.Linear(d, 4 * d)
-        self.mlp_out = nn.Linear(4 * d, d)
+        self.mlp_in = Linear(d, 4 * d)
+        self.mlp_out = Linear(4 * d, d)
 
     def mlp(self, x: Tensor) -> Tensor:
         """The second residual branch, (T, D) → (T, D)."""
-        return self.mlp_out(F.gelu(self.mlp_in(self.norm_mlp(x)), approximate="tanh"))
+        return self.mlp_out(gelu(self.mlp_in(self.norm_mlp(x))))
 
-    def forward(self, x: Tensor, documents: Documents) -> Tensor:
+    def forward(self, x: Tensor, documents: Documents | Attending) -> Tensor:
         """The block over a flat packed batch, (T, D) → (T, D)."""
         attended = document_attention(self.qkv(self.norm_attention(x)), self.heads, documents, self.window)
         x = x + self.attention_out(attended)
@@ -137,34 +141,6 @@ class Block(nn.Module):
         attended = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
         x = x + self.attention_out(attended.reshape(batch, d))
         return x + self.mlp(x)
-
-
-class KeyValueCache:
-    """Keys and values of every layer for a batch of sequences of one length, (layers, 2, B, H, P, K).
-
-    Args:
-        config: shape of the model.
-        batch: B sequences.
-        positions: P, the most that will be stored.
-        like: a tensor of the type and on the device wanted.
-    """
-
-    def __init__(self, config: ChemGPTConfig, batch: int, positions: int, like: Tensor):
-        shape = (config.layers, 2, batch, config.heads, positions, config.width // config.heads)
-        self.store = torch.empty(shape, dtype=like.dtype, device=like.device)
-        self.length = 0
-
-    def append(self, layer: int, k: Tensor, v: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
-        """Store this position's key and value; return those that the query may see."""
-        self.store[layer, 0, :, :, self.length : self.length + 1] = k
-        self.store[layer, 1, :, :, self.length : self.length + 1] = v
-        end = self.length + 1
-        start = 0 if window is None else max(0, end - window)
-        return self.store[layer, 0, :, :, start:end], self.store[layer, 1, :, :, start:end]
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these sequences only."""
-        self.store = self.store[:, :, rows]
 
 
 class ChemGPT(nn.Module):
@@ -199,7 +175,7 @@ class ChemGPT(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+    def hidden(self, tokens: Tensor, positions: Tensor, documents: Documents | Attending) -> Tensor:
         """Features after the last norm, (T, D).
 
         Args:
@@ -226,9 +202,9 @@ class ChemGPT(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits through the tied embedding, (…, D) → (…, V)."""
-        return F.linear(hidden, self.token_embedding.weight)
+        return linear(hidden, self.token_embedding.weight)
 
-    def forward(self, tokens: Tensor, positions: Tensor, documents: Documents) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, documents: Documents | Attending) -> Tensor:
         """Logits of the next token, (T, V); arguments as ``hidden``."""
         return self.logits(self.hidden(tokens, positions, documents))
 
@@ -236,7 +212,8 @@ class ChemGPT(nn.Module):
         """Logits of ordinary sequences, (B, L) → (B, L, V); right padding changes nothing before it."""
         batch, length = tokens.shape
         positions = torch.arange(length, device=tokens.device).repeat(batch)
-        return self(tokens.reshape(-1), positions, Documents.rectangle(batch, length)).view(batch, length, -1)
+        documents = Documents.rectangle(batch, length, tokens.device)
+        return self(tokens.reshape(-1), positions, documents).view(batch, length, -1)
 
     def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
         """The next position of each sequence, (B,) → (B, V); the cache grows by one."""

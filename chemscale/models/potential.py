@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from chemscale.models.atom_graph import AtomGraph, sum_by
+from chemscale.models.atom_graph import AtomGraph, Connectivity, slots_of
+from chemscale.models.geometry import (
+    edge_vectors,
+    forces_of_edges,
+    forces_of_pairs,
+    pair_vectors,
+    virial,
+)
+from chemscale.models.layers.segments import offsets_of, segment_sum
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +44,22 @@ class Prediction:
         atomic_energies: (N,) eV, reference energies included.
         forces: (N, 3) eV/Å; None if not asked for.
         stress: (B, 3, 3) eV/Å³, positive when the crystal is under tension; None if not asked for.
+        edge_forces: (E, 3) eV/Å, -∂E/∂(r_sender - r_receiver): the force of each edge on its sender, and with
+            the other sign on its receiver, in the network's precision; None if neither forces nor stress
+            were asked for. Electrostatics between all pairs is not among it.
     """
 
     energy: Tensor
     atomic_energies: Tensor
     forces: Tensor | None = None
     stress: Tensor | None = None
+    edge_forces: Tensor | None = None
+
+
+def largest_of(data: Data) -> int:
+    """Atoms of the largest structure of a batch; read from the device only if the batch does not say."""
+    largest = data.get("largest")
+    return int((data.ptr[1:] - data.ptr[:-1]).max()) if largest is None else largest
 
 
 def describe_electrons(charge: int, spin: int) -> str:
@@ -53,8 +71,10 @@ def describe_electrons(charge: int, spin: int) -> str:
 class Potential(nn.Module):
     """Interatomic potential: E = Σ_i (scale·ε_i + E_ref[Z_i]) and F = -∂E/∂r, with ε_i from a network.
 
-    Edge vectors, the sum over atoms and the reference energies are float64 whatever the precision of the
-    network: total energies of molecules are 10⁴ eV and are wanted to 10⁻³.
+    The energy is differentiated with respect to edge vectors, of which forces and stress are sums
+    (``models.geometry``). Differences of positions, the sum over atoms and the reference energies are
+    float64 whatever the precision of the network: total energies of molecules are 10⁴ eV and are wanted to
+    10⁻³.
 
     Args:
         network: maps an ``AtomGraph`` to (N,) energies in units of `scale`, or to those and (N,) more in eV.
@@ -91,6 +111,16 @@ class Potential(nn.Module):
         """Å within which atoms are neighbours."""
         return float(self.network.config.cutoff)  # type: ignore[union-attr,arg-type]
 
+    @property
+    def couples_all_atoms(self) -> bool:
+        """Whether the network couples all atoms of a structure, however far, in padded slots."""
+        return self.molecules_only or getattr(self.network.config, "couples_all_atoms", False)
+
+    @property
+    def molecules_only(self) -> bool:
+        """Whether the network reads vectors between all atoms, which a periodic cell makes wrong."""
+        return getattr(self.network.config, "molecules_only", False)
+
     def forward(
         self, data: Data, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
     ) -> Prediction:
@@ -109,76 +139,110 @@ class Potential(nn.Module):
             ValueError: stress of a structure without a cell.
         """
         create_graph = self.training if create_graph is None else create_graph
-        with torch.set_grad_enabled(torch.is_grad_enabled() or forces or stress):
-            pos = data.pos.to(torch.float64)
+        self._check_boundary(data)
+        if stress and data.get("cell") is None:
+            raise ValueError("Stress needs a cell: this structure is a molecule.")
+        connectivity = self.connectivity(data)
+        vectors, pairs = self.vectors(data, data.pos.detach())
+        if not (forces or stress):
+            atomic = self.energies_of(connectivity, vectors, pairs)
+            return Prediction(segment_sum(atomic, connectivity.structures), atomic)
+        with torch.enable_grad():
+            leaves = [leaf.requires_grad_() for leaf in (vectors, pairs) if leaf is not None]
+            atomic = self.energies_of(connectivity, vectors, pairs)
+            energy = segment_sum(atomic, connectivity.structures)
+            gradients = self._gradients(energy.sum(), leaves, create_graph)
+            if not create_graph:
+                energy, atomic = energy.detach(), atomic.detach()
+            result = Prediction(energy, atomic, edge_forces=-gradients[0])
             if forces:
-                pos = pos.detach().requires_grad_()
-            strain = pos.new_zeros(data.ptr.shape[0] - 1, 3, 3).requires_grad_() if stress else None
-            graph = self.graph(data, pos, strain)
-            atomic = self.atomic_energies(graph)
-            energy = sum_by(atomic, graph.batch, graph.structures)
-            wanted = [leaf for leaf, use in ((pos, forces), (strain, stress)) if use and leaf is not None]
-            if not wanted:
-                return Prediction(energy, atomic)
-            gradients = list(self._gradients(energy.sum(), wanted, create_graph))
-        result = Prediction(
-            energy if create_graph else energy.detach(), atomic if create_graph else atomic.detach()
-        )
-        if forces:
-            result.forces = -gradients.pop(0)
-        if stress:
-            volume = torch.linalg.det(data.cell.to(torch.float64)).abs()
-            result.stress = gradients.pop(0) / volume[:, None, None]
+                result.forces = self._forces(connectivity, gradients)
+            if stress:
+                strained = virial(vectors.detach().double(), gradients[0].double(), connectivity)
+                volume = torch.linalg.det(data.cell.to(torch.float64)).abs()
+                result.stress = strained / volume[:, None, None]
         return result
 
-    def graph(self, data: Data, pos: Tensor, strain: Tensor | None = None) -> AtomGraph:
-        """The network's view of a batch, vectors rounded to its precision at the very end.
+    def connectivity(self, data: Data) -> Connectivity:
+        """The network's view of a batch without its geometry.
 
         Args:
             data: a batch, as ``forward`` takes it.
-            pos: (N, 3) Å, float64.
-            strain: (B, 3, 3) that deforms each structure, for the stress.
-
-        Raises:
-            BoundaryError: a crystal, where there are interactions of molecules alone.
-            ValueError: a strain of structures without a cell.
         """
-        self._check_boundary(data)
-        types = self.type_of[data.z]
-        senders, receivers = data.edge_index[0], data.edge_index[1]
-        if strain is not None:
-            if data.get("cell") is None:
-                raise ValueError("Stress needs a cell: this structure is a molecule.")
-            symmetric = 0.5 * (strain + strain.transpose(1, 2))
-            pos = pos + torch.einsum("ni,nij->nj", pos, symmetric[data.batch])
-        vectors = pos.index_select(0, senders) - pos.index_select(0, receivers)
-        if data.get("cell") is not None:
-            cell = data.cell.to(pos.dtype)
-            if strain is not None:
-                cell = cell + cell @ symmetric
-            shift = data.edge_shift.to(pos.dtype)
-            vectors = vectors + torch.einsum("ei,eij->ej", shift, cell[data.batch[receivers]])
-        distances = torch.linalg.vector_norm(vectors, dim=1)
-        return AtomGraph(
+        atoms, (senders, receivers) = data.z.shape[0], data.edge_index
+        order = data.get("sender_order")
+        order = torch.argsort(senders, stable=True) if order is None else order
+        return Connectivity(
             numbers=data.z,
-            types=types,
-            vectors=vectors.to(self.dtype),
-            distances=distances.to(self.dtype),
+            types=self.type_of.index_select(0, data.z),
             senders=senders,
             receivers=receivers,
             batch=data.batch,
             ptr=data.ptr,
             charge=data.charge.to(self.dtype),
             spin=(data.spin - 1).clamp(min=0).to(self.dtype),
-            positions=pos,
+            receiver_offsets=offsets_of(receivers, atoms),
+            sender_order=order,
+            sender_offsets=offsets_of(senders, atoms, order),
+            slots=slots_of(data.ptr, atoms, largest_of(data)) if self.couples_all_atoms else None,
+            halves=data.get("halves"),
+            pair_of=data.get("pair_of"),
+            both=data.get("both"),
         )
 
-    def atomic_energies(self, graph: AtomGraph) -> Tensor:
-        """Energies of atoms in eV, reference energies included: (N,) float64."""
-        output = self.network(graph)
+    def vectors(
+        self, data: Data, pos: Tensor | None = None, strain: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the energy is a function of: vectors of edges and, if the network reads them, of all pairs.
+
+        Differences are taken in float64 and rounded to the network's precision at the very end.
+
+        Args:
+            data: a batch, as ``forward`` takes it.
+            pos: (N, 3) Å in the place of the batch's, for derivatives with respect to positions.
+            strain: (B, 3, 3) that deforms each structure.
+
+        Returns:
+            (E, 3) Å, and (B, n, n, 3) Å or None.
+        """
+        vectors = edge_vectors(data, pos, strain).to(self.dtype)
+        if not self.molecules_only:
+            return vectors, None
+        return vectors, pair_vectors(data, largest_of(data), pos).to(self.dtype)
+
+    def energies_of(
+        self,
+        connectivity: Connectivity,
+        vectors: Tensor,
+        pairs: Tensor | None = None,
+        parameters: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Energies of atoms in eV, reference energies included, as a function of tensors alone: (N,) float64.
+
+        Forces and stress are linear in its derivatives (``models.geometry``), so this is what is traced.
+
+        Args:
+            connectivity: the atoms and their edges.
+            vectors: (E, 3) Å of the edges, in the network's precision.
+            pairs: (B, n, n, 3) Å of all pairs; None where the network does not read them.
+            parameters: parameters and buffers of the network by their names in it, in the place of its own.
+        """
+        # Torch's FLOP counter puts hooks on what a module is given, and cannot put them on a leaf.
+        graph = AtomGraph.of(connectivity, vectors.view_as(vectors), pairs)
+        if parameters is None:
+            output = self.network(graph)
+        else:
+            output = torch.func.functional_call(self.network, parameters, (graph,))
         scaled, unscaled = output if isinstance(output, tuple) else (output, None)
-        energies = scaled.to(torch.float64) * self.scale + self.references[graph.types]
+        energies = scaled.to(torch.float64) * self.scale + self.references.index_select(0, connectivity.types)
         return energies if unscaled is None else energies + unscaled.to(torch.float64)
+
+    @staticmethod
+    def _forces(connectivity: Connectivity, gradients: tuple[Tensor, ...]) -> Tensor:
+        forces = forces_of_edges(gradients[0].to(torch.float64), connectivity)
+        for of_pairs in gradients[1:]:
+            forces = forces + forces_of_pairs(of_pairs.to(torch.float64), connectivity)
+        return forces
 
     def check(self, data: Data) -> None:
         """Refuse structures that the potential can say nothing of, and warn once of those that it guesses.
@@ -231,7 +295,7 @@ class Potential(nn.Module):
         )
 
     def _check_boundary(self, data: Data) -> None:
-        if data.get("cell") is not None and getattr(self.network.config, "molecules_only", False):
+        if data.get("cell") is not None and self.molecules_only:
             raise BoundaryError(
                 "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
                 "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Positive
-from chemscale.models.atom_graph import AtomGraph, sum_by
+from chemscale.models.atom_graph import AtomGraph
 from chemscale.models.layers.activations import Swish
 from chemscale.models.layers.electrons import DESCRIPTORS, descriptors
 from chemscale.models.layers.equivariant import SphericalHarmonics
@@ -43,6 +43,11 @@ class SpookyNetConfig:
     electrostatics: bool = False
 
     @property
+    def couples_all_atoms(self) -> bool:
+        """Whether something acts between all atoms of a structure."""
+        return self.nonlocal_attention or self.electrostatics
+
+    @property
     def molecules_only(self) -> bool:
         """Whether the energy of a crystal would depend on how its atoms are wrapped into the cell."""
         return self.electrostatics
@@ -67,7 +72,7 @@ class SpookyNet(nn.Module):
         x⁽ᵗ⁾, y⁽ᵗ⁾ = module_t(x⁽ᵗ⁻¹⁾)
         E_i = w · Σ_t y_i⁽ᵗ⁾   (+ repulsion of nuclei, + electrostatics)
 
-    Shapes: B structures, N atoms, E edges, F features, K radial functions.
+    Shapes: B structures, N atoms, E edges, H pairs of neighbours, F features, K radial functions.
 
     O. T. Unke, S. Chmiela, M. Gastegger, K. T. Schütt, H. E. Sauceda and K.-R. Müller, SpookyNet: Learning
     force fields with electronic degrees of freedom and nonlocal effects, Nature Communications 12, 7273
@@ -100,13 +105,13 @@ class SpookyNet(nn.Module):
         """Energies of atoms (N,), in units of the potential's scale; with physical terms also those in eV."""
         x = self.embedding(graph.types) + self.from_electrons(self.electrons[graph.types])  # (N, F)
         x = x + self.charge(x, graph.charge, graph) + self.spin(x, graph.spin, graph)
-        cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
-        radial = self.basis(graph.distances) * cutoff  # (E, K)
+        cutoff = bump_cutoff(graph.radii, self.config.cutoff)[:, None]  # (H, 1)
+        radial = self.basis(graph.radii) * cutoff  # (H, K)
         harmonics = self.harmonics(graph.vectors)[:, 1:]  # (E, 8): p, then d
-        pairs = attention_pairs(graph) if self.config.nonlocal_attention else None
+        absent = ~graph.occupied()[:, None, :] if self.config.nonlocal_attention else None
         features = torch.zeros_like(x)  # (N, F)
         for layer in self.layers:
-            x, out = layer(x, radial, harmonics, pairs, graph)
+            x, out = layer(x, radial, harmonics, absent, graph)
             features = features + out
         energies = self.readout(features)[:, 0]
         physical = None
@@ -176,10 +181,10 @@ class ElectronicEmbedding(nn.Module):
         parts = [total.clamp(min=0), (-total).clamp(min=0)] if self.signed else [total]
         psi = torch.stack(parts, 1)  # (B, kinds)
         key = self.key(psi / psi.amax(1, keepdim=True).clamp(min=1.0))  # (B, F)
-        logits = (self.query(x) * key[graph.batch]).sum(1) / math.sqrt(x.shape[1])  # (N,)
+        logits = (self.query(x) * graph.to_atoms(key)).sum(1) / math.sqrt(x.shape[1])  # (N,)
         weight = nn.functional.softplus(logits)
-        share = weight / sum_by(weight, graph.batch, graph.structures)[graph.batch]  # (N,)
-        v = share[:, None] * self.value(psi)[graph.batch]  # (N, F)
+        share = weight / graph.to_atoms(graph.sum_over_structures(weight))  # (N,)
+        v = share[:, None] * graph.to_atoms(self.value(psi))  # (N, F)
         v = v + self.second(self.between(self.first(self.before(v))))
         return self.last(self.after(v))
 
@@ -200,15 +205,15 @@ class InteractionModule(nn.Module):
         self.out = residual_mlp(width)
 
     def forward(
-        self, x: Tensor, radial: Tensor, harmonics: Tensor, pairs: Tensor | None, graph: AtomGraph
+        self, x: Tensor, radial: Tensor, harmonics: Tensor, absent: Tensor | None, graph: AtomGraph
     ) -> tuple[Tensor, Tensor]:
         """Refined features, and this module's share of the output.
 
         Args:
             x: (N, F) features.
-            radial: (E, K) radial functions, cut off.
+            radial: (H, K) radial functions, cut off.
             harmonics: (E, 8) spherical harmonics of p, then of d.
-            pairs: (B, n, n) as ``attention_pairs``; None without attention.
+            absent: (B, 1, n) slots of padded structures without an atom; None without attention.
             graph: the atoms and their edges.
 
         Returns:
@@ -216,8 +221,8 @@ class InteractionModule(nn.Module):
         """
         x = self.before(x)
         update = self.local(x, radial, harmonics, graph)
-        if self.far is not None and pairs is not None:
-            update = update + self.far(x, pairs, graph)
+        if self.far is not None and absent is not None:
+            update = update + self.far(x, absent, graph)
         x = self.after(x + update)
         return x, self.out(x)
 
@@ -240,24 +245,19 @@ class LocalInteraction(nn.Module):
 
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
         """What neighbours contribute, (N, F); arguments as ``InteractionModule``."""
-        s, p, d = (
-            graph.to_edges(mix(x)) * weigh(radial)
-            for mix, weigh in zip(self.neighbours, self.filters, strict=True)
-        )  # (E, F) each
-        total = self.centre(x) + graph.sum_over_neighbours(s)
-        p_atoms = graph.sum_over_neighbours(harmonics[:, :3, None] * p[:, None, :])  # (N, 3, F)
-        d_atoms = graph.sum_over_neighbours(harmonics[:, 3:, None] * d[:, None, :])  # (N, 5, F)
+        s, p, d = (mix(x) for mix in self.neighbours)  # (N, F) each
+        of_s, of_p, of_d = (weigh(radial) for weigh in self.filters)  # (H, F) each
+        total = self.centre(x) + graph.convolve(of_s, s)
+        p_atoms = graph.sum_outer(
+            graph.to_edges(p) * graph.to_both_edges(of_p), harmonics[:, :3]
+        )  # (N, 3, F)
+        d_atoms = graph.sum_outer(
+            graph.to_edges(d) * graph.to_both_edges(of_d), harmonics[:, 3:]
+        )  # (N, 5, F)
         for atoms, project in zip((p_atoms, d_atoms), self.projections, strict=True):
             left, right = project(atoms).chunk(2, dim=-1)  # (N, 3 or 5, F) each
             total = total + (left * right).sum(1)
         return self.output(total)
-
-
-def attention_pairs(graph: AtomGraph) -> Tensor:
-    """Whether two slots of a structure hold atoms, (B, n, n), n atoms in the largest structure."""
-    sizes = graph.ptr[1:] - graph.ptr[:-1]
-    real = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
-    return real[:, :, None] & real[:, None, :]
 
 
 class NonlocalInteraction(nn.Module):
@@ -273,18 +273,9 @@ class NonlocalInteraction(nn.Module):
         super().__init__()
         self.query, self.key, self.value = (residual_mlp(width) for _ in range(3))
 
-    def forward(self, x: Tensor, pairs: Tensor, graph: AtomGraph) -> Tensor:
+    def forward(self, x: Tensor, absent: Tensor, graph: AtomGraph) -> Tensor:
         """What all atoms of the structure contribute, (N, F); arguments as ``InteractionModule``."""
-        slots = (
-            graph.batch * pairs.shape[1] + torch.arange(graph.atoms, device=x.device) - graph.ptr[graph.batch]
-        )  # (N,)
-        query, key, value = (self._padded(mix(x), slots, pairs) for mix in (self.query, self.key, self.value))
+        query, key, value = (graph.to_slots(mix(x)) for mix in (self.query, self.key, self.value))
         logits = query @ key.transpose(1, 2) / math.sqrt(x.shape[1])  # (B, n, n)
-        weights = torch.softmax(logits.masked_fill(~pairs, -1e9), -1)
-        return (weights @ value).flatten(0, 1).index_select(0, slots)
-
-    @staticmethod
-    def _padded(x: Tensor, slots: Tensor, pairs: Tensor) -> Tensor:
-        """Features in slots of structures, (N, F) → (B, n, F), 0 where there is no atom."""
-        structures, size = pairs.shape[:2]
-        return x.new_zeros(structures * size, x.shape[1]).index_add(0, slots, x).view(structures, size, -1)
+        weights = torch.softmax(logits.masked_fill(absent, -1e9), -1)
+        return graph.from_slots(weights @ value)

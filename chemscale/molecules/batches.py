@@ -13,6 +13,9 @@ from torch.utils.data import Dataset
 from chemscale.models.layers.documents import Documents
 from chemscale.molecules.packing import BlockPlan
 
+IGNORED = -100
+"""A target that no loss counts, as ``torch.nn.functional.cross_entropy`` has it."""
+
 
 class Molecules(Protocol):
     """What a batch needs of a corpus split (``corpus.Split``)."""
@@ -29,11 +32,11 @@ class Molecules(Protocol):
 
 @dataclass
 class PackedBatch:
-    """Molecules one after another, T positions without padding.
+    """Molecules one after another, T positions without padding between them.
 
     Args:
         tokens: (T,) ids that are read.
-        targets: (T,) ids that are predicted.
+        targets: (T,) ids that are predicted; ``IGNORED`` at filler.
         positions: (T,) of each token within its molecule.
         documents: which tokens form a molecule.
         molecules: number of them.
@@ -42,6 +45,7 @@ class PackedBatch:
         slots: positions that the blocks of the batch offer.
         step_tokens: targets of the whole optimizer step, over micro-batches and ranks, which its loss is a
             mean over.
+        filler: positions at the end that belong to no molecule; they make a batch as long as others are.
     """
 
     tokens: Tensor
@@ -53,11 +57,17 @@ class PackedBatch:
     pairs: int
     slots: int
     step_tokens: int
+    filler: int = 0
+
+    @property
+    def size(self) -> int:
+        """Tokens of the molecules: T without filler."""
+        return self.tokens.numel() - self.filler
 
     @property
     def counts(self) -> dict[str, int]:
         """Tokens, molecules and heavy atoms of the batch, in the units of a record."""
-        return {"tokens": self.tokens.numel(), "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
+        return {"tokens": self.size, "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
 
     def to(self, device: torch.device, non_blocking: bool = False) -> PackedBatch:
         """The same on another device, as ``torch.Tensor.to``."""
@@ -73,9 +83,19 @@ class PackedBatch:
 
 
 def packed_batch(
-    split: Molecules, members: np.ndarray, *, bos_id: int, eos_id: int, slots: int, step_tokens: int
+    split: Molecules,
+    members: np.ndarray,
+    *,
+    bos_id: int,
+    eos_id: int,
+    slots: int,
+    step_tokens: int,
+    filled: bool = False,
 ) -> PackedBatch:
     """Lay molecules one after another: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``.
+
+    Filler is begin symbols whose targets are ignored, in documents of their own that are no longer than the
+    longest molecule: it changes neither the loss nor the gradient.
 
     Args:
         split: where they are read from.
@@ -84,31 +104,40 @@ def packed_batch(
         eos_id: of the end symbol.
         slots: positions that the blocks of the batch offer.
         step_tokens: targets of the whole optimizer step.
+        filled: whether filler takes what the molecules leave of the slots.
     """
     symbols, lengths = split.gather(members)
     sizes = lengths.astype(np.int64) + 1
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    total = int(ends[-1])
+    total = int(sizes.sum())
+    documents = np.concatenate([sizes, _filler(slots - total, int(sizes.max()))]) if filled else sizes
+    ends = np.cumsum(documents)
+    starts, of_molecules = ends - documents, slice(len(sizes))
     is_symbol = np.ones(total, dtype=bool)
-    is_symbol[starts] = False
-    tokens = np.full(total, bos_id, dtype=np.int64)
-    tokens[is_symbol] = symbols
-    targets = np.full(total, eos_id, dtype=np.int64)
-    targets[:-1] = tokens[1:]
-    targets[ends - 1] = eos_id
-    positions = np.arange(total) - np.repeat(starts, sizes)
+    is_symbol[starts[of_molecules]] = False
+    tokens = np.full(ends[-1], bos_id, dtype=np.int64)
+    tokens[:total][is_symbol] = symbols
+    targets = np.full(ends[-1], IGNORED, dtype=np.int64)
+    targets[: total - 1] = tokens[1:total]
+    targets[ends[of_molecules] - 1] = eos_id
+    positions = np.arange(ends[-1]) - np.repeat(starts, documents)
     return PackedBatch(
         tokens=torch.from_numpy(tokens),
         targets=torch.from_numpy(targets),
         positions=torch.from_numpy(positions),
-        documents=Documents.from_lengths(sizes),
+        documents=Documents.from_lengths(documents),
         molecules=len(members),
         heavy_atoms=int(split.heavy_atoms[members].astype(np.int64).sum()),
         pairs=int((sizes**2).sum()),
         slots=slots,
         step_tokens=step_tokens,
+        filler=int(ends[-1]) - total,
     )
+
+
+def _filler(positions: int, longest: int) -> np.ndarray:
+    """Lengths of documents that fill so many positions, none above `longest`."""
+    whole, rest = divmod(positions, longest)
+    return np.array([longest] * whole + [rest] * (rest > 0), dtype=np.int64)
 
 
 class TrainingBatches(Dataset[PackedBatch]):
@@ -123,6 +152,7 @@ class TrainingBatches(Dataset[PackedBatch]):
         eos_id: of the end symbol.
         rank: number of this rank.
         world: number of ranks.
+        filled: whether every micro-batch is as long as its blocks.
     """
 
     def __init__(
@@ -136,8 +166,9 @@ class TrainingBatches(Dataset[PackedBatch]):
         eos_id: int,
         rank: int = 0,
         world: int = 1,
+        filled: bool = False,
     ):
-        self.split, self.plan = split, plan
+        self.split, self.plan, self.filled = split, plan, filled
         self.blocks, self.accumulate, self.rank, self.world = blocks, accumulate, rank, world
         self.bos_id, self.eos_id = bos_id, eos_id
 
@@ -153,6 +184,7 @@ class TrainingBatches(Dataset[PackedBatch]):
             eos_id=self.eos_id,
             slots=self.blocks * self.plan.block,
             step_tokens=int(sum(self.plan.positions[members].sum() for members in whole)),
+            filled=self.filled,
         )
 
 

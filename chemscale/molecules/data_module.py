@@ -84,6 +84,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
         self.skipped: list[tuple[int, int]] = []  # (step, count) of data skipped after a roll-back
+        self.filled = False  # whether training micro-batches are all of one length, for compiled steps
         if molecules is not None and not 1 <= molecules <= len(corpus.train):
             raise SubsetError(
                 f"data.molecules={molecules}: {corpus.path} has {len(corpus.train)} training molecules."
@@ -96,7 +97,7 @@ class MoleculeDataModule(pl.LightningDataModule):
             raise SubsetError(f"{corpus.path}: the validation set is empty; raise data.validation_fraction.")
         positions = np.asarray(self.train.lengths).astype(np.int64) + 1
         self.plan = BlockPlan(positions, block=shape.block, seed=seed)
-        self.unique_tokens = int(positions.sum())
+        self.unique_tokens, self.longest = int(positions.sum()), int(positions.max())
 
     @property
     def _ids(self) -> dict[str, int]:
@@ -117,6 +118,7 @@ class MoleculeDataModule(pl.LightningDataModule):
             accumulate=self.shape.accumulate,
             rank=rank,
             world=world,
+            filled=self.filled,
             **self._ids,
         )
 

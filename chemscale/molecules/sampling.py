@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chemscale.models.chemgpt import ChemGPT, KeyValueCache
+from chemscale.models.chemgpt import ChemGPT
+from chemscale.models.layers.key_values import KeyValueCache
+
+COMPACT_AT = 0.75
+"""Share of a batch that is left when the finished sequences are taken out of the cache."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ def sample_batch(
 ) -> list[list[int]]:
     """Draw one batch of sequences of symbol ids.
 
-    Finished sequences leave the batch, so the last long molecules do not cost a whole one. A sequence that
-    reaches ``max_length`` lacks its end symbol.
+    Finished sequences draw nothing more, and leave the batch once they are a quarter of it: the last long
+    molecules do not cost a whole batch, and keys and values are rarely copied. A sequence that reaches
+    ``max_length`` lacks its end symbol.
 
     Args:
         model: on the device of `generator`.
@@ -57,24 +62,30 @@ def sample_batch(
     config = model.config
     device = model.token_embedding.weight.device
     steps = min(sampling.max_length, config.max_positions)
-    cache = KeyValueCache(config, batch, steps, model.token_embedding.weight)
+    cache = KeyValueCache(config.layers)
     drawn = torch.full((batch, steps), config.pad_id, dtype=torch.int64, device=device)
-    active = torch.arange(batch, device=device)
+    sequences = torch.arange(batch, device=device)  # which one each row of the cache is
+    rows = sequences  # of the cache, that are not finished
     tokens = torch.full((batch,), config.bos_id, dtype=torch.int64, device=device)
     banned = torch.tensor([config.pad_id, config.bos_id], device=device)
     for step in range(steps):
-        logits = model.step(tokens, cache).float()
+        logits = model.step(tokens, cache)
+        logits = (logits if len(rows) == len(tokens) else logits[rows]).float()
         logits[:, banned] = -torch.inf
-        tokens = draw(logits, sampling, generator)
-        drawn[active, step] = tokens
-        going = tokens != config.eos_id
+        symbols = draw(logits, sampling, generator)
+        drawn[sequences[rows], step] = symbols
+        tokens[rows] = symbols
+        going = symbols != config.eos_id
         if not going.all():
-            active, tokens = active[going], tokens[going]
-            if not len(active):
+            rows = rows[going]
+            if not len(rows):
                 break
-            cache.keep(going)
-    rows = drawn.tolist()
-    return [row[: row.index(config.pad_id)] if config.pad_id in row else row for row in rows]
+            if len(rows) <= COMPACT_AT * len(tokens):
+                cache.keep(rows)
+                tokens, sequences = tokens[rows], sequences[rows]
+                rows = torch.arange(len(rows), device=device)
+    ids = drawn.tolist()
+    return [row[: row.index(config.pad_id)] if config.pad_id in row else row for row in ids]
 
 
 def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.hardware.accelerators import REDUCED, Accelerator
-from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, has_fused_attention, rank_memory
+from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, rank_memory
 from chemscale.hardware.step_time import step_time, transformer_work
 
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -103,8 +103,7 @@ class Family:
         return took.seconds, self.accumulate * flops
 
     def _shape(self, width: int) -> Transformer:
-        fused = has_fused_attention(width, self.heads, self.precision)
-        return Transformer(width, self.layers, self.heads, self.vocab, fused=fused)
+        return Transformer(width, self.layers, self.heads, self.vocab)
 
     def memory_gib(self, width: int, gpus: int) -> dict[str, float]:
         """Peak GiB of one GPU under each strategy, without what a library reserves (``hardware.memory``)."""

@@ -17,17 +17,7 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.check import check_keys
 from chemscale.hardware.accelerators import REDUCED, HardwareError, accelerator, training_rate
 from chemscale.hardware.communication import PER_NODE, Cluster, Step, collectives, step
-from chemscale.hardware.memory import (
-    GIB,
-    RESERVED,
-    STAGES,
-    USABLE,
-    Memory,
-    Transformer,
-    Weights,
-    has_fused_attention,
-    rank_memory,
-)
+from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory, Transformer, Weights, rank_memory
 from chemscale.planning.candidates import PlanError
 
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -116,13 +106,7 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
     one_million = 10**6
     return PaperModel(
         counts=config.parameter_counts(),
-        shape=Transformer(
-            config.width,
-            config.layers,
-            config.heads,
-            vocab,
-            fused=has_fused_attention(config.width, config.heads, precision),
-        ),
+        shape=Transformer(config.width, config.layers, config.heads, vocab),
         tokens=int(composed.batch.tokens),
         block=int(composed.data.block),
         flops=3.0 * config.forward_flops(one_million, round(one_million * length)) / one_million,

@@ -24,6 +24,7 @@ from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.budget import Budget, Epoch
 from chemscale.training.checkpointing.trunks import Trunk
+from chemscale.training.compilation.decision import Compilation
 from chemscale.training.health import HealthPolicy
 from chemscale.training.settings import Cadence, MicroBatching, RunSettings, TrainerSettings
 
@@ -58,6 +59,8 @@ class Point(ABC):
     placement: Placement
     strategy: str
     """Resolved: never auto."""
+    compilation: Compilation
+    """Whether its steps are compiled: ``trainer.compile`` is never auto any more."""
     trunk: Trunk | None
     """The stable phase that it shares with points of other budgets."""
     pause_at: int | None
@@ -192,6 +195,7 @@ def shared_fields(
     general, trainer = sections.general, sections.trainer
     steps = Budget.from_mapping(config["budget"]).steps(epoch, cuts_per_step)
     strategy = sections.resolve_strategy()
+    compilation = sections.decide_compilation(steps, strategy, recompute=micro_batching.recompute)
     point_id = identity(config, data_hash)
     return {
         "config": config,
@@ -208,7 +212,12 @@ def shared_fields(
         "settings": sections.run_settings(micro_batching),
         "placement": sections.placement,
         "strategy": strategy,
-        "trunk": trunk_of(sections, config, data_hash, strategy, steps) if general.trunk else None,
+        "compilation": compilation,
+        "trunk": (
+            trunk_of(sections, config, data_hash, strategy, steps, compiled=compilation.on)
+            if general.trunk
+            else None
+        ),
         "pause_at": pause_step(general.pause, steps),
     }
 
@@ -245,7 +254,9 @@ def with_micro_batching(config: dict[str, Any], decided: MicroBatching) -> dict[
     }
 
 
-def trunk_of(sections: Sections, config: dict[str, Any], data_hash: str, strategy: str, steps: int) -> Trunk:
+def trunk_of(
+    sections: Sections, config: dict[str, Any], data_hash: str, strategy: str, steps: int, *, compiled: bool
+) -> Trunk:
     """The trunk of a point: one for all points that agree in everything but the horizon.
 
     Raises:
@@ -265,9 +276,9 @@ def trunk_of(sections: Sections, config: dict[str, Any], data_hash: str, strateg
     # What is logged, and where it was computed, is part of a trunk: its rows are copied.
     free = [key for key in WITHOUT_EFFECT if key not in ("trainer.log_every", "trainer.accelerator")]
     shared = identity(config, data_hash, (*free, *OF_THE_HORIZON))
-    # Equal to the bit only where the same ranks share the work in the same way.
+    # Equal to the bit only where the same ranks share the work in the same way, and add up in the same order.
     world = sections.placement.world
-    how = "" if world == 1 else f"-{strategy}-{world}"
+    how = ("" if world == 1 else f"-{strategy}-{world}") + ("-compiled" if compiled else "")
     return Trunk(sections.general.sweep_folder / "trunks" / f"{shared}{how}", end)
 
 

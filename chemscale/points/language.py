@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,13 @@ import torch
 from chemscale.common.files import atomic_folder
 from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.hardware.accelerators import REDUCED
-from chemscale.hardware.memory import Memory, Transformer, Weights, has_fused_attention, rank_memory
+from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.hardware.step_time import Work, transformer_work
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.layers.documents import SHORT_ON_CPU, Documents
+from chemscale.models.kernels.attention import MIN_HEADS
+from chemscale.models.kernels.compiled import library, use_kernels
+from chemscale.models.layers.documents import Documents
+from chemscale.models.layers.rectangles import SHORT_ON_CPU
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import TokenBatch
@@ -107,7 +110,7 @@ class LanguagePoint(Point):
         return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
-        return 3.0 * self.model.forward_flops(batch.tokens.numel(), batch.pairs)
+        return 3.0 * self.model.forward_flops(batch.size, batch.pairs)
 
     def describe_data(self) -> str:
         counts = self.corpus.manifest["counts"]
@@ -151,6 +154,7 @@ class LanguagePoint(Point):
 
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
+        use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
         tokens, seconds = self._trial(device)
         free_gpu(device)
@@ -168,7 +172,7 @@ class LanguagePoint(Point):
         batches.blocks = min(blocks, batches.blocks)
         batch = batches[0].to(device)
         seconds = time_trial(lambda: module.nll(batch).mean().backward(), device, self.precision)
-        return batch.tokens.numel(), seconds
+        return batch.size, seconds
 
     def describe_model(self, folder: Path) -> dict[str, Any]:
         tokenizer = self.corpus.tokenizer
@@ -248,10 +252,10 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     count = model.parameter_counts()["all"]
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
-    fused = longest > SHORT_ON_CPU
-    if sections.placement.has_gpu:
-        fused = has_fused_attention(model.width, model.heads, sections.trainer.precision)
-    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, fused)
+    way = (
+        "gpu" if sections.placement.has_gpu else cpu_attention(model.heads, longest, sections.trainer.kernels)
+    )
+    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, way)
     rest = count - model.layers * shape.block
     return Sizes(
         Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2),
@@ -260,6 +264,19 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
         offload=sections.strategy.offload == "cpu",
         overlap=sections.placement.has_gpu,
     )
+
+
+def cpu_attention(heads: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
+    """How attention is computed on a CPU.
+
+    Args:
+        heads: of a block.
+        longest: tokens of the longest molecule.
+        kernels: ``trainer.kernels``.
+    """
+    if kernels and heads >= MIN_HEADS and library() is not None:
+        return "kernel"
+    return "fused" if longest > SHORT_ON_CPU else "products"
 
 
 def layout(lengths: np.ndarray) -> tuple[float, float, int]:

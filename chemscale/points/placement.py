@@ -12,6 +12,7 @@ import torch
 
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.accelerators import accelerator
+from chemscale.hardware.devices import set_backends
 from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory
 from chemscale.launchers.section import LauncherSettings
 from chemscale.training.distributed.ranks import inside_job
@@ -81,7 +82,8 @@ class Placement:
 
     @property
     def trial_device(self) -> torch.device:
-        """Where a trial step runs: the GPU that training would take."""
+        """Where a trial step runs: the GPU that training would take, switched as training will."""
+        set_backends()
         on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         return torch.device("cuda" if on_gpu else "cpu")
 

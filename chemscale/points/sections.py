@@ -11,6 +11,7 @@ from chemscale.common.sections import ConfigurationError, OpenShare, Range, read
 from chemscale.launchers.section import LauncherSettings
 from chemscale.points.placement import Placement
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+from chemscale.training.compilation.decision import Compilation, decide
 from chemscale.training.distributed.strategies import resolve
 from chemscale.training.settings import MicroBatching, RunSettings, StrategySettings, TrainerSettings
 
@@ -103,6 +104,28 @@ class Sections:
             StrategyError: it cannot be.
         """
         return resolve(self.strategy, self.trainer.precision, self.placement.world, forces=self.forces)
+
+    def decide_compilation(self, steps: int, strategy: str, *, recompute: bool) -> Compilation:
+        """Whether the steps of the point are compiled.
+
+        Args:
+            steps: optimizer steps of the whole run.
+            strategy: resolved.
+            recompute: whether activations are recomputed.
+
+        Raises:
+            ConfigurationError: ``trainer.compile=true`` where it cannot be.
+        """
+        return decide(
+            self.trainer.compile,
+            cuda=self.placement.has_gpu,
+            here=not self.placement.elsewhere,
+            steps=steps,
+            strategy=strategy,
+            precision=self.trainer.precision,
+            forces=self.forces,
+            recompute=recompute,
+        )
 
     def run_settings(self, micro_batching: MicroBatching) -> RunSettings:
         """What the training loop reads, once it is decided how steps are split."""

@@ -53,6 +53,18 @@ def describe_without_effect(points: Sequence[Point]) -> list[str]:
     ]
 
 
+def describe_compilation(points: Sequence[Point]) -> list[str]:
+    """Whether points are compiled, where one is or where a GPU would be there for it."""
+    if not any(point.compilation.on or point.placement.has_gpu for point in points):
+        return []
+    told: dict[str, list[str]] = {}
+    for point in points:
+        told.setdefault(point.compilation.describe(), []).append(point.name)
+    if len(told) == 1:
+        return list(told)
+    return [f"{_names(names)}: {text}" for text, names in told.items()]
+
+
 def _names(names: Sequence[str]) -> str:
     """Some names, and how many more there are."""
     distinct = list(dict.fromkeys(names))
@@ -86,6 +98,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     show_warmups(console, points)
     for line in describe_without_effect(points):
         console.print(line, highlight=False, markup=False, style="bold")
+    for line in describe_compilation(points):
+        console.print(line, highlight=False, markup=False)
     show_memory(console, points)
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))
     where = "in jobs" if points[0].placement.elsewhere else "on this machine"

@@ -286,7 +286,7 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
     """
     members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
     batch = collate(members)
-    batch.padded_pairs = len(members) * int((batch.ptr[1:] - batch.ptr[:-1]).max()) ** 2
+    batch.padded_pairs = len(members) * batch.largest**2
     batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
     return batch
 

@@ -124,7 +124,7 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     smiles, count, seed = job
-    numbers, positions, calculator = _force_field(smiles, seed)
+    numbers, positions, calculator = force_field(smiles, seed)
     random = np.random.default_rng(seed)
     atoms = Atoms(numbers, positions)
     atoms.calc = calculator
@@ -176,8 +176,16 @@ def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray]
     )
 
 
-def _force_field(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray, Calculator]:
-    """Atomic numbers (n,), relaxed positions (n, 3) in Å and MMFF94 of a molecule."""
+def force_field(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray, Calculator]:
+    """Atomic numbers (n,), relaxed positions (n, 3) in Å and MMFF94 of a molecule.
+
+    Args:
+        smiles: of the molecule, without hydrogens.
+        seed: of its embedding.
+
+    Raises:
+        SourceError: MMFF94 does not know it.
+    """
     from rdkit import Chem
     from rdkit.Chem import AllChem
 

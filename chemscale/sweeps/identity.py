@@ -30,7 +30,9 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
     "trainer.checkpoint_background",
+    "trainer.compile",  # the same sums, in another order
     "trainer.threads",
+    "trainer.kernels",
     "trainer.accelerator",
     "data.workers",
     "data.prepare_workers",

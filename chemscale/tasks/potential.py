@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Data
 
-from chemscale.models.potential import Potential
+from chemscale.models.potential import Potential, Prediction
+from chemscale.tasks.averaging import WeightAverage
 from chemscale.tasks.base import Task
 from chemscale.tasks.losses import EnergyForceLoss, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
-
-
-def warming(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An exponential average that forgets the first weights: decay min(d, (1 + n)/(10 + n)) at update n."""
-
-    def update(average: Any, current: Any, updates: Any) -> None:
-        n = float(updates)
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(average, current, share)
-
-    return update
 
 
 class InteratomicPotential(Task):
@@ -55,9 +43,7 @@ class InteratomicPotential(Task):
             raise ValueError(f"ema={ema}: must lie between 0 and 1, or be null.")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.schedule, self.total_steps = schedule, total_steps
-        self.average = (
-            None if ema is None else AveragedModel(model, multi_avg_fn=warming(ema)).requires_grad_(False)
-        )
+        self.average = None if ema is None else WeightAverage(model, ema)
         self.plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
 
@@ -73,7 +59,10 @@ class InteratomicPotential(Task):
 
         Errors are 0 where there is no label.
         """
-        prediction = model(batch, forces=self.loss.forces > 0)
+        return self._errors_of(model(batch, forces=self.loss.forces > 0), batch)
+
+    @staticmethod
+    def _errors_of(prediction: Prediction, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
         atoms = (batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64)
         force_error = None if prediction.forces is None else error_of(prediction.forces, batch.forces)
         return error_of(prediction.energy, batch.energy), force_error, atoms
@@ -85,9 +74,14 @@ class InteratomicPotential(Task):
         step's own counts and multiplying back makes every label weigh the same.
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        of_energy, of_forces = self.loss.sums(*self.errors(self.model, batch))
+        errors = (
+            self.errors(self.model, batch)
+            if self.compiled is None
+            else self._errors_of(self.compiled(batch), batch)
+        )
+        of_energy, of_forces = self.loss.sums(*errors)
         counts = (batch.energy.isfinite().sum(), batch.forces.isfinite().sum())
-        self.step_sums.append(torch.stack([of_energy.detach(), of_forces.detach(), *counts]))
+        self.step_sums.append((of_energy.detach(), of_forces.detach(), *counts))
         energy = of_energy / max(1, batch.step_energies)
         forces = of_forces / max(1, batch.step_components)
         return share * (self.loss.energy * energy + self.loss.forces * forces)
@@ -106,7 +100,7 @@ class InteratomicPotential(Task):
 
     def stepped(self) -> None:
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model)
 
     # --- validation ---
 

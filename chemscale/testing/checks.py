@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from chemscale.models.potential import Potential, Prediction
 from chemscale.models.potentials import load_potential, save_potential
@@ -118,6 +119,49 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) ->
 # --- forces are the gradient of the energy ---------------------------------------------------------------
 
 
+def check_edge_vectors_give_the_derivatives_by_positions(
+    potential: Potential, structures: Sequence[Structure], *, stress: bool = False
+) -> None:
+    """Forces, stress, and a force loss's gradient by every weight equal those of an energy of positions.
+
+    Args:
+        potential: under test.
+        structures: of a batch.
+        stress: whether they are crystals, whose stress is compared too.
+    """
+    data = collate([_copy(s).with_neighbours(potential.cutoff) for s in structures])
+    found = potential(data, stress=stress, create_graph=True)
+    pos = data.pos.clone().requires_grad_()
+    strain = torch.zeros(len(structures), 3, 3, dtype=torch.float64).requires_grad_() if stress else None
+    energies = potential.energies_of(potential.connectivity(data), *potential.vectors(data, pos, strain))
+    wanted = [pos] if strain is None else [pos, strain]
+    expected = torch.autograd.grad(energies.sum(), wanted, create_graph=True)
+    tolerance = FORCE_TOLERANCE[potential.dtype]
+    assert_near(_forces(found), -expected[0], tolerance, "forces")
+    if not potential.molecules_only:  # else those of all pairs are forces too
+        assert_near(_sum_of_edge_forces(found, data), -expected[0], tolerance, "sums of edge forces")
+    losses = [_forces(found).square().sum(), expected[0].square().sum()]
+    if stress:
+        assert found.stress is not None
+        by_strain = expected[1] / torch.linalg.det(data.cell).abs()[:, None, None]
+        assert_near(found.stress, by_strain, tolerance, "stress")
+        losses = [losses[0] + found.stress.square().sum(), losses[1] + by_strain.square().sum()]
+    weights = list(potential.network.parameters())
+    gradients = [torch.autograd.grad(loss, weights, allow_unused=True) for loss in losses]
+    for a, b in zip(*gradients, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            scale = max(1.0, float(b.abs().max()))
+            assert_near(a / scale, b / scale, 10 * tolerance, "gradient of a weight")
+
+
+def _sum_of_edge_forces(prediction: Prediction, data: Data) -> Tensor:
+    """Forces on atoms from those that edges exert on their senders and receivers."""
+    assert prediction.edge_forces is not None
+    of_edges, total = prediction.edge_forces.double(), torch.zeros_like(data.pos)
+    return total.index_add(0, data.edge_index[0], of_edges).index_add(0, data.edge_index[1], -of_edges)
+
+
 def check_forces_are_minus_the_numerical_gradient(potential: Potential, structure: Structure) -> None:
     """Central differences of 10⁻⁴ Å in float64; in float32 the step is 10⁻² Å and the tolerance follows."""
     forces = _forces(predict(potential, [structure]))
@@ -209,11 +253,10 @@ def check_no_leakage(potential: Potential, structures: Sequence[Structure]) -> N
     """The energy of one member has no gradient at the atoms of another, to the bit."""
     data = collate([_copy(s).with_neighbours(potential.cutoff) for s in structures])
     pos = data.pos.clone().requires_grad_()
-    graph = potential.graph(data, pos)
-    energies = potential.atomic_energies(graph)
-    (gradient,) = torch.autograd.grad(energies[graph.batch == 0].sum(), pos)
-    assert gradient[graph.batch == 0].abs().sum() > 0, "a member's own atoms feel nothing"
-    assert not gradient[graph.batch != 0].any(), "a gradient leaks into another structure"
+    energies = potential.energies_of(potential.connectivity(data), *potential.vectors(data, pos))
+    (gradient,) = torch.autograd.grad(energies[data.batch == 0].sum(), pos)
+    assert gradient[data.batch == 0].abs().sum() > 0, "a member's own atoms feel nothing"
+    assert not gradient[data.batch != 0].any(), "a gradient leaks into another structure"
 
 
 def check_additivity(potential: Potential, first: Structure, second: Structure) -> None:

@@ -73,6 +73,14 @@ class PotentialSuite:
     ) -> None:
         checks.check_forces_are_minus_the_numerical_gradient(potential, structures[0])
 
+    def test_edge_vectors_give_the_derivatives_by_positions(
+        self, potential: Potential, structures: list[Structure]
+    ) -> None:
+        checks.check_edge_vectors_give_the_derivatives_by_positions(potential, structures)
+        if self.periodic:
+            crystals = [checks.crystal(), checks.crystal(seed=5)]
+            checks.check_edge_vectors_give_the_derivatives_by_positions(potential, crystals, stress=True)
+
     def test_energy_is_invariant_and_forces_equivariant_under_rotation_and_reflection(
         self, potential: Potential, structures: list[Structure]
     ) -> None:

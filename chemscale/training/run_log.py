@@ -7,9 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from chemscale.records import RECORD_NAME, Loss, RunRecord, State, now
+from chemscale.tasks.device_values import read_rows
 from chemscale.training.budget import Epoch
 from chemscale.training.checkpointing.checkpoints import CheckpointError
 from chemscale.training.distributed.control import Control
@@ -81,9 +80,7 @@ class RunLog:
         """
         self._module = module
         share = 1.0 if self.first else 0.0  # the rows were added up over ranks when they were saved
-        module.step_sums = [
-            share * torch.tensor(sums, device=module.device, dtype=torch.float64) for sums in self._restored
-        ]
+        module.step_sums = [[share * value for value in sums] for sums in self._restored]
         self.progress.start(step)
 
     def count_step(self, *, left_out: bool, clipped: bool) -> None:
@@ -162,9 +159,8 @@ class RunLog:
 
     def _unlogged_rows(self) -> list[list[float]]:
         """What every micro-batch since the last row summed, over ranks; from here on rank 0 holds it."""
-        rows = self.control.total_rows([sums.tolist() for sums in self._module.step_sums])
-        keep = rows if self.first else [[0.0] * len(row) for row in rows]
-        self._module.step_sums[:] = [torch.tensor(row, dtype=torch.float64) for row in keep]
+        rows = self.control.total_rows(read_rows(self._module.step_sums))
+        self._module.step_sums[:] = rows if self.first else [[0.0] * len(row) for row in rows]
         return rows
 
     # --- the disk ---

@@ -19,6 +19,7 @@ from chemscale.training.checkpointing.elastic import make_universal
 from chemscale.training.checkpointing.gathering import load_weights
 from chemscale.training.checkpointing.safe_pickle import check_pickles
 from chemscale.training.checkpointing.writer import CheckpointWriter
+from chemscale.training.compilation.install import CompileAtStart, fill_batches
 from chemscale.training.distributed.control import GRACE, Control, Watchdog
 from chemscale.training.distributed.ranks import Ranks, WorldError, join, this_rank
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, ZERO
@@ -176,6 +177,10 @@ class TrainingSession:
         Args:
             module: a ``tasks.base.Task``.
         """
+        fill_batches(self.point)
+        if self.point.compilation.on:
+            compiling = CompileAtStart(self.point, self.boundary.control)
+            self.trainer.callbacks.insert(0, compiling)  # type: ignore[attr-defined]
         try:
             self.trainer.fit(
                 module,

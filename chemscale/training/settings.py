@@ -23,7 +23,9 @@ class TrainerSettings:
     precision: str = "32"
     clip: Positive | None = 1.0
     checkpoint_activations: bool | Literal["auto"] = False
+    compile: bool | Literal["auto"] = "auto"
     threads: Count | None = None
+    kernels: bool = True
     log_every: Count = 10
     validate_every: Positive = 100
     checkpoint_seconds: NotNegative = 60.0

@@ -1,6 +1,7 @@
 """The life of an optimizer step: trained, counted, logged, validated, saved, and whether another follows.
 
-In this order, in one place (``StepBoundary._at_boundary``).
+In this order, in one place (``StepBoundary._at_boundary``). Between steps at which something is due
+nothing is read from a device, and ranks do not wait for each other.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import pytorch_lightning as pl
 import torch
 
 from chemscale.records import Loss
+from chemscale.tasks.device_values import read_values
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.checkpointing.writer import CheckpointWriter
-from chemscale.training.distributed.control import Control, Watchdog
+from chemscale.training.distributed.control import Control, Meetings, Watchdog
 from chemscale.training.health import DivergedError, Health, RolledBack
 from chemscale.training.metrics.counters import Counters
 from chemscale.training.run_log import RunLog
@@ -44,6 +46,38 @@ class StepPlan:
     trunk: Trunk | None = None
     branched: bool = False
     elastic: bool = False
+
+    def due(self, step: int, *, last: bool) -> Due:
+        """What is due after a step, by its number.
+
+        Args:
+            step: optimizer steps done.
+            last: whether the run ends there.
+        """
+        every = self.cadence.checkpoint_steps
+        return Due(
+            log=last or step % self.cadence.log_every == 0,
+            validate=last or step % self.cadence.validate_every == 0,
+            pause=self.pause_at is not None and step >= self.pause_at,
+            save=bool(every and step % every == 0),
+            trunk=self.trunk is not None and step == self.trunk.end,
+        )
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is due after a step."""
+
+    log: bool
+    validate: bool
+    pause: bool
+    save: bool
+    trunk: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is."""
+        return self.log or self.validate or self.pause or self.save or self.trunk
 
 
 class StepBoundary(pl.Callback):
@@ -79,6 +113,9 @@ class StepBoundary(pl.Callback):
         self.counters, self.run_log, self.checkpoints, self.health = counters, run_log, checkpoints, health
         self.record, self.throughput = run_log.record, run_log.throughput
         self.stopping = Stopping()
+        self.meetings = Meetings(control.ranks)
+        self._norms: list[torch.Tensor | float] = []
+        """Gradient norms, before clipping, of the steps since they were last read."""
         self._warned = False
 
     # --- a step ---
@@ -105,16 +142,22 @@ class StepBoundary(pl.Callback):
 
     def _at_boundary(self, trainer: pl.Trainer, module: Any) -> None:
         """All ranks stand between two optimizer steps, and do the same things in the same order."""
-        step, cadence = trainer.global_step, self.plan.cadence
+        step = trainer.global_step
         last = step >= trainer.max_steps
+        due = self.plan.due(step, last=last)
         self.watchdog.reached(step)
-        self.throughput.pause()
-        self._check_gradient(trainer, module)
-        signalled, due = self._sync_ranks()
+        self.counters.end_step()
+        self._norms.append(0.0 if module.gradient_norm is None else module.gradient_norm)
+        module.stepped()
         self.record.data.steps = step
+        signalled, late = self._sync_ranks(step, due)
+        if due.any or signalled or late or len(self._norms) >= self.health.policy.skips:
+            self._read_gradients(trainer, module)
+            self.throughput.batch_done()  # a device has caught up with the host: what it took was training
+            self.throughput.pause()
 
         # log
-        if step % cadence.log_every == 0 or last:
+        if due.log:
             loss = self.run_log.training(step, trainer.optimizers[0].param_groups[0]["lr"])
             self._roll_back_if(self.health.spiked(loss), step)
         self._roll_back_if(self.health.stuck(), step)
@@ -122,13 +165,13 @@ class StepBoundary(pl.Callback):
         # validate
         if last:
             self.stopping.request(Stop.FINISHED)
-        if step % cadence.validate_every == 0 or last:
+        if due.validate:
             result = self.run_log.validation(step, validation_metrics(trainer, module, self.control))
             if module.validated(result.objective):
                 self.stopping.request(Stop.ENDED_EARLY, "the learning rate fell below schedule.stop_below")
 
         # pause
-        if self.plan.pause_at is not None and step >= self.plan.pause_at:
+        if due.pause:
             self.stopping.request(Stop.PAUSED, f"at step {step} of {trainer.max_steps}")
 
         # save: a run that ends here must be, one that is interrupted can go on from an earlier checkpoint
@@ -137,10 +180,10 @@ class StepBoundary(pl.Callback):
             signal = self.flag.name or "a signal to another rank"
             self.stopping.request(Stop.INTERRUPTED, f"{signal} at step {step} of {trainer.max_steps}")
         ends = self.stopping.requested
-        if ends or due or self.checkpoints.due_at(step):
+        if ends or late or due.save:
             self.checkpoints.save(trainer, step, must=must, later=not ends)
         self.checkpoints.poll()
-        if self.plan.trunk is not None and step == self.plan.trunk.end:
+        if due.trunk and self.plan.trunk is not None:
             self.plan.trunk.keep(trainer, self.run_log.curve, self.control)
 
         # stop, or go on
@@ -149,34 +192,47 @@ class StepBoundary(pl.Callback):
         self.run_log.reached(step)
         self.throughput.resume()
 
-    def _check_gradient(self, trainer: pl.Trainer, module: Any) -> None:
-        """A step that was left out for want of a finite gradient leaves no trace but a count."""
-        norm, limit = module.gradient_norm, trainer.gradient_clip_val
-        norm = None if norm is None else float(norm)
-        if self.health.left_out(norm):
-            self.record.skipped_steps += 1
-            if self.control.ranks.is_first and not self._warned:
-                log.warning(
-                    "Step %d: its gradient is not finite (a bad frame, or too high a rate). It is left "
-                    "out, as others like it will be; they are counted.",
-                    trainer.global_step,
-                )
-                self._warned = True
-            self.run_log.count_step(left_out=True, clipped=False)
-            del module.step_sums[-trainer.accumulate_grad_batches :]
-        else:
-            module.stepped()
-            self.run_log.count_step(
-                left_out=False, clipped=norm is not None and limit is not None and norm > limit
-            )
+    def _sync_ranks(self, step: int, due: Due) -> tuple[bool, bool]:
+        """Add up what the ranks did since they last met, where they meet after this step.
 
-    def _sync_ranks(self) -> tuple[bool, bool]:
-        """Add up what the ranks did in this step; whether one was signalled, and a checkpoint is due."""
-        signalled, due, *totals = self.control.total(
-            [self.flag.name is not None, self.checkpoints.due_by_clock(), *self.counters.pending()]
+        Returns:
+            Whether a rank was signalled, and whether a checkpoint is due by the clock.
+        """
+        if not (due.any or self.meetings.due(step)):
+            return False, False
+        mine = [self.flag.name is not None, self.checkpoints.due_by_clock(), self.meetings.proposal(step)]
+        signalled, late, ahead, *totals = self.control.total([*mine, *self.counters.pending()])
+        self.meetings.agreed(step, ahead)
+        for amounts in self.counters.count(totals):
+            self.throughput.count(amounts)
+        return signalled > 0, late > 0
+
+    def _read_gradients(self, trainer: pl.Trainer, module: Any) -> None:
+        """A step that was left out for want of a finite gradient leaves no trace but a count."""
+        norms, limit = read_values(self._norms), trainer.gradient_clip_val
+        self._norms.clear()
+        each = trainer.accumulate_grad_batches
+        first_row = len(module.step_sums) - each * len(norms)
+        without = [index for index, norm in enumerate(norms) if self._count_gradient(norm, limit)]
+        for index in reversed(without):
+            start = first_row + each * index
+            del module.step_sums[start : start + each]
+        if without and self.control.ranks.is_first and not self._warned:
+            log.warning(
+                "Step %d: its gradient is not finite (a bad frame, or too high a rate). It is left "
+                "out, as others like it will be; they are counted.",
+                trainer.global_step - len(norms) + without[0] + 1,
+            )
+            self._warned = True
+
+    def _count_gradient(self, norm: float, limit: float | None) -> bool:
+        """Count a step by its gradient; whether it was left out."""
+        left_out = self.health.left_out(norm)
+        self.record.skipped_steps += left_out
+        self.run_log.count_step(
+            left_out=left_out, clipped=not left_out and limit is not None and norm > limit
         )
-        self.throughput.count(self.counters.finish_step(totals))
-        return signalled > 0, due > 0
+        return left_out
 
     def _roll_back_if(self, trouble: str, step: int) -> None:
         """Go back to before the trouble, if there is any.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from chemscale.training.budget import Epoch
 from chemscale.training.checkpointing.trunks import Trunk
+from chemscale.training.compilation.decision import Compilation
 from chemscale.training.health import HealthPolicy
 from chemscale.training.settings import Cadence, RunSettings
 
@@ -44,6 +45,8 @@ class TrainedPoint(Protocol):
     def strategy(self) -> str:
         """Resolved: never auto."""
 
+    @property
+    def compilation(self) -> Compilation: ...
     @property
     def trunk(self) -> Trunk | None: ...
     @property

@@ -11,6 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from chemscale.hardware.devices import set_backends, set_determinism
+from chemscale.models.kernels.compiled import use_kernels
 from chemscale.training.distributed.ranks import Ranks, environment
 from chemscale.training.distributed.strategies import ZERO, build_strategy
 from chemscale.training.trackers import RunInfo, Silent, Tracker, open_trackers
@@ -39,7 +41,10 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
     on_cpu = settings.accelerator == "cpu" or not torch.cuda.is_available()
     if point.precision == "bf16-mixed" and on_cpu and not has_fast_bf16() and ranks.is_first:
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
+    use_kernels(settings.kernels)
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")
+    set_backends()
+    set_determinism(settings.deterministic)
     accelerator = settings.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -70,7 +75,6 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        deterministic="warn" if settings.deterministic else None,
     )
 
 
@@ -80,6 +84,7 @@ def quieten_lightning() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     for message in (
         ".*dataloader is not resumable.*",
+        ".*You have overridden `transfer_batch_to_device`.*",
         ".*does not have many workers.*",
         ".*GPU available but not used.*",
         ".*isinstance.treespec, LeafSpec.*",

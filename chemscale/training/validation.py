@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 
+from chemscale.tasks.device_values import read_rows
 from chemscale.training.distributed.control import Control
 
 
@@ -23,16 +24,19 @@ def validation_metrics(trainer: pl.Trainer, module: Any, control: Control) -> di
     """
     world, rank = control.ranks.world, control.ranks.rank
     batches = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
-    sums: dict[str, float] = {}
+    counts: list[float] = []
+    parts: list[dict[str, Any]] = []
     module.eval()
     with torch.no_grad():
         for index in range(rank, -(-len(batches) // world) * world, world):
-            batch = batches[index % len(batches)].to(module.device)
-            part: Any = trainer.strategy.validation_step(batch, index)
-            counts = 1.0 if index < len(batches) else 0.0
-            for key, value in part.items():
-                sums[key] = sums.get(key, 0.0) + counts * float(value)
+            batch = batches[index % len(batches)].to(module.device, non_blocking=True)
+            parts.append(cast(dict[str, Any], trainer.strategy.validation_step(batch, index)))
+            counts.append(1.0 if index < len(batches) else 0.0)
     module.train()
-    keys = sorted(sums)
-    totals = control.total([sums[key] for key in keys])
+    keys = sorted(parts[0])
+    rows = read_rows([[part[key] for key in keys] for part in parts])
+    sums = [0.0] * len(keys)
+    for count, row in zip(counts, rows, strict=True):
+        sums = [total + count * value for total, value in zip(sums, row, strict=True)]
+    totals = control.total(sums)
     return module.validation_metrics(dict(zip(keys, totals, strict=True)))

@@ -23,6 +23,7 @@ MODULES = {
             "chemscale.models.potential",
             "chemscale.models.potentials",
             "chemscale.models.atom_graph",
+            "chemscale.models.geometry",
             "chemscale.models.schnet",
             "chemscale.models.painn",
             "chemscale.models.spookynet",
@@ -31,6 +32,7 @@ MODULES = {
             "chemscale.models.mace",
             "chemscale.models.layers.radial",
             "chemscale.models.layers.documents",
+            "chemscale.models.layers.key_values",
         ],
     ),
     "molecules": (

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from chemscale.hardware import memory
 from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_memory
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels.compiled import library, use_kernels
 from chemscale.models.layers.documents import Documents
-from chemscale.points.language import layout
+from chemscale.points.language import cpu_attention, layout
 from chemscale.training.metrics.flops import saved_bytes
 
 
@@ -38,10 +39,17 @@ def kept(model: ChemGPT, lengths: np.ndarray, half: bool) -> float:
 @pytest.mark.parametrize(
     ("vocab", "width", "layers", "heads"), [(50, 64, 2, 4), (700, 32, 4, 4), (70, 160, 3, 16)]
 )
-def test_activations_are_what_autograd_keeps(vocab, width, layers, heads, longest, half):
+@pytest.mark.parametrize("kernels", [True, False])
+def test_activations_are_what_autograd_keeps(vocab, width, layers, heads, longest, half, kernels, request):
+    if kernels and library() is None:
+        pytest.skip("needs a C++ compiler (g++)")
+    use_kernels(kernels)
+    request.addfinalizer(lambda: use_kernels(True))
     lengths = np.random.default_rng(0).integers(longest // 2, longest, 12)
     slots, squares, most = layout(lengths)
-    shape = Transformer(width, layers, heads, vocab, slots, squares, fused=most > 128)
+    way = cpu_attention(heads, most, kernels)
+    assert way == ("kernel" if kernels else "fused" if longest > 128 else "products")
+    shape = Transformer(width, layers, heads, vocab, slots, squares, way)
     model = ChemGPT(ChemGPTConfig(vocab, width, layers, heads, max_positions=256))
     tokens = float(lengths.sum())
     working = tokens * width * (8 + (2 if half else 4))
@@ -75,7 +83,7 @@ def test_recomputing_keeps_the_input_of_a_block_alone():
     model.recompute = True
     inputs = 4 * 4 * 64 * lengths.sum()
     recomputed = saved_bytes(lambda: nll(model, lengths, half=False))
-    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], fused=False)
+    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], cpu_attention(4, 40, True))
     tail = lengths.sum() * shape.tail_bytes(half=False)
     assert recomputed == pytest.approx(inputs + tail, rel=0.05)
     assert recomputed < plain / 4

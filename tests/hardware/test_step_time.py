@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chemscale.hardware.accelerators import ACCELERATORS
-from chemscale.hardware.memory import Transformer, has_fused_attention
+from chemscale.hardware.memory import Transformer
 from chemscale.hardware.step_time import StepTime, Work, step_time, transformer_work
 
 H100 = ACCELERATORS["h100"]
@@ -13,7 +13,7 @@ H100 = ACCELERATORS["h100"]
 
 def chemgpt(width: int, precision: str, tokens: int = 8192, **options) -> tuple[StepTime, float]:
     """The time of a step of a ChemGPT of 24 layers, and its MFU."""
-    shape = Transformer(width, 24, 16, 200, fused=has_fused_attention(width, 16, precision))
+    shape = Transformer(width, 24, 16, 200)
     parameters = 24 * 12 * width**2 + 200 * width
     flops = 6.0 * parameters * tokens
     half = precision == "bf16-mixed"
@@ -23,20 +23,21 @@ def chemgpt(width: int, precision: str, tokens: int = 8192, **options) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("width", "tokens", "precision", "milliseconds"),
+    ("width", "tokens", "precision", "possible", "found"),
     [
-        (128, 65536, "bf16-mixed", 36),
-        (256, 65536, "bf16-mixed", 65),
-        (1024, 8192, "bf16-mixed", 60),
-        (2048, 8192, "bf16-mixed", 187),
-        (2048, 8192, "tf32", 330),
-        (2048, 8192, "32", 1400),
+        (128, 8192, "bf16-mixed", 3, 21),
+        (128, 65536, "bf16-mixed", 15, 36),
+        (256, 65536, "bf16-mixed", 30, 65),
+        (1024, 8192, "bf16-mixed", 38, 60),
+        (2048, 8192, "bf16-mixed", 135, 187),
+        (2048, 8192, "tf32", 280, 360),
+        (2048, 8192, "32", 1300, 1500),
     ],
 )
-def test_it_gives_the_roofline_that_was_made_for_this_code(width, tokens, precision, milliseconds):
-    """Figures of a review of 2026-11, themselves estimates, where filling of memory is no part of them."""
+def test_it_lies_within_the_roofline_that_was_made_for_this_code(width, tokens, precision, possible, found):
+    """Milliseconds of a review of 2026-11, themselves estimates: what it found, and what it held possible."""
     took, _ = chemgpt(width, precision, tokens)
-    assert took.seconds * 1e3 == pytest.approx(milliseconds, rel=0.15)
+    assert possible < took.seconds * 1e3 < found
 
 
 def test_utilization_grows_with_size_from_nothing_to_a_third_of_the_peak():
@@ -75,10 +76,11 @@ def test_a_faster_memory_helps_what_is_moved_and_not_what_is_launched():
     assert step_time(H100, launches, "32").seconds == step_time(ACCELERATORS["b200"], launches, "32").seconds
 
 
-def test_heads_whose_rows_are_not_of_16_bytes_have_no_fused_kernel_in_float32():
-    assert [has_fused_attention(width, 16, "32") for width in (16, 32, 48, 64, 128)] == [
-        False, False, False, True, True,
-    ]  # fmt: skip
-    assert has_fused_attention(16, 16, "bf16-mixed")
-    plain = Transformer(32, 8, 16, 100, squares=50.0, fused=False)
-    assert plain.layer_bytes(half=False) > replace(plain, fused=True).layer_bytes(half=False) + 16 * 4 * 40
+def test_heads_whose_rows_are_not_of_16_bytes_take_longer_in_float32_alone():
+    odd, even = (replace(Transformer(96, 24, 16, 100), heads=heads) for heads in (16, 12))  # 6 and 8 wide
+    assert odd.keeps_probabilities(half=False)
+    assert not even.keeps_probabilities(half=False)
+    assert not odd.keeps_probabilities(half=True)
+    work = [transformer_work(s, 1e6, 8192, 1e11, half=False, recompute=False) for s in (odd, even)]
+    assert work[0].operations > 2 * work[1].operations
+    assert work[0].moved > work[1].moved

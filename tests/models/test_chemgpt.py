@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPTNeoConfig, GPTNeoForCausalLM
 
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig, KeyValueCache
+from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import (
     WeightsError,
     config_from_hf,
@@ -127,15 +127,6 @@ def test_other_architectures_and_untied_heads_are_refused():
     del weights["transformer.h.1.ln_1.weight"]
     with pytest.raises(WeightsError, match=r"ln_1"):
         load_hf_state_dict(model, weights)
-
-
-def test_generating_with_the_cache_gives_the_logits_of_the_whole_sequence():
-    model = small()
-    tokens = torch.randint(4, 50, (3, 20))
-    cache = KeyValueCache(model.config, 3, 20, model.token_embedding.weight)
-    with torch.no_grad():
-        stepped = torch.stack([model.step(tokens[:, i], cache) for i in range(20)], dim=1)
-        torch.testing.assert_close(stepped, model.dense(tokens), rtol=1e-4, atol=2e-5)
 
 
 def test_a_width_that_heads_cannot_share_is_refused():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-import chemscale.models.layers.documents as documents_module
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.layers import rectangles
 from chemscale.models.layers.documents import Documents
 
 LENGTHS = [5, 40, 17, 17, 3, 29, 8, 1]
@@ -14,7 +14,7 @@ LENGTHS = [5, 40, 17, 17, 3, 29, 8, 1]
 @pytest.fixture(params=["batched products", "fused kernel"])
 def kernel(request, monkeypatch):
     if request.param == "fused kernel":
-        monkeypatch.setattr(documents_module, "SHORT_ON_CPU", 0)
+        monkeypatch.setattr(rectangles, "SHORT_ON_CPU", 0)
 
 
 def model(window: int = 6) -> ChemGPT:
@@ -72,7 +72,7 @@ def test_a_changed_molecule_changes_no_other():
 def test_every_token_has_one_slot():
     many = np.random.default_rng(0).integers(3, 90, 500)
     layout = Documents.from_lengths(many)
-    assert len(set(layout.inverse.tolist())) == many.sum()
+    assert len(set(layout.rectangles.inverse.tolist())) == many.sum()
     assert layout.slots < 1.25 * many.sum()
 
 

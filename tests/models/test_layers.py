@@ -8,7 +8,8 @@ import pytest
 import torch
 from e3nn import o3
 
-from chemscale.models.atom_graph import AtomGraph, all_pairs
+from chemscale.models.atom_graph import AtomGraph, Connectivity, slots_of
+from chemscale.models.geometry import edge_vectors, pair_vectors
 from chemscale.models.layers.electrons import SHELLS, descriptors, occupation
 from chemscale.models.layers.equivariant import (
     ChannelCoupling,
@@ -28,8 +29,10 @@ from chemscale.models.layers.radial import (
     polynomial_cutoff,
     radial_basis,
 )
+from chemscale.models.layers.segments import offsets_of
 from chemscale.models.layers.symmetric import SymmetricContraction, equivariant_basis
 from chemscale.models.layers.trilinear import trilinear
+from chemscale.structures.graphs import Structure, collate
 
 R = torch.linspace(0.5, 4.999, 50, dtype=torch.float64)
 
@@ -207,23 +210,25 @@ def test_the_symmetric_contraction_sums_weighted_products():
 
 
 def graph_of(numbers, positions, charge=0.0):
-    positions = torch.tensor(positions, dtype=torch.float64)
-    batch, ptr = torch.zeros(len(numbers), dtype=torch.int64), torch.tensor([0, len(numbers)])
-    senders, receivers = all_pairs(batch, ptr)
-    vectors = positions[senders] - positions[receivers]
-    return AtomGraph(
-        numbers=torch.tensor(numbers),
-        types=batch,
-        vectors=vectors,
-        distances=vectors.norm(dim=1),
+    """A molecule in which all atoms are neighbours."""
+    structure = Structure(np.array(numbers, np.uint8), np.array(positions, float))
+    data = collate([structure.with_neighbours(1e3)])
+    senders, receivers = data.edge_index
+    connectivity = Connectivity(
+        numbers=data.z,
+        types=torch.zeros_like(data.z),
         senders=senders,
         receivers=receivers,
-        batch=batch,
-        ptr=ptr,
+        batch=data.batch,
+        ptr=data.ptr,
         charge=torch.tensor([charge], dtype=torch.float64),
         spin=torch.zeros(1, dtype=torch.float64),
-        positions=positions,
+        receiver_offsets=offsets_of(receivers, len(numbers)),
+        sender_order=data.sender_order,
+        sender_offsets=offsets_of(senders, len(numbers), data.sender_order),
+        slots=slots_of(data.ptr, len(numbers), data.largest),
     )
+    return AtomGraph.of(connectivity, edge_vectors(data), pair_vectors(data, data.largest))
 
 
 def test_zbl_is_the_bare_repulsion_of_nuclei_at_short_range():

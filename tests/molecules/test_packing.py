@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from chemscale.molecules.batches import TrainingBatches, ValidationBatches
+from chemscale.molecules.batches import IGNORED, TrainingBatches, ValidationBatches, packed_batch
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule, SubsetError
 from chemscale.molecules.order import Permutation
 from chemscale.molecules.packing import BlockPlan, PackingError, pack
@@ -71,6 +72,36 @@ def test_inputs_begin_and_targets_end_each_molecule(corpus):
     assert (batch.targets[ends] == 2).all()
     inner = batch.positions > 0
     assert (batch.targets[:-1][inner[1:]] == batch.tokens[1:][inner[1:]]).all()
+
+
+def test_filler_makes_batches_of_one_length_and_is_counted_nowhere(corpus):
+    plan = BlockPlan(corpus.train.lengths.astype(np.int64) + 1, block=128, seed=0)
+    plain, filled = (
+        TrainingBatches(corpus.train, plan, blocks=2, accumulate=2, bos_id=1, eos_id=2, filled=filled)
+        for filled in (False, True)
+    )
+    fillers = []
+    for expected, found in ((plain[i], filled[i]) for i in range(plan.blocks_of_epoch() // 2)):
+        size = expected.tokens.numel()
+        assert found.tokens.numel() == 256
+        assert (found.size, found.counts, found.pairs) == (size, expected.counts, expected.pairs)
+        assert (found.step_tokens, found.molecules) == (expected.step_tokens, expected.molecules)
+        for key in ("tokens", "targets", "positions"):
+            assert torch.equal(getattr(found, key)[:size], getattr(expected, key))
+        assert (found.targets[size:] == IGNORED).all()
+        assert found.positions.max() == expected.positions.max()
+        fillers.append(found.filler)
+    assert min(fillers) == 0 < max(fillers)
+
+
+def test_filler_of_a_batch_that_is_almost_empty_stays_in_documents_as_short_as_molecules(corpus):
+    batch = packed_batch(
+        corpus.train, np.arange(2), bos_id=1, eos_id=2, slots=300, step_tokens=1, filled=True
+    )
+    lengths = batch.documents.offsets.diff()
+    assert lengths.sum() == 300
+    assert len(lengths) > 4
+    assert lengths[2:].max() == lengths[:2].max() == batch.positions.max() + 1
 
 
 def test_validation_shows_every_molecule_once(corpus):

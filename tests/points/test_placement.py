@@ -15,6 +15,7 @@ from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
 from chemscale.points.estimates.advice import describe_precision, describe_times
 from chemscale.points.tables import show_plan
+from chemscale.tasks.device_values import read_rows
 from tests.helpers.paths import ROOT
 
 CONF = ROOT / "conf"
@@ -128,7 +129,7 @@ def test_points_that_share_a_gpu_are_planned_into_their_part_of_it(read):
 def test_float32_on_a_gpu_keeps_the_probabilities_of_heads_without_a_kernel(read):
     wanted = ["launcher=slurm", "launcher.gpu=h100", "model.width=32", "model.heads=16"]
     plain, half = (read(*wanted, f"precision={p}").memory().activations for p in ("32", "bf16-mixed"))
-    assert plain > 3 * half
+    assert plain > 2.5 * half
     other = read(*wanted[:3], "model.heads=8", "precision=32").memory().activations
     assert plain > 1.5 * other
 
@@ -213,7 +214,7 @@ def trained(point) -> tuple[list[float], dict[str, torch.Tensor]]:
     class Losses(pl.Callback):
         def on_train_batch_end(self, trainer, module, *_):
             if trainer.global_step > len(losses):
-                totals = torch.stack(module.step_sums).sum(0).tolist()
+                totals = [sum(column) for column in zip(*read_rows(module.step_sums), strict=True)]
                 losses.append(module.training_metrics(totals)["loss"])
                 module.step_sums.clear()
 

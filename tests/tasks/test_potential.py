@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from chemscale.models.potentials import build
 from chemscale.models.schnet import SchNetConfig
 from chemscale.records import Loss
 from chemscale.structures.graphs import collate
+from chemscale.tasks.averaging import WeightAverage
 from chemscale.tasks.losses import EnergyForceLoss, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
-from chemscale.tasks.potential import InteratomicPotential, warming
+from chemscale.tasks.potential import InteratomicPotential
 from chemscale.testing.checks import molecule
 
 
@@ -119,11 +121,37 @@ def test_bad_losses_and_averages_are_refused():
 
 
 def test_the_average_forgets_its_first_weights():
-    average, current = [torch.zeros(1)], [torch.ones(1)]
-    update = warming(0.999)
-    for n in range(1, 100):
-        update(average, current, n)
-    assert float(average[0]) > 0.99
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    average = WeightAverage(model, 0.999)
+    average.update(model)
+    torch.nn.init.ones_(model.weight)
+    for _ in range(100):
+        average.update(model)
+    assert 0.99 < float(average.module.weight) < 1
+
+
+def test_the_average_is_what_pytorchs_is_and_goes_on_from_its_state_to_the_bit():
+    """Its checkpoints are those of version 0.1.0, which used PyTorch's class."""
+
+    def weighed(average, current, updates):
+        n = float(updates)
+        torch._foreach_lerp_(average, current, 1 - min(0.9, (1 + n) / (10 + n)))
+
+    model = torch.nn.BatchNorm1d(3)
+    ours, theirs = WeightAverage(model, 0.9), AveragedModel(model, multi_avg_fn=weighed)
+    for n in range(15):
+        torch.nn.init.normal_(model.weight)
+        model.running_mean.fill_(n)
+        ours.update(model)
+        theirs.update_parameters(model)
+        if n == 7:
+            state = theirs.state_dict()
+            assert list(ours.state_dict()) == list(state)
+            ours = WeightAverage(torch.nn.BatchNorm1d(3), 0.9)
+            ours.load_state_dict(state)
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value), key
 
 
 def test_a_plateau_lowers_the_rate_and_ends_the_run():

@@ -8,40 +8,7 @@ from chemscale.points.run import fit, fit_through, open_record
 from chemscale.records import RunRecord, State
 from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, skipped_data
 from tests.helpers.points import STEPS, point_in
-
-
-class Poison(pl.Callback):
-    """Spoils the gradient of what is trained on certain batches of the data."""
-
-    def __init__(self, first_tokens: set, value: float = float("nan")):
-        self.first_tokens, self.value, self.hit = first_tokens, value, 0
-
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        self.now = tuple(batch.tokens[:64].tolist()) in self.first_tokens
-
-    def on_before_optimizer_step(self, trainer, module, optimizer):
-        if self.now:
-            self.hit += 1
-            next(module.parameters()).grad.fill_(self.value)
-
-
-class Weights(pl.Callback):
-    def __init__(self):
-        self.seen = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.seen.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
-
-
-def batches_of(point, steps):
-    """What the batches of these steps begin with."""
-    data = point.data.training_batches()
-    return {tuple(data[step].tokens[:64].tolist()) for step in steps}
-
-
-def losses(directory):
-    record = RunRecord.load(directory)
-    return {row["step"]: row for row in record.curve_rows(directory) if row["kind"] == "train"}
+from tests.helpers.sickness import Poison, Weights, batches_of, losses
 
 
 def test_a_step_without_a_finite_gradient_leaves_the_weights_as_they_were(tmp_path, smiles_file, caplog):

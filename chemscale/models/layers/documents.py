@@ -1,23 +1,18 @@
-"""Attention that never crosses molecules: the layout of a packed batch and attention over it.
+"""Where molecules stand in a flat batch, and the rectangles that PyTorch's fused kernels need of it.
 
-Shapes: T tokens of the flat batch, M molecules of a group, L the longest of them, H heads, K head width.
+Shapes: T tokens of the flat batch, M molecules of a group, L the longest of them.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-SHORT_ON_CPU = 128
-"""Up to this many tokens PyTorch's fused kernel for CPUs takes twice as long as the batched products (heads
-of width 1 to 8, one and two threads); molecules are almost always below."""
 
 
 @dataclass
@@ -41,26 +36,47 @@ class Group:
 
 
 @dataclass
-class Documents:
-    """The document mask of a flat batch: each token belongs to exactly one molecule.
+class Rectangles:
+    """All tokens of a flat batch in padded rectangles.
 
     Args:
-        groups: rectangles that hold the molecules.
+        groups: the rectangles.
         inverse: (T,) slot of each flat token in the concatenated rectangles of all groups.
-        identity: whether the flat batch is itself one full rectangle, so that nothing needs to be moved.
     """
 
     groups: list[Group]
     inverse: Tensor
+
+    def map(self, move: Callable[[Tensor], Tensor]) -> Rectangles:
+        """The same with every tensor replaced."""
+        groups = [Group(g.molecules, g.longest, move(g.rows), move(g.padding)) for g in self.groups]
+        return Rectangles(groups, move(self.inverse))
+
+
+@dataclass
+class Documents:
+    """The document mask of a flat batch: each token belongs to exactly one molecule.
+
+    Args:
+        offsets: (molecules + 1,) int32, the flat place where each molecule begins, and T.
+        longest: tokens of the longest molecule.
+        identity: whether the flat batch is itself one full rectangle, so that nothing needs to be moved.
+        max_groups: split by length into at most so many rectangles; more of them waste fewer slots.
+    """
+
+    offsets: Tensor
+    longest: int
     identity: bool = False
+    max_groups: int = 4
+    _rectangles: Rectangles | None = None
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int] | np.ndarray, *, max_groups: int = 4) -> Documents:
-        """Lay out molecules that stand one after another in the flat batch.
+        """Molecules that stand one after another in the flat batch.
 
         Args:
             lengths: (number of molecules,) tokens of each, in flat order.
-            max_groups: split by length into at most so many rectangles; more of them waste fewer slots.
+            max_groups: of the rectangles, if they are asked for.
 
         Raises:
             ValueError: no molecule, or one without a token.
@@ -70,32 +86,16 @@ class Documents:
             raise ValueError("A packed batch needs at least one molecule, and each at least one token.")
         if (sizes == sizes[0]).all():
             return cls.rectangle(len(sizes), int(sizes[0]))
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        inverse = np.empty(int(sizes.sum()), dtype=np.int64)
-        groups, base = [], 0
-        for members in _split_by_length(sizes, max_groups):
-            longest = int(sizes[members].max())
-            column = np.arange(longest)
-            slots = starts[members, None] + column
-            real = column < sizes[members, None]
-            flat_slots = base + np.arange(real.size)
-            inverse[slots[real]] = flat_slots[real.ravel()]
-            groups.append(
-                Group(
-                    molecules=len(members),
-                    longest=longest,
-                    rows=torch.from_numpy(np.where(real, slots, 0).ravel()),
-                    padding=torch.from_numpy(np.flatnonzero(~real.ravel())),
-                )
-            )
-            base += real.size
-        return cls(groups, torch.from_numpy(inverse))
+        offsets = np.zeros(len(sizes) + 1, dtype=np.int32)
+        np.cumsum(sizes, out=offsets[1:])
+        return cls(torch.from_numpy(offsets), int(sizes.max()), max_groups=max_groups)
 
     @classmethod
-    def rectangle(cls, molecules: int, length: int) -> Documents:
+    def rectangle(cls, molecules: int, length: int, device: torch.device | None = None) -> Documents:
         """A dense (molecules, length) batch, every row one molecule (right padding is harmless)."""
+        offsets = torch.arange(molecules + 1, dtype=torch.int32, device=device) * length
         none = torch.empty(0, dtype=torch.int64)
-        return cls([Group(molecules, length, none, none)], none, identity=True)
+        return cls(offsets, length, True, 1, Rectangles([Group(molecules, length, none, none)], none))
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Documents:
         """The same on another device, as ``torch.Tensor.to``."""
@@ -103,107 +103,70 @@ class Documents:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=non_blocking)
 
-        groups = [Group(g.molecules, g.longest, move(g.rows), move(g.padding)) for g in self.groups]
-        return Documents(groups, move(self.inverse), self.identity)
+        if torch.device(device).type == "cpu" and self._rectangles is None:
+            return replace(self, offsets=move(self.offsets))
+        # Built before they move: the lengths are read on the host.
+        return replace(self, offsets=move(self.offsets), _rectangles=self.rectangles.map(move))
 
     def pin_memory(self) -> Documents:
         """The same in page-locked memory, as ``torch.Tensor.pin_memory``."""
-        groups = [
-            Group(g.molecules, g.longest, g.rows.pin_memory(), g.padding.pin_memory()) for g in self.groups
-        ]
-        return Documents(groups, self.inverse.pin_memory(), self.identity)
+        pinned = self.rectangles.map(Tensor.pin_memory)
+        return replace(self, offsets=self.offsets.pin_memory(), _rectangles=pinned)
+
+    @property
+    def rectangles(self) -> Rectangles:
+        """The padded rectangles, laid out when they are first asked for."""
+        if self._rectangles is None:
+            self._rectangles = _lay_out(np.diff(self.offsets.cpu().numpy()).astype(np.int64), self.max_groups)
+        return self._rectangles
+
+    @property
+    def groups(self) -> list[Group]:
+        """The rectangles that hold the molecules."""
+        return self.rectangles.groups
 
     @property
     def slots(self) -> int:
-        """Slots of all rectangles: what attention pays for; T of them hold a token."""
+        """Slots of all rectangles: what attention in rectangles pays for; T of them hold a token."""
         return sum(g.molecules * g.longest for g in self.groups)
 
 
-def document_attention(qkv: Tensor, heads: int, documents: Documents, window: int | None) -> Tensor:
-    """Causal self-attention within each molecule, through PyTorch's fused kernels.
+class Attending(Protocol):
+    """A document mask of another kind, which attends in a way of its own where no kernel for GPUs does.
 
-    GPT-Neo does not divide by √K (Black et al. 2021, as in transformers' ``GPTNeoSelfAttention``).
-
-    Args:
-        qkv: (T, 3·H·K) queries, keys and values side by side.
-        heads: H.
-        documents: which tokens form a molecule.
-        window: a token sees itself and the ``window - 1`` before it; None for all before it.
-
-    Returns:
-        (T, H·K)
+    `offsets` and `longest` are as in ``Documents``.
     """
-    if documents.identity:
-        group = documents.groups[0]
-        return _attend(qkv, heads, group, window)
-    rectangles = _Pad.apply(qkv, documents)
-    outputs = [
-        _attend(part, heads, group, window) for part, group in zip(rectangles, documents.groups, strict=True)
-    ]
-    return _Unpad.apply(documents, *outputs)
+
+    offsets: Tensor
+    longest: int
+
+    def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor:
+        """Causal self-attention within each molecule, (T, 3·H·K) → (T, H·K)."""
+        ...
 
 
-def _attend(qkv: Tensor, heads: int, group: Group, window: int | None) -> Tensor:
-    """Attention over one rectangle, (M·L, 3·H·K) → (M·L, H·K)."""
-    molecules, length = group.molecules, group.longest
-    q, k, v = qkv.view(molecules, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    local = window is not None and length > window
-    if qkv.device.type == "cpu" and length <= SHORT_ON_CPU:
-        out = _short_attention(q, k, v, window if local else None)
-    elif local:
-        mask = banded_mask(length, window, qkv.device)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-    else:
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
-    return out.transpose(1, 2).reshape(molecules * length, -1)
-
-
-def _short_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
-    """The same attention as three batched products, (M, H, L, K) → (M, H, L, K)."""
-    molecules, heads, length, _ = q.shape
-    allowed = banded_mask(length, window, q.device)
-    bias = torch.zeros(length, length, dtype=q.dtype, device=q.device).masked_fill(~allowed, -torch.inf)
-    q, k, v = (x.reshape(molecules * heads, length, -1) for x in (q, k, v))
-    scores = torch.baddbmm(bias, q, k.transpose(1, 2))
-    return torch.bmm(scores.softmax(-1), v).view(molecules, heads, length, -1)
-
-
-def banded_mask(length: int, window: int | None, device: torch.device) -> Tensor:
-    """Causal mask (length, length), True where query i may see key j: i - window < j <= i."""
-    i = torch.arange(length, device=device)
-    distance = i[:, None] - i[None, :]
-    return (distance >= 0) & (distance < (length if window is None else window))
-
-
-class _Pad(torch.autograd.Function):
-    """Flat tokens to the rectangles. Each token has exactly one slot, so the gradient is a gather too."""
-
-    @staticmethod
-    def forward(ctx: Any, flat: Tensor, documents: Documents) -> tuple[Tensor, ...]:
-        ctx.documents = documents
-        return tuple(flat.index_select(0, group.rows) for group in documents.groups)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        # Empty slots name token 0 but are not it: `inverse` never points at them, so nothing leaks.
-        return torch.cat(grads).index_select(0, ctx.documents.inverse), None
-
-
-class _Unpad(torch.autograd.Function):
-    """The rectangles of all groups back to flat tokens; the inverse of ``_Pad``."""
-
-    @staticmethod
-    def forward(ctx: Any, documents: Documents, *rectangles: Tensor) -> Tensor:
-        ctx.documents = documents
-        return torch.cat(rectangles).index_select(0, documents.inverse)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grads = []
-        for group in ctx.documents.groups:
-            part = grad.index_select(0, group.rows)
-            grads.append(part.index_fill_(0, group.padding, 0.0) if group.padding.numel() else part)
-        return None, *grads
+def _lay_out(sizes: np.ndarray, max_groups: int) -> Rectangles:
+    """Rectangles for molecules of these lengths that stand one after another in the flat batch."""
+    starts = np.cumsum(sizes) - sizes
+    inverse = np.empty(int(sizes.sum()), dtype=np.int64)
+    groups, base = [], 0
+    for members in _split_by_length(sizes, max_groups):
+        longest = int(sizes[members].max())
+        column = np.arange(longest)
+        slots = starts[members, None] + column
+        real = column < sizes[members, None]
+        flat_slots = base + np.arange(real.size)
+        inverse[slots[real]] = flat_slots[real.ravel()]
+        groups.append(
+            Group(
+                molecules=len(members),
+                longest=longest,
+                rows=torch.from_numpy(np.where(real, slots, 0).ravel()),
+                padding=torch.from_numpy(np.flatnonzero(~real.ravel())),
+            )
+        )
+        base += real.size
+    return Rectangles(groups, torch.from_numpy(inverse))
 
 
 def _split_by_length(sizes: np.ndarray, max_groups: int) -> list[np.ndarray]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chemscale.models.atom_graph import AtomGraph, all_pairs, sum_by
+from chemscale.models.atom_graph import AtomGraph
+from chemscale.models.geometry import different_atoms
 from chemscale.models.layers.radial import polynomial_cutoff
 
 COULOMB = 14.399645478425668
@@ -44,8 +45,8 @@ class ZBL(nn.Module):
 def conserve_charge(charges: Tensor, graph: AtomGraph) -> Tensor:
     """Spread evenly over a structure's atoms what its partial charges lack to its total charge."""
     sizes = (graph.ptr[1:] - graph.ptr[:-1]).to(charges.dtype)
-    missing = graph.charge - sum_by(charges, graph.batch, graph.structures)
-    return charges + (missing / sizes)[graph.batch]
+    missing = graph.charge - graph.sum_over_structures(charges)
+    return charges + graph.to_atoms(missing / sizes)
 
 
 def electrostatics(charges: Tensor, graph: AtomGraph, cutoff: float) -> Tensor:
@@ -56,17 +57,20 @@ def electrostatics(charges: Tensor, graph: AtomGraph, cutoff: float) -> Tensor:
 
     Args:
         charges: (N,) partial charges in e.
-        graph: the atoms and their positions.
+        graph: the atoms, with the vectors between all of them.
         cutoff: Å.
     """
-    senders, receivers = all_pairs(graph.batch, graph.ptr)
-    vectors = graph.positions[senders] - graph.positions[receivers]
-    r2 = (vectors * vectors).sum(1).to(charges.dtype)
+    vectors, slots = graph.pair_vectors, graph.slots
+    assert vectors is not None
+    assert slots is not None
+    r2 = (vectors * vectors).sum(-1)  # (B, n, n)
     r = torch.sqrt(r2)
     near = smooth_step(r, 0.25 * cutoff, 0.75 * cutoff)
     kernel = near * torch.rsqrt(r2 + 1.0) + (1 - near) / r
-    pair = 0.5 * COULOMB * charges[senders] * charges[receivers] * kernel
-    return sum_by(pair, receivers, graph.atoms)
+    kernel = kernel.masked_fill(~different_atoms(graph.ptr, slots.shape[1]), 0.0)
+    padded = graph.to_slots(charges.to(r.dtype))  # (B, n)
+    potential = 0.5 * COULOMB * (kernel * padded[:, None, :]).sum(2)
+    return graph.from_slots(padded * potential)
 
 
 def smooth_step(r: Tensor, start: float, end: float) -> Tensor:

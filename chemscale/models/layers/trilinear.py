@@ -51,6 +51,8 @@ class _Trilinear(torch.autograd.Function):
         ctx.save_for_backward(coupling, left, right)
         rows, channels = left.shape[0], left.shape[2]
         matrix = coupling.flatten(1)  # (K, IJ)
+        if not isinstance(rows, int):  # traced for batches of every size: a loop would hold for one
+            return torch.matmul(matrix, (left[:, :, None, :] * right[:, None, :, :]).flatten(1, 2))
         step = rows
         if left.device.type == "cpu":
             step = max(1, CACHE_NUMBERS // max(1, matrix.shape[1] * channels))

@@ -9,14 +9,16 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.utils._pytree import tree_map_only
 
+from chemscale.training.checkpointing.staging import Staging
 from chemscale.training.distributed.control import Control
 from chemscale.training.distributed.ranks import Ranks
 
@@ -44,6 +46,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int | None = KEEP):
         self.directory, self.keep = Path(directory), keep
+        self._staging = Staging()
         self._writer: ThreadPoolExecutor | None = None
         self._pending: Future[Path] | None = None
 
@@ -90,7 +93,7 @@ class Checkpoints:
     def save_in_background(self, trainer: Any, step: int, control: Control) -> None:
         """Copy the state to host memory and go on; rank 0 writes the copy meanwhile. Not for sharded states.
 
-        ``written`` returns what became of it; only one is under way at a time.
+        ``written`` returns what became of it; only one is under way at a time: the one before is waited for.
 
         Args:
             trainer: Lightning's.
@@ -100,9 +103,11 @@ class Checkpoints:
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         if not control.ranks.is_first:
             return
-        copy = tree_map_only(torch.Tensor, lambda t: t.detach().to("cpu", copy=True), checkpoint)
+        if self._pending is not None:
+            futures.wait([self._pending])  # it reads the memory of the copy
+        copy, wait = self._staging.copy(checkpoint)
         self._writer = self._writer or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending = self._writer.submit(self._write, copy, step)
+        self._pending = self._writer.submit(self._write, copy, step, wait)
 
     def written(self, *, wait: bool = False) -> Path | None:
         """The checkpoint that was written in the background since the last call, None if there is none yet.
@@ -119,12 +124,13 @@ class Checkpoints:
         self._pending = None
         return pending.result()
 
-    def _write(self, checkpoint: dict[str, Any], step: int) -> Path:
+    def _write(self, checkpoint: dict[str, Any], step: int, wait: Callable[[], None]) -> Path:
         target = self.path(step)
         partial = target.with_suffix(".part")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             _remove(partial)
+            wait()
             torch.save(checkpoint, partial)
             self._publish(partial, target)
         except (OSError, RuntimeError) as error:

@@ -49,11 +49,6 @@ class CheckpointWriter:
         pause = self.cadence.pause_after(self._save_seconds)
         return self.control.ranks.is_first and time.monotonic() - self._last_save >= pause
 
-    def due_at(self, step: int) -> bool:
-        """Whether a checkpoint is wanted at this step whatever the clock says."""
-        every = self.cadence.checkpoint_steps
-        return bool(every and step % every == 0)
-
     def save(self, trainer: pl.Trainer, step: int, *, must: bool, later: bool) -> None:
         """Save the run; where that fails it goes on from memory, with an error in the log.
 

@@ -81,6 +81,56 @@ class Control:
         return box[0]
 
 
+class Meetings:
+    """Steps at which the ranks tell each other of signals and of the clock although nothing else is due.
+
+    About every ``PERIOD`` seconds, by the clock of rank 0: a sum over many ranks at the end of each step
+    would cost a small model more than the step. One rank alone meets itself at every step, for nothing.
+
+    Args:
+        ranks: of this process.
+    """
+
+    PERIOD = 0.5
+    FARTHEST = 1000
+    """Steps from one meeting to the next at most."""
+
+    def __init__(self, ranks: Ranks):
+        self.ranks = ranks
+        self._next = 0
+        self._last, self._since = 0, time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether all ranks meet after this step.
+
+        Args:
+            step: optimizer steps done.
+        """
+        return self.ranks.world == 1 or step >= self._next
+
+    def proposal(self, step: int) -> int:
+        """How many steps there are to the next meeting: rank 0 says it, the others say 0, and it is summed.
+
+        Args:
+            step: optimizer steps done.
+        """
+        if not self.ranks.is_first:
+            return 0
+        now = time.monotonic()
+        rate = (step - self._last) / max(now - self._since, 1e-6)
+        self._last, self._since = step, now
+        return max(1, min(self.FARTHEST, int(rate * self.PERIOD)))
+
+    def agreed(self, step: int, ahead: float) -> None:
+        """Note the next meeting.
+
+        Args:
+            step: optimizer steps done.
+            ahead: ``proposal`` summed over ranks.
+        """
+        self._next = step + int(ahead)
+
+
 class Watchdog:
     """Ends the process when the next step boundary does not come in time, and names the ranks it waited for.
 

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 
+from chemscale.hardware.devices import set_backends
 from chemscale.training.distributed.interfaces import choose_gloo_interface
 
 PORTS = range(20_000, 32_000)
@@ -224,6 +225,7 @@ def take_gpu(ranks: Ranks, accelerator: str, share: int = 1) -> None:
     Raises:
         WorldError: the rank sees some of its node's GPUs, and not enough to know its own among them.
     """
+    set_backends()
     seen = visible_gpus(accelerator)
     if not seen:
         return

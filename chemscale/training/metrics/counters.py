@@ -1,4 +1,7 @@
-"""How much data a run has trained on, and the FLOPs of it, counted into its record."""
+"""How much data a run has trained on, and the FLOPs of it, counted into its record.
+
+Ranks need not meet at every step for that: the amounts of each step wait until they do.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class StepAmounts:
 
 
 class Counters:
-    """Counts micro-batches of a rank, and after every step those of all ranks into the record.
+    """Counts micro-batches of a rank, and wherever ranks meet the steps of all of them into the record.
 
     Args:
         record: of the run.
@@ -40,26 +43,36 @@ class Counters:
 
     def __init__(self, record: RunRecord, epoch: Epoch, batch_flops: Callable[[Any], float]):
         self.record, self.epoch, self.batch_flops = record, epoch, batch_flops
-        self._pending: Counter[str] = Counter()
+        self._step: Counter[str] = Counter()
+        self._pending: list[Counter[str]] = []
 
     def add(self, batch: Any) -> None:
         """Count a micro-batch that this rank has trained on."""
-        self._pending.update(batch.counts)
-        self._pending["slots"] += getattr(batch, "slots", next(iter(batch.counts.values())))
-        self._pending["flops"] += self.batch_flops(batch)  # type: ignore[assignment]
+        self._step.update(batch.counts)
+        self._step["slots"] += getattr(batch, "slots", next(iter(batch.counts.values())))
+        self._step["flops"] += self.batch_flops(batch)  # type: ignore[assignment]
+
+    def end_step(self) -> None:
+        """The micro-batches since the last call were one optimizer step."""
+        self._pending.append(self._step)
+        self._step = Counter()
 
     def pending(self) -> list[float]:
-        """This rank's part of the step, in an order that is the same on all ranks."""
-        return [float(amount) for amount in self._pending.values()]
+        """This rank's part of the steps that are not counted yet, in an order that all ranks share."""
+        return [float(amount) for step in self._pending for amount in step.values()]
 
-    def finish_step(self, totals: Sequence[float]) -> StepAmounts:
-        """Count a step into the record and begin the next one.
+    def count(self, totals: Sequence[float]) -> list[StepAmounts]:
+        """Count the steps that wait into the record, one after another.
 
         Args:
             totals: ``pending`` summed over ranks.
         """
-        done = dict(zip(self._pending, totals, strict=True))
+        rest = iter(totals)
+        steps = [{unit: next(rest) for unit in step} for step in self._pending]
         self._pending.clear()
+        return [self._count(step) for step in steps]
+
+    def _count(self, done: dict[str, float]) -> StepAmounts:
         slots, flops = int(done.pop("slots")), done.pop("flops")
         amounts = {unit: int(amount) for unit, amount in done.items()}
         data, compute = self.record.data, self.record.compute

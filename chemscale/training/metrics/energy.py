@@ -7,6 +7,7 @@ slice of a GPU (MIG) has no counter.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -142,6 +143,7 @@ class Energy:
         self._sum = 0.0
         self._mark: list[float] | None = None
         self._since = 0.0
+        self._longest = math.inf  # seconds until a counter may go round
 
     @property
     def name(self) -> str:
@@ -149,14 +151,23 @@ class Energy:
         return self._counter.name if self._counter else ""
 
     def resume(self) -> None:
-        """Training goes on now."""
+        """Training goes on now, or still: reading a counter takes longer than some steps."""
+        if self._mark is not None:
+            if time.monotonic() - self._since < self._longest / 2:
+                return
+            self.pause()
         self._mark, self._since = self._read(), time.monotonic()
+        if self._counter is not None and self._mark is not None:
+            spans = [self._counter.span(part) for part in range(len(self._mark))]
+            self._longest = min([span / WRAP_WATTS for span in spans if span is not None], default=math.inf)
 
     def pause(self) -> None:
         """Training is interrupted: validation, a checkpoint, the end."""
+        if self._mark is None:
+            return
         before, now = self._mark, self._read()
         self._mark = None
-        if self._counter is None or before is None or now is None:
+        if self._counter is None or now is None:
             return
         seconds = time.monotonic() - self._since
         for part, (old, new) in enumerate(zip(before, now, strict=True)):

@@ -41,7 +41,7 @@ def count_potential_flops(potential: Potential, batch: Data, *, forces: bool = T
     structures: one for all, or one for each.
     """
     fewer = batch.clone()
-    fewer.edge_index = batch.edge_index[:, ::2]
+    fewer.edge_index, fewer.sender_order = batch.edge_index[:, ::2], None
     if batch.get("edge_shift") is not None:
         fewer.edge_shift = batch.edge_shift[::2]
     atoms = batch.z.shape[0]
@@ -66,7 +66,9 @@ def _divided(batch: Data, ptr: Tensor) -> Data:
     other = batch.clone()
     other.ptr = ptr
     structures = len(ptr) - 1
-    other.batch = torch.repeat_interleave(torch.arange(structures), ptr[1:] - ptr[:-1])
+    sizes = ptr[1:] - ptr[:-1]
+    other.batch = torch.repeat_interleave(torch.arange(structures), sizes)
+    other.largest = int(sizes.max())
     for key in ("charge", "spin", "energy"):
         other[key] = batch[key][:1].repeat(structures)
     if batch.get("cell") is not None:
@@ -80,7 +82,13 @@ def _features(batch: Data) -> list[float]:
 
 
 def phase_flops(potential: Potential, batch: Data, *, forces: bool = True) -> list[float]:
-    """FLOPs of the forward pass, of the forces, and of the gradient of a loss on both, of one batch."""
+    """FLOPs of the forward pass, of the forces, and of the gradient of a loss on both, of one batch.
+
+    What depends on a distance alone is counted for every edge, as papers have it, although it is computed
+    once for the two edges between neighbours: compute means the same on both sides of that change.
+    """
+    batch = batch.clone()
+    batch.halves = batch.pair_of = batch.both = None
     was_training = potential.training
     potential.train()
 

@@ -166,7 +166,7 @@ class Throughput:
         self._since_row, self._attempt = Meter(), Meter()
 
     def resume(self) -> None:
-        """Training goes on now."""
+        """Training goes on now, after a pause or a step at whose end nothing was due."""
         self._since_row.resume()
         self.energy.resume()
 

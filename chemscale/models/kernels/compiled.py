@@ -1,0 +1,136 @@
+"""The C++ kernels of ``cpu.cpp``: compiled once on a machine, checked, loaded, or done without."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from chemscale.common.files import atomic_path
+from chemscale.common.locks import make_once
+from chemscale.common.paths import cache_folder
+
+log = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("cpu.cpp")
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-std=c++17", "-fno-fast-math")
+SECONDS = 120
+"""A compiler that takes longer is given up."""
+
+_wanted = True
+
+
+def use_kernels(wanted: bool) -> None:
+    """Whether kernels may stand in for PyTorch's own operations from now on (``trainer.kernels``)."""
+    global _wanted
+    _wanted = wanted
+
+
+def kernels_wanted() -> bool:
+    """What ``use_kernels`` was told last; true at first."""
+    return _wanted
+
+
+def applies(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
+    """Whether a kernel may take these: on the CPU, and nothing traces or counts operations.
+
+    Compilers, fake tensors and FLOP counters see the plain operations instead.
+
+    Args:
+        tensors: what it would be given.
+        dtypes: that it takes.
+    """
+    return (
+        _wanted
+        and all(t.device.type == "cpu" and t.dtype in dtypes for t in tensors)
+        and not torch.compiler.is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and all(type(t) is Tensor or type(t) is torch.nn.Parameter for t in tensors)
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, compiled where they are not yet; None where that cannot be done, which is logged once."""
+    compiler = _compiler()
+    if not sys.platform.startswith("linux") or compiler is None:
+        log.warning(
+            "No C++ compiler was found: attention runs on PyTorch's own products, several times slower for "
+            "narrow heads. Install g++, or name a compiler in CXX."
+        )
+        return None
+    try:
+        path = _built(compiler)
+        kernels = ctypes.CDLL(str(path))
+        _declare(kernels)
+        if not _is_right(kernels):
+            raise OSError(f"{path} computes wrong numbers")
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        log.warning("The kernels for CPUs are left out, PyTorch's own operations run: %s", reason.strip())
+        return None
+    return kernels
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CXX")
+    names = [named] if named else ["g++", "clang++", "c++"]
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _built(compiler: str) -> Path:
+    """The library for this source, compiler and processor; other processors of a cluster have their own."""
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True, check=True, timeout=SECONDS
+    ).stdout
+    what = "\0".join([SOURCE.read_text(), version, *FLAGS, _processor()])
+    folder = cache_folder() / "kernels"
+    path = folder / f"cpu-{hashlib.sha256(what.encode()).hexdigest()[:16]}.so"
+    with make_once(path, folder) as mine:
+        if mine:
+            log.info("Compiling the kernels for this CPU, once: some seconds.")
+            with atomic_path(path) as partial:
+                command = [compiler, *FLAGS, str(SOURCE), "-o", str(partial)]
+                subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
+    return path
+
+
+def _processor() -> str:
+    """Name and instruction sets of the first processor."""
+    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    return platform.machine() + "".join(x for x in lines if x.startswith(("model name", "flags", "Features")))
+
+
+def _declare(kernels: ctypes.CDLL) -> None:
+    pointer, long, integer = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+    kernels.document_attention.argtypes = [pointer] * 4 + [long] * 5 + [integer]
+    kernels.document_attention.restype = integer
+    kernels.gelu.argtypes = [pointer] * 3 + [long, integer]
+    kernels.gelu.restype = None
+
+
+def _is_right(kernels: ctypes.CDLL) -> bool:
+    """Whether attention over two tokens, and a GELU, come out as by hand: compilers err."""
+    number = ctypes.c_float
+    qkv = (number * 6)(0.3, 0.5, 1.0, 2.0, -0.25, 3.0)  # q, k, v of each of two tokens, one head of width 1
+    out, offsets = (number * 2)(), (ctypes.c_int32 * 2)(0, 2)
+    if kernels.document_attention(qkv, None, out, offsets, 1, 2, 1, 1, 2, 1) != 0:
+        return False
+    first, second = math.exp(2.0 * 0.5), math.exp(2.0 * -0.25)
+    expected = [1.0, (first * 1.0 + second * 3.0) / (first + second)]
+    x, y = (number * 2)(-0.7, 1.3), (number * 2)()
+    kernels.gelu(x, None, y, 2, 1)
+    slope = math.sqrt(2 / math.pi)
+    expected += [v / 2 * (1 + math.tanh(slope * (v + 0.044715 * v**3))) for v in x]
+    return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip([*out, *y], expected, strict=True))

@@ -1,0 +1,129 @@
+"""Compiled training steps of interatomic potentials: energies, forces, and the gradient of a loss on both."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch._dynamo.exc import RecompileError
+from torch_geometric.data import Data
+
+from chemscale.models.potential import Potential, Prediction, largest_of
+from chemscale.tasks.potential import InteratomicPotential
+from chemscale.training.compilation.comparison import Difference, compare
+from chemscale.training.compilation.graph import CompiledGraph, compile_graph
+
+log = logging.getLogger(__name__)
+
+SLOTS = "slots"
+"""(n,) of no meaning but its size: the number of atoms of the largest structure."""
+VARYING = {
+    "z": (0,),
+    "pos": (0,),
+    "edge_index": (1,),
+    "batch": (0,),
+    "ptr": (0,),
+    "charge": (0,),
+    "spin": (0,),
+    "cell": (0,),
+    "edge_shift": (0,),
+    SLOTS: (0,),
+}
+"""What a potential reads of a batch, and which dimensions differ from batch to batch."""
+
+
+class CompiledPotential:
+    """Predicts as a potential does, through one compiled graph for batches of every size.
+
+    A batch that the graph does not hold for (a single structure, no edge, crystals where there were none at
+    first) is predicted by the model itself.
+
+    Args:
+        model: the potential.
+        graph: compiled of it.
+        forces: whether forces are wanted.
+    """
+
+    def __init__(self, model: Potential, graph: CompiledGraph, *, forces: bool):
+        self.model, self.graph, self.forces = model, graph, forces
+
+    def __call__(self, batch: Data) -> Prediction:
+        """Predict a batch as ``Potential.forward`` does, in training.
+
+        Args:
+            batch: as it takes it.
+        """
+        tensors = read_tensors(self.model, batch)
+        if self.graph.takes(tensors):
+            try:
+                return Prediction(*self.graph(tensors))
+            except RecompileError as error:  # sizes of another kind, such as sums beyond 2³¹ numbers
+                warn_once(str(error).strip().splitlines()[0])
+        return self.model(batch, forces=self.forces)
+
+
+def compile_potential(
+    task: InteratomicPotential, example: Data, backend: str = "inductor"
+) -> tuple[CompiledPotential, Difference]:
+    """Compile the training steps of a potential, and compare them with its own.
+
+    Energies and forces are traced into one graph, the derivative included, with the parameters as inputs;
+    ``torch.compile`` makes a forward and a backward pass of that, so that the gradient of a loss on forces is
+    an ordinary first derivative of compiled code.
+
+    Args:
+        task: whose model it is; the potential is used as it stands, on its device.
+        example: a batch of usual size, there too.
+        backend: as ``compile_graph`` takes it.
+
+    Raises:
+        CompilationError: the example is too small, or the model cannot be traced for every size.
+    """
+    model, forces = task.model, task.loss.forces > 0
+    tensors = read_tensors(model, example)
+    state = dict(model.named_parameters()) | dict(model.named_buffers())
+
+    def predict(values: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        data = Data(**{key: tensor for key, tensor in batch.items() if key != SLOTS})
+        if SLOTS in batch:
+            data.largest = batch[SLOTS].shape[0]
+        options = {"forces": forces, "create_graph": True}
+        found = torch.func.functional_call(model, dict(values), (data,), options)
+        outputs = (found.energy, found.atomic_energies)
+        return outputs if found.forces is None else (*outputs, found.forces)
+
+    def near_one(outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Without the large constants of the elements, in units of the potential's scale."""
+        _, atomic, *rest = outputs
+        network = (atomic - model.references[model.type_of[example.z]]) / model.scale
+        return {"energies": network, **({"forces": rest[0] / model.scale} if rest else {})}
+
+    graph = compile_graph(predict, state, tensors, VARYING, backend)
+    difference = compare(
+        lambda values: near_one(predict(values, tensors)),
+        lambda values: near_one(graph(tensors, values)),
+        state,
+    )
+    return CompiledPotential(model, graph, forces=forces), difference
+
+
+def read_tensors(model: Potential, batch: Data) -> dict[str, Tensor]:
+    """What a potential reads of a batch, by name.
+
+    Args:
+        model: the potential.
+        batch: as it takes it.
+    """
+    tensors = {key: batch[key] for key in VARYING if batch.get(key) is not None}
+    if model.couples_all_atoms:
+        tensors[SLOTS] = batch.pos.new_empty(largest_of(batch))
+    return tensors
+
+
+@functools.cache
+def warn_once(problem: str) -> None:
+    """Say that a batch was not for the compiled code; a problem that was told is not told again."""
+    log.warning("A batch was computed by the model itself, not by compiled code: %s", problem)

@@ -1,0 +1,56 @@
+"""Sampling: what is drawn follows from the seed and the model alone, not from how the batch shrinks."""
+
+import pytest
+import torch
+
+from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.molecules import sampling
+from chemscale.molecules.sampling import Sampling, draw, sample, sample_batch
+
+END = 2
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Its weights are large: what it writes depends on every position."""
+    torch.manual_seed(1)
+    return ChemGPT(ChemGPTConfig(24, 32, layers=2, heads=4, window=16, initializer_range=0.3)).eval()
+
+
+def without_a_cache(model, batch, how, seed):
+    """The same draws from logits of whole sequences, finished ones taken out at once."""
+    generator = torch.Generator().manual_seed(seed)
+    done, going = {}, {index: [1] for index in range(batch)}
+    for _ in range(how.max_length):
+        with torch.no_grad():
+            logits = model.dense(torch.tensor(list(going.values())))[:, -1]
+        logits[:, [0, 1]] = -torch.inf
+        for index, symbol in zip(list(going), draw(logits, how, generator).tolist(), strict=True):
+            going[index].append(symbol)
+            if symbol == END:
+                done[index] = going.pop(index)[1:]
+        if not going:
+            break
+    return [(done | {i: ids[1:] for i, ids in going.items()})[index] for index in range(batch)]
+
+
+@pytest.mark.parametrize("compact_at", [0.0, 0.5, 0.75, 1.0])
+def test_draws_are_those_of_whole_sequences_whenever_the_finished_leave(model, monkeypatch, compact_at):
+    monkeypatch.setattr(sampling, "COMPACT_AT", compact_at)
+    how = Sampling(max_length=90)
+    drawn = sample_batch(model, 20, how, torch.Generator().manual_seed(5))
+    assert drawn == without_a_cache(model, 20, how, 5)
+    assert len({len(ids) for ids in drawn}) > 5
+
+
+def test_a_sequence_that_is_not_finished_at_the_last_step_lacks_its_end(model):
+    drawn = sample_batch(model, 8, Sampling(max_length=5), torch.Generator().manual_seed(0))
+    assert any(len(ids) == 5 and ids[-1] != END for ids in drawn)
+    assert all(END not in ids[:-1] for ids in drawn)
+
+
+def test_the_same_seed_and_batch_give_the_same_molecules(model):
+    first, again = (list(sample(model, 10, Sampling(), seed=3, batch=4)) for _ in range(2))
+    assert first == again
+    assert [len(part) for part in first] == [4, 4, 2]
+    assert first != list(sample(model, 10, Sampling(), seed=4, batch=4))

@@ -1,0 +1,147 @@
+"""Compiled steps of language models: the losses and gradients of the model itself, from one graph."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels.compiled import use_kernels
+from chemscale.models.layers import opaque
+from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
+from chemscale.tasks.language_model import LanguageModel
+from chemscale.tasks.optimisation import AdamW, Schedule
+from chemscale.training.compilation.language import compile_language_model
+
+PRECISIONS = ["32", pytest.param("bf16-mixed", marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def without_kernels():
+    """The model computes with PyTorch's operations alone, as its trace does but for attention."""
+    use_kernels(False)
+    yield
+    use_kernels(True)
+
+
+def autocast(precision):
+    return nullcontext() if precision == "32" else torch.autocast("cpu", torch.bfloat16)
+
+
+def data_of(corpus, *, filled, tokens=512, accumulate=1):
+    data = MoleculeDataModule(corpus, BatchShape(tokens, 256, accumulate), seed=0)
+    data.filled = filled
+    return data
+
+
+def task_of(corpus, width=16, layers=2, heads=4, window=24):
+    torch.manual_seed(0)
+    vocabulary = corpus.tokenizer.vocab_size
+    config = ChemGPTConfig(vocabulary, width, layers, heads, window, initializer_range=0.1)
+    return LanguageModel(ChemGPT(config), AdamW(1e-3), Schedule(), 10)
+
+
+def compiled(task, data, precision="32", backend="aot_eager"):
+    first = data.training_batches()[0]
+    with autocast(precision):
+        step, difference = compile_language_model(task, first, data.longest, precision, backend)
+    assert not difference.exceeds(precision)
+    return step
+
+
+def loss_and_gradients(nll, batch, task, precision="32"):
+    with autocast(precision):
+        loss = nll(batch).sum() / batch.size
+    return [loss.detach(), *torch.autograd.grad(loss, list(task.model.parameters()))]
+
+
+def gap(found, expected):
+    """Largest relative difference, by tensor."""
+    return max(
+        float((a - b).norm() / b.norm().clamp(min=1e-30)) for a, b in zip(found, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_batch_has_the_losses_and_gradients_of_the_model_from_one_graph(
+    corpus, precision, without_kernels
+):
+    """To the bit beside the model on the same batch, and to rounding beside the batch without filler."""
+    task, data, plain = task_of(corpus), data_of(corpus, filled=True), data_of(corpus, filled=False)
+    counters.clear()
+    step = compiled(task, data, precision)
+    documents = set()
+    for number in range(6):
+        batch = data.training_batches()[number]
+        found = loss_and_gradients(step, batch, task, precision)
+        assert gap(found, loss_and_gradients(task.nll, batch, task, precision)) == 0
+        unfilled = loss_and_gradients(task.nll, plain.training_batches()[number], task, precision)
+        assert gap(found, unfilled) < 1e-6
+        documents.add(len(batch.documents.offsets))
+    assert len(documents) > 2
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_the_graph_agrees_with_the_model_whose_kernels_are_on(corpus):
+    task, data = task_of(corpus), data_of(corpus, filled=True)
+    step, batch = compiled(task, data, backend="trace"), data.training_batches()[2]
+    expected = loss_and_gradients(task.nll, batch, task)
+    assert gap(loss_and_gradients(step, batch, task), expected) < 2e-6
+
+
+def test_weights_are_those_of_the_present_step(corpus, without_kernels):
+    """The graph holds no copy of them: it takes what the optimizer left."""
+    task, data = task_of(corpus), data_of(corpus, filled=True)
+    step, batch = compiled(task, data, backend="trace"), data.training_batches()[1]
+    before = step(batch).detach()
+    with torch.no_grad():
+        for parameter in task.model.parameters():
+            parameter.mul_(0.5)
+    after = step(batch).detach()
+    assert torch.equal(after, task.nll(batch))
+    assert not torch.allclose(before, after)
+
+
+def test_a_batch_of_another_length_is_computed_by_the_model(corpus):
+    task, data = task_of(corpus, layers=1), data_of(corpus, filled=True)
+    step = compiled(task, data, backend="trace")
+    other = data_of(corpus, filled=True, tokens=256).training_batches()[0]
+    assert torch.equal(step(other), task.nll(other))
+
+
+@pytest.mark.parametrize("part", ["_attention", "_backward"])
+def test_a_graph_whose_values_or_gradients_are_wrong_is_found_out(corpus, monkeypatch, part):
+    """By so little that no loss would show it."""
+    right = getattr(opaque, part)
+    monkeypatch.setattr(opaque, part, lambda *given: right(*given) * (1 + 1e-3))
+    task, data = task_of(corpus), data_of(corpus, filled=True)
+    first = data.training_batches()[0]
+    _, difference = compile_language_model(task, first, data.longest, "32", "trace")
+    assert difference.exceeds("32")
+
+
+def test_micro_batches_that_are_filled_add_up_to_the_gradient_of_the_step(corpus):
+    task = task_of(corpus)
+    parts = data_of(corpus, filled=True, accumulate=2)
+    step, batches = compiled(task, parts, backend="trace"), parts.training_batches()
+    whole = data_of(corpus, filled=False).training_batches()[1]
+    expected = torch.autograd.grad(task.nll(whole).sum() / whole.step_tokens, list(task.model.parameters()))
+    total = [torch.zeros_like(g) for g in expected]
+    for batch in (batches[2], batches[3]):
+        loss = step(batch).sum() / batch.step_tokens
+        each = torch.autograd.grad(loss, list(task.model.parameters()))
+        total = [a + b for a, b in zip(total, each, strict=True)]
+    assert gap(total, expected) < 2e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_generated_code_agrees_with_the_model(corpus, precision):
+    task, data = task_of(corpus), data_of(corpus, filled=True)
+    step = compiled(task, data, precision, backend="inductor")
+    for number in range(3):
+        batch = data.training_batches()[number]
+        found = loss_and_gradients(step, batch, task, precision)
+        expected = loss_and_gradients(task.nll, batch, task, precision)
+        assert gap(found, expected) < (1e-5 if precision == "32" else 2e-2)

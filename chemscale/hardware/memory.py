@@ -199,12 +199,13 @@ class Transformer:
         return 2 * d * 4 + 11 * d * b + 16 + self.attention_bytes(half)
 
     def keeps_probabilities(self, half: bool) -> bool:
-        """Whether attention is computed by plain products, whose probabilities are kept.
+        """Whether attention keeps its probabilities, having no fused kernel.
 
-        PyTorch's fused kernels for float32 on GPUs take heads of a multiple of 4 numbers.
+        On a GPU the one kernel for float32 and tf32 wants rows of 16 bytes, that is heads of a multiple of 4
+        numbers; in half precision any head is padded to what the kernel takes (PyTorch, sdp_utils.cpp).
         """
-        unfit = self.attention == "gpu" and not half and self.width // self.heads % 4 != 0
-        return self.attention == "products" or unfit
+        wide = half or self.width // self.heads % 4 == 0
+        return self.attention == "products" or (self.attention == "gpu" and not wide)
 
     def attention_bytes(self, half: bool) -> float:
         """Bytes that attention keeps of a token: queries, keys, values, and what its way needs besides."""

@@ -17,7 +17,16 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.check import check_keys
 from chemscale.hardware.accelerators import REDUCED, HardwareError, accelerator, training_rate
 from chemscale.hardware.communication import PER_NODE, Cluster, Step, collectives, step
-from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory, Transformer, Weights, rank_memory
+from chemscale.hardware.memory import (
+    GIB,
+    RESERVED,
+    STAGES,
+    USABLE,
+    Memory,
+    Transformer,
+    Weights,
+    rank_memory,
+)
 from chemscale.planning.candidates import PlanError
 
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)

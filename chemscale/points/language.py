@@ -15,7 +15,7 @@ from chemscale.hardware.accelerators import REDUCED
 from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.hardware.step_time import Work, transformer_work
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.kernels.attention import MIN_HEADS
+from chemscale.models.kernels.attention import LARGEST
 from chemscale.models.kernels.compiled import library, use_kernels
 from chemscale.models.layers.documents import Documents
 from chemscale.models.layers.rectangles import SHORT_ON_CPU
@@ -253,7 +253,9 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
     way = (
-        "gpu" if sections.placement.has_gpu else cpu_attention(model.heads, longest, sections.trainer.kernels)
+        "gpu"
+        if sections.placement.has_gpu
+        else cpu_attention(model.width // model.heads, longest, sections.trainer.kernels)
     )
     shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, way)
     rest = count - model.layers * shape.block
@@ -266,15 +268,15 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     )
 
 
-def cpu_attention(heads: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
+def cpu_attention(width: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
     """How attention is computed on a CPU.
 
     Args:
-        heads: of a block.
+        width: of a head.
         longest: tokens of the longest molecule.
         kernels: ``trainer.kernels``.
     """
-    if kernels and heads >= MIN_HEADS and library() is not None:
+    if kernels and longest * width <= LARGEST and library() is not None:
         return "kernel"
     return "fused" if longest > SHORT_ON_CPU else "products"
 

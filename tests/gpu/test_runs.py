@@ -37,6 +37,22 @@ def test_a_potential_that_paused_and_went_on_equals_one_that_never_did(tmp_path,
     assert_same_run(whole, cut)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["chemgpt", "painn"])
+def test_a_compiled_run_that_paused_and_went_on_equals_one_that_never_did(tmp_path, smiles_file, cuda, model):
+    language = model == "chemgpt"
+    make, given = (language_point, smiles_file) if language else (potential_point, model)
+    more = ("trainer.compile=true", f"precision={'bf16-mixed' if language else '32'}")
+    whole = trained(make(tmp_path / "whole", given, cuda, *more))
+    trained(make(tmp_path / "cut", given, cuda, *more, "pause=0.5"))
+    cut = trained(make(tmp_path / "cut", given, cuda, *more))
+    assert_same_run(whole, cut)
+    eager = trained(make(tmp_path / "eager", given, cuda, *more[1:], "trainer.compile=false"))
+    pairs = zip(rows(whole), rows(eager), strict=True)
+    losses = [(a["loss"], b["loss"]) for a, b in pairs if a["kind"] == "train"]
+    assert losses[-1][0] == pytest.approx(losses[-1][1], rel=1e-2)
+
+
 def test_two_runs_of_one_configuration_are_equal_to_the_bit(tmp_path, smiles_file, device):
     for precision in precisions(device):
         folder, how = tmp_path / precision, f"precision={precision}"

@@ -47,7 +47,7 @@ def test_activations_are_what_autograd_keeps(vocab, width, layers, heads, longes
     request.addfinalizer(lambda: use_kernels(True))
     lengths = np.random.default_rng(0).integers(longest // 2, longest, 12)
     slots, squares, most = layout(lengths)
-    way = cpu_attention(heads, most, kernels)
+    way = cpu_attention(width // heads, most, kernels)
     assert way == ("kernel" if kernels else "fused" if longest > 128 else "products")
     shape = Transformer(width, layers, heads, vocab, slots, squares, way)
     model = ChemGPT(ChemGPTConfig(vocab, width, layers, heads, max_positions=256))
@@ -83,7 +83,7 @@ def test_recomputing_keeps_the_input_of_a_block_alone():
     model.recompute = True
     inputs = 4 * 4 * 64 * lengths.sum()
     recomputed = saved_bytes(lambda: nll(model, lengths, half=False))
-    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], cpu_attention(4, 40, True))
+    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], cpu_attention(16, 40, True))
     tail = lengths.sum() * shape.tail_bytes(half=False)
     assert recomputed == pytest.approx(inputs + tail, rel=0.05)
     assert recomputed < plain / 4

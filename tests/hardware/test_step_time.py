@@ -76,11 +76,9 @@ def test_a_faster_memory_helps_what_is_moved_and_not_what_is_launched():
     assert step_time(H100, launches, "32").seconds == step_time(ACCELERATORS["b200"], launches, "32").seconds
 
 
-def test_heads_whose_rows_are_not_of_16_bytes_take_longer_in_float32_alone():
-    odd, even = (replace(Transformer(96, 24, 16, 100), heads=heads) for heads in (16, 12))  # 6 and 8 wide
-    assert odd.keeps_probabilities(half=False)
-    assert not even.keeps_probabilities(half=False)
-    assert not odd.keeps_probabilities(half=True)
-    work = [transformer_work(s, 1e6, 8192, 1e11, half=False, recompute=False) for s in (odd, even)]
-    assert work[0].operations > 2 * work[1].operations
-    assert work[0].moved > work[1].moved
+def test_heads_whose_rows_are_not_of_16_bytes_have_no_fused_kernel_in_float32():
+    shapes = [Transformer(width, 8, 16, 100, squares=50.0) for width in (16, 32, 48, 64, 128)]
+    assert [shape.keeps_probabilities(half=False) for shape in shapes] == [True, True, True, False, False]
+    assert not shapes[0].keeps_probabilities(half=True)
+    plain, kernel = shapes[1], replace(shapes[1], attention="kernel")
+    assert plain.layer_bytes(half=False) > kernel.layer_bytes(half=False) + 16 * 4 * 40

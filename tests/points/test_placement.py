@@ -129,7 +129,7 @@ def test_points_that_share_a_gpu_are_planned_into_their_part_of_it(read):
 def test_float32_on_a_gpu_keeps_the_probabilities_of_heads_without_a_kernel(read):
     wanted = ["launcher=slurm", "launcher.gpu=h100", "model.width=32", "model.heads=16"]
     plain, half = (read(*wanted, f"precision={p}").memory().activations for p in ("32", "bf16-mixed"))
-    assert plain > 2.5 * half
+    assert plain > 1.5 * half
     other = read(*wanted[:3], "model.heads=8", "precision=32").memory().activations
     assert plain > 1.5 * other
 

@@ -12,7 +12,8 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils import _foreach_utils
 
 aten = torch.ops.aten
 
@@ -128,6 +129,9 @@ def cuda_is_there(on_synchronize: Callable[[str], None]) -> Iterator[None]:
         for name, answer in answers(on_synchronize).items():
             if hasattr(torch.cuda, name):
                 stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        # Else clipping takes the tensors one by one, as it does for types of tensors that it does not know.
+        types = [*_foreach_utils._foreach_supported_types, FakeTensor]
+        stack.enter_context(mock.patch.object(_foreach_utils, "_foreach_supported_types", types))
         real = F.scaled_dot_product_attention
         stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", attention_like(real)))
         yield

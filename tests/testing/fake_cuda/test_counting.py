@@ -141,6 +141,15 @@ def test_lists_of_tensors_are_taken_many_at_a_time(operations):
     assert (operations.now.operations, operations.now.kernels) == (1, 2)
 
 
+def test_gradients_are_clipped_as_one_list(operations):
+    weights = [torch.nn.Parameter(on_gpu(3)) for _ in range(40)]
+    for weight in weights:
+        weight.grad = on_gpu(3)
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    assert operations.now.names["_foreach_norm"] == 1
+    assert operations.now.kernels < 20
+
+
 def test_counts_are_kept_by_phase(operations):
     operations.phase = "forward"
     on_gpu(3).exp()

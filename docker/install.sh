@@ -12,8 +12,8 @@
 #                  with the newest CUDA
 # WHEELS           a folder of local wheels that are preferred
 # REVISION         the commit that SOURCE is of: records and --version will say it
-# COMPILER         yes: torch.compile works in the image (trainer.compile): g++, headers of libc, Python and torch,
-#                  250 MB; empty: none of them, and training is eager
+# COMPILER         yes: g++, headers of libc, Python and torch (250 MB), for trainer.compile and trainer.kernels;
+#                  empty: none of them, and training is eager
 set -eu
 
 env=${CHEMSCALE_ENV:-/opt/chemscale}

@@ -17,9 +17,9 @@ from chemscale.hardware.memory import GIB
 from chemscale.hardware.step_time import step_time
 from chemscale.launchers.settings import PointJob
 from chemscale.launchers.slurm.resources import Site
-from chemscale.points.advice import describe_precision, describe_times, gpu_of
 from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
+from chemscale.points.estimates.advice import describe_precision, describe_times, gpu_of
 from chemscale.points.run import train_point
 from chemscale.points.shared_data import SharedData
 from chemscale.points.sweep_folder import describe_longer_budgets, refuse_unwritable

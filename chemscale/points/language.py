@@ -25,10 +25,10 @@ from chemscale.molecules.settings import TokenBatch
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_molecule_data
+from chemscale.points.estimates.trial import free_gpu, time_trial
 from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
-from chemscale.points.trial import free_gpu, time_trial
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule

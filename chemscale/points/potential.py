@@ -19,6 +19,7 @@ from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
 from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_structure_data
+from chemscale.points.estimates.trial import free_gpu, time_trial
 from chemscale.points.potential_memory import (
     WORKING,
     PotentialSections,
@@ -31,7 +32,6 @@ from chemscale.points.potential_memory import (
 )
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
-from chemscale.points.trial import free_gpu, time_trial
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.charges import check_charges

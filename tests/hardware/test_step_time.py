@@ -23,20 +23,21 @@ def chemgpt(width: int, precision: str, tokens: int = 8192, **options) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("width", "tokens", "precision", "milliseconds"),
+    ("width", "tokens", "precision", "possible", "found"),
     [
-        (128, 65536, "bf16-mixed", 36),
-        (256, 65536, "bf16-mixed", 65),
-        (1024, 8192, "bf16-mixed", 60),
-        (2048, 8192, "bf16-mixed", 187),
-        (2048, 8192, "tf32", 330),
-        (2048, 8192, "32", 1400),
+        (128, 8192, "bf16-mixed", 3, 21),
+        (128, 65536, "bf16-mixed", 15, 36),
+        (256, 65536, "bf16-mixed", 30, 65),
+        (1024, 8192, "bf16-mixed", 38, 60),
+        (2048, 8192, "bf16-mixed", 135, 187),
+        (2048, 8192, "tf32", 280, 360),
+        (2048, 8192, "32", 1300, 1500),
     ],
 )
-def test_it_gives_the_roofline_that_was_made_for_this_code(width, tokens, precision, milliseconds):
-    """Figures of a review of 2026-11, themselves estimates, where filling of memory is no part of them."""
+def test_it_lies_within_the_roofline_that_was_made_for_this_code(width, tokens, precision, possible, found):
+    """Milliseconds of a review of 2026-11, themselves estimates: what it found, and what it held possible."""
     took, _ = chemgpt(width, precision, tokens)
-    assert took.seconds * 1e3 == pytest.approx(milliseconds, rel=0.15)
+    assert possible < took.seconds * 1e3 < found
 
 
 def test_utilization_grows_with_size_from_nothing_to_a_third_of_the_peak():

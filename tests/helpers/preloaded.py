@@ -111,7 +111,8 @@ def serve(path: str) -> None:
     import chemscale
 
     for module in pkgutil.walk_packages(chemscale.__path__, "chemscale."):
-        if not module.name.endswith("__main__"):
+        # Scripts of workers are run by interpreters of their own, with their folder on the path.
+        if not module.name.endswith("__main__") and ".workers." not in module.name:
             importlib.import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener = socket.socket(socket.AF_UNIX)

@@ -10,10 +10,10 @@ from chemscale.hardware.accelerators import HardwareError
 from chemscale.hardware.memory import GIB
 from chemscale.plan import app
 from chemscale.planning.single_model import fastest, place, read_model, usable
-from chemscale.points.advice import describe_precision, describe_times
 from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
+from chemscale.points.estimates.advice import describe_precision, describe_times
 from chemscale.points.tables import show_plan
 from chemscale.tasks.device_values import read_rows
 from tests.helpers.paths import ROOT

@@ -7,9 +7,9 @@ from ase.io import write
 from hydra import compose, initialize_config_dir
 
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.points.advice import describe_precision
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
+from chemscale.points.estimates.advice import describe_precision
 from tests.helpers.structures import toy_blocks
 
 SMALL = ("model.width=4", "model.layers=1", "batch.frames=4", "budget.steps=2", "logger=none", "lint=off")

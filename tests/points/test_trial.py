@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from chemscale.points import trial
+from chemscale.points.estimates import trial
 
 
 def test_a_trial_on_a_cpu_runs_in_the_precision_of_the_run():

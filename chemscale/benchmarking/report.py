@@ -76,9 +76,8 @@ def best_against_best(outcome: Outcome) -> list[dict[str, Any]]:
     done = {name: timing for name, timing in outcome.timings.items() if timing.turns}
     groups: dict[str, list[str]] = {"ours": [], "revision": [], "code": []}
     for name in done:
-        groups["ours" if is_ours(name) else "revision" if name.startswith(f"{OURS} ") else "code"].append(
-            name
-        )
+        other = "revision" if name.startswith(f"{OURS} ") else "code"
+        groups["ours" if is_ours(name) else other].append(name)
     best = {kind: max(names, key=lambda name: done[name].rate) for kind, names in groups.items() if names}
     mine = best.pop("ours", None)
     pairs = [(mine, other) for other in best.values() if mine is not None]

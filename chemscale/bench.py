@@ -34,7 +34,9 @@ def bench(
     ] = None,
     modes: Annotated[
         str | None,
-        typer.Option(help="Of training: eager, compiled, or both; else eager, on a GPU both."),
+        typer.Option(
+            "--modes", "--ours", help="Of training: eager, compiled, or both; else eager, on a GPU both."
+        ),
     ] = None,
     precision: Annotated[str, typer.Option(help="32, tf32 or bf16-mixed; peers' potentials: 32.")] = "32",
     tokens: Annotated[int, typer.Option(min=512, help="Positions of a ChemGPT's step, times 512.")] = 2560,

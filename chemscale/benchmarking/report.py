@@ -64,28 +64,33 @@ def contents(outcome: Outcome, ceilings: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def best_against_best(outcome: Outcome) -> dict[str, Any] | None:
-    """Our fastest way beside the fastest of the others: names, and the ratio over rounds.
+def best_against_best(outcome: Outcome) -> list[dict[str, Any]]:
+    """Our fastest way beside the fastest of other codes, and beside that of another revision of ours.
 
     Args:
         outcome: of a work.
 
     Returns:
-        None where only ours took part.
+        Names, the ratio over rounds and peak memory of each pair; none where only ours took part.
     """
     done = {name: timing for name, timing in outcome.timings.items() if timing.turns}
-    ours = [name for name in done if is_ours(name)]
-    others = [name for name in done if not is_ours(name)]
-    if not ours or not others:
-        return None
-    mine, other = (max(names, key=lambda name: done[name].rate) for names in (ours, others))
-    found = ratio(done[mine], done[other])
-    memory = {name: done[name].memory.get("peak_mib") for name in (mine, other)}
+    groups: dict[str, list[str]] = {"ours": [], "revision": [], "code": []}
+    for name in done:
+        other = "revision" if name.startswith(f"{OURS} ") else "code"
+        groups["ours" if is_ours(name) else other].append(name)
+    best = {kind: max(names, key=lambda name: done[name].rate) for kind, names in groups.items() if names}
+    mine = best.pop("ours", None)
+    pairs = [(mine, other) for other in best.values() if mine is not None]
+    return [_pair(mine, other, done[mine], done[other]) for mine, other in pairs]
+
+
+def _pair(mine: str, other: str, first: Timing, second: Timing) -> dict[str, Any]:
+    found = ratio(first, second)
     return {
         "ours": mine,
         "other": other,
         "ratio": {"median": found.median, "least": found.least, "most": found.most},
-        "peak_mib": memory,
+        "peak_mib": {mine: first.memory.get("peak_mib"), other: second.memory.get("peak_mib")},
     }
 
 
@@ -140,8 +145,7 @@ def sentences(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     found = []
     for result in results:
-        best = result["best"]
-        if best:
+        for best in result["best"]:
             times, memory = best["ratio"], best["peak_mib"]
             found.append(
                 f"{result['work']}: {best['ours']} is {times['median']:.2f}× ({times['least']:.2f} to "

@@ -32,9 +32,10 @@ def bench(
     against: Annotated[
         str | None, typer.Option(help="A commit of this checkout, timed in turns with the present one.")
     ] = None,
-    ours: Annotated[
-        str, typer.Option(help="Ways that we train: eager, compiled, or both.")
-    ] = "eager,compiled",
+    modes: Annotated[
+        str | None,
+        typer.Option(help="Of training: eager, compiled, or both; else eager, on a GPU both."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="32, tf32 or bf16-mixed; peers' potentials: 32.")] = "32",
     tokens: Annotated[int, typer.Option(min=512, help="Positions of a ChemGPT's step, times 512.")] = 2560,
     threads: Annotated[int, typer.Option(min=1, help="Of each process; they take turns.")] = 1,
@@ -61,6 +62,8 @@ def bench(
 
       python -m chemscale.bench --work painn,schnet --peer schnetpack=venvs/schnetpack/bin/python
 
+      python -m chemscale.bench --work nequip-l1 --modes eager,compiled --peer nequip=venvs/nequip/bin/python
+
       python -m chemscale.bench --against HEAD~20 --work chemgpt-4.7m,painn
 
       python -m chemscale.bench --against v0.1.0 --work sweep --turns 1
@@ -80,7 +83,7 @@ def bench(
         quick=quick,
         peers=peer or [],
         against=against,
-        modes=ours,
+        modes=modes,
         precision=precision,
         tokens=tokens,
         threads=threads,

@@ -30,6 +30,9 @@ def generate(
     batch: Annotated[int, typer.Option(min=1, help="Molecules drawn at a time.")] = 256,
     seed: Annotated[int, typer.Option(help="The same seed and batch give the same molecules.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="32, or bf16: half the memory for keys and values, for large models on a GPU.")
+    ] = "32",
 ) -> None:
     """Draw molecules, and count how many are valid and unique.
 
@@ -45,7 +48,7 @@ def generate(
 
     if out is not None and out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
-    sampling = Sampling(temperature, top_k, top_p, max_length)
+    sampling = Sampling(temperature, top_k, top_p, max_length, precision)
     model, tokenizer = load_trained(run, device)
     result = Sample(tokenizer)
     with ProgressBar("generate", n, "molecules") as progress:

@@ -4,7 +4,7 @@
 #
 #   docker/check.sh [FOLDER]    FOLDER is for the two roots (2 to 10 GB); without it they are made in /tmp and removed
 #
-# TORCH_BACKEND as install.sh takes it (cpu; "" for CUDA). With WHEELS, a folder of local wheels, torch comes from there
+# TORCH_BACKEND and COMPILER as install.sh takes them (cpu; "" for CUDA). With WHEELS, a folder of local wheels, torch comes from there
 # or from PyPI. Proxies, certificates and settings of pip and uv are lent to the roots while it runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,7 +54,7 @@ inside() { # ROOT COMMAND...: with nothing of this environment but the way to th
   [ ! -e "$root$pem" ] || lent+=("SSL_CERT_FILE=$pem" "PIP_CERT=$pem" "REQUESTS_CA_BUNDLE=$pem")
   [ -z "$WHEELS" ] || lent+=(WHEELS=/wheels)
   chroot ${AS:+--userspec="$AS"} "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="${HOME_INSIDE:-/root}" \
-    TORCH_BACKEND="$TORCH_BACKEND" REVISION="$(git rev-parse HEAD 2>/dev/null || true)" "${lent[@]}" "$@"
+    TORCH_BACKEND="$TORCH_BACKEND" COMPILER="${COMPILER:-}" REVISION="$(git rev-parse HEAD 2>/dev/null || true)" "${lent[@]}" "$@"
 }
 
 build=$work/build final=$work/final
@@ -96,6 +96,8 @@ timed "two ranks under ZeRO" run chemscale train model.width=8 "${small[@]}" str
 timed "generate" run chemscale generate runs/chemgpt_sizes/chemgpt-w24-l2 --n 5 > "$work/generate.log" 2>&1
 timed "a potential" run chemscale train task=potential model=painn model.width=8 model.layers=1 data.count=60 budget.steps=6 \
   data.validation_fraction=0.2 trainer.accelerator=cpu logger=jsonl > "$work/potential.log" 2>&1
+[ -z "${COMPILER:-}" ] || timed "a compiled function" run /opt/chemscale/bin/python -c \
+  'import torch; print(torch.compile(lambda x: x.sin() + 1)(torch.ones(3)))' > "$work/compile.log" 2>&1
 run test -s runs/chemgpt_sizes/law/report.html
 tail -qn 1 "$work"/{train,zero,generate,potential}.log
 echo "The steps of the images ran in a clean root."

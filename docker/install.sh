@@ -12,6 +12,8 @@
 #                  with the newest CUDA
 # WHEELS           a folder of local wheels that are preferred
 # REVISION         the commit that SOURCE is of: records and --version will say it
+# COMPILER         yes: torch.compile works in the image (trainer.compile): g++, headers of libc, Python and torch,
+#                  250 MB; empty: none of them, and training is eager
 set -eu
 
 env=${CHEMSCALE_ENV:-/opt/chemscale}
@@ -51,7 +53,8 @@ case $step in
     install_into_env -r "$source/pyproject.toml" "$@"
     # Headers and test programs: 200 MB that only a compiler or a developer of these packages would use.
     for folder in "$env"/lib/python3.*/site-packages; do
-      rm -rf "$folder/torch/include" "$folder/torch/test" "$folder/pyarrow/include" "$folder/pyarrow/tests"
+      [ -n "${COMPILER:-}" ] || rm -rf "$folder/torch/include"
+      rm -rf "$folder/torch/test" "$folder/pyarrow/include" "$folder/pyarrow/tests"
       find "$folder/torch/bin" -type f ! -name torch_shm_manager -delete
     done
     ;;
@@ -64,7 +67,10 @@ case $step in
     "$env/bin/python" -m chemscale --version
     ;;
   runtime)
-    packages ca-certificates libgomp1 python3 # tblite is linked to libgomp and does not bring it
+    set -- ca-certificates libgomp1 python3 # tblite is linked to libgomp and does not bring it
+    # Triton compiles a launcher in C for each kernel, against Python.h; Inductor what runs on the host, in C++.
+    [ -z "${COMPILER:-}" ] || set -- "$@" g++ libc6-dev python3-dev
+    packages "$@"
     # Nobody special: a number that a cluster or `docker run --user` may replace.
     groupadd --gid 1000 chemscale
     useradd --uid 1000 --gid 1000 --create-home chemscale

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from chemscale.benchmarking.works import Work
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.sources import Source
@@ -44,11 +46,14 @@ class Inputs:
     description: dict[str, str]
 
 
-def make_inputs(folder: Path, molecules: Path | None, structures: Path | None, *, quick: bool) -> Inputs:
-    """Write the files.
+def make_inputs(
+    folder: Path, works: Sequence[Work], molecules: Path | None, structures: Path | None, *, quick: bool
+) -> Inputs:
+    """Write the files that works need.
 
     Args:
         folder: for them.
+        works: that are to be done.
         molecules: a file of SMILES whose first ones are taken; None for starter molecules.
         structures: a file of structures with energies and forces; None for molecules near minima of MMFF94.
         quick: fewer of them.
@@ -57,25 +62,20 @@ def make_inputs(folder: Path, molecules: Path | None, structures: Path | None, *
         FileNotFoundError: a file that is not there.
         ValueError: structures without labels.
     """
-    count = MOLECULES // 4 if quick else MOLECULES
-    smiles = folder / "molecules.smi"
-    lines = first_molecules(molecules, count) if molecules else starter_smiles(count, workers=1)
-    smiles.write_text("\n".join(lines) + "\n")
-    corpus = build_corpus([smiles], folder / "corpus", workers=1)
-    symbols = folder / "symbols.json"
-    symbols.write_text(json.dumps({"molecules": shuffled_symbols(corpus)}))
-    frames = folder / "structures.xyz"
-    write_structures(frames, structures, STRUCTURES // 4 if quick else STRUCTURES)
-    return Inputs(
-        smiles,
-        symbols,
-        frames,
-        corpus.tokenizer.vocab_size,
-        {
-            "molecules": str(molecules or f"{count:,} starter molecules"),
-            "structures": str(structures or "starter molecules, MMFF94"),
-        },
-    )
+    smiles, symbols, frames = (folder / name for name in ("molecules.smi", "symbols.json", "structures.xyz"))
+    vocabulary, description = 0, {}
+    if any(work.is_language for work in works):
+        count = MOLECULES // 4 if quick else MOLECULES
+        lines = first_molecules(molecules, count) if molecules else starter_smiles(count, workers=1)
+        smiles.write_text("\n".join(lines) + "\n")
+        corpus = build_corpus([smiles], folder / "corpus", workers=1)
+        symbols.write_text(json.dumps({"molecules": shuffled_symbols(corpus)}))
+        vocabulary = corpus.tokenizer.vocab_size
+        description["molecules"] = str(molecules or f"{count:,} starter molecules")
+    if any(work.unit == "atoms" for work in works):
+        write_structures(frames, structures, STRUCTURES // 2 if quick else STRUCTURES)
+        description["structures"] = str(structures or "starter molecules, MMFF94")
+    return Inputs(smiles, symbols, frames, vocabulary, description)
 
 
 def first_molecules(path: Path, count: int) -> list[str]:

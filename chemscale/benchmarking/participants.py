@@ -15,13 +15,13 @@ from chemscale.benchmarking.works import LONGEST, TOKENS_OF_A_MOLECULE, Work, ov
 from chemscale.common.paths import PACKAGE
 
 PEERS = {
-    "schnetpack": ("schnetpack_models.py", ("painn", "schnet"), ()),
-    "nequip": ("nequip_models.py", ("nequip",), ("eager", "compiled")),
-    "allegro": ("nequip_models.py", ("allegro",), ("eager", "compiled")),
-    "mace": ("mace_models.py", ("mace",), ("eager", "compiled")),
-    "transformers": ("transformers_models.py", ("chemgpt",), ()),
+    "schnetpack": ("schnetpack_models.py", ("painn", "schnet"), False),
+    "nequip": ("nequip_models.py", ("nequip",), True),
+    "allegro": ("nequip_models.py", ("allegro",), True),
+    "mace": ("mace_models.py", ("mace",), True),
+    "transformers": ("transformers_models.py", ("chemgpt",), False),
 }
-"""Name → its script, the families that it has, and its ways to train where there is more than one."""
+"""Name → its script, the families that it has, and whether it can be compiled for training."""
 OURS = "chemscale"
 
 
@@ -34,7 +34,7 @@ class Setting:
         threads: of the processor, for each process.
         precision: of the forward pass: 32, tf32 or bf16-mixed.
         tokens: positions of a step of a ChemGPT.
-        modes: of ours: eager, compiled.
+        modes: of training, where a code has both: eager, compiled.
         padded: whether transformers also trains on rows padded to 512, the length in the paper's code.
     """
 
@@ -115,7 +115,7 @@ def _ours(work: Work, setting: Setting, inputs: Inputs, checkout: Checkout) -> I
 
 
 def _theirs(work: Work, setting: Setting, inputs: Inputs, name: str, python: str) -> Iterator[Worker]:
-    script, families, modes = PEERS[name]
+    script, families, compiles = PEERS[name]
     if work.model.get("family") not in families:
         return
     task = _task(work, setting, inputs)
@@ -126,14 +126,9 @@ def _theirs(work: Work, setting: Setting, inputs: Inputs, name: str, python: str
             padded = {**task, "rows": max(1, rows // 4), "pad_to": 512}
             yield Worker("transformers, padded to 512", script, padded, python)
         return
-    for mode in modes if work.kind == "training" and modes else ("eager",):
-        compiled = mode == "compiled"
-        yield Worker(
-            f"{name}, {mode}" if modes else name,
-            script,
-            {**task, "compiled": compiled, "count": not compiled},
-            python,
-        )
+    for mode in setting.modes if work.kind == "training" and compiles else ("eager",):
+        ways = {"compiled": mode == "compiled", "count": mode == "eager"}
+        yield Worker(f"{name}, {mode}" if compiles else name, script, {**task, **ways}, python)
 
 
 def _task(work: Work, setting: Setting, inputs: Inputs) -> dict[str, Any]:
@@ -159,7 +154,7 @@ def data_of(work: Work, inputs: Inputs) -> list[str]:
         inputs: files.
     """
     if work.kind == "command":
-        return [f"corpora={inputs.smiles.parent / 'corpora'}"]
+        return ["data=starter", f"corpora={inputs.smiles.parent / 'corpora'}"]
     if work.is_language:
         return ["data=smiles", f"data.path={inputs.smiles}"]
     return ["data=structures", f"data.path={inputs.structures}", "data.validation_frames=16"]

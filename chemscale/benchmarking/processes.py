@@ -119,7 +119,8 @@ class WorkerProcess:
 
     def _last_words(self) -> str:
         status = self._process.wait()
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        words = (line.strip() for line in self.log.read_text(errors="replace").splitlines())
+        lines = [line for line in words if line and not line.startswith("(CHEMSCALE_DEBUG")]
         return f"ended with status {status}: {lines[-1] if lines else 'it said nothing'}"
 
 

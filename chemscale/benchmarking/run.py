@@ -40,7 +40,7 @@ class Request:
         quick: short turns, few data.
         peers: NAME=PYTHON each.
         against: a commit, or None.
-        modes: of ours, between commas.
+        modes: of training, between commas; None for eager, and on a GPU compiled as well.
         precision: of the forward pass.
         tokens: positions of a step of a ChemGPT.
         threads: of each process.
@@ -59,7 +59,7 @@ class Request:
     quick: bool
     peers: Sequence[str]
     against: str | None
-    modes: str
+    modes: str | None
     precision: str
     tokens: int
     threads: int
@@ -70,8 +70,8 @@ class Request:
     structures: Path | None
 
     def __post_init__(self) -> None:
-        if not set(self.modes.split(",")) <= set(MODES):
-            raise ValueError(f"--ours {self.modes}: give eager, compiled, or both between a comma.")
+        if self.modes is not None and not set(self.modes.split(",")) <= set(MODES):
+            raise ValueError(f"--modes {self.modes}: give eager, compiled, or both between a comma.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"--precision {self.precision}: choose {', '.join(PRECISIONS)}.")
         if self.tokens % 512:
@@ -80,7 +80,8 @@ class Request:
     @property
     def setting(self) -> Setting:
         """What holds for every work."""
-        modes = tuple(self.modes.split(","))
+        usual = MODES if self.device == "cuda" else MODES[:1]
+        modes = tuple(self.modes.split(",")) if self.modes else usual
         return Setting(self.device, self.threads, self.precision, self.tokens, modes, self.padded)
 
     @property
@@ -127,7 +128,8 @@ def run(request: Request, to: Path | None) -> bool:
         if request.against:
             root = folder / "against"
             checkouts.append(Checkout.at(root, f"chemscale {check_out(request.against, root)}"))
-        inputs = make_inputs(folder, request.molecules, request.structures, quick=request.quick)
+        files = request.molecules, request.structures
+        inputs = make_inputs(folder, request.works, *files, quick=request.quick)
         session = Session(request.setting, request.clock, inputs, checkouts, peers, folder)
         ceilings = session.ceilings()
         results: list[dict[str, Any]] = []

@@ -103,12 +103,12 @@ class Session:
         Raises:
             WorkerError: a revision could not.
         """
-        wanted = {tuple(data_of(work, self.inputs)) for work in works if work.kind == "training"}
+        wanted = {tuple(data_of(work, self.inputs)) for work in works if work.kind in ("training", "command")}
         for checkout in self.checkouts:
             place = self._place(checkout.root)
             place.mkdir(parents=True, exist_ok=True)
             for data in sorted(wanted):
-                log.info("%s prepares %s", checkout.name, data[1])
+                log.info("%s prepares %s", checkout.name, " ".join(data))
                 lint = ["lint=off"] if "data=structures" in data else []
                 done = subprocess.run(
                     [sys.executable, "-m", "chemscale.prepare", *data, *lint],

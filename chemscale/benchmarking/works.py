@@ -122,7 +122,7 @@ def overrides(work: Work, settings: dict[str, Any], compiled: bool | None) -> li
         *(
             [f"batch.tokens={settings['tokens']}"]
             if work.is_language
-            else [f"batch.frames={work.size}", "ema=null", "lint=off"]
+            else [f"batch.frames={work.size}", "ema=null", "lint=off", "data.references=minimum_norm"]
         ),
         "budget.epochs=null",
         "budget.steps=1000000",

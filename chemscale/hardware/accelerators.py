@@ -30,6 +30,7 @@ class Accelerator:
         link: bytes/s one way that NVLink gives a GPU within a node of eight; 0 where it is not sold in such.
         network: bytes/s of a GPU's network card in the maker's node (DGX B200, H200, H100 and A100: data
             sheets).
+        bf16: whether its matrix units take bf16; else it is computed as float32.
     """
 
     peak: float
@@ -42,6 +43,7 @@ class Accelerator:
     source: str = ""
     link: float = 0.0
     network: float = 0.0
+    bf16: bool = True
 
     def peak_of(self, precision: str) -> float:
         """Peak FLOP/s of matrix products in a precision of training.
@@ -49,7 +51,9 @@ class Accelerator:
         Args:
             precision: ``32``, ``tf32``, or one of ``REDUCED``.
         """
-        return self.peak if precision in REDUCED else self.tf32 if precision == "tf32" else self.float32
+        if precision in REDUCED:
+            return self.peak if self.bf16 or precision == "16-mixed" else self.float32
+        return self.tf32 if precision == "tf32" else self.float32
 
 
 REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
@@ -58,25 +62,23 @@ REDUCED = ("bf16-mixed", "16-mixed", "bf16-true")
 _H100 = "llm-foundry's table: MPT 760M, 8 H100, bf16, sequences of 512: 40.4 %"
 _A100 = "llm-foundry's table: MPT 125M, A100, bf16, sequences of 512: 42.6 %"
 _H200 = f"as the H100, whose compute it has; {_H100}"
-_HOPPER = {"link": 450e9, "network": 50e9}
-_AMPERE = {"link": 300e9, "network": 25e9}
 
 ACCELERATORS: dict[str, Accelerator] = {
     "gb200": Accelerator(2500e12, 1250e12, 80e12, 8.0e12, 184, 1200),
     "b200": Accelerator(2250e12, 1125e12, 75e12, 7.7e12, 178, 1000, link=900e9, network=50e9),
     "gh200": Accelerator(989e12, 494e12, 67e12, 4.0e12, 94, 900),
-    "h200": Accelerator(989e12, 494e12, 67e12, 4.8e12, 140, 700, 0.40, _H200, **_HOPPER),
-    "h100": Accelerator(989e12, 494e12, 67e12, 3.35e12, 79, 700, 0.40, _H100, **_HOPPER),
+    "h200": Accelerator(989e12, 494e12, 67e12, 4.8e12, 140, 700, 0.40, _H200, 450e9, 50e9),
+    "h100": Accelerator(989e12, 494e12, 67e12, 3.35e12, 79, 700, 0.40, _H100, 450e9, 50e9),
     "h100-nvl": Accelerator(835e12, 417e12, 60e12, 3.9e12, 93, 400),
     "h100-pcie": Accelerator(756e12, 378e12, 51e12, 2.0e12, 79, 350),
-    "a100": Accelerator(312e12, 156e12, 19.5e12, 2.0e12, 79, 400, 0.42, _A100, **_AMPERE),
-    "a100-40gb": Accelerator(312e12, 156e12, 19.5e12, 1.555e12, 39, 400, 0.42, _A100, **_AMPERE),
+    "a100": Accelerator(312e12, 156e12, 19.5e12, 2.0e12, 79, 400, 0.42, _A100, 300e9, 25e9),
+    "a100-40gb": Accelerator(312e12, 156e12, 19.5e12, 1.555e12, 39, 400, 0.42, _A100, 300e9, 25e9),
     "l40s": Accelerator(362e12, 183e12, 91.6e12, 0.864e12, 44, 350),
     "l40": Accelerator(181e12, 90.5e12, 90.5e12, 0.864e12, 44, 300),
     "l4": Accelerator(121e12, 60e12, 30.3e12, 0.3e12, 22, 72),
     "rtx-4090": Accelerator(165e12, 82.6e12, 82.6e12, 1.008e12, 23, 450),
     "rtx-3090": Accelerator(71e12, 35.6e12, 35.6e12, 0.936e12, 23, 350),
-    "v100": Accelerator(125e12, 15.7e12, 15.7e12, 0.9e12, 31, 300),
+    "v100": Accelerator(125e12, 15.7e12, 15.7e12, 0.9e12, 31, 300, bf16=False),
 }
 """The one table of the project: plans, memory, MFU and estimates of time read it."""
 

@@ -61,6 +61,7 @@ class Memory:
         carried: of the gradients, what stands when the backward pass begins and activations are most.
         stepping: what is added to weights, gradients and optimizer while the optimizer steps.
         host: bytes of this rank in host memory.
+        placing: when the model is brought to the GPU, before it is shared.
     """
 
     weights: float
@@ -71,6 +72,7 @@ class Memory:
     carried: float = 0.0
     stepping: float = 0.0
     host: float = 0.0
+    placing: float = 0.0
 
     @property
     def states(self) -> float:
@@ -79,9 +81,10 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """The peak: at the beginning or the end of the backward pass, or while the optimizer steps."""
+        """The peak: when the backward pass begins or ends, while the optimizer steps, or before all."""
         begins = self.carried + self.buffers + self.activations
-        return self.weights + self.optimizer + max(begins, self.gradients + max(self.buffers, self.stepping))
+        ends = self.gradients + max(self.buffers, self.stepping)
+        return max(self.weights + self.optimizer + max(begins, ends), self.placing)
 
 
 def rank_memory(
@@ -133,8 +136,18 @@ def rank_memory(
         owned, host, gradients = 0.0, owned + part, 0.0
     if strategy == "zero3":
         live = FLOAT * (min(weights.count, LIVE) + min(weights.count, BUCKET))
+        # Lightning brings the whole model to each GPU, where DeepSpeed then divides it.
+        placing = n + average + part
         return Memory(
-            part + average, gradients, owned, bucket + live, activations, gradients, part + bucket, host
+            part + average,
+            gradients,
+            owned,
+            bucket + live,
+            activations,
+            gradients,
+            part + bucket,
+            host,
+            placing,
         )
     carried = FLOAT * BUCKET / w if weights.count > BUCKET else 0.0  # of the first bucket that is reduced
     if accumulate > 1:  # later micro-batches begin with what earlier ones left
@@ -185,6 +198,15 @@ class Transformer:
         d, b = self.width, 2 if half else 4
         return 2 * d * 4 + 11 * d * b + 16 + self.attention_bytes(half)
 
+    def keeps_probabilities(self, half: bool) -> bool:
+        """Whether attention keeps its probabilities, having no fused kernel.
+
+        On a GPU the one kernel for float32 and tf32 wants rows of 16 bytes, that is heads of a multiple of 4
+        numbers; in half precision any head is padded to what the kernel takes (PyTorch, sdp_utils.cpp).
+        """
+        wide = half or self.width // self.heads % 4 == 0
+        return self.attention == "products" or (self.attention == "gpu" and not wide)
+
     def attention_bytes(self, half: bool) -> float:
         """Bytes that attention keeps of a token: queries, keys, values, and what its way needs besides."""
         d, b, head = self.width, 2 if half else 4, self.width // self.heads
@@ -193,8 +215,7 @@ class Transformer:
         if self.attention == "gpu" and half:
             wider = -(-head // 8) * 8 / head  # heads are padded to a multiple of 8, the output too
             return 3 * d * b * wider + (d * b * wider if wider > 1 else 0) + 4 * self.heads
-        # PyTorch's fused kernels for float32 on GPUs take heads of a multiple of 4 numbers.
-        if self.attention == "products" or (self.attention == "gpu" and head % 4):
+        if self.keeps_probabilities(half):
             return 3 * d * b * self.slots + self.heads * b * self.squares
         return (4 * d * b + 4 * self.heads) * self.slots
 

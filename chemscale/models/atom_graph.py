@@ -31,6 +31,9 @@ class Connectivity(NamedTuple):
         sender_offsets: (N + 1,) where the edges from each atom begin in that order, and E.
         slots: (B, n) atom in each slot of structures padded to the largest, any atom where there is none;
             None where the network does not couple all atoms of a structure.
+        halves: (H,) one edge of each of H = E/2 pairs of neighbours; None where edges do not come in pairs.
+        pair_of: (E,) pair of each edge, or None.
+        both: (E,) edges ordered by pair, or None.
     """
 
     numbers: Tensor
@@ -45,13 +48,21 @@ class Connectivity(NamedTuple):
     sender_order: Tensor
     sender_offsets: Tensor
     slots: Tensor | None = None
+    halves: Tensor | None = None
+    pair_of: Tensor | None = None
+    both: Tensor | None = None
 
     @property
     def ends(self) -> Ends:
-        """Senders and receivers as segments of atoms."""
+        """Senders and receivers as segments of atoms, and edges as members of pairs."""
+        pairs = None
+        if self.pair_of is not None and self.both is not None:
+            offsets = torch.arange(0, self.pair_of.shape[0] + 1, 2, device=self.pair_of.device)
+            pairs = Segments(self.pair_of, offsets, self.both)
         return Ends(
             Segments(self.senders, self.sender_offsets, self.sender_order),
             Segments(self.receivers, self.receiver_offsets),
+            pairs,
         )
 
     @property
@@ -72,13 +83,15 @@ class AtomGraph:
         types: (N,) index of the element among those that the model knows.
         vectors: (E, 3) Å.
         distances: (E,) Å.
+        radii: (H,) Å of each pair of neighbours, whose two edges are equally long; (E,), the distances, where
+            edges do not come in pairs. What depends on a distance alone is computed here, once for both.
         senders: (E,) atom that each edge starts from.
         receivers: (E,) atom that each edge ends at.
         batch: (N,) structure that each atom belongs to.
         ptr: (B + 1,) first atom of each structure, and N.
         charge: (B,) total charge in e.
         spin: (B,) unpaired electrons, 2S.
-        ends: senders and receivers as segments of atoms.
+        ends: senders and receivers as segments of atoms, and edges as members of pairs.
         slots: (B, n) as ``Connectivity``; None if the configuration does not say ``couples_all_atoms``.
         pair_vectors: (B, n, n, 3) Å from the atom of the second slot to that of the third, as
             ``geometry.pair_vectors``; None if the configuration does not say ``molecules_only``.
@@ -88,6 +101,7 @@ class AtomGraph:
     types: Tensor
     vectors: Tensor
     distances: Tensor
+    radii: Tensor
     senders: Tensor
     receivers: Tensor
     batch: Tensor
@@ -108,11 +122,14 @@ class AtomGraph:
             pair_vectors: (B, n, n, 3) Å, where the network reads them.
         """
         c = connectivity
+        vectors = vectors.view_as(vectors)  # no leaf: PyTorch's module hooks refuse one as input of a module
+        distances = torch.linalg.vector_norm(vectors, dim=1)
         return cls(
             numbers=c.numbers,
             types=c.types,
             vectors=vectors,
-            distances=torch.linalg.vector_norm(vectors, dim=1),
+            distances=distances,
+            radii=distances if c.halves is None else distances.index_select(0, c.halves),
             senders=c.senders,
             receivers=c.receivers,
             batch=c.batch,
@@ -146,8 +163,12 @@ class AtomGraph:
         """Messages of all edges into each atom, added up: (E, …) → (N, …)."""
         return segment_sum(messages, self.ends.receivers)
 
+    def to_both_edges(self, x: Tensor) -> Tensor:
+        """Features of pairs of neighbours on each of their edges: (H, …) → (E, …)."""
+        return x if self.ends.pairs is None else gather(x, self.ends.pairs)
+
     def convolve(self, filters: Tensor, x: Tensor) -> Tensor:
-        """Σ_j filters_ij ∘ x_j over the neighbours j of each atom i: (E, F), (N, …, F) → (N, …, F)."""
+        """Σ_j filters_ij ∘ x_j over the neighbours j of each atom i: (H, F), (N, …, F) → (N, …, F)."""
         return convolve(filters, x, self.ends)
 
     def sum_outer(self, features: Tensor, weights: Tensor) -> Tensor:

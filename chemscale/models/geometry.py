@@ -83,8 +83,8 @@ def forces_of_edges(gradient: Tensor, connectivity: Connectivity) -> Tensor:
         gradient: (E, 3) ∂E/∂(r_sender - r_receiver) in eV/Å.
         connectivity: the atoms and their edges.
     """
-    senders, receivers = connectivity.ends
-    return segment_sum(gradient, receivers) - segment_sum(gradient, senders)
+    ends = connectivity.ends
+    return segment_sum(gradient, ends.receivers) - segment_sum(gradient, ends.senders)
 
 
 def forces_of_pairs(gradient: Tensor, connectivity: Connectivity) -> Tensor:

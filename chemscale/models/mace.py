@@ -77,8 +77,8 @@ class MACE(nn.Module):
 
     The energy of an atom is the sum of a readout of every layer.
 
-    Shapes: N atoms, E edges, K radial functions, J components of the harmonics, I of the features,
-    C of all paths, P paths, U channels.
+    Shapes: N atoms, E edges, H pairs of neighbours, K radial functions, J components of the harmonics, I of
+    the features, C of all paths, P paths, U channels.
 
     I. Batatia, D. P. Kovács, G. N. C. Simm, C. Ortner and G. Csányi, MACE: Higher order equivariant message
     passing neural networks for fast and accurate force fields, NeurIPS 2022.
@@ -110,8 +110,8 @@ class MACE(nn.Module):
     def forward(self, graph: AtomGraph) -> Tensor:
         """Energies of atoms in units of the potential's scale, (N,)."""
         x = self.embedding(graph.types)[:, None, :]  # (N, 1, U)
-        envelope = polynomial_cutoff(graph.distances, self.config.cutoff, self.config.cutoff_power)
-        radial = self.basis(graph.distances) * envelope[:, None]  # (E, K)
+        envelope = polynomial_cutoff(graph.radii, self.config.cutoff, self.config.cutoff_power)
+        radial = self.basis(graph.radii) * envelope[:, None]  # (H, K)
         harmonics = self.harmonics(graph.vectors)  # (E, J)
         energies = graph.distances.new_zeros(graph.atoms)  # (N,)
         for layer, readout in zip(self.layers, self.readouts, strict=True):
@@ -152,14 +152,15 @@ class InteractionAndProduct(nn.Module):
 
         Args:
             x: (N, I, U) features.
-            radial: (E, K) radial functions, cut off.
+            radial: (H, K) radial functions, cut off.
             harmonics: (E, J) spherical harmonics.
             graph: the atoms and their edges.
 
         Returns:
             (N, I', U)
         """
-        weights = self.radial(radial).unflatten(1, (self.coupling.paths, x.shape[2]))  # (E, P, U)
+        weights = graph.to_both_edges(self.radial(radial))  # (E, P·U)
+        weights = weights.unflatten(1, (self.coupling.paths, x.shape[2]))
         messages = self.coupling(graph.to_edges(self.before(x)), harmonics, weights)  # (E, C, U)
         atomic = self.after(graph.sum_over_neighbours(messages) * self.norm)  # A, (N, components, U)
         return self.update(self.product(atomic, graph.types)) + self.self_connection(x, graph.types)

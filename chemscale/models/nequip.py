@@ -76,8 +76,8 @@ class NequIP(nn.Module):
 
     A, B and the self-connection W_Z mix channels; n̄ is the mean number of neighbours.
 
-    Shapes: N atoms, E edges, K radial functions, J components of the harmonics, I of the features,
-    C of all paths, P paths, U channels.
+    Shapes: N atoms, E edges, H pairs of neighbours, K radial functions, J components of the harmonics, I of
+    the features, C of all paths, P paths, U channels.
 
     S. Batzner, A. Musaelian, L. Sun, M. Geiger, J. P. Mailoa, M. Kornbluth, N. Molinari, T. E. Smidt and
     B. Kozinsky, E(3)-equivariant graph neural networks for data-efficient and accurate interatomic
@@ -108,8 +108,8 @@ class NequIP(nn.Module):
     def forward(self, graph: AtomGraph) -> Tensor:
         """Energies of atoms in units of the potential's scale, (N,)."""
         x = self.embedding(graph.types)[:, None, :]  # (N, 1, U)
-        envelope = polynomial_cutoff(graph.distances, self.config.cutoff, self.config.cutoff_power)
-        radial = self.basis(graph.distances) * envelope[:, None]  # (E, K)
+        envelope = polynomial_cutoff(graph.radii, self.config.cutoff, self.config.cutoff_power)
+        radial = self.basis(graph.radii) * envelope[:, None]  # (H, K)
         harmonics = self.harmonics(graph.vectors)  # (E, J)
         for layer in self.layers:
             x = layer(x, radial, harmonics, graph)
@@ -156,14 +156,15 @@ class InteractionBlock(nn.Module):
 
         Args:
             x: (N, I, U) features.
-            radial: (E, K) radial functions, cut off.
+            radial: (H, K) radial functions, cut off.
             harmonics: (E, J) spherical harmonics.
             graph: the atoms and their edges.
 
         Returns:
             (N, I', U)
         """
-        weights = self.radial(radial).unflatten(1, (self.coupling.paths, x.shape[2]))  # (E, P, U)
+        weights = graph.to_both_edges(self.radial(radial))  # (E, P·U)
+        weights = weights.unflatten(1, (self.coupling.paths, x.shape[2]))
         messages = self.coupling(graph.to_edges(self.before(x)), harmonics, weights)  # (E, C, U)
         gathered = graph.sum_over_neighbours(messages) * self.norm  # (N, C, U)
         return self.gate(self.after(gathered) + self.self_connection(x, graph.types))

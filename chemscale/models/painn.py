@@ -62,7 +62,7 @@ class PaiNN(nn.Module):
     Vectors start at 0, so the first layer has no filter for them and the published layer's unused third of
     weights is not kept.
 
-    Shapes: N atoms, E edges, F features, K radial functions.
+    Shapes: N atoms, E edges, H pairs of neighbours, F features, K radial functions.
 
     K. T. Schütt, O. T. Unke and M. Gastegger, Equivariant message passing for the prediction of tensorial
     properties and molecular spectra, ICML 2021.
@@ -86,9 +86,9 @@ class PaiNN(nn.Module):
         """Energies of atoms in units of the potential's scale, (N,)."""
         s = self.embedding(graph.types)  # (N, F)
         v: Tensor | None = None  # (N, 3, F)
-        cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]
+        cutoff = cosine_cutoff(graph.radii, self.config.cutoff)[:, None]
         # The bias of the filters is the weight of one more function: 1, cut off like the others.
-        radial = torch.cat([self.basis(graph.distances) * cutoff, cutoff], 1)  # (E, K + 1)
+        radial = torch.cat([self.basis(graph.radii) * cutoff, cutoff], 1)  # (H, K + 1)
         directions = graph.vectors / graph.distances[:, None]  # (E, 3)
         for layer in self.layers:
             s, v = layer(s, v, radial, directions, graph)
@@ -125,7 +125,7 @@ class MessageAndUpdate(nn.Module):
         Args:
             s: (N, F) scalars.
             v: (N, 3, F) vectors; None for 0.
-            radial: (E, K + 1) radial functions and a constant, cut off.
+            radial: (H, K + 1) radial functions and a constant, cut off.
             directions: (E, 3) unit vectors from receiver to sender.
             graph: the atoms and their edges.
 
@@ -145,8 +145,8 @@ class MessageAndUpdate(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Fig. 2b: what neighbours send, added up on each atom."""
         context = self.context(s).split(s.shape[1], 1)  # φ of 2 or 3 parts, (N, F) each
-        filters = self.filter(radial).split(s.shape[1], 1)  # W likewise, (E, F) each
-        along = graph.to_edges(context[0]) * filters[0]  # (E, F)
+        filters = self.filter(radial).split(s.shape[1], 1)  # W likewise, (H, F) each
+        along = graph.to_edges(context[0]) * graph.to_both_edges(filters[0])  # (E, F)
         dv = graph.sum_outer(along, directions)  # (N, 3, F)
         if v is not None:
             dv = v + dv + graph.convolve(filters[2], context[2][:, None] * v)

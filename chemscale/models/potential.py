@@ -185,6 +185,9 @@ class Potential(nn.Module):
             sender_order=order,
             sender_offsets=offsets_of(senders, atoms, order),
             slots=slots_of(data.ptr, atoms, largest_of(data)) if self.couples_all_atoms else None,
+            halves=data.get("halves"),
+            pair_of=data.get("pair_of"),
+            both=data.get("both"),
         )
 
     def vectors(

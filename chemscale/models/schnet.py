@@ -52,7 +52,7 @@ class SchNet(nn.Module):
 
     Here f and the filter network have shifted softplus between their layers, and A has no bias.
 
-    Shapes: N atoms, E edges, F features, K radial functions.
+    Shapes: N atoms, H pairs of neighbours, F features, K radial functions.
 
     K. T. Schütt, P.-J. Kindermans, H. E. Sauceda, S. Chmiela, A. Tkatchenko and K.-R. Müller, SchNet: A
     continuous-filter convolutional neural network for modeling quantum interactions, NeurIPS 2017.
@@ -73,10 +73,10 @@ class SchNet(nn.Module):
     def forward(self, graph: AtomGraph) -> Tensor:
         """Energies of atoms in units of the potential's scale, (N,)."""
         x = self.embedding(graph.types)  # (N, F)
-        radial = self.basis(graph.distances)  # (E, K)
+        radial = self.basis(graph.radii)  # (H, K)
         # The bias of the first filter layer is the weight of a constant.
-        radial = torch.cat([radial, torch.ones_like(radial[:, :1])], 1)  # (E, K + 1)
-        cutoff = cosine_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
+        radial = torch.cat([radial, torch.ones_like(radial[:, :1])], 1)  # (H, K + 1)
+        cutoff = cosine_cutoff(graph.radii, self.config.cutoff)[:, None]  # (H, 1)
         for layer in self.layers:
             x = x + layer(x, radial, cutoff, graph)
         return self.readout(x)[:, 0]
@@ -103,12 +103,12 @@ class InteractionBlock(nn.Module):
 
         Args:
             x: (N, F) features.
-            radial: (E, K + 1) radial functions and a constant.
-            cutoff: (E, 1) of each edge.
+            radial: (H, K + 1) radial functions and a constant.
+            cutoff: (H, 1) of each pair of neighbours.
             graph: the atoms and their edges.
 
         Returns:
             (N, F)
         """
-        weights = self.filter(radial) * cutoff  # (E, F)
+        weights = self.filter(radial) * cutoff  # (H, F)
         return self.output(graph.convolve(weights, self.to_filter_space(x)))

@@ -72,7 +72,7 @@ class SpookyNet(nn.Module):
         x⁽ᵗ⁾, y⁽ᵗ⁾ = module_t(x⁽ᵗ⁻¹⁾)
         E_i = w · Σ_t y_i⁽ᵗ⁾   (+ repulsion of nuclei, + electrostatics)
 
-    Shapes: B structures, N atoms, E edges, F features, K radial functions.
+    Shapes: B structures, N atoms, E edges, H pairs of neighbours, F features, K radial functions.
 
     O. T. Unke, S. Chmiela, M. Gastegger, K. T. Schütt, H. E. Sauceda and K.-R. Müller, SpookyNet: Learning
     force fields with electronic degrees of freedom and nonlocal effects, Nature Communications 12, 7273
@@ -105,8 +105,8 @@ class SpookyNet(nn.Module):
         """Energies of atoms (N,), in units of the potential's scale; with physical terms also those in eV."""
         x = self.embedding(graph.types) + self.from_electrons(self.electrons[graph.types])  # (N, F)
         x = x + self.charge(x, graph.charge, graph) + self.spin(x, graph.spin, graph)
-        cutoff = bump_cutoff(graph.distances, self.config.cutoff)[:, None]  # (E, 1)
-        radial = self.basis(graph.distances) * cutoff  # (E, K)
+        cutoff = bump_cutoff(graph.radii, self.config.cutoff)[:, None]  # (H, 1)
+        radial = self.basis(graph.radii) * cutoff  # (H, K)
         harmonics = self.harmonics(graph.vectors)[:, 1:]  # (E, 8): p, then d
         absent = ~graph.occupied()[:, None, :] if self.config.nonlocal_attention else None
         features = torch.zeros_like(x)  # (N, F)
@@ -211,7 +211,7 @@ class InteractionModule(nn.Module):
 
         Args:
             x: (N, F) features.
-            radial: (E, K) radial functions, cut off.
+            radial: (H, K) radial functions, cut off.
             harmonics: (E, 8) spherical harmonics of p, then of d.
             absent: (B, 1, n) slots of padded structures without an atom; None without attention.
             graph: the atoms and their edges.
@@ -246,10 +246,14 @@ class LocalInteraction(nn.Module):
     def forward(self, x: Tensor, radial: Tensor, harmonics: Tensor, graph: AtomGraph) -> Tensor:
         """What neighbours contribute, (N, F); arguments as ``InteractionModule``."""
         s, p, d = (mix(x) for mix in self.neighbours)  # (N, F) each
-        of_s, of_p, of_d = (weigh(radial) for weigh in self.filters)  # (E, F) each
+        of_s, of_p, of_d = (weigh(radial) for weigh in self.filters)  # (H, F) each
         total = self.centre(x) + graph.convolve(of_s, s)
-        p_atoms = graph.sum_outer(graph.to_edges(p) * of_p, harmonics[:, :3])  # (N, 3, F)
-        d_atoms = graph.sum_outer(graph.to_edges(d) * of_d, harmonics[:, 3:])  # (N, 5, F)
+        p_atoms = graph.sum_outer(
+            graph.to_edges(p) * graph.to_both_edges(of_p), harmonics[:, :3]
+        )  # (N, 3, F)
+        d_atoms = graph.sum_outer(
+            graph.to_edges(d) * graph.to_both_edges(of_d), harmonics[:, 3:]
+        )  # (N, 5, F)
         for atoms, project in zip((p_atoms, d_atoms), self.projections, strict=True):
             left, right = project(atoms).chunk(2, dim=-1)  # (N, 3 or 5, F) each
             total = total + (left * right).sum(1)

@@ -24,6 +24,7 @@ class Sampling:
         top_k: only so many likeliest symbols; 0 for all.
         top_p: only the likeliest symbols that together have this probability.
         max_length: symbols at most, the end included.
+        precision: of matrix products, and of the keys and values that are kept: ``32`` or ``bf16``.
 
     Raises:
         ValueError: a setting outside its range.
@@ -33,6 +34,7 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     max_length: int = 512
+    precision: str = "32"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -41,6 +43,16 @@ class Sampling:
             raise ValueError("--top-k must not be negative, --top-p lies above 0 and at most at 1.")
         if self.max_length < 1:
             raise ValueError(f"--max-length {self.max_length}: must be at least 1.")
+        if self.precision not in ("32", "bf16"):
+            raise ValueError(f"--precision {self.precision}: choose 32 or bf16.")
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Within it a model computes in `precision`.
+
+        Args:
+            device: of the model.
+        """
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 @torch.inference_mode()
@@ -68,22 +80,23 @@ def sample_batch(
     rows = sequences  # of the cache, that are not finished
     tokens = torch.full((batch,), config.bos_id, dtype=torch.int64, device=device)
     banned = torch.tensor([config.pad_id, config.bos_id], device=device)
-    for step in range(steps):
-        logits = model.step(tokens, cache)
-        logits = (logits if len(rows) == len(tokens) else logits[rows]).float()
-        logits[:, banned] = -torch.inf
-        symbols = draw(logits, sampling, generator)
-        drawn[sequences[rows], step] = symbols
-        tokens[rows] = symbols
-        going = symbols != config.eos_id
-        if not going.all():
-            rows = rows[going]
-            if not len(rows):
-                break
-            if len(rows) <= COMPACT_AT * len(tokens):
-                cache.keep(rows)
-                tokens, sequences = tokens[rows], sequences[rows]
-                rows = torch.arange(len(rows), device=device)
+    with sampling.autocast(device):  # weights are cast once
+        for step in range(steps):
+            logits = model.step(tokens, cache)
+            logits = (logits if len(rows) == len(tokens) else logits[rows]).float()
+            logits[:, banned] = -torch.inf
+            symbols = draw(logits, sampling, generator)
+            drawn[sequences[rows], step] = symbols
+            tokens[rows] = symbols
+            going = symbols != config.eos_id
+            if not going.all():
+                rows = rows[going]
+                if not len(rows):
+                    break
+                if len(rows) <= COMPACT_AT * len(tokens):
+                    cache.keep(rows)
+                    tokens, sequences = tokens[rows], sequences[rows]
+                    rows = torch.arange(len(rows), device=device)
     ids = drawn.tolist()
     return [row[: row.index(config.pad_id)] if config.pad_id in row else row for row in ids]
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.hardware.accelerators import REDUCED, Accelerator
 from chemscale.hardware.memory import GIB, STAGES, Transformer, Weights, rank_memory
+from chemscale.hardware.step_time import step_time, transformer_work
 
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Widths of a plan as multiples of the number of heads."""
@@ -79,12 +81,36 @@ class Family:
         width = np.sqrt(np.asarray(n, dtype=float) / (12 * self.layers))
         return 6.0 * d * (n + self.vocab * width + 2 * self.layers * width * self.length)
 
+    def estimated_step(self, width: int, gpus: int, gpu: Accelerator) -> tuple[float, float]:
+        """Estimate the seconds of an optimizer step without communication, and its FLOPs on one GPU.
+
+        Args:
+            width: of the model.
+            gpus: that share the step.
+            gpu: each of them.
+        """
+        tokens = self.batch_tokens / self.accumulate / gpus
+        flops = self.flops(width, tokens)
+        work = transformer_work(
+            self._shape(width),
+            self.counts(width)["all"],
+            tokens,
+            flops,
+            half=self.precision in REDUCED,
+            recompute=False,
+        )
+        took = step_time(gpu, work, self.precision, micro_batches=self.accumulate)
+        return took.seconds, self.accumulate * flops
+
+    def _shape(self, width: int) -> Transformer:
+        return Transformer(width, self.layers, self.heads, self.vocab)
+
     def memory_gib(self, width: int, gpus: int) -> dict[str, float]:
         """Peak GiB of one GPU under each strategy, without what a library reserves (``hardware.memory``)."""
         count = self.counts(width)["all"]
-        shape = Transformer(width, self.layers, self.heads, self.vocab)
+        shape = self._shape(width)
         weights = Weights(count, shape.block, count - self.layers * shape.block)
-        half = self.precision in ("bf16-mixed", "16-mixed")
+        half = self.precision in REDUCED
         tokens = self.batch_tokens / self.accumulate / gpus
         active = shape.activation_bytes(tokens, half=half, recompute=False)
         return {

@@ -28,7 +28,7 @@ def print_proposal(found: Proposal) -> None:
         print(line)
     console = Console()
     (console if console.is_terminal else Console(width=180)).print(points_table(found))
-    for line in [*memory_lines(found), *reach_lines(found), *gain_lines(found)]:
+    for line in [*memory_lines(found), *rate_lines(found), *reach_lines(found), *gain_lines(found)]:
         print(line)
 
 
@@ -188,6 +188,28 @@ def memory_lines(found: Proposal) -> list[str]:
         f"! is more than the {limit:.1f} GiB that {hardware.gpu} has for tensors: take more GPUs, another "
         "strategy, or --set batch.per_gpu=auto."
     ]
+
+
+def rate_lines(found: Proposal) -> list[str]:
+    """A line where a published rate, which is of larger models, makes the smallest points look too short."""
+    hardware, family = found.hardware, found.family
+    if hardware.gpu is None or hardware.rate is None or hardware.rate.why in ("measured", "given"):
+        return []
+    gpu, width = accelerator(hardware.gpu), min(found.widths)
+    took, flops = family.estimated_step(width, hardware.gpus, gpu)
+    times = took / (flops / hardware.rate.flops)
+    if times < SLOWER:
+        return []
+    return [
+        f"The rate is that of larger models. By what a step launches and moves, width {width} would reach "
+        f"{flops / took / gpu.peak_of(family.precision):.2g} of the peak and take about {times:.0f} times as "
+        "long as shown (an estimate). Larger batches, or launcher.per_gpu=4, fill the GPU; --measured-flops "
+        "takes the rate of a run."
+    ]
+
+
+SLOWER = 1.5
+"""Times that an estimate must be above the plan to be worth a line."""
 
 
 def reach_lines(found: Proposal) -> list[str]:

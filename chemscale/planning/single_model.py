@@ -15,9 +15,18 @@ from rich.table import Table
 
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.check import check_keys
-from chemscale.hardware.accelerators import HardwareError, accelerator, training_rate
+from chemscale.hardware.accelerators import REDUCED, HardwareError, accelerator, training_rate
 from chemscale.hardware.communication import PER_NODE, Cluster, Step, collectives, step
-from chemscale.hardware.memory import GIB, RESERVED, STAGES, USABLE, Memory, Transformer, Weights, rank_memory
+from chemscale.hardware.memory import (
+    GIB,
+    RESERVED,
+    STAGES,
+    USABLE,
+    Memory,
+    Transformer,
+    Weights,
+    rank_memory,
+)
 from chemscale.planning.candidates import PlanError
 
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -110,7 +119,7 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
         tokens=int(composed.batch.tokens),
         block=int(composed.data.block),
         flops=3.0 * config.forward_flops(one_million, round(one_million * length)) / one_million,
-        half=precision in ("bf16-mixed", "16-mixed"),
+        half=precision in REDUCED,
     )
 
 

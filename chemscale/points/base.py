@@ -15,6 +15,7 @@ from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.config.effects import without_effect
 from chemscale.hardware.memory import Memory
+from chemscale.hardware.step_time import LOOP, Work
 from chemscale.points.placement import Placement
 from chemscale.points.sections import Sections
 from chemscale.records import Loss, RunRecord
@@ -108,8 +109,16 @@ class Point(ABC):
         """
 
     @abstractmethod
+    def work(self) -> Work:
+        """What a micro-batch of one rank asks of a GPU, for an estimate of its time."""
+
+    @abstractmethod
     def flops_per_second(self) -> float:
         """FLOP/s of a real training step here, measured once; enough for an estimate."""
+
+    def loop_seconds(self, device: torch.device) -> float:
+        """A micro-batch's share of the seconds of a step beside the model; on a CPU they hardly count."""
+        return LOOP / self.settings.micro_batching.accumulate if device.type == "cuda" else 0.0
 
     @abstractmethod
     def save_model(self, module: Any) -> None:
@@ -276,12 +285,6 @@ def trunk_of(
 def pause_step(share: float | None, steps: int) -> int | None:
     """The optimizer step at a share of all steps; None where the run does not pause."""
     return None if share is None else step_at(share, steps)
-
-
-def free_gpu(device: torch.device) -> None:
-    """Give back what a trial step took, for the training that follows."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def cadence_of(trainer: TrainerSettings, steps: int) -> Cadence:

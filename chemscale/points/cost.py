@@ -9,14 +9,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
-from chemscale.hardware.accelerators import HardwareError, accelerator, accelerator_named, training_rate
+from chemscale.hardware.accelerators import ACCELERATORS, Accelerator
 from chemscale.hardware.communication import Cluster, collectives, step
 from chemscale.hardware.memory import GIB
+from chemscale.hardware.step_time import step_time
 from chemscale.launchers.settings import PointJob
 from chemscale.launchers.slurm.resources import Site
+from chemscale.points.advice import describe_precision, describe_times, gpu_of
 from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
 from chemscale.points.run import train_point
@@ -46,25 +47,17 @@ def estimate(point: Point) -> PointPlan:
 
 
 def seconds_of(point: Point, flops: float) -> float:
-    """Seconds of all steps: from a trial step here, or for a job from the table of accelerators.
+    """Seconds of all steps: from a trial step here, or for a job estimated (``hardware.step_time``).
 
     A login node says nothing of the nodes behind it: without ``launcher.gpu`` the time of a job is unknown.
     """
     place = point.placement
-    gpu = place.launcher.gpu
-    if not place.elsewhere:
-        if not (place.has_gpu and place.by_other_processes):
-            rate = point.flops_per_second()
-            return flops / (rate * (place.world if place.has_gpu else cpu_speed_up(point)))
-        # A trial step would keep a part of the GPU that its ranks have been promised.
-        gpu = accelerator_named(torch.cuda.get_device_name(0))
-    try:
-        rate_of_table = training_rate(gpu, precision=point.precision)
-        if gpu is None or rate_of_table is None:
-            return UNKNOWN
-        return flops / (rate_of_table.flops * place.world * efficiency(point, gpu, flops / point.steps))
-    except HardwareError:
-        return UNKNOWN
+    # A trial step would keep a part of the GPU that the ranks of other processes have been promised.
+    if not (place.elsewhere or (place.has_gpu and place.by_other_processes)):
+        rate = point.flops_per_second()
+        return flops / (rate * (place.world if place.has_gpu else cpu_speed_up(point)))
+    gpu = gpu_of(point)
+    return UNKNOWN if gpu is None else point.steps * estimated_step(point, ACCELERATORS[gpu])
 
 
 def cpu_speed_up(point: Point) -> float:
@@ -74,16 +67,24 @@ def cpu_speed_up(point: Point) -> float:
     return max(1.0, min(point.placement.world, cores / threads))
 
 
-def efficiency(point: Point, gpu: str, flops_per_step: float) -> float:
-    """Share of the time in which the GPUs of a point compute (``hardware.communication``)."""
-    known, world = accelerator(gpu), point.placement.world
-    if world == 1 or not known.link or known.mfu is None:
-        return 1.0
+def estimated_step(point: Point, gpu: Accelerator) -> float:
+    """Seconds of an optimizer step of a point on GPUs of the table, with what its ranks send each other.
+
+    Args:
+        point: whose step it is.
+        gpu: of each rank.
+    """
+    work, accumulate = point.work(), point.settings.micro_batching.accumulate
+    launcher, world = point.placement.launcher, point.placement.world
+    alone = step_time(gpu, work, point.precision, micro_batches=accumulate, per_gpu=launcher.per_gpu).seconds
+    if world == 1 or not gpu.link:
+        return alone
     numbers = float(point.parameter_counts()["all"])
     units = int(point.config["model"]["layers"]) + 1
-    parts = collectives(point.strategy, numbers, units, accumulate=point.settings.micro_batching.accumulate)
-    cluster = replace(Cluster.of(known, gpu), per_node=point.placement.launcher.gpus_per_node)
-    return step(cluster, world, flops_per_step / world, known.mfu, parts).efficiency
+    parts = collectives(point.strategy, numbers, units, accumulate=accumulate)
+    cluster = replace(Cluster.of(gpu, ""), per_node=launcher.gpus_per_node)
+    flops = accumulate * work.flops
+    return step(cluster, world, flops, flops / (alone * cluster.peak), parts).seconds
 
 
 def share_trunks(points: Sequence[Point], plans: Sequence[PointPlan]) -> list[PointPlan]:
@@ -126,6 +127,9 @@ def plan_points(
     points = [build_point(config, shared) for config in resolved]
     plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
+    words = [*typed, *(word for own in overrides for word in own)]
+    for line in (*describe_times(points), *describe_precision(points, words)):
+        wide_console().print(line, highlight=False, markup=False, soft_wrap=True)
     if text := describe_longer_budgets(points):
         wide_console().print(text, highlight=False, markup=False, soft_wrap=True)
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,9 +11,11 @@ import torch
 
 from chemscale.common.files import atomic_folder
 from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.hardware.accelerators import REDUCED
 from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
+from chemscale.hardware.step_time import Work, transformer_work
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.kernels.attention import MIN_HEADS
+from chemscale.models.kernels.attention import LARGEST
 from chemscale.models.kernels.compiled import library, use_kernels
 from chemscale.models.layers.documents import Documents
 from chemscale.models.layers.rectangles import SHORT_ON_CPU
@@ -22,11 +23,12 @@ from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import TokenBatch
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
-from chemscale.points.base import Point, free_gpu, shared_fields
+from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_molecule_data
 from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
+from chemscale.points.trial import free_gpu, time_trial
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
@@ -135,29 +137,42 @@ class LanguagePoint(Point):
     def micro_batch(self) -> int:
         return self.batch.tokens // (self.placement.world * self.settings.micro_batching.accumulate)
 
+    def work(self) -> Work:
+        how = self.settings.micro_batching
+        return transformer_work(
+            self.sizes.transformer,
+            self.sizes.weights.count,
+            self.micro_batch,
+            self._flops_per_token * self.micro_batch,
+            half=self.sizes.half,
+            recompute=how.recompute,
+        )
+
+    @property
+    def _flops_per_token(self) -> float:
+        return self.epoch.flops / self.epoch.amounts["tokens"]
+
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
         use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
+        tokens, seconds = self._trial(device)
+        free_gpu(device)
+        return self._flops_per_token * tokens / (seconds + self.loop_seconds(device))
+
+    def _trial(self, device: torch.device) -> tuple[int, float]:
+        """Tokens and seconds of a trial step."""
         state = torch.get_rng_state()
         module = self.build_module().to(device)
         torch.set_rng_state(state)
-        per_token = self.epoch.flops / self.epoch.amounts["tokens"]
-        blocks = max(1, round(PROBE_FLOPS / (per_token * self.data.shape.block)))
         batches = self.data.training_batches()
+        blocks = max(1, round(PROBE_FLOPS / (self._flops_per_token * self.data.shape.block)))
+        if device.type == "cuda":  # a part of a micro-batch would be launches alone
+            blocks = max(1, self.micro_batch // self.data.shape.block)
         batches.blocks = min(blocks, batches.blocks)
         batch = batches[0].to(device)
-        seconds = float("inf")
-        for _ in range(2):
-            started = time.perf_counter()
-            module.nll(batch).mean().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds = min(seconds, time.perf_counter() - started)
-        count = batch.size
-        del module, batch
-        free_gpu(device)
-        return per_token * count / seconds
+        seconds = time_trial(lambda: module.nll(batch).mean().backward(), device, self.precision)
+        return batch.size, seconds
 
     def describe_model(self, folder: Path) -> dict[str, Any]:
         tokenizer = self.corpus.tokenizer
@@ -238,28 +253,30 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
     way = (
-        "gpu" if sections.placement.has_gpu else cpu_attention(model.heads, longest, sections.trainer.kernels)
+        "gpu"
+        if sections.placement.has_gpu
+        else cpu_attention(model.width // model.heads, longest, sections.trainer.kernels)
     )
     shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, way)
     rest = count - model.layers * shape.block
     return Sizes(
         Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2),
         shape,
-        half=sections.trainer.precision in ("bf16-mixed", "16-mixed"),
+        half=sections.trainer.precision in REDUCED,
         offload=sections.strategy.offload == "cpu",
         overlap=sections.placement.has_gpu,
     )
 
 
-def cpu_attention(heads: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
+def cpu_attention(width: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
     """How attention is computed on a CPU.
 
     Args:
-        heads: of a block.
+        width: of a head.
         longest: tokens of the longest molecule.
         kernels: ``trainer.kernels``.
     """
-    if kernels and heads >= MIN_HEADS and library() is not None:
+    if kernels and longest * width <= LARGEST and library() is not None:
         return "kernel"
     return "fused" if longest > SHORT_ON_CPU else "products"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,20 +14,24 @@ import torch
 from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.memory import Memory, rank_memory
+from chemscale.hardware.step_time import Work
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
-from chemscale.points.base import Point, free_gpu, shared_fields
+from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_structure_data
 from chemscale.points.potential_memory import (
     WORKING,
     PotentialSections,
+    counted_work,
     decide_micro_batching,
     kept_bytes,
+    load_of,
     objective,
     weights_of,
 )
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
+from chemscale.points.trial import free_gpu, time_trial
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.charges import check_charges
@@ -191,26 +194,34 @@ class PotentialPoint(Point):
         batch = self.data.training_batches(0, self.placement.world)[0]
         with torch.random.fork_rng(devices=[]):
             module = self.build_module().train()
-        return WORKING * kept_bytes(module, self.loss, batch)
+        kept = WORKING * kept_bytes(module, self.loss, batch)
+        if not self.placement.has_gpu:
+            return kept
+        counted, load = counted_work(self.model, self.statistics, self.data, self.loss)
+        return kept + counted.largest * load_of(batch) / load
+
+    def work(self) -> Work:
+        """Counted on a few frames here; bytes grow with atoms and edges, operations do not."""
+        batch = self.data.training_batches(0, self.placement.world)[0]
+        counted, load = counted_work(self.model, self.statistics, self.data, self.loss)
+        moved = counted.moved * load_of(batch) / load
+        return Work(counted.operations, self.batch_flops(batch), moved, self.parameter_counts()["all"])
 
     def flops_per_second(self) -> float:
         """Of a real step on the first micro-batch."""
         set_threads(self.settings.trainer.threads)
         device = self.placement.trial_device
+        flops, seconds = self._trial(device)
+        free_gpu(device)
+        return flops / (seconds + self.loop_seconds(device))
+
+    def _trial(self, device: torch.device) -> tuple[float, float]:
+        """FLOPs and seconds of a trial step."""
         with torch.random.fork_rng(devices=[]):
             module = self.build_module().to(device).train()
         batch = self.data.training_batches(0, self.placement.world)[0].to(device)
-        seconds = float("inf")
-        for _ in range(2):
-            started = time.perf_counter()
-            objective(module, self.loss, batch).backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds = min(seconds, time.perf_counter() - started)
-        flops = self.batch_flops(batch)
-        del module, batch
-        free_gpu(device)
-        return flops / seconds
+        seconds = time_trial(lambda: objective(module, self.loss, batch).backward(), device, self.precision)
+        return self.batch_flops(batch), seconds
 
     def describe_model(self, folder: Path) -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):

@@ -12,6 +12,7 @@ import torch
 
 from chemscale.common.sections import ConfigurationError, OpenShare, Positive, read_section
 from chemscale.hardware.memory import Memory, Weights, rank_memory
+from chemscale.models.layers.trilinear import in_one_part
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build
 from chemscale.points.data import read_structure_data
@@ -19,12 +20,14 @@ from chemscale.points.placement import choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.structures.batches import read_batch
 from chemscale.structures.data_module import StructureDataModule
+from chemscale.structures.references import Statistics
 from chemscale.structures.settings import FrameBatch, StructureData
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 from chemscale.training.metrics.flops import saved_bytes
+from chemscale.training.metrics.work import Counted, count_work
 from chemscale.training.settings import MicroBatching
 
 
@@ -64,6 +67,10 @@ WORKING = 1.5
 """The peak of a step beside what autograd keeps of its forward pass: forces and their gradient."""
 
 
+COUNTED = 2
+"""Frames by which operations and bytes of a step are counted."""
+
+
 PROBED = 8
 """Frames by which the memory of a micro-batch is measured before its size is chosen."""
 
@@ -75,6 +82,31 @@ def objective(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -
 def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:
     """Bytes that autograd keeps of the forward pass and the forces."""
     return saved_bytes(lambda: objective(module, loss, batch))
+
+
+def counted_work(
+    model: PotentialConfig, known: Statistics, data: StructureDataModule, loss: EnergyForceLoss
+) -> tuple[Counted, int]:
+    """What a training step on a few frames asks of a GPU, and their load.
+
+    Args:
+        model: its shape.
+        known: of the training frames.
+        data: whose first frames are taken.
+        loss: on energies and forces.
+    """
+    few = np.flatnonzero(data.train_edges.counts)[:COUNTED]
+    batch = read_batch(data.store, data.train, data.train_edges, few)
+    with torch.random.fork_rng(devices=[]):
+        potential = build(model, known.elements, neighbours=known.neighbours).train()
+    module = InteratomicPotential(potential, loss, AdamW(lr=1e-3), Plateau(), 1, ema=None)
+    with in_one_part():
+        return count_work(lambda: objective(module, loss, batch).backward()), load_of(batch)
+
+
+def load_of(batch: Any) -> int:
+    """Atoms and edges of a batch, by which memory and bytes grow."""
+    return int(batch.counts["atoms"]) + int(batch.counts["edges"])
 
 
 def weights_of(count: int, optimizer: AdamW, ema: float | None) -> Weights:
@@ -133,6 +165,9 @@ def _largest(
     module = InteratomicPotential(potential, task.loss, sections.optimizer, Plateau(), 1, ema=None)
     batch = read_batch(data.store, data.train, data.train_edges, few)
     per_load = WORKING * kept_bytes(module, task.loss, batch) / loads[few].sum()
+    if placement.has_gpu:
+        counted, load = counted_work(model, known, data, task.loss)
+        per_load += counted.largest / load
     order, bounds = data.plan.epoch(0)
     heaviest = max(int(loads[order[start:end]].sum()) for start, end in pairwise(bounds))
     weights = weights_of(sum(p.numel() for p in potential.parameters()), sections.optimizer, task.ema)

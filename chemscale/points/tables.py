@@ -107,8 +107,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
         console.print(f"About {format_duration(known)} of training {where}.", highlight=False)
     if any(math.isnan(plan.seconds) for plan in plans):
         console.print(
-            "Times are unknown: this machine says nothing of the nodes. launcher.gpu=h100, a100, … plans "
-            "with its published rate, which is for reduced precision (precision=bf16-mixed).",
+            "Times are unknown: this machine says nothing of the nodes. launcher.gpu=h100, a100, … estimates "
+            "them.",
             highlight=False,
         )
 

@@ -61,7 +61,8 @@ def collate(structures: Sequence[Structure]) -> Data:
         ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),
         ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
         unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,), edges ordered by
-        sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3).
+        sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3). Where every edge has its reverse:
+        ``halves`` (E/2,), one of each two, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
     """
     sizes = np.array([len(s.numbers) for s in structures])
     ptr = np.concatenate([[0], np.cumsum(sizes)])
@@ -81,22 +82,46 @@ def collate(structures: Sequence[Structure]) -> Data:
             ).astype(np.float64)
         ),
         largest=int(sizes.max()),
-        sender_order=torch.from_numpy(_sender_order(edges)),
     )
     if any(s.cell is not None and s.pbc is not None and np.any(s.pbc) for s in structures):
         cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]
         data.cell = torch.from_numpy(np.stack(cells).astype(np.float64))
         shifts = [np.zeros((s.edges.shape[1], 3)) if s.shifts is None else s.shifts for s in structures]  # type: ignore[union-attr]
         data.edge_shift = torch.from_numpy(np.concatenate(shifts).astype(np.float64))
+    for name, numbers in _orders(data.edge_index.numpy(), data.get("edge_shift")).items():
+        data[name] = torch.from_numpy(numbers)
     return data
 
 
-def _sender_order(edges: Sequence[np.ndarray]) -> np.ndarray:
-    """Edges of all structures ordered by sender, (E,): structure by structure, each by its own few atoms."""
-    starts = np.cumsum([0, *(e.shape[1] for e in edges)])
-    orders = []
-    for (senders, _), start in zip(edges, starts, strict=False):
-        within = senders - senders.min(initial=senders[0] if len(senders) else 0)
-        kind = np.uint16 if len(within) and within.max() < 2**16 else np.int64  # 16 bits: radix sort
-        orders.append(np.argsort(within.astype(kind), kind="stable") + start)
-    return np.concatenate(orders)
+def _orders(edges: np.ndarray, shifts: torch.Tensor | None) -> dict[str, np.ndarray]:
+    """Edges ordered by sender, and where every edge has its reverse, edges as pairs.
+
+    Each edge gets a number made of its ends and shift, and so does its reverse: sorted by the one and by the
+    other, an edge and its reverse stand at the same place.
+
+    Args:
+        edges: (2, E) senders and receivers.
+        shifts: (E, 3) cells that each sender is shifted by; None for molecules.
+    """
+    senders, receivers = edges
+    count, atoms = len(senders), int(edges.max(initial=0)) + 1
+    forward, backward = receivers * atoms + senders, senders * atoms + receivers
+    if shifts is not None:
+        cells = shifts.numpy().astype(np.int64)
+        reach = int(np.abs(cells).max(initial=0))
+        base = 2 * reach + 1
+        if atoms**2 * base**3 >= 2**63:
+            return {"sender_order": np.argsort(senders, kind="stable")}
+        for axis in cells.T:
+            forward, backward = forward * base + reach + axis, backward * base + reach - axis
+    by_receiver, by_sender = np.argsort(forward), np.argsort(backward)
+    found = {"sender_order": by_sender}
+    if (forward[by_receiver] != backward[by_sender]).any():
+        return found
+    reverse = np.empty(count, dtype=np.int64)
+    reverse[by_receiver] = by_sender
+    halves = np.flatnonzero(np.arange(count) < reverse)
+    both = np.stack([halves, reverse[halves]], 1).ravel()
+    pair_of = np.empty(count, dtype=np.int64)
+    pair_of[both] = np.repeat(np.arange(len(halves)), 2)
+    return found | {"halves": halves, "pair_of": pair_of, "both": both}

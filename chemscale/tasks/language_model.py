@@ -36,8 +36,8 @@ class LanguageModel(Task):
     def nll_of(logits: Tensor, targets: Tensor) -> Tensor:
         """The same from logits, (T, V), and targets, (T,).
 
-        In half precision the logits are copied to float32: 10 MB for 8,192 tokens of 300 symbols, where the
-        activations of a block of width 128 take 70.
+        In half precision the logits are copied to float32: 10 MB for 8,192 tokens of 300 symbols, a hundredth
+        of what the blocks of 24 layers of width 128 keep. Compiled code makes no copy.
         """
         return F.cross_entropy(logits.float(), targets, reduction="none")
 

@@ -38,12 +38,8 @@ def build_trainer(point: TrainedPoint, ranks: Ranks, extra: Sequence[pl.Callback
     """
     settings = point.settings.trainer
     quieten_lightning()
-    if (
-        point.precision == "bf16-mixed"
-        and not torch.cuda.is_available()
-        and not has_fast_bf16()
-        and ranks.is_first
-    ):
+    on_cpu = settings.accelerator == "cpu" or not torch.cuda.is_available()
+    if point.precision == "bf16-mixed" and on_cpu and not has_fast_bf16() and ranks.is_first:
         log.warning("This CPU has no AMX: bf16-mixed works but is slower here than precision=32.")
     use_kernels(settings.kernels)
     torch.set_float32_matmul_precision("high" if point.precision == "tf32" else "highest")

@@ -25,7 +25,7 @@ def test_works_are_listed():
     ("arguments", "reason"),
     [
         (["--work", "orb"], "choose from"),
-        (["--ours", "fast"], "give eager, compiled"),
+        (["--modes", "fast"], "give eager, compiled"),
         (["--precision", "fp8"], "choose 32, tf32"),
         (["--tokens", "1000"], "multiple of 512"),
         (["--peer", "mace"], "give NAME=PYTHON"),
@@ -46,8 +46,6 @@ def test_ours_is_timed_beside_another_revision(tmp_path):
         "0.1",
         "--work",
         "schnet,painn-forces",
-        "--ours",
-        "eager",
         "--json",
         "bench.json",
     ]

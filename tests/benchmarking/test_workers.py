@@ -83,7 +83,7 @@ def test_symbols_after_an_end_do_not_count_as_generated(script, monkeypatch):
 def test_a_training_step_of_another_code_lowers_its_loss(script):
     import numpy as np
 
-    module = script("structures")
+    module = script("forces")
     weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
     frames = module.Frames([], np.array([0.5, -0.5]), np.zeros((6, 3)))
     holder = torch.nn.Module()
@@ -102,7 +102,7 @@ def test_a_training_step_of_another_code_lowers_its_loss(script):
 def test_a_model_that_predicts_another_shape_is_not_timed(script):
     import numpy as np
 
-    module = script("structures")
+    module = script("forces")
     holder = torch.nn.Linear(1, 1)
     frames = module.Frames([], np.zeros(2), np.zeros((6, 3)))
     model = module.Model("torch", holder, lambda: (torch.zeros(3), torch.zeros(6, 3)), 0)

@@ -47,7 +47,7 @@ def test_activations_are_what_autograd_keeps(vocab, width, layers, heads, longes
     request.addfinalizer(lambda: use_kernels(True))
     lengths = np.random.default_rng(0).integers(longest // 2, longest, 12)
     slots, squares, most = layout(lengths)
-    way = cpu_attention(heads, most, kernels)
+    way = cpu_attention(width // heads, most, kernels)
     assert way == ("kernel" if kernels else "fused" if longest > 128 else "products")
     shape = Transformer(width, layers, heads, vocab, slots, squares, way)
     model = ChemGPT(ChemGPTConfig(vocab, width, layers, heads, max_positions=256))
@@ -83,7 +83,7 @@ def test_recomputing_keeps_the_input_of_a_block_alone():
     model.recompute = True
     inputs = 4 * 4 * 64 * lengths.sum()
     recomputed = saved_bytes(lambda: nll(model, lengths, half=False))
-    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], cpu_attention(4, 40, True))
+    shape = Transformer(64, 4, 4, 40, *layout(lengths)[:2], cpu_attention(16, 40, True))
     tail = lengths.sum() * shape.tail_bytes(half=False)
     assert recomputed == pytest.approx(inputs + tail, rel=0.05)
     assert recomputed < plain / 4
@@ -109,6 +109,14 @@ def test_what_a_strategy_shares_is_divided_by_the_ranks_and_the_rest_is_not():
     assert offloaded.host == 16e9 / 8
     with pytest.raises(ValueError, match="strategy=pipeline"):
         rank_memory("pipeline", weights, 8)
+
+
+def test_zero3_is_planned_with_the_whole_model_that_each_gpu_sees_before_it_is_divided():
+    weights = Weights(1e10, block=2e8, rest=1e8)
+    many = rank_memory("zero3", weights, 512)
+    assert many.states < 2e9
+    assert many.total == many.placing > 4e10
+    assert rank_memory("fsdp2", weights, 512).total < 1e10, "which divides one block after another"
 
 
 def test_the_model_knows_the_buffers_that_the_strategies_are_given():

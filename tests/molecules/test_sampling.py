@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.layers.key_values import KeyValueCache
 from chemscale.molecules import sampling
 from chemscale.molecules.sampling import Sampling, draw, sample, sample_batch
 
@@ -47,6 +48,25 @@ def test_a_sequence_that_is_not_finished_at_the_last_step_lacks_its_end(model):
     drawn = sample_batch(model, 8, Sampling(max_length=5), torch.Generator().manual_seed(0))
     assert any(len(ids) == 5 and ids[-1] != END for ids in drawn)
     assert all(END not in ids[:-1] for ids in drawn)
+
+
+def test_keys_and_values_are_kept_in_the_precision_that_is_asked_for(model, monkeypatch):
+    caches = []
+
+    class Watched(KeyValueCache):
+        def __init__(self, layers):
+            super().__init__(layers)
+            caches.append(self)
+
+    monkeypatch.setattr(sampling, "KeyValueCache", Watched)
+    monkeypatch.setattr(sampling, "COMPACT_AT", 0.0)
+    for precision in ("32", "bf16"):
+        how = Sampling(max_length=40, precision=precision)
+        drawn = sample_batch(model, 8, how, torch.Generator().manual_seed(0))
+        assert all(2 <= symbol < 24 for ids in drawn for symbol in ids)
+    assert caches[0].bytes == 2 * caches[1].bytes > 0
+    with pytest.raises(ValueError, match="--precision 16"):
+        Sampling(precision="16")
 
 
 def test_the_same_seed_and_batch_give_the_same_molecules(model):

@@ -88,13 +88,13 @@ def test_candidates_keep_to_budget_heads_ratio_and_data():
 
 def test_peaks_are_those_by_which_runs_measure_their_mfu():
     for name, known in ACCELERATORS.items():
-        assert peak_flops(name.replace("-", " "), "bf16-mixed") == known.peak, name
+        assert peak_flops(name.replace("-", " "), "16-mixed") == known.peak, name
 
 
 def test_rates_are_measured_or_published_or_asked_for():
     assert training_rate("h100").flops == pytest.approx(0.40 * 989e12)
     assert training_rate("h100", measured=1e14).flops == 1e14
-    assert training_rate("v100", mfu=0.3).flops == pytest.approx(0.3 * 125e12)
+    assert training_rate("v100", mfu=0.3, precision="16-mixed").flops == pytest.approx(0.3 * 125e12)
     assert training_rate(None) is None
     with pytest.raises(HardwareError, match="h100, h100-nvl"):
         training_rate("h9000")
@@ -103,6 +103,13 @@ def test_rates_are_measured_or_published_or_asked_for():
     with pytest.raises(HardwareError, match="--precision 32: no published rate"):
         training_rate("h100", precision="32")
     assert training_rate("h100", mfu=0.5, precision="32").flops == pytest.approx(0.5 * 67e12)
+
+
+def test_small_points_are_said_to_take_longer_than_a_rate_of_large_models_promises():
+    said = "times as long as shown"
+    assert said in run(*GUESS, "--gpu-hours", 1, "--gpu", "h100").output
+    measured = run(*GUESS, "--gpu-hours", 1, "--gpu", "h100", "--measured-flops", "1e13")
+    assert said not in measured.output
 
 
 def test_budgets_in_hours_and_euros_become_flops():

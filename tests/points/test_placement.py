@@ -10,6 +10,7 @@ from chemscale.hardware.accelerators import HardwareError
 from chemscale.hardware.memory import GIB
 from chemscale.plan import app
 from chemscale.planning.single_model import fastest, place, read_model, usable
+from chemscale.points.advice import describe_precision, describe_times
 from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
@@ -114,6 +115,44 @@ def test_the_plan_shows_each_strategy_and_no_time_that_nobody_knows(read, capsys
         for column in ("ddp", "zero1", "zero2", "zero3", "fsdp2", "activations", "8,192 × 1"):
             assert column in shown
         assert ("unknown" in shown) == (gpu == "null")
+
+
+def test_points_that_share_a_gpu_are_planned_into_their_part_of_it(read):
+    whole, quarter = (
+        read("launcher=slurm", "launcher.gpu=a100", f"launcher.per_gpu={k}").placement.device_memory()
+        for k in (1, 4)
+    )
+    assert quarter.size == whole.size / 4
+    assert quarter.name == "a100 / 4 points"
+
+
+def test_float32_on_a_gpu_keeps_the_probabilities_of_heads_without_a_kernel(read):
+    wanted = ["launcher=slurm", "launcher.gpu=h100", "model.width=32", "model.heads=16"]
+    plain, half = (read(*wanted, f"precision={p}").memory().activations for p in ("32", "bf16-mixed"))
+    assert plain > 1.5 * half
+    other = read(*wanted[:3], "model.heads=8", "precision=32").memory().activations
+    assert plain > 1.5 * other
+
+
+def test_times_of_jobs_are_estimates_that_grow_with_sharing_and_say_so(read):
+    wanted = ["launcher=slurm", "launcher.gpu=h100", "model.width=64", "precision=bf16-mixed"]
+    alone, shared = (read(*wanted, f"launcher.per_gpu={k}") for k in (1, 4))
+    seconds = [estimate(point).seconds for point in (alone, shared)]
+    assert alone.steps * 4.5e-3 < seconds[0] <= seconds[1] < 4 * seconds[0]
+    (line,) = describe_times([alone])
+    assert "h100 are estimates" in line
+    assert describe_times([read("launcher=slurm")]) == []
+
+
+def test_who_leaves_float32_on_a_gpu_is_told_what_it_costs(read):
+    point = read("launcher=slurm", "launcher.gpu=h100")
+    (line,) = describe_precision([point], ["launcher=slurm"])
+    assert "67 TFLOP/s, 989 with bf16-mixed" in line
+    assert describe_precision([point], ["precision=32"]) == []
+    assert describe_precision([read("launcher=slurm", "trainer.accelerator=cpu")], []) == []
+    old = [read("launcher=slurm", "launcher.gpu=v100", "precision=bf16-mixed")]
+    assert "16-mixed" in describe_precision(old, ["precision=bf16-mixed"])[0]
+    assert describe_precision([read("launcher=slurm", "precision=bf16-mixed")], []) == []
 
 
 # --- on paper ---

@@ -7,7 +7,9 @@ from ase.io import write
 from hydra import compose, initialize_config_dir
 
 from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.points.advice import describe_precision
 from chemscale.points.build import read_point
+from chemscale.points.cost import estimate
 from tests.helpers.structures import toy_blocks
 
 SMALL = ("model.width=4", "model.layers=1", "batch.frames=4", "budget.steps=2", "logger=none", "lint=off")
@@ -100,3 +102,31 @@ def test_flops_are_counted_on_frames_that_have_neighbours(read):
     assert np.isfinite(point.amount("flops"))
     with pytest.raises(ValueError, match=r"model\.cutoff=0\.1: no training frame of .* has atoms this near"):
         read(molecules(), "model=painn", "model.cutoff=0.1", "data.references=minimum_norm")
+
+
+# --- what the plan says of a GPU ---
+
+JOB = ("launcher=slurm", "launcher.gpu=h100", "data.references=minimum_norm")
+
+
+def test_the_time_of_a_job_is_estimated_by_what_a_step_launches_whatever_its_frames(read):
+    few, many = (read(molecules(), "model=painn", *JOB, f"batch.frames={n}") for n in (2, 16))
+    small, large = few.work(), many.work()
+    assert small.operations == large.operations > 200
+    assert large.moved > 4 * small.moved
+    assert large.flops > 4 * small.flops
+    plan = estimate(few)
+    assert plan.seconds == pytest.approx(few.steps * (4.5e-3 + 6e-6 * small.operations), rel=0.01)
+
+
+def test_a_gpu_needs_memory_for_an_outer_product_that_a_cpu_makes_in_parts(read):
+    shape = ("model=allegro", "model.l_max=2", "model.width=16", "batch.frames=32")
+    on_gpu = read(molecules(), *shape, *JOB)
+    on_cpu = read(molecules(), *shape, *JOB, "trainer.accelerator=cpu")
+    assert on_gpu.memory().activations > 1.005 * on_cpu.memory().activations
+
+
+def test_float32_of_a_potential_is_left_for_tf32(read):
+    (line,) = describe_precision([read(molecules(), "model=painn", *JOB)], [])
+    assert "67 TFLOP/s, 494 with tf32" in line
+    assert "tried on the forces" in line

@@ -102,13 +102,13 @@ def test_all_images_have_one_base_and_one_script():
     assert re.fullmatch(r"debian:\d+\.\d+-slim", base), "a tag that names a release, not a moving one"
 
 
-def test_the_two_dockerfiles_differ_only_in_torch_and_the_driver():
+def test_the_two_dockerfiles_differ_only_in_torch_the_compiler_and_the_driver():
     steps = [
         [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
         for name in DOCKERFILES
     ]
     only = set(steps[0]) ^ set(steps[1])
-    assert all(re.search(r"TORCH_BACKEND|NVIDIA_|PYTHONUNBUFFERED", line) for line in only), only
+    assert all(re.search(r"TORCH_BACKEND|COMPILER|NVIDIA_|PYTHONUNBUFFERED", line) for line in only), only
 
 
 def test_what_the_build_copies_passes_the_ignore_file_and_exists():

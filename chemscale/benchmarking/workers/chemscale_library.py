@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from structures import read_frames
+from forces import read_frames
 from turns import Turns, arguments, serve
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig

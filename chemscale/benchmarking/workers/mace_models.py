@@ -10,8 +10,7 @@ from typing import Any
 import ase
 import numpy as np
 import torch
-
-from structures import CUTOFF, Model, fresh, run, to_device
+from forces import CUTOFF, Model, fresh, run, to_device
 
 torch.serialization.add_safe_globals([slice])  # in a file that e3nn 0.4.4 loads when imported
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import ase
 import torch
+from forces import CUTOFF, Model, fresh, run, to_device
 from nequip.data import AtomicDataDict, from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 from nequip.nn import ScalarMLPFunction
 from nequip.utils.global_state import set_global_state
-from structures import CUTOFF, Model, fresh, run, to_device
 
 
 def batch_of(frames: list[ase.Atoms], types: list[str]) -> dict[str, torch.Tensor]:

@@ -7,10 +7,10 @@ from typing import Any
 import ase
 import schnetpack as spk
 import torch
+from forces import CUTOFF, Model, fresh, run
 from schnetpack import properties
 from schnetpack.interfaces import AtomsConverter
 from schnetpack.transform import MatScipyNeighborList
-from structures import CUTOFF, Model, fresh, run
 
 
 def build(work: dict[str, Any], frames: list[ase.Atoms], device: str) -> Model:

@@ -34,6 +34,6 @@ def document_attention(
         return varlen_attention(qkv, heads, documents, window)
     if not isinstance(documents, Documents):
         return documents.attend(qkv, heads, window)
-    if has_kernel(qkv, heads):
+    if has_kernel(qkv, heads, documents.longest):
         return kernel_attention(qkv, heads, documents.offsets, documents.longest, window)
     return rectangle_attention(qkv, heads, documents, window)

@@ -27,26 +27,31 @@ class Ends(NamedTuple):
     Args:
         senders: edges by the atom that each starts from.
         receivers: edges by the atom that each ends at.
+        pairs: the two edges of each of H = E/2 pairs of neighbours, one from either end, if filters are those
+            of pairs; None if they are those of edges.
     """
 
     senders: Segments
     receivers: Segments
+    pairs: Segments | None = None
 
     def turned(self) -> Ends:
         """The same edges, each from its receiver to its sender."""
-        return Ends(self.receivers, self.senders)
+        return Ends(self.receivers, self.senders, self.pairs)
 
 
 def convolve(filters: Tensor, x: Tensor, ends: Ends) -> Tensor:
-    """out[i] = Σ_j filters_ij ∘ x[j] over the neighbours j of i: (E, F), (N, …, F) → (N, …, F).
+    """out[i] = Σ_j filters_ij ∘ x[j] over the neighbours j of i: (H, F), (N, …, F) → (N, …, F).
 
     Args:
-        filters: (E, F) of each edge.
+        filters: (H, F) of each pair of neighbours, or (E, F) of each edge where the ends know no pairs.
         x: (N, …, F) features of atoms.
         ends: of the edges.
     """
     if not _fused(filters, x):
         rows = gather(x, ends.senders)
+        if ends.pairs is not None:
+            filters = gather(filters, ends.pairs)
         return segment_sum(filters.view(filters.shape[0], *[1] * (x.dim() - 2), -1) * rows, ends.receivers)
     wide = x.flatten(1, -2) if x.dim() > 2 else x[:, None]
     return _Convolution.apply(ends, filters, wide).view(x.shape)
@@ -113,37 +118,46 @@ def _runs(segments: Segments, width: int, size: int) -> Iterator[tuple[int, int,
 
 
 def _convolve(filters: Tensor, x: Tensor, ends: Ends) -> Tensor:
-    """(E, F), (N, D, F) → (N, D, F), run by run of receivers."""
-    senders, receivers = ends
+    """(H, F), (N, D, F) → (N, D, F), run by run of receivers."""
+    senders, receivers, pairs = ends
     atoms, parts, width = x.shape
     x = x.reshape(atoms, parts * width)
     out = x.new_empty(receivers.offsets.shape[0] - 1, parts * width)
-    steps = torch.arange(filters.shape[0])
+    from_atoms, by = senders.ids, None if pairs is None else pairs.ids
+    if receivers.order is not None:
+        from_atoms = from_atoms.index_select(0, receivers.order)
+        by = receivers.order if by is None else by.index_select(0, receivers.order)
+    steps = torch.arange(from_atoms.shape[0])
     for start, end, first, last in _runs(receivers, parts * width, x.element_size()):
-        if receivers.order is None:
-            index, part = senders.ids[start:end], filters[start:end]
-        else:
-            rows = receivers.order[start:end]
-            index, part = senders.ids.index_select(0, rows), filters.index_select(0, rows)
-        products = x.index_select(0, index)
+        products = x.index_select(0, from_atoms[start:end])
+        part = filters[start:end] if by is None else filters.index_select(0, by[start:end])
         products.view(-1, parts, width).mul_(part[:, None])
         out[first:last] = bag_sum(products, steps[: end - start], receivers.offsets[first : last + 1] - start)
     return out.view(-1, parts, width)
 
 
 def _pair_products(x: Tensor, g: Tensor, ends: Ends) -> Tensor:
-    """out[e] = Σ_d x[s(e), d] ∘ g[r(e), d]: (N, D, F), (N, D, F) → (E, F)."""
-    edges, (_, parts, width) = ends.senders.ids.shape[0], x.shape
+    """out[h] = Σ_d x[s(e), d] ∘ g[r(e), d] over the edges e of pair h: (N, D, F), (N, D, F) → (H, F)."""
+    _, parts, width = x.shape
     x, g = x.reshape(-1, parts * width), g.reshape(-1, parts * width)
-    out = x.new_empty(edges, width)
+    members: list[Tensor | slice] = [slice(None)]
+    if ends.pairs is not None:
+        assert ends.pairs.order is not None
+        members = [ends.pairs.order[0::2], ends.pairs.order[1::2]]
+    both = [(ends.senders.ids[rows], ends.receivers.ids[rows]) for rows in members]
+    out = x.new_empty(both[0][0].shape[0], width)
     step = max(1, CACHE_BYTES // max(1, parts * width * x.element_size()))
-    for start in range(0, edges, step):
-        run = slice(start, start + step)
-        left = x.index_select(0, ends.senders.ids[run]).view(-1, parts, width)
-        right = g.index_select(0, ends.receivers.ids[run]).view(-1, parts, width)
-        torch.mul(left[:, 0], right[:, 0], out=out[run])
-        for part in range(1, parts):
-            out[run].addcmul_(left[:, part], right[:, part])
+    for start in range(0, out.shape[0], step):
+        run, fresh = slice(start, start + step), True
+        for senders, receivers in both:
+            left = x.index_select(0, senders[run]).view(-1, parts, width)
+            right = g.index_select(0, receivers[run]).view(-1, parts, width)
+            for part in range(parts):
+                if fresh:
+                    torch.mul(left[:, part], right[:, part], out=out[run])
+                else:
+                    out[run].addcmul_(left[:, part], right[:, part])
+                fresh = False
     return out
 
 

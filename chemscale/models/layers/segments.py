@@ -40,7 +40,7 @@ def offsets_of(index: Tensor, size: int, order: Tensor | None = None) -> Tensor:
         order: (M,) rows ordered by segment; None if `index` rises.
     """
     ordered = index if order is None else index.index_select(0, order)
-    return torch.searchsorted(ordered, torch.arange(size + 1, device=index.device))
+    return torch.searchsorted(ordered.contiguous(), torch.arange(size + 1, device=index.device))
 
 
 def gather(x: Tensor, segments: Segments) -> Tensor:

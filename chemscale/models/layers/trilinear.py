@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,6 +11,17 @@ from torch import Tensor
 
 CACHE_NUMBERS = 1 << 16
 """Numbers of the outer product held at once on a CPU: 256 KiB in float32, which stays in a core's cache."""
+
+
+@contextlib.contextmanager
+def in_one_part() -> Iterator[None]:
+    """Within it a CPU computes the product as a GPU does, its outer product in memory: for plans."""
+    global CACHE_NUMBERS
+    before, CACHE_NUMBERS = CACHE_NUMBERS, 1 << 62
+    try:
+        yield
+    finally:
+        CACHE_NUMBERS = before
 
 
 def trilinear(coupling: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class CompiledGraph:
 
     def takes(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether the code holds for a batch: the same tensors, and no varying size below `MIN_SIZE`."""
-        return tensors.keys() >= set(self._inputs) and all(
+        return tensors.keys() == set(self._inputs) and all(
             tensors[name].shape[dim] >= MIN_SIZE for name, dim in self._sizes
         )
 

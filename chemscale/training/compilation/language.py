@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
-from chemscale.models.layers.opaque import OpaqueDocuments
+from chemscale.models.kernels.opaque import OpaqueDocuments
 from chemscale.molecules.batches import PackedBatch
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.training.compilation.comparison import Difference, compare
@@ -24,7 +24,7 @@ class CompiledLanguageModel:
     """Negative log-likelihoods as ``LanguageModel.nll`` gives them, through one compiled graph.
 
     Training batches are filled to one length (``MoleculeDataModule.filled``), and attention is one operation
-    whose shapes do not depend on the molecules (``models.layers.opaque``), so that a single graph serves the
+    whose shapes do not depend on the molecules (``models.kernels.opaque``), so that a single graph serves the
     whole run. A batch of another length is computed by the model itself.
 
     Args:

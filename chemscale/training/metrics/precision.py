@@ -15,6 +15,9 @@ from chemscale.models.potential import Potential
 @contextlib.contextmanager
 def computing_in(precision: str, device: str) -> Iterator[None]:
     """The forward pass as a run in this precision has it."""
+    if precision == "32":
+        yield
+        return
     if precision == "tf32":
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high")

@@ -36,7 +36,7 @@ def kernel(heads, lengths=LENGTHS, window=None):
 
 @pytest.mark.parametrize("window", [None, 6, 1])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 8, 16])
-@pytest.mark.parametrize("heads", [4, 8, 11, 16, 46])
+@pytest.mark.parametrize("heads", [1, 3, 8, 16, 46])
 def test_values_and_gradients_are_those_of_rectangles_in_double_precision(heads, width, window):
     qkv, gradient = inputs(heads, width)
     ours, our_gradient = both(kernel(heads, window=window), qkv, gradient)
@@ -110,17 +110,17 @@ def test_half_types_are_computed_with_in_float32(dtype):
 
 def test_whoever_counts_or_traces_operations_sees_pytorchs_own():
     qkv, _ = inputs(8, 4)
-    assert has_kernel(qkv, 8)
-    assert not has_kernel(qkv, attention.MIN_HEADS - 1)
-    assert not has_kernel(qkv.double(), 8)
+    assert has_kernel(qkv, 8, 40)
+    assert not has_kernel(qkv, 8, attention.LARGEST // 4 + 1)
+    assert not has_kernel(qkv.double(), 8, 40)
     documents = Documents.from_lengths([sum(LENGTHS)])
     with FlopCounterMode(display=False) as counter:
-        assert not has_kernel(qkv, 8)
+        assert not has_kernel(qkv, 8, 40)
         document_attention(qkv, 8, documents, None)
     assert counter.get_total_flops() == 4 * sum(LENGTHS) ** 2 * 32
     compiled.use_kernels(False)
     try:
-        assert not has_kernel(qkv, 8)
+        assert not has_kernel(qkv, 8, 40)
     finally:
         compiled.use_kernels(True)
 

@@ -1,18 +1,13 @@
 """Compiled steps of language models: the losses and gradients of the model itself, from one graph."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels import opaque
 from chemscale.models.kernels.compiled import use_kernels
-from chemscale.models.layers import opaque
-from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.tasks.language_model import LanguageModel
-from chemscale.tasks.optimisation import AdamW, Schedule
 from chemscale.training.compilation.language import compile_language_model
+from tests.helpers.compiled_language import autocast, data_of, gap, loss_and_gradients, task_of
 
 PRECISIONS = ["32", pytest.param("bf16-mixed", marks=pytest.mark.slow)]
 
@@ -25,23 +20,6 @@ def without_kernels():
     use_kernels(True)
 
 
-def autocast(precision):
-    return nullcontext() if precision == "32" else torch.autocast("cpu", torch.bfloat16)
-
-
-def data_of(corpus, *, filled, tokens=512, accumulate=1):
-    data = MoleculeDataModule(corpus, BatchShape(tokens, 256, accumulate), seed=0)
-    data.filled = filled
-    return data
-
-
-def task_of(corpus, width=16, layers=2, heads=4, window=24):
-    torch.manual_seed(0)
-    vocabulary = corpus.tokenizer.vocab_size
-    config = ChemGPTConfig(vocabulary, width, layers, heads, window, initializer_range=0.1)
-    return LanguageModel(ChemGPT(config), AdamW(1e-3), Schedule(), 10)
-
-
 def compiled(task, data, precision="32", backend="aot_eager"):
     first = data.training_batches()[0]
     with autocast(precision):
@@ -50,23 +28,8 @@ def compiled(task, data, precision="32", backend="aot_eager"):
     return step
 
 
-def loss_and_gradients(nll, batch, task, precision="32"):
-    with autocast(precision):
-        loss = nll(batch).sum() / batch.size
-    return [loss.detach(), *torch.autograd.grad(loss, list(task.model.parameters()))]
-
-
-def gap(found, expected):
-    """Largest relative difference, by tensor."""
-    return max(
-        float((a - b).norm() / b.norm().clamp(min=1e-30)) for a, b in zip(found, expected, strict=True)
-    )
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_batch_has_the_losses_and_gradients_of_the_model_from_one_graph(
-    corpus, precision, without_kernels
-):
+def test_one_graph_gives_every_batch_the_gradients_of_the_model(corpus, precision, without_kernels):
     """To the bit beside the model on the same batch, and to rounding beside the batch without filler."""
     task, data, plain = task_of(corpus), data_of(corpus, filled=True), data_of(corpus, filled=False)
     counters.clear()

@@ -27,7 +27,7 @@ from chemscale.training.metrics.throughput import peak_flops
 )
 def test_a_device_has_the_peak_of_its_own_entry(device, key):
     assert accelerator_named(device) == key
-    assert peak_flops(device, "bf16-mixed") == ACCELERATORS[key].peak
+    assert peak_flops(device, "16-mixed") == ACCELERATORS[key].peak
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,11 @@ def test_the_peak_of_a_device_that_is_not_in_the_table_is_unknown(device):
 )
 def test_every_precision_has_a_peak_of_its_own(precision, tflops):
     assert peak_flops("NVIDIA H100 80GB HBM3", precision) == tflops * 1e12
+
+
+def test_a_gpu_without_bf16_computes_it_as_float32():
+    assert peak_flops("Tesla V100-SXM2-32GB", "bf16-mixed") == ACCELERATORS["v100"].float32
+    assert peak_flops("NVIDIA H100 80GB HBM3", "bf16-mixed") == ACCELERATORS["h100"].peak
 
 
 def test_a_peak_never_rises_with_the_precision():

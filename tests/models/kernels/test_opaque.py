@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from chemscale.models.kernels.opaque import OpaqueDocuments
 from chemscale.models.layers.attention import document_attention
 from chemscale.models.layers.documents import Documents
-from chemscale.models.layers.opaque import OpaqueDocuments
 
 LENGTHS = [5, 17, 1, 9, 40]
 HEADS, WIDTH = 4, 3

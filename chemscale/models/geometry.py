@@ -59,7 +59,7 @@ def pair_vectors(data: Data, largest: int, pos: Tensor | None = None) -> Tensor:
     slots = slots_of(data.ptr, pos.shape[0], largest)
     padded = pos.index_select(0, slots.flatten()).unflatten(0, slots.shape)  # (B, n, 3)
     unit = torch.zeros(3, dtype=pos.dtype, device=pos.device)
-    unit[0] = 1.0
+    unit[:1] = 1.0  # of one element: a single number would be copied from the host, which waits
     real = different_atoms(data.ptr, largest)
     return torch.where(real[..., None], padded[:, None, :, :] - padded[:, :, None, :], unit)
 

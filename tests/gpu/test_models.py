@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.models.layers.documents import Documents, document_attention
+from chemscale.models.layers.attention import document_attention
+from chemscale.models.layers.documents import Documents
 from chemscale.models.potentials import build
 from chemscale.molecules.sampling import Sampling, sample
 from chemscale.structures.calculator import ChemscaleCalculator

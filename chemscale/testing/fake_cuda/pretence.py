@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import _foreach_utils
+from torch.utils._python_dispatch import _disable_current_modes
+
+from chemscale.molecules import batches
 
 aten = torch.ops.aten
 
@@ -132,9 +135,26 @@ def cuda_is_there(on_synchronize: Callable[[str], None]) -> Iterator[None]:
         # Else clipping takes the tensors one by one, as it does for types of tensors that it does not know.
         types = [*_foreach_utils._foreach_supported_types, FakeTensor]
         stack.enter_context(mock.patch.object(_foreach_utils, "_foreach_supported_types", types))
+        # Batches of molecules are real on the host: their lengths are read there.
+        stack.enter_context(mock.patch.object(batches, "packed_batch", without_modes(batches.packed_batch)))
+        stack.enter_context(mock.patch.object(Tensor, "numpy", without_modes(Tensor.numpy)))
         real = F.scaled_dot_product_attention
         stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", attention_like(real)))
         yield
+
+
+def without_modes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with real tensors, whatever modes are entered.
+
+    Args:
+        function: is called.
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with _disable_current_modes():
+            return function(*arguments, **options)
+
+    return call
 
 
 def attention_like(real: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from chemscale.common.allocator import keep_freed_memory
 from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.common.versions import git_revision, versions
 from chemscale.config.effects import SAID_ALWAYS
+from chemscale.hardware.allocator import keep_freed_memory
 from chemscale.points.base import Point
 from chemscale.points.build import build_point
 from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now

@@ -186,7 +186,7 @@ class AllegroLayer(nn.Module):
         around = (
             graph.sum_over_neighbours(model.weigh(self.environment(x), harmonics)) * self.norm
         )  # (N, J, T)
-        coupled = self.coupling(tensors, around.index_select(0, graph.receivers))  # (E, C, T)
+        coupled = self.coupling(tensors, graph.to_receivers(around))  # (E, C, T)
         invariants = coupled[:, : self.scalars].flatten(1)
         update = self.latent(torch.cat([x, invariants], 1)) * cutoff  # (E, S)
         # A learned share of the old features, norms kept: α² + β² = 1 (supplementary section of the paper).

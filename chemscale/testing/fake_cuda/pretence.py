@@ -16,7 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import _disable_current_modes
 
-from chemscale.molecules import batches
+from chemscale.molecules import batches as packed
+from chemscale.structures import batches as frames
 
 aten = torch.ops.aten
 
@@ -135,8 +136,10 @@ def cuda_is_there(on_synchronize: Callable[[str], None]) -> Iterator[None]:
         # Else clipping takes the tensors one by one, as it does for types of tensors that it does not know.
         types = [*_foreach_utils._foreach_supported_types, FakeTensor]
         stack.enter_context(mock.patch.object(_foreach_utils, "_foreach_supported_types", types))
-        # Batches of molecules are real on the host: their lengths are read there.
-        stack.enter_context(mock.patch.object(batches, "packed_batch", without_modes(batches.packed_batch)))
+        # Batches are real on the host: lengths and orders are read there.
+        for module, make in ((packed, "packed_batch"), (frames, "read_batch")):
+            made = without_modes(getattr(module, make))
+            stack.enter_context(mock.patch.object(module, make, made))
         stack.enter_context(mock.patch.object(Tensor, "numpy", without_modes(Tensor.numpy)))
         real = F.scaled_dot_product_attention
         stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", attention_like(real)))

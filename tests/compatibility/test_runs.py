@@ -165,4 +165,5 @@ def test_a_ledger_opens_and_its_hook_is_still_there(launcher, tmp_path):
         assert entry.attempts_left(None) > 0
     ledger.save()
     now = json.loads((tmp_path / "jobs" / "submission.json").read_text())
+    assert [point.pop("task") for point in now["points"].values()] == [None] * len(written["points"])
     assert now == written | {"root": str(tmp_path)}

@@ -112,7 +112,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float, what: str) ->
     if not found.numel():
         return
     difference = float((found - expected).detach().abs().max())
-    allowed = tolerance * max(1.0, float(expected.abs().max()))
+    allowed = tolerance * max(1.0, float(expected.detach().abs().max()))
     assert difference <= allowed, f"{what}: differ by {difference:.3g}, {allowed:.3g} allowed"
 
 

@@ -27,7 +27,7 @@ class CompiledLanguageModel:
 
     Training batches are filled to one length (``MoleculeDataModule.filled``), and attention is one operation
     whose shapes do not depend on the molecules (``models.kernels.opaque``), so that a single graph serves the
-    whole run. A batch of another length, or that the graph does not hold for, is computed by the model itself.
+    whole run. A batch of another length, or one that the graph refuses, is computed by the model itself.
 
     Args:
         model: the language model.

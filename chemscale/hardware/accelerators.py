@@ -22,7 +22,7 @@ class Accelerator:
         tf32: of matrix products in tf32; a GPU without it multiplies in float32.
         float32: without tensor cores.
         bandwidth: bytes/s of its memory.
-        memory_gib: as the driver reports it, rounded down.
+        memory_gib: as CUDA reports it, which is less than ``nvidia-smi`` says, rounded down.
         watts: power limit of the board.
         mfu: share of the peak that training of small transformers reaches in reduced precision, None where no
             table was found.
@@ -67,7 +67,9 @@ ACCELERATORS: dict[str, Accelerator] = {
     "gb200": Accelerator(2500e12, 1250e12, 80e12, 8.0e12, 184, 1200),
     "b200": Accelerator(2250e12, 1125e12, 75e12, 7.7e12, 178, 1000, link=900e9, network=50e9),
     "gh200": Accelerator(989e12, 494e12, 67e12, 4.0e12, 94, 900),
-    "h200": Accelerator(989e12, 494e12, 67e12, 4.8e12, 140, 700, 0.40, _H200, 450e9, 50e9),
+    "h200": Accelerator(989e12, 494e12, 67e12, 4.8e12, 139, 700, 0.40, _H200, 450e9, 50e9),
+    # NVIDIA's H200 data sheet has a column for the NVL card: 1,671, 835 (both sparse) and 60 TFLOP/s.
+    "h200-nvl": Accelerator(835e12, 417e12, 60e12, 4.8e12, 139, 600),
     "h100": Accelerator(989e12, 494e12, 67e12, 3.35e12, 79, 700, 0.40, _H100, 450e9, 50e9),
     "h100-nvl": Accelerator(835e12, 417e12, 60e12, 3.9e12, 93, 400),
     "h100-pcie": Accelerator(756e12, 378e12, 51e12, 2.0e12, 79, 350),
@@ -75,10 +77,13 @@ ACCELERATORS: dict[str, Accelerator] = {
     "a100-40gb": Accelerator(312e12, 156e12, 19.5e12, 1.555e12, 39, 400, 0.42, _A100, 300e9, 25e9),
     "l40s": Accelerator(362e12, 183e12, 91.6e12, 0.864e12, 44, 350),
     "l40": Accelerator(181e12, 90.5e12, 90.5e12, 0.864e12, 44, 300),
+    # NVIDIA's A10 data sheet; 72 SMs, 1.695 GHz and 1,024 FLOPs a clock and SM give the same 125.
+    "a10": Accelerator(125e12, 62.5e12, 31.2e12, 0.6e12, 22, 150),
     "l4": Accelerator(121e12, 60e12, 30.3e12, 0.3e12, 22, 72),
     "rtx-4090": Accelerator(165e12, 82.6e12, 82.6e12, 1.008e12, 23, 450),
     "rtx-3090": Accelerator(71e12, 35.6e12, 35.6e12, 0.936e12, 23, 350),
     "v100": Accelerator(125e12, 15.7e12, 15.7e12, 0.9e12, 31, 300, bf16=False),
+    "v100-16gb": Accelerator(125e12, 15.7e12, 15.7e12, 0.9e12, 15, 300, bf16=False),
 }
 """The one table of the project: plans, memory, MFU and estimates of time read it."""
 

@@ -50,7 +50,8 @@ class HealthPolicy:
     """When a run goes back to an earlier checkpoint (section ``trainer.health``).
 
     Args:
-        skips: steps in a row without a finite gradient before it does.
+        skips: steps in a row without a finite gradient before it does, judged at logs, validations and every
+            so many steps: where a run is stopped and goes on plays no part.
         spike: standard deviations of the logged loss above its median that send it back; None: none do.
         roll_backs: how often it may.
     """

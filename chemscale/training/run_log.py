@@ -63,11 +63,13 @@ class RunLog:
         return {
             "unlogged": self._unlogged_rows() if self._module else [],
             "clipped": [self._clipped, self._steps],
+            "left_out": self._left_out,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._restored = state["unlogged"]
         self._clipped, self._steps = state.get("clipped", (0, 0))
+        self._left_out = state.get("left_out", 0)
 
     # --- the run ---
 

@@ -151,7 +151,8 @@ class StepBoundary(pl.Callback):
         module.stepped()
         self.record.data.steps = step
         signalled, late = self._sync_ranks(step, due)
-        if due.any or signalled or late or len(self._norms) >= self.health.policy.skips:
+        judged = due.log or due.validate or step % self.health.policy.skips == 0
+        if judged or due.any or signalled or late:
             self._read_gradients(trainer, module)
             self.throughput.batch_done()  # a device has caught up with the host: what it took was training
             self.throughput.pause()
@@ -160,7 +161,8 @@ class StepBoundary(pl.Callback):
         if due.log:
             loss = self.run_log.training(step, trainer.optimizers[0].param_groups[0]["lr"])
             self._roll_back_if(self.health.spiked(loss), step)
-        self._roll_back_if(self.health.stuck(), step)
+        if judged:  # never where a signal or the clock had it read: it would depend on them
+            self._roll_back_if(self.health.stuck(), step)
 
         # validate
         if last:
@@ -200,15 +202,24 @@ class StepBoundary(pl.Callback):
         """
         if not (due.any or self.meetings.due(step)):
             return False, False
-        mine = [self.flag.name is not None, self.checkpoints.due_by_clock(), self.meetings.proposal(step)]
-        signalled, late, ahead, *totals = self.control.total([*mine, *self.counters.pending()])
+        signalled, late, ahead = self._meet(
+            self.flag.name is not None, self.checkpoints.due_by_clock(), self.meetings.proposal(step)
+        )
         self.meetings.agreed(step, ahead)
-        for amounts in self.counters.count(totals):
-            self.throughput.count(amounts)
         return signalled > 0, late > 0
 
+    def _meet(self, *mine: float) -> list[float]:
+        """These values summed over ranks; what all ranks trained on since they last met is counted."""
+        totals = self.control.total([*mine, *self.counters.pending()])
+        for amounts in self.counters.count(totals[len(mine) :]):
+            self.throughput.count(amounts)
+        return totals[: len(mine)]
+
     def _read_gradients(self, trainer: pl.Trainer, module: Any) -> None:
-        """A step that was left out for want of a finite gradient leaves no trace but a count."""
+        """Read the norms that wait; of a step without a finite one nothing is logged but a count.
+
+        Weights and moments are as before it. An average of weights has taken it in, as one that did not move.
+        """
         norms, limit = read_values(self._norms), trainer.gradient_clip_val
         self._norms.clear()
         each = trainer.accumulate_grad_batches
@@ -247,6 +258,7 @@ class StepBoundary(pl.Callback):
         """
         if not trouble:
             return
+        self._meet(0.0)  # the record counts what was trained on until here
         self.checkpoints.poll(wait=True)
         folder, target = self.checkpoints.folder, None
         if len(self.record.roll_backs) < self.health.policy.roll_backs:
@@ -271,6 +283,7 @@ class StepBoundary(pl.Callback):
         self.flag.install()
         self.control.open()
         self.watchdog.start(trainer.global_step)
+        self.meetings.start(trainer.global_step)
         self.run_log.start(module, trainer.global_step)
         self.checkpoints.start()
         self.run_log.save_record()

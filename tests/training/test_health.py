@@ -6,6 +6,7 @@ import torch
 
 from chemscale.points.run import fit, fit_through, open_record
 from chemscale.records import RunRecord, State
+from chemscale.training.distributed.control import Meetings
 from chemscale.training.health import DivergedError, Health, HealthPolicy, RolledBack, skipped_data
 from tests.helpers.points import STEPS, point_in
 from tests.helpers.sickness import Poison, Weights, batches_of, losses
@@ -50,6 +51,19 @@ def test_a_run_that_never_recovers_fails_and_says_why(tmp_path, smiles_file):
         fit(point, record, extra=[everything])
     with pytest.raises(DivergedError, match="no finite gradient"):
         fit(point, record, extra=[everything])
+
+
+def test_the_record_of_a_run_that_fails_counts_the_steps_since_the_ranks_last_met(
+    tmp_path, smiles_file, monkeypatch
+):
+    monkeypatch.setattr(Meetings, "due", lambda meetings, step: False)
+    rare = ("trainer.log_every=40", "trainer.checkpoint_steps=null", "trainer.health.skips=4")
+    point = point_in(tmp_path, smiles_file, *rare)
+    record, data = open_record(point, []), point.data.training_batches()
+    with pytest.raises(DivergedError, match="Step 8"):
+        fit(point, record, extra=[Poison(batches_of(point, range(2, 200)))])
+    assert (record.data.steps, record.skipped_steps) == (8, 6)
+    assert record.data.tokens == sum(data[step].size for step in range(8))
 
 
 class Explosion(pl.Callback):

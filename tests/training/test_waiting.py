@@ -117,6 +117,18 @@ def test_ranks_meet_by_the_clock_of_the_first_and_one_alone_at_every_step(monkey
     assert alone.due(2)
 
 
+def test_ranks_of_a_run_that_goes_on_meet_by_how_fast_it_is_now(monkeypatch):
+    now = SimpleNamespace(at=0.0)
+    monkeypatch.setattr("chemscale.training.distributed.control.time.monotonic", lambda: now.at)
+    meetings = Meetings(Ranks(rank=0, world=2, per_node=2))
+    now.at += 20.0  # what begins takes time
+    meetings.start(100_000)
+    now.at += 1.0
+    assert meetings.due(100_001)
+    meetings.agreed(100_001, meetings.proposal(100_001))
+    assert meetings.due(100_002)
+
+
 class Joules:
     """A counter that says how often it was read."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from torch._functorch import config as functorch
 from torch.fx.experimental import _config as symbolic_shapes
 
 from chemscale.training.compilation.tracing import CompilationError, Dynamic, Function, trace
+
+log = logging.getLogger(__name__)
 
 MIN_SIZE = 2
 """Compilers take sizes 0 and 1 for numbers that never change."""
@@ -124,3 +128,17 @@ def first_compilation() -> Iterator[None]:
         functorch.patch(force_non_lazy_backward_lowering=True),
     ):
         yield
+
+
+def warn_once(error: Exception) -> None:
+    """Say that a batch was not for the compiled code; a problem that was told is not told again.
+
+    Args:
+        error: why.
+    """
+    _warn_once(str(error).strip().splitlines()[0])
+
+
+@functools.cache
+def _warn_once(problem: str) -> None:
+    log.warning("A batch was computed by the model itself, not by compiled code: %s", problem)

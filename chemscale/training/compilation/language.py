@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._dynamo.exc import RecompileError
 
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.kernels.compiled import kernels_wanted
@@ -14,7 +15,7 @@ from chemscale.models.kernels.opaque import OpaqueDocuments
 from chemscale.molecules.batches import PackedBatch
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.training.compilation.comparison import Difference, compare
-from chemscale.training.compilation.graph import CompiledGraph, compile_graph
+from chemscale.training.compilation.graph import CompiledGraph, compile_graph, warn_once
 
 DOCUMENTS = 64
 """Offsets come in multiples of this many: kernels, and CUDA graphs, see few numbers of documents."""
@@ -26,7 +27,7 @@ class CompiledLanguageModel:
 
     Training batches are filled to one length (``MoleculeDataModule.filled``), and attention is one operation
     whose shapes do not depend on the molecules (``models.kernels.opaque``), so that a single graph serves the
-    whole run. A batch of another length is computed by the model itself.
+    whole run. A batch of another length, or one that the graph refuses, is computed by the model itself.
 
     Args:
         model: the language model.
@@ -42,12 +43,15 @@ class CompiledLanguageModel:
 
     def __call__(self, batch: PackedBatch) -> Tensor:
         """(T,) negative log-likelihood of each target, in nats, float32; 0 where it is ignored."""
-        if batch.tokens.numel() != self.length:
-            logits = self.model(batch.tokens, batch.positions, batch.documents)
-            return LanguageModel.nll_of(logits, batch.targets)
-        if self.cuda_graph:
-            torch.compiler.cudagraph_mark_step_begin()
-        return self.graph(read_tensors(batch, on_host=self.on_host))[0]
+        if batch.tokens.numel() == self.length:
+            if self.cuda_graph:
+                torch.compiler.cudagraph_mark_step_begin()
+            try:
+                return self.graph(read_tensors(batch, on_host=self.on_host))[0]
+            except RecompileError as error:
+                warn_once(error)
+        logits = self.model(batch.tokens, batch.positions, batch.documents)
+        return LanguageModel.nll_of(logits, batch.targets)
 
 
 def compile_language_model(

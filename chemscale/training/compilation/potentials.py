@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Mapping
 
 import torch
@@ -14,9 +12,7 @@ from torch_geometric.data import Data
 from chemscale.models.potential import Potential, Prediction, largest_of
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.compilation.comparison import Difference, compare
-from chemscale.training.compilation.graph import CompiledGraph, compile_graph
-
-log = logging.getLogger(__name__)
+from chemscale.training.compilation.graph import CompiledGraph, compile_graph, warn_once
 
 SLOTS = "slots"
 """(n,) of no meaning but its size: the number of atoms of the largest structure."""
@@ -65,7 +61,7 @@ class CompiledPotential:
             try:
                 return Prediction(*self.graph(tensors))
             except RecompileError as error:  # sizes of another kind, such as sums beyond 2³¹ numbers
-                warn_once(str(error).strip().splitlines()[0])
+                warn_once(error)
         return self.model(batch, forces=self.forces)
 
 
@@ -101,8 +97,10 @@ def compile_potential(
 
     def near_one(outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Without the large constants of the elements, in units of the potential's scale."""
-        _, atomic, *rest = outputs
-        network = (atomic - model.references[model.type_of[example.z]]) / model.scale
+        energy, atomic, *rest = outputs
+        constants = model.references[model.type_of[example.z]]
+        of_structures = torch.zeros_like(energy).index_add(0, example.batch, constants)
+        network = torch.cat([atomic - constants, energy - of_structures]) / model.scale
         return {"energies": network, **({"forces": rest[0] / model.scale} if rest else {})}
 
     graph = compile_graph(predict, state, tensors, VARYING, backend)
@@ -125,9 +123,3 @@ def read_tensors(model: Potential, batch: Data) -> dict[str, Tensor]:
     if model.couples_all_atoms:
         tensors[SLOTS] = batch.pos.new_empty(largest_of(batch))
     return tensors
-
-
-@functools.cache
-def warn_once(problem: str) -> None:
-    """Say that a batch was not for the compiled code; a problem that was told is not told again."""
-    log.warning("A batch was computed by the model itself, not by compiled code: %s", problem)

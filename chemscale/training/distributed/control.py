@@ -48,17 +48,26 @@ class Control:
         """Each value summed over ranks, in float64: whole numbers below 2⁵³ stay exact."""
         if self.ranks.world == 1:
             return list(values)
-        vector = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(vector, group=self._group)
-        return vector.tolist()
+        return self._sum(torch.tensor(values, dtype=torch.float64)).tolist()
 
     def total_rows(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """The same for a table that has one shape on every rank."""
         if self.ranks.world == 1 or not rows:
             return [list(row) for row in rows]
-        table = torch.tensor(rows, dtype=torch.float64)
-        dist.all_reduce(table, group=self._group)
-        return table.tolist()
+        return self._sum(torch.tensor(rows, dtype=torch.float64)).tolist()
+
+    def _sum(self, mine: torch.Tensor) -> torch.Tensor:
+        """A sum in the order of ranks, whatever else is summed with it.
+
+        An all-reduce of three ranks and more adds each part of a tensor in another order: what a step summed
+        would depend on how many steps wait, that is on the clock.
+        """
+        parts = [torch.empty_like(mine) for _ in range(self.ranks.world)]
+        dist.all_gather(parts, mine, group=self._group)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
 
     def any(self, flag: bool) -> bool:
         """Whether it holds on at least one rank."""
@@ -99,6 +108,14 @@ class Meetings:
         self.ranks = ranks
         self._next = 0
         self._last, self._since = 0, time.monotonic()
+
+    def start(self, step: int) -> None:
+        """Training begins, or goes on: steps of earlier sessions say nothing of how fast this one is.
+
+        Args:
+            step: optimizer steps done.
+        """
+        self._last, self._since = step, time.monotonic()
 
     def due(self, step: int) -> bool:
         """Whether all ranks meet after this step.

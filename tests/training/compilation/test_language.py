@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.exc import RecompileError
 from torch._dynamo.utils import counters
 
 from chemscale.models.kernels import opaque
@@ -64,6 +65,21 @@ def test_weights_are_those_of_the_present_step(corpus, without_kernels):
     after = step(batch).detach()
     assert torch.equal(after, task.nll(batch))
     assert not torch.allclose(before, after)
+
+
+def test_a_batch_that_the_code_does_not_hold_for_is_computed_by_the_model(corpus, monkeypatch, caplog):
+    task, data = task_of(corpus, layers=1), data_of(corpus, filled=True)
+    step, batch = compiled(task, data, backend="trace"), data.training_batches()[1]
+
+    def refuse(tensors):
+        raise RecompileError("another kind of size")
+
+    monkeypatch.setattr(step, "graph", refuse)
+    for _ in range(2):
+        assert torch.equal(step(batch), task.nll(batch))
+    assert [record.message for record in caplog.records].count(
+        "A batch was computed by the model itself, not by compiled code: another kind of size"
+    ) == 1
 
 
 def test_a_batch_of_another_length_is_computed_by_the_model(corpus):

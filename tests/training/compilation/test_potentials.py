@@ -9,7 +9,7 @@ from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Schedule
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.testing.checks import crystal, molecule
-from chemscale.training.compilation import tracing
+from chemscale.training.compilation import potentials, tracing
 from chemscale.training.compilation.potentials import compile_potential, read_tensors
 
 SMALL = {
@@ -119,6 +119,25 @@ def test_a_trace_that_loses_second_derivatives_is_found_by_the_gradients(monkeyp
     assert difference.exceeds("32")
     batch = batch_of(task.model, 3)
     torch.testing.assert_close(compiled(batch).forces, task.model(batch).forces)  # values say nothing
+
+
+class WithoutGradient:
+    """A graph whose energies of structures, which the loss takes, lost their gradient."""
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def __call__(self, *given):
+        energy, *others = self.graph(*given)
+        return energy.detach(), *others
+
+
+def test_energies_of_structures_are_compared_as_those_of_atoms_are(monkeypatch):
+    whole = potentials.compile_graph
+    monkeypatch.setattr(potentials, "compile_graph", lambda *given: WithoutGradient(whole(*given)))
+    task = task_of("schnet")
+    _, difference = compile_potential(task, batch_of(task.model, 3), "trace")
+    assert difference.exceeds("32")
 
 
 def test_a_model_that_reads_the_size_of_a_batch_is_not_compiled(monkeypatch):

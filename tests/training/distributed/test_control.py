@@ -176,3 +176,29 @@ def test_one_rank_whose_disk_is_full_costs_a_checkpoint_and_not_the_run(tmp_path
         "step-000000010.ckpt",
         "step-000000015.ckpt",
     ]
+
+
+SUMS = """
+from datetime import timedelta
+import torch
+from chemscale.training.distributed.control import Control
+from chemscale.training.distributed.ranks import join, this_rank
+
+ranks = this_rank()
+join(torch.device("cpu"), timedelta(seconds=60))
+control = Control(ranks, 60)
+control.open()
+mine = [1.0, 2.0**53, -(2.0**53)][ranks.rank]
+print({sum for count in (1, 2, 7, 1000) for sum in control.total([mine] * count)}, flush=True)
+print({sum for row in control.total_rows([[mine] * 5] * 100) for sum in row}, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_sum_over_ranks_does_not_depend_on_what_is_summed_with_it():
+    """Of three numbers whose sum depends on their order."""
+    ranks = [start(rank, 3, "", script=SUMS) for rank in range(3)]
+    for process in ranks:
+        said, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+        assert said.splitlines() == ["{0.0}", "{0.0}"]

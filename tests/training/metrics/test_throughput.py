@@ -13,16 +13,19 @@ from chemscale.training.metrics.throughput import peak_flops
         ("NVIDIA H100 PCIe", "h100-pcie"),
         ("NVIDIA H100 NVL", "h100-nvl"),
         ("NVIDIA H200", "h200"),
+        ("NVIDIA H200 NVL", "h200-nvl"),
         ("NVIDIA B200", "b200"),
         ("NVIDIA GB200", "gb200"),
         ("NVIDIA GH200 480GB", "gh200"),
         ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
         ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A10", "a10"),
         ("NVIDIA L4", "l4"),
         ("NVIDIA L40", "l40"),
         ("NVIDIA L40S", "l40s"),
         ("NVIDIA GeForce RTX 4090", "rtx-4090"),
         ("Tesla V100-SXM2-32GB", "v100"),
+        ("Tesla V100-SXM2-16GB", "v100-16gb"),
     ],
 )
 def test_a_device_has_the_peak_of_its_own_entry(device, key):
@@ -31,7 +34,7 @@ def test_a_device_has_the_peak_of_its_own_entry(device, key):
 
 
 @pytest.mark.parametrize(
-    "device", ["NVIDIA GB2000", "NVIDIA L400", "NVIDIA RTX A6000", "AMD EPYC 9654 (2 threads)"]
+    "device", ["NVIDIA GB2000", "NVIDIA L400", "NVIDIA A10G", "NVIDIA RTX A6000", "AMD EPYC 9654 (2 threads)"]
 )
 def test_the_peak_of_a_device_that_is_not_in_the_table_is_unknown(device):
     assert accelerator_named(device) is None
@@ -53,3 +56,8 @@ def test_a_gpu_without_bf16_computes_it_as_float32():
 def test_a_peak_never_rises_with_the_precision():
     for name, known in ACCELERATORS.items():
         assert known.float32 <= known.tf32 <= known.peak, name
+
+
+def test_the_h200_card_and_the_small_v100_are_not_taken_for_their_faster_and_larger_kin():
+    assert peak_flops("NVIDIA H200 NVL", "bf16-mixed") == 835e12
+    assert ACCELERATORS[accelerator_named("Tesla V100-SXM2-16GB")].memory_gib == 15

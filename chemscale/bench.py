@@ -42,7 +42,9 @@ def bench(
     tokens: Annotated[int, typer.Option(min=512, help="Positions of a ChemGPT's step, times 512.")] = 2560,
     threads: Annotated[int, typer.Option(min=1, help="Of each process; they take turns.")] = 1,
     turns: Annotated[int | None, typer.Option(min=1, help="Of each; 5, or 3 with --quick.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Of a turn at least; 5, or 0.5 with --quick.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Of a turn at least; 5, or 0.5 with --quick.")
+    ] = None,
     padded: Annotated[bool, typer.Option(help="transformers padded to 512 as well, which is slow.")] = False,
     molecules: Annotated[Path | None, typer.Option(help="SMILES instead of starter molecules.")] = None,
     structures: Annotated[

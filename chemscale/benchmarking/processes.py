@@ -15,7 +15,7 @@ from chemscale.benchmarking.rounds import Timing, Turn
 WORKERS = Path(__file__).with_name("workers")
 
 
-class WorkerError(RuntimeError):
+class WorkerError(ValueError):
     """A worker that ended by itself; the message is the last of what it printed."""
 
 

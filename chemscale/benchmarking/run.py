@@ -119,7 +119,13 @@ def run(request: Request, to: Path | None) -> bool:
     Args:
         request: what was asked for.
         to: file for the figures; None for none.
+
+    Raises:
+        ValueError: that file cannot be written, which is tried before anything is timed.
+        WorkerError: the ceilings could not be measured, or data not be prepared.
     """
+    if to is not None:
+        check_writable(to)
     peers = read_peers(request.peers)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="chemscale-bench-") as name:
@@ -144,6 +150,25 @@ def run(request: Request, to: Path | None) -> bool:
     for line in (describe_ceilings(ceilings), *sentences(results)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return not any(result["failed"] for result in results)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file for figures that could not be written after minutes of timing.
+
+    Args:
+        path: of the file; its folder is made.
+
+    Raises:
+        ValueError: saying why.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"--json {path} cannot be written: {error.strerror or error}.") from None
 
 
 def about(request: Request, ceilings: Mapping[str, float], inputs: Mapping[str, str]) -> dict[str, Any]:

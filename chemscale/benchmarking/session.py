@@ -183,6 +183,8 @@ class Session:
                 [Worker(kind, "ceiling.py", task, sys.executable)],
             )
             if outcome.failed:
-                raise WorkerError(next(iter(outcome.failed.values())))
+                raise WorkerError(
+                    f"The ceiling ({kind}) could not be measured: {outcome.failed.popitem()[1]}."
+                )
             found[kind] = max(turn.rate for turn in outcome.timings[kind].turns)
         return found

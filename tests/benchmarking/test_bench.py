@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from chemscale.bench import app
+from chemscale.bench import app, main
 from chemscale.common.versions import git_revision
 
 
@@ -30,12 +30,24 @@ def test_works_are_listed():
         (["--tokens", "1000"], "multiple of 512"),
         (["--peer", "mace"], "give NAME=PYTHON"),
         (["--device", "tpu"], "give auto, cpu"),
+        (["--json", "."], "cannot be written: it is a folder"),
+        (["--json", "/dev/null/bench.json"], "cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is(arguments, reason):
     found = invoke("--device", "cpu", *arguments)
     assert isinstance(found.exception, ValueError), found.output
     assert reason in str(found.exception)
+
+
+def test_a_ceiling_that_cannot_be_measured_is_said_in_one_paragraph(tmp_path, monkeypatch):
+    script = tmp_path / "ceiling.py"
+    script.write_text("raise SystemExit('no threads left')")
+    monkeypatch.setattr("chemscale.benchmarking.processes.WORKERS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["bench", "--device", "cpu", "--work", "painn-forces"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -12,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -65,45 +67,80 @@ def library() -> ctypes.CDLL | None:
     """The kernels, compiled where they are not yet; None where that cannot be done, which is logged once."""
     compiler = _compiler()
     if not sys.platform.startswith("linux") or compiler is None:
+        named = os.environ.get("CXX")
         log.warning(
-            "No C++ compiler was found: attention runs on PyTorch's own products, several times slower for "
-            "narrow heads. Install g++, or name a compiler in CXX."
+            "No C++ compiler was found%s: attention runs on PyTorch's own products, several times slower for "
+            "narrow heads. Install g++, or name a compiler in CXX.",
+            f" (CXX={named})" if named else "",
         )
         return None
     try:
-        path = _built(compiler)
-        kernels = ctypes.CDLL(str(path))
-        _declare(kernels)
-        if not _is_right(kernels):
-            raise OSError(f"{path} computes wrong numbers")
+        return _made_or_loaded(compiler)
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
         log.warning("The kernels for CPUs are left out, PyTorch's own operations run: %s", reason.strip())
         return None
-    return kernels
 
 
-def _compiler() -> str | None:
-    named = os.environ.get("CXX")
-    names = [named] if named else ["g++", "clang++", "c++"]
-    return next((path for name in names if (path := shutil.which(name))), None)
+def _compiler() -> list[str] | None:
+    """Path and arguments: CXX may hold some, as in ``ccache g++``."""
+    named = os.environ.get("CXX", "").split()
+    for name, *arguments in [named] if named else [["g++"], ["clang++"], ["c++"]]:
+        if path := shutil.which(name):
+            return [path, *arguments]
+    return None
 
 
-def _built(compiler: str) -> Path:
-    """The library for this source, compiler and processor; other processors of a cluster have their own."""
-    version = subprocess.run(
-        [compiler, "--version"], capture_output=True, text=True, check=True, timeout=SECONDS
-    ).stdout
-    what = "\0".join([SOURCE.read_text(), version, *FLAGS, _processor()])
+def _made_or_loaded(compiler: Sequence[str]) -> ctypes.CDLL:
+    """The library for this source, compiler and processor; other processors of a cluster have their own.
+
+    It is kept only once it loads and computes rightly, and is made again where the file is not as it was.
+
+    Raises:
+        OSError: it cannot be made, loaded or believed.
+        subprocess.SubprocessError: the compiler failed.
+    """
+    version = _run([*compiler, "--version"])
+    what = "\0".join([SOURCE.read_text(), *compiler, version, *FLAGS, _processor()])
     folder = cache_folder() / "kernels"
     path = folder / f"cpu-{hashlib.sha256(what.encode()).hexdigest()[:16]}.so"
+    with contextlib.suppress(FileNotFoundError):
+        if not _is_whole(path):
+            path.unlink()
     with make_once(path, folder) as mine:
-        if mine:
-            log.info("Compiling the kernels for this CPU, once: some seconds.")
-            with atomic_path(path) as partial:
-                command = [compiler, *FLAGS, str(SOURCE), "-o", str(partial)]
-                subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
-    return path
+        if not mine:
+            return _loaded(path)
+        log.info("Compiling the kernels for this CPU, once: some seconds.")
+        with atomic_path(path) as partial:
+            _run([*compiler, *FLAGS, str(SOURCE), "-o", str(partial)])
+            kernels = _loaded(partial)
+            with open(partial, "ab") as file:
+                file.write(hashlib.sha256(partial.read_bytes()).digest())
+        return kernels
+
+
+def _run(command: Sequence[str]) -> str:
+    """What a command prints."""
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=True, timeout=SECONDS
+    ).stdout
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library ends with the digest of the rest: a shortened one would end the process."""
+    content = path.read_bytes()
+    return content[-32:] == hashlib.sha256(content[:-32]).digest()
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    kernels = ctypes.CDLL(str(path))
+    try:
+        _declare(kernels)
+    except AttributeError as error:
+        raise OSError(str(error)) from None
+    if not _is_right(kernels):
+        raise OSError(f"{path} computes wrong numbers")
+    return kernels
 
 
 def _processor() -> str:

@@ -21,7 +21,8 @@ typedef int32_t Int __attribute__((vector_size(4 * LANES)));
 static inline Float exponential(Float x) {
   const Float zero = {};
   const Float least = zero - 87.0f;
-  x = x < least ? least : x;  // false for NaN, which stays
+  const Float given = x;
+  x = x < least ? least : x;  // false for NaN
   const Float shifted = x * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: its last bits are n
   const Float n = shifted - 12582912.0f;
   const Float r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -31,7 +32,8 @@ static inline Float exponential(Float x) {
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * (r * r) + r + 1.0f;
-  return (Float)((Int)p + ((Int)shifted << 23));
+  const Float result = (Float)((Int)p + ((Int)shifted << 23));
+  return given == given ? result : given;  // the bits of some NaN would add up to a number
 }
 
 struct Batch {

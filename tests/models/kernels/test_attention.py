@@ -153,3 +153,13 @@ def test_two_hundred_steps_with_and_without_kernels_give_the_same_losses():
     assert fast == again
     assert plain[-1] < plain[0] - 1
     np.testing.assert_allclose(fast, plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [0x7F800001, 0x7FC00001, 0x7FFFFFFF, -1])
+def test_a_nan_of_any_bits_stays_one(bits):
+    qkv, gradient = inputs(2, 4)
+    broken = qkv.detach().clone()
+    broken[5, 0] = torch.tensor(bits, dtype=torch.int32).view(torch.float32)  # a query of the second molecule
+    out, slope = both(kernel(2), broken.requires_grad_(), gradient)
+    assert out[5, :4].isnan().all()
+    assert slope[5].isnan().any()

@@ -34,6 +34,7 @@ class Connectivity(NamedTuple):
         halves: (H,) one edge of each of H = E/2 pairs of neighbours; None where edges do not come in pairs.
         pair_of: (E,) pair of each edge, or None.
         both: (E,) edges ordered by pair, or None.
+        half_offsets: (E + 1,) how many of `halves` come before each edge, and H; or None.
     """
 
     numbers: Tensor
@@ -51,6 +52,7 @@ class Connectivity(NamedTuple):
     halves: Tensor | None = None
     pair_of: Tensor | None = None
     both: Tensor | None = None
+    half_offsets: Tensor | None = None
 
     @property
     def ends(self) -> Ends:
@@ -64,6 +66,13 @@ class Connectivity(NamedTuple):
             Segments(self.receivers, self.receiver_offsets),
             pairs,
         )
+
+    @property
+    def one_of_each_pair(self) -> Segments:
+        """Pairs as members of the edges that `halves` names: an edge has one member or none."""
+        assert self.halves is not None
+        assert self.half_offsets is not None
+        return Segments(self.halves, self.half_offsets)
 
     @property
     def structures(self) -> Segments:
@@ -129,7 +138,7 @@ class AtomGraph:
             types=c.types,
             vectors=vectors,
             distances=distances,
-            radii=distances if c.halves is None else distances.index_select(0, c.halves),
+            radii=distances if c.halves is None else gather(distances, c.one_of_each_pair),
             senders=c.senders,
             receivers=c.receivers,
             batch=c.batch,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chemscale.models.layers.edge_products import Ends, convolve, sum_outer
-from chemscale.models.layers.segments import Segments, gather, segment_sum
+from chemscale.models.layers.segments import Segments, gather, offsets_of, segment_sum
 
 
 class Connectivity(NamedTuple):
@@ -34,6 +34,7 @@ class Connectivity(NamedTuple):
         halves: (H,) one edge of each of H = E/2 pairs of neighbours; None where edges do not come in pairs.
         pair_of: (E,) pair of each edge, or None.
         both: (E,) edges ordered by pair, or None.
+        half_offsets: (E + 1,) how many of `halves` come before each edge, and H; or None.
     """
 
     numbers: Tensor
@@ -51,6 +52,7 @@ class Connectivity(NamedTuple):
     halves: Tensor | None = None
     pair_of: Tensor | None = None
     both: Tensor | None = None
+    half_offsets: Tensor | None = None
 
     @property
     def ends(self) -> Ends:
@@ -64,6 +66,13 @@ class Connectivity(NamedTuple):
             Segments(self.receivers, self.receiver_offsets),
             pairs,
         )
+
+    @property
+    def one_of_each_pair(self) -> Segments:
+        """Pairs as members of the edges that `halves` names: an edge has one member or none."""
+        assert self.halves is not None
+        assert self.half_offsets is not None
+        return Segments(self.halves, self.half_offsets)
 
     @property
     def structures(self) -> Segments:
@@ -93,6 +102,7 @@ class AtomGraph:
         spin: (B,) unpaired electrons, 2S.
         ends: senders and receivers as segments of atoms, and edges as members of pairs.
         slots: (B, n) as ``Connectivity``; None if the configuration does not say ``couples_all_atoms``.
+        in_slots: atoms as members of their slots, B·n of them; None likewise.
         pair_vectors: (B, n, n, 3) Å from the atom of the second slot to that of the third, as
             ``geometry.pair_vectors``; None if the configuration does not say ``molecules_only``.
     """
@@ -110,6 +120,7 @@ class AtomGraph:
     spin: Tensor
     ends: Ends
     slots: Tensor | None = None
+    in_slots: Segments | None = None
     pair_vectors: Tensor | None = None
 
     @classmethod
@@ -129,7 +140,7 @@ class AtomGraph:
             types=c.types,
             vectors=vectors,
             distances=distances,
-            radii=distances if c.halves is None else distances.index_select(0, c.halves),
+            radii=distances if c.halves is None else gather(distances, c.one_of_each_pair),
             senders=c.senders,
             receivers=c.receivers,
             batch=c.batch,
@@ -138,6 +149,7 @@ class AtomGraph:
             spin=c.spin,
             ends=c.ends,
             slots=c.slots,
+            in_slots=None if c.slots is None else in_slots(c.batch, c.ptr, *c.slots.shape),
             pair_vectors=pair_vectors,
         )
 
@@ -191,12 +203,13 @@ class AtomGraph:
     def to_slots(self, x: Tensor) -> Tensor:
         """Features of atoms in slots of padded structures, (N, …) → (B, n, …); 0 where there is no atom."""
         assert self.slots is not None
-        padded = x.index_select(0, self.slots.flatten()).unflatten(0, self.slots.shape)
-        return padded.masked_fill(~self.occupied().view(*self.slots.shape, *[1] * (x.dim() - 1)), 0.0)
+        assert self.in_slots is not None
+        return segment_sum(x, self.in_slots).unflatten(0, self.slots.shape)  # of one atom, or of none
 
     def from_slots(self, padded: Tensor) -> Tensor:
         """Features of atoms out of their slots, (B, n, …) → (N, …)."""
-        return padded.flatten(0, 1).index_select(0, slot_of(self.batch, self.ptr, padded.shape[1]))
+        assert self.in_slots is not None
+        return gather(padded.flatten(0, 1), self.in_slots)
 
 
 def slots_of(ptr: Tensor, atoms: int, largest: int) -> Tensor:
@@ -220,6 +233,19 @@ def slot_of(batch: Tensor, ptr: Tensor, largest: int) -> Tensor:
     """
     within = torch.arange(batch.shape[0], device=batch.device) - ptr.index_select(0, batch)
     return batch * largest + within
+
+
+def in_slots(batch: Tensor, ptr: Tensor, structures: int, largest: int) -> Segments:
+    """Atoms as members of the slots of all structures padded to the largest; a slot has one or none.
+
+    Args:
+        batch: (N,) structure that each atom belongs to.
+        ptr: (B + 1,) first atom of each structure, and N.
+        structures: B.
+        largest: n, slots of a structure.
+    """
+    slots = slot_of(batch, ptr, largest)
+    return Segments(slots, offsets_of(slots, structures * largest))
 
 
 def occupied(ptr: Tensor, largest: int) -> Tensor:

@@ -188,6 +188,7 @@ class Potential(nn.Module):
             halves=data.get("halves"),
             pair_of=data.get("pair_of"),
             both=data.get("both"),
+            half_offsets=data.get("half_offsets"),
         )
 
     def vectors(

@@ -62,7 +62,8 @@ def collate(structures: Sequence[Structure]) -> Data:
         ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
         unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,), edges ordered by
         sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3). Where every edge has its reverse:
-        ``halves`` (E/2,), one of each two, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
+        ``halves`` (E/2,), one of each two, ``half_offsets`` (E + 1,), how many of these come before each
+        edge, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
     """
     sizes = np.array([len(s.numbers) for s in structures])
     ptr = np.concatenate([[0], np.cumsum(sizes)])
@@ -120,8 +121,9 @@ def _orders(edges: np.ndarray, shifts: torch.Tensor | None) -> dict[str, np.ndar
         return found
     reverse = np.empty(count, dtype=np.int64)
     reverse[by_receiver] = by_sender
-    halves = np.flatnonzero(np.arange(count) < reverse)
+    first = np.arange(count) < reverse
+    halves, half_offsets = np.flatnonzero(first), np.concatenate([[0], np.cumsum(first)])
     both = np.stack([halves, reverse[halves]], 1).ravel()
     pair_of = np.empty(count, dtype=np.int64)
     pair_of[both] = np.repeat(np.arange(len(halves)), 2)
-    return found | {"halves": halves, "pair_of": pair_of, "both": both}
+    return found | {"halves": halves, "half_offsets": half_offsets, "pair_of": pair_of, "both": both}

@@ -33,6 +33,8 @@ def test_the_two_edges_of_a_pair_point_in_opposite_directions(batch):
     assert torch.equal(batch.edge_index[:, first], batch.edge_index.flip(0)[:, second])
     assert torch.equal(batch.halves, first)
     assert torch.equal(batch.pair_of[second], torch.arange(len(first)))
+    assert torch.equal(batch.half_offsets.diff().nonzero().squeeze(1), batch.halves)
+    assert batch.half_offsets[[0, -1]].tolist() == [0, len(first)]
 
 
 def test_edges_without_reverse_make_no_pairs():

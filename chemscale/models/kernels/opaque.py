@@ -37,7 +37,13 @@ class OpaqueDocuments:
     longest: int
 
     def attend(self, qkv: Tensor, heads: int, window: int | None) -> Tensor:
-        """``document_attention`` over these documents, (T, 3·H·K) → (T, H·K)."""
+        """``document_attention`` over these documents, (T, 3·H·K) → (T, H·K).
+
+        Raises:
+            ValueError: offsets on a GPU, for an attention that reads them on the host.
+        """
+        if self.offsets.device.type == "cuda":
+            raise ValueError("Attention without the kernel for GPUs reads where documents begin on the host.")
         return _forward(qkv, self.offsets, heads, 0 if window is None else window)
 
 

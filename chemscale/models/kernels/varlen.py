@@ -25,13 +25,29 @@ WIDEST = 256
 
 
 def has_varlen(qkv: Tensor, heads: int) -> bool:
-    """Whether the kernel takes these: bfloat16 or float16 on an Ampere GPU or newer."""
+    """Whether the kernel takes these: bfloat16 or float16 on an Ampere GPU or newer.
+
+    Args:
+        qkv: (T, 3·H·K)
+        heads: H.
+    """
+    return takes_heads(qkv.shape[1] // (3 * heads), qkv.dtype, qkv.device)
+
+
+def takes_heads(width: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the kernel takes heads of a width and a type on a device.
+
+    Args:
+        width: K.
+        dtype: of queries, keys and values.
+        device: where they are.
+    """
     return (
         kernels_wanted()
-        and qkv.device.type == "cuda"
-        and qkv.dtype in (torch.bfloat16, torch.float16)
-        and qkv.shape[1] // (3 * heads) <= WIDEST
-        and _has_flash(qkv.device.index or 0)
+        and device.type == "cuda"
+        and dtype in (torch.bfloat16, torch.float16)
+        and width <= WIDEST
+        and _has_flash(device.index or 0)
     )
 
 

@@ -69,6 +69,7 @@ class Documents:
     identity: bool = False
     max_groups: int = 4
     _rectangles: Rectangles | None = None
+    _offsets_on_host: Tensor | None = None
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int] | np.ndarray, *, max_groups: int = 4) -> Documents:
@@ -103,22 +104,37 @@ class Documents:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=non_blocking)
 
-        if torch.device(device).type == "cpu" and self._rectangles is None:
-            return replace(self, offsets=move(self.offsets))
-        # Built before they move: the lengths are read on the host.
-        return replace(self, offsets=move(self.offsets), _rectangles=self.rectangles.map(move))
+        rectangles = None if self._rectangles is None else self._rectangles.map(move)
+        host = self.offsets_on_host
+        return replace(self, offsets=move(self.offsets), _rectangles=rectangles, _offsets_on_host=host)
 
     def pin_memory(self) -> Documents:
         """The same in page-locked memory, as ``torch.Tensor.pin_memory``."""
-        pinned = self.rectangles.map(Tensor.pin_memory)
-        return replace(self, offsets=self.offsets.pin_memory(), _rectangles=pinned)
+        rectangles = None if self._rectangles is None else self._rectangles.map(Tensor.pin_memory)
+        pinned = self.offsets.pin_memory()
+        return replace(self, offsets=pinned, _rectangles=rectangles, _offsets_on_host=pinned)
+
+    @property
+    def offsets_on_host(self) -> Tensor:
+        """`offsets` for the host to read, which waits for no device that they have moved to since."""
+        if self._offsets_on_host is None:
+            self._offsets_on_host = self.offsets.cpu()
+        return self._offsets_on_host
 
     @property
     def rectangles(self) -> Rectangles:
-        """The padded rectangles, laid out when they are first asked for."""
+        """The padded rectangles, where the offsets are, laid out when they are first asked for."""
         if self._rectangles is None:
-            self._rectangles = _lay_out(np.diff(self.offsets.cpu().numpy()).astype(np.int64), self.max_groups)
+            lengths = np.diff(self.offsets_on_host.numpy()).astype(np.int64)
+            self._rectangles = _lay_out(lengths, self.max_groups).map(self._beside_offsets)
         return self._rectangles
+
+    def _beside_offsets(self, tensor: Tensor) -> Tensor:
+        """A tensor of the host on the device of the offsets, without waiting for it."""
+        device = self.offsets.device
+        if device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(device, non_blocking=True)
 
     @property
     def groups(self) -> list[Group]:

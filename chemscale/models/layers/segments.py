@@ -87,9 +87,21 @@ def _gather_rows(x: Tensor, index: Tensor, offsets: Tensor, order: Tensor | None
 
 
 def _segment_sum(x: Tensor, index: Tensor, offsets: Tensor, order: Tensor | None) -> Tensor:
-    rows = torch.arange(x.shape[0], device=x.device) if order is None else order
+    rows = _counting(x.shape[0], x.device) if order is None else order
     matrix = x.contiguous() if x.dim() > 1 else x[:, None]
     return bag_sum(matrix, rows, offsets).view(-1, *x.shape[1:])
+
+
+_counted: dict[torch.device, Tensor] = {}
+
+
+def _counting(count: int, device: torch.device) -> Tensor:
+    """The numbers from 0 to `count`, made once for each device: a kernel fewer for each sum."""
+    held = _counted.get(device)
+    if held is None or held.shape[0] < count:
+        with torch.inference_mode(False):
+            held = _counted[device] = torch.arange(count, device=device)
+    return held[:count]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

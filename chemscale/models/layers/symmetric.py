@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from e3nn import o3
 from torch import Tensor, nn
+from torch.nn import functional
 
 from chemscale.models.layers.equivariant import Irreps, dimension, slices, wigner_3j
 
@@ -65,7 +66,8 @@ class SymmetricContraction(nn.Module):
                 heads, tails = getattr(self, f"heads_{degree}"), getattr(self, f"tails_{degree}")
                 monomials = monomials.index_select(1, heads) * x.index_select(1, tails)  # (N, M, U)
             products = torch.matmul(getattr(self, f"basis_{degree}"), monomials)  # (N, ΣP(2l+1), U)
-            weights = self.weights[degree - 1][types]  # (N, ΣP, U)
+            weights = functional.embedding(types, self.weights[degree - 1].flatten(1))
+            weights = weights.unflatten(1, (-1, x.shape[2]))  # (N, ΣP, U)
             row = path = 0
             for index, (ir, paths) in enumerate(zip(self.irreps_out, self.sizes[degree - 1], strict=True)):
                 if not paths:

@@ -72,7 +72,7 @@ def maker(task: Any, point: TrainedPoint, control: Control) -> Callable[[], tupl
         example = point.data.training_batches(0, control.ranks.world)[0]
         longest, replayed = point.data.longest, may_replay(task, point)
         return lambda: compile_language_model(
-            task, example.to(task.device), longest, point.precision, backend, cuda_graph=replayed
+            task, example.to(task.device), longest, backend, cuda_graph=replayed
         )
     raise TypeError(f"{type(task).__name__} has no compiled step.")
 

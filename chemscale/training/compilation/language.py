@@ -10,8 +10,8 @@ from torch import Tensor
 from torch._dynamo.exc import RecompileError
 
 from chemscale.models.chemgpt import ChemGPT
-from chemscale.models.kernels.compiled import kernels_wanted
 from chemscale.models.kernels.opaque import OpaqueDocuments
+from chemscale.models.kernels.varlen import takes_heads
 from chemscale.molecules.batches import PackedBatch
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.training.compilation.comparison import Difference, compare
@@ -33,7 +33,7 @@ class CompiledLanguageModel:
         model: the language model.
         graph: compiled of it.
         length: T, tokens of the batches that the graph is for.
-        on_host: whether attention reads the offsets there, as it does but for GPUs in half precision.
+        on_host: whether attention reads the offsets there, as ``reads_on_host``.
         cuda_graph: whether a GPU replays the graph.
     """
 
@@ -58,7 +58,6 @@ def compile_language_model(
     task: LanguageModel,
     example: PackedBatch,
     longest: int,
-    precision: str,
     backend: str = "inductor",
     *,
     cuda_graph: bool = False,
@@ -66,18 +65,18 @@ def compile_language_model(
     """Compile the forward and backward pass of a language model, losses included, and compare with its own.
 
     Args:
-        task: whose model it is; it is used as it stands, on its device.
+        task: whose model it is; it is used as it stands, on its device, under the autocast of the caller.
         example: a filled batch, there too.
         longest: tokens of the longest molecule of the run.
-        precision: ``trainer.precision``; its autocast is that of the caller.
         backend: as ``compile_graph`` takes it.
-        cuda_graph: whether a GPU replays the graph.
+        cuda_graph: whether a GPU replays the graph, if nothing in it is done by the host.
 
     Raises:
         CompilationError: the model cannot be traced.
     """
     model = task.model
-    on_host = example.tokens.device.type == "cpu" or precision in ("32", "tf32") or not kernels_wanted()
+    on_host = reads_on_host(model, example.tokens.device)
+    cuda_graph = cuda_graph and not on_host
     tensors = read_tensors(example, on_host=on_host)
     state = dict(model.named_parameters())
 
@@ -100,14 +99,26 @@ def compile_language_model(
     ), difference
 
 
+def reads_on_host(model: ChemGPT, device: torch.device) -> bool:
+    """Whether attention reads where molecules begin on the host: everywhere but in the kernel of GPUs.
+
+    Args:
+        model: under the autocast that it is trained with.
+        device: where it is trained.
+    """
+    half = torch.is_autocast_enabled(device.type)
+    dtype = torch.get_autocast_dtype(device.type) if half else model.token_embedding.weight.dtype
+    return not takes_heads(model.config.width // model.config.heads, dtype, device)
+
+
 def read_tensors(batch: PackedBatch, *, on_host: bool) -> dict[str, Tensor]:
     """What a graph takes of a batch, by name; offsets for documents that are not there are T.
 
     Args:
         batch: of molecules.
-        on_host: whether the offsets are wanted there; a GPU is waited for where they come from it.
+        on_host: whether the offsets are wanted there.
     """
-    offsets = batch.documents.offsets.cpu() if on_host else batch.documents.offsets
+    offsets = batch.documents.offsets_on_host if on_host else batch.documents.offsets
     missing = -len(offsets) % DOCUMENTS
     return {
         "tokens": batch.tokens,

@@ -26,6 +26,7 @@ VARYING = {
     "halves": (0,),
     "pair_of": (0,),
     "both": (0,),
+    "half_offsets": (0,),
     "charge": (0,),
     "spin": (0,),
     "cell": (0,),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from chemscale.models.kernels.opaque import OpaqueDocuments
 from chemscale.models.layers.attention import document_attention
@@ -34,6 +35,14 @@ def test_values_and_gradients_are_those_of_the_attention_that_is_looked_into(spa
     plain, opaque = (attention_and_gradient(mask, window, precision) for mask in masks(spare))
     for expected, found in zip(plain, opaque, strict=True):
         assert torch.equal(found, expected)
+
+
+def test_offsets_on_a_gpu_are_refused_where_the_host_would_read_them():
+    with FakeTensorMode():
+        mask = OpaqueDocuments(torch.empty(6, dtype=torch.int32, device="cuda"), 40)
+        qkv = torch.empty(72, 3 * HEADS * WIDTH, device="cuda")
+        with pytest.raises(ValueError, match="host"):
+            document_attention(qkv, HEADS, mask, None)
 
 
 @pytest.mark.parametrize("window", [0, 8])

@@ -5,9 +5,11 @@ import torch
 from torch._dynamo.exc import RecompileError
 from torch._dynamo.utils import counters
 
-from chemscale.models.kernels import opaque
+from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels import compiled as compiled_kernels
+from chemscale.models.kernels import opaque, varlen
 from chemscale.models.kernels.compiled import use_kernels
-from chemscale.training.compilation.language import compile_language_model
+from chemscale.training.compilation.language import compile_language_model, read_tensors, reads_on_host
 from tests.helpers.compiled_language import autocast, data_of, gap, loss_and_gradients, task_of
 
 PRECISIONS = ["32", pytest.param("bf16-mixed", marks=pytest.mark.slow)]
@@ -24,7 +26,7 @@ def without_kernels():
 def compiled(task, data, precision="32", backend="aot_eager"):
     first = data.training_batches()[0]
     with autocast(precision):
-        step, difference = compile_language_model(task, first, data.longest, precision, backend)
+        step, difference = compile_language_model(task, first, data.longest, backend)
     assert not difference.exceeds(precision)
     return step
 
@@ -96,7 +98,7 @@ def test_a_graph_whose_values_or_gradients_are_wrong_is_found_out(corpus, monkey
     monkeypatch.setattr(opaque, part, lambda *given: right(*given) * (1 + 1e-3))
     task, data = task_of(corpus), data_of(corpus, filled=True)
     first = data.training_batches()[0]
-    _, difference = compile_language_model(task, first, data.longest, "32", "trace")
+    _, difference = compile_language_model(task, first, data.longest, "trace")
     assert difference.exceeds("32")
 
 
@@ -112,6 +114,46 @@ def test_micro_batches_that_are_filled_add_up_to_the_gradient_of_the_step(corpus
         each = torch.autograd.grad(loss, list(task.model.parameters()))
         total = [a + b for a, b in zip(total, each, strict=True)]
     assert gap(total, expected) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("autocasts", "heads", "kernels", "ampere", "on_host"),
+    [
+        (True, 4, True, True, False),
+        (False, 4, True, True, True),
+        (True, 1, True, True, True),
+        (True, 4, False, True, True),
+        (True, 4, True, False, True),
+    ],
+    ids=["bf16", "float32", "heads of 512", "without kernels", "before Ampere"],
+)
+def test_a_gpu_gets_the_offsets_where_its_attention_reads_them(
+    autocasts, heads, kernels, ampere, on_host, monkeypatch
+):
+    """The kernel on the GPU, everything else on the host: the graph is given the one or the other."""
+    model = ChemGPT(ChemGPTConfig(10, 512, layers=1, heads=heads))
+    monkeypatch.setattr(varlen, "_has_flash", lambda index: ampere)
+    monkeypatch.setattr(compiled_kernels, "_wanted", kernels)
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    torch.set_autocast_enabled("cuda", autocasts)
+    try:
+        assert reads_on_host(model, torch.device("cuda")) is on_host
+        assert reads_on_host(model, torch.device("cpu"))
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+def test_offsets_for_the_host_are_not_fetched_from_where_the_batch_went(corpus, on_host):
+    batch = data_of(corpus, filled=True).training_batches()[0]
+    there = batch.to(torch.device("meta"))  # it holds no numbers that could be read back
+    found = read_tensors(there, on_host=on_host)["offsets"]
+    assert found.device.type == ("cpu" if on_host else "meta")
+    assert found.shape == read_tensors(batch, on_host=True)["offsets"].shape
+    if on_host:
+        assert torch.equal(found, read_tensors(batch, on_host=True)["offsets"])
 
 
 @pytest.mark.slow

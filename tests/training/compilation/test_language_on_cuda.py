@@ -50,9 +50,7 @@ def test_steps_on_a_gpu_follow_those_of_the_model(corpus, cuda_graph):
     plain.model.to(device)
     batches = [data.training_batches()[i].to(device) for i in range(8)]
     with torch.autocast("cuda", torch.bfloat16):
-        step, difference = compile_language_model(
-            task, batches[0], data.longest, "bf16-mixed", cuda_graph=cuda_graph
-        )
+        step, difference = compile_language_model(task, batches[0], data.longest, cuda_graph=cuda_graph)
     assert not difference.exceeds("bf16-mixed")
     optimizers = [torch.optim.AdamW(t.model.parameters(), lr=1e-3, fused=True) for t in (task, plain)]
     losses = []
@@ -78,7 +76,7 @@ def test_a_step_that_is_computed_again_on_a_gpu_has_the_same_bits(corpus):
     torch.use_deterministic_algorithms(True)
     try:
         with torch.autocast("cuda", torch.bfloat16):
-            step, _ = compile_language_model(task, batch, data.longest, "bf16-mixed")
+            step, _ = compile_language_model(task, batch, data.longest)
         first, again = (loss_and_gradients(step, batch, task, "bf16-mixed") for _ in range(2))
     finally:
         torch.use_deterministic_algorithms(False)

@@ -31,6 +31,10 @@ class UnknownChargeError(ValueError):
     """A structure has a charge or multiplicity that a potential without either was not trained on."""
 
 
+class EdgeOrderError(ValueError):
+    """The edges of a batch are not in the order that sums over neighbours are taken in."""
+
+
 class BoundaryError(ValueError):
     """A crystal, for a potential with an interaction that is that of molecules in vacuum."""
 
@@ -60,6 +64,33 @@ def largest_of(data: Data) -> int:
     """Atoms of the largest structure of a batch; read from the device only if the batch does not say."""
     largest = data.get("largest")
     return int((data.ptr[1:] - data.ptr[:-1]).max()) if largest is None else largest
+
+
+def check_edges(data: Data) -> None:
+    """Refuse edges in another order than sums over neighbours are taken in; reads from the device.
+
+    Args:
+        data: a batch, as ``Potential.forward`` takes it.
+
+    Raises:
+        EdgeOrderError: edges are not by receiver, or ``sender_order`` is not their order by sender.
+    """
+    senders, receivers = data.edge_index
+    order = data.get("sender_order")
+    right = _rises(receivers)
+    if right and order is not None:
+        right = order.shape == senders.shape and _rises(senders.index_select(0, order))
+    if not right:
+        raise EdgeOrderError(
+            "The edges of a batch must be in the order of their receivers, and sender_order, where it is "
+            "given, their order by sender: sums over neighbours would be wrong. Make batches with "
+            "chemscale.structures.graphs.collate, or sort edge_index and edge_shift by edge_index[1], and "
+            "leave sender_order, halves, pair_of and both out."
+        )
+
+
+def _rises(index: Tensor) -> bool:
+    return bool((index[1:] >= index[:-1]).all())
 
 
 def describe_electrons(charge: int, spin: int) -> str:
@@ -136,6 +167,7 @@ class Potential(nn.Module):
 
         Raises:
             BoundaryError: a crystal, where there are interactions of molecules alone.
+            EdgeOrderError: as ``connectivity``.
             ValueError: stress of a structure without a cell.
         """
         create_graph = self.training if create_graph is None else create_graph
@@ -168,10 +200,17 @@ class Potential(nn.Module):
 
         Args:
             data: a batch, as ``forward`` takes it.
+
+        Raises:
+            EdgeOrderError: edges that are not in the order of their receivers, of a batch that ``collate``
+                did not make (it has no ``sender_order``); what it made is taken as it is, since looking
+                would make a GPU wait.
         """
         atoms, (senders, receivers) = data.z.shape[0], data.edge_index
         order = data.get("sender_order")
-        order = torch.argsort(senders, stable=True) if order is None else order
+        if order is None:
+            check_edges(data)
+            order = torch.argsort(senders, stable=True)
         return Connectivity(
             numbers=data.z,
             types=self.type_of.index_select(0, data.z),
@@ -255,7 +294,9 @@ class Potential(nn.Module):
             UnknownElementError: an element without weights.
             UnknownChargeError: as ``check_electrons``.
             BoundaryError: a crystal, where there are interactions of molecules alone.
+            EdgeOrderError: edges in another order than a batch must have them.
         """
+        check_edges(data)
         self.check_elements(data.z)
         self._check_boundary(data)
         for charge, spin in sorted(set(zip(data.charge.tolist(), data.spin.tolist(), strict=True))):

@@ -15,6 +15,7 @@ from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.memory import Memory, rank_memory
 from chemscale.hardware.step_time import Work
+from chemscale.models.kernels.compiled import use_kernels
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
 from chemscale.points.base import Point, shared_fields
@@ -210,6 +211,7 @@ class PotentialPoint(Point):
     def flops_per_second(self) -> float:
         """Of a real step on the first micro-batch."""
         set_threads(self.settings.trainer.threads)
+        use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
         flops, seconds = self._trial(device)
         free_gpu(device)

@@ -25,7 +25,7 @@ class Structure:
         spin: multiplicity 2S+1, 0 where it is not stated.
         cell: (3, 3) Å, rows are vectors; None for a molecule.
         pbc: (3,) periodic directions; None for a molecule.
-        edges: (2, E) senders and receivers, if they are known already.
+        edges: (2, E) senders and receivers in any order, if they are known already.
         shifts: (E, 3) cells that each sender is shifted by, if they are known already.
     """
 
@@ -58,20 +58,21 @@ def collate(structures: Sequence[Structure]) -> Data:
         structures: B of them, each with its neighbour list.
 
     Returns:
-        ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver], ``batch`` (N,),
-        ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3) float64, NaN where
-        unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,), edges ordered by
-        sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3). Where every edge has its reverse:
-        ``halves`` (E/2,), one of each two, ``half_offsets`` (E + 1,), how many of these come before each
-        edge, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
+        ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver] by receiver,
+        ``batch`` (N,), ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3)
+        float64, NaN where unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,),
+        edges ordered by sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3). Where each edge
+        has its reverse: ``halves`` (E/2,), one of each two, ``half_offsets`` (E + 1,), how many of these come
+        before each edge, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
     """
     sizes = np.array([len(s.numbers) for s in structures])
     ptr = np.concatenate([[0], np.cumsum(sizes)])
-    edges = [s.edges + start for s, start in zip(structures, ptr[:-1], strict=True)]
+    edges = np.concatenate([s.edges + start for s, start in zip(structures, ptr[:-1], strict=True)], axis=1)
+    order = _by_receiver(edges)
     data = Data(
         z=torch.from_numpy(np.concatenate([s.numbers for s in structures]).astype(np.int64)),
         pos=torch.from_numpy(np.concatenate([s.positions for s in structures]).astype(np.float64)),
-        edge_index=torch.from_numpy(np.concatenate(edges, axis=1)),
+        edge_index=torch.from_numpy(edges if order is None else edges[:, order]),
         batch=torch.from_numpy(np.repeat(np.arange(len(structures)), sizes)),
         ptr=torch.from_numpy(ptr),
         charge=torch.tensor([s.charge for s in structures]),
@@ -88,10 +89,17 @@ def collate(structures: Sequence[Structure]) -> Data:
         cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]
         data.cell = torch.from_numpy(np.stack(cells).astype(np.float64))
         shifts = [np.zeros((s.edges.shape[1], 3)) if s.shifts is None else s.shifts for s in structures]  # type: ignore[union-attr]
-        data.edge_shift = torch.from_numpy(np.concatenate(shifts).astype(np.float64))
+        joined = np.concatenate(shifts).astype(np.float64)
+        data.edge_shift = torch.from_numpy(joined if order is None else joined[order])
     for name, numbers in _orders(data.edge_index.numpy(), data.get("edge_shift")).items():
         data[name] = torch.from_numpy(numbers)
     return data
+
+
+def _by_receiver(edges: np.ndarray) -> np.ndarray | None:
+    """(E,) edges ordered by receiver; None where they are, as from ``neighbour_list``."""
+    receivers = edges[1]
+    return None if (receivers[1:] >= receivers[:-1]).all() else np.argsort(receivers, kind="stable")
 
 
 def _orders(edges: np.ndarray, shifts: torch.Tensor | None) -> dict[str, np.ndarray]:

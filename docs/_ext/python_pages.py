@@ -107,6 +107,7 @@ RESULTS = {
         "joint.drift.Reading",
         "joint.shared_noise.Components",
     ],
+    "models": ["layers.edge_products.Ends", "layers.segments.Segments"],
     "molecules": ["tokenizers.published.ChemGPTTokenizer"],
     "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }

@@ -1,13 +1,27 @@
 """Sums over edges equal their plain reference in value and all derivatives, and are the same every time."""
 
+import contextlib
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from chemscale.models.layers import edge_products
-from chemscale.models.layers.edge_products import Ends, convolve, plain_kernels, sum_outer
+from chemscale.models.kernels.compiled import use_kernels
+from chemscale.models.layers import edge_products, segments
+from chemscale.models.layers.edge_products import Ends, convolve, sum_outer
 from chemscale.models.layers.segments import Segments, gather, offsets_of, segment_sum
 
 ATOMS, EDGES = 7, 40
+
+
+@contextlib.contextmanager
+def plain_kernels():
+    """PyTorch's own operations, as with ``trainer.kernels=false``."""
+    use_kernels(False)
+    try:
+        yield
+    finally:
+        use_kernels(True)
 
 
 @pytest.fixture
@@ -100,6 +114,18 @@ def test_derivatives_of_the_cached_kernels_are_those_of_finite_differences(case,
     assert torch.autograd.gradgradcheck(lambda *inputs: function(*inputs, ends), leaves(*tensors))
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_key_for_kernels_switches_them(case, ends, wanted):
+    function, *tensors = case
+    with contextlib.nullcontext() if wanted else plain_kernels():
+        step = function(*leaves(*tensors), ends).grad_fn
+    names = []
+    while step is not None:
+        names.append(step.name())
+        step = step.next_functions[0][0] if step.next_functions else None
+    assert any(name in ("_ConvolutionBackward", "_OuterSumBackward") for name in names) == wanted
+
+
 def test_plain_sums_are_those_of_index_add(ends):
     filters, x = random(EDGES, 5), random(ATOMS, 5)
     with plain_kernels():
@@ -112,15 +138,48 @@ def test_plain_sums_are_those_of_index_add(ends):
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)], ids=["numbers", "rows", "matrices"])
 @pytest.mark.parametrize("end", ["senders", "receivers"])
 def test_gather_and_segment_sum_are_derivatives_of_each_other(ends, end, shape):
-    segments = getattr(ends, end)
+    members = getattr(ends, end)
     x, messages = random(ATOMS, *shape), random(EDGES, *shape)
-    assert torch.equal(gather(x, segments), x[segments.ids])
-    expected = torch.zeros(ATOMS, *shape, dtype=torch.float64).index_add(0, segments.ids, messages)
-    torch.testing.assert_close(segment_sum(messages, segments), expected)
-    assert segment_sum(messages, segments)[3].abs().sum() == 0
+    assert torch.equal(gather(x, members), x[members.ids])
+    expected = torch.zeros(ATOMS, *shape, dtype=torch.float64).index_add(0, members.ids, messages)
+    torch.testing.assert_close(segment_sum(messages, members), expected)
+    assert segment_sum(messages, members)[3].abs().sum() == 0
     for function, argument in ((gather, x), (segment_sum, messages)):
-        assert torch.autograd.gradcheck(lambda a, f=function: f(a, segments), leaves(argument))
-        assert torch.autograd.gradgradcheck(lambda a, f=function: f(a, segments).sin(), leaves(argument))
+        assert torch.autograd.gradcheck(lambda a, f=function: f(a, members), leaves(argument))
+        assert torch.autograd.gradgradcheck(lambda a, f=function: f(a, members).sin(), leaves(argument))
+
+
+class Seen(TorchDispatchMode):
+    """The names of the operations that run, those inside the library's own among them."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.name())
+        inner = {
+            "chemscale::gather_rows": segments._gather_rows,
+            "chemscale::segment_sum": segments._segment_sum,
+        }.get(function.name())
+        if inner is None:
+            return function(*args, **(kwargs or {}))
+        with self:
+            return inner(*args)
+
+
+def test_no_operation_of_any_derivative_depends_on_the_order_of_threads_on_a_gpu(case, ends):
+    function, *tensors = case
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with Seen() as seen, plain_kernels():
+            derivatives(function, ends, *tensors)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert {"aten::_embedding_bag_forward_only", "aten::index_select"} <= seen.names
+    risky = ("backward", "index_add", "index_put", "scatter", "cumsum", "put_", "bincount", "segment_reduce")
+    assert not [name for name in seen.names if any(word in name for word in risky)]
 
 
 def test_the_sum_of_a_segment_does_not_depend_on_the_others(ends):
@@ -135,5 +194,5 @@ def test_the_sum_of_a_segment_does_not_depend_on_the_others(ends):
 def test_library_operations_pass_pytorchs_own_checks(ends):
     for name, argument in (("gather_rows", random(ATOMS, 2)), ("segment_sum", random(EDGES, 2))):
         operation = getattr(torch.ops.chemscale, name).default
-        for segments in (ends.senders, ends.receivers):
-            torch.library.opcheck(operation, (argument.requires_grad_(), *segments))
+        for members in (ends.senders, ends.receivers):
+            torch.library.opcheck(operation, (argument.requires_grad_(), *members))

@@ -1,10 +1,15 @@
-"""A batch knows its edges by sender and, where every edge has its reverse, by pairs."""
+"""A batch has its edges by receiver, and knows them by sender and, where each has its reverse, by pairs."""
+
+import copy
 
 import numpy as np
 import pytest
 import torch
 
 from chemscale.models.geometry import edge_vectors
+from chemscale.models.potential import EdgeOrderError
+from chemscale.models.potentials import build
+from chemscale.models.schnet import SchNetConfig
 from chemscale.structures.graphs import Structure, collate
 from chemscale.testing.checks import crystal, molecule
 
@@ -43,3 +48,37 @@ def test_edges_without_reverse_make_no_pairs():
     batch = collate([structure])
     assert batch.get("halves") is None
     assert (batch.edge_index[0][batch.sender_order].diff() >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["molecules", "crystals"])
+def test_edges_in_any_order_are_put_by_receiver(kind):
+    structures = [copy.deepcopy(s).with_neighbours(4.0) for s in BATCHES[kind]]
+    expected = collate(structures)
+    random = np.random.default_rng(0)
+    for structure in structures:
+        shuffled = random.permutation(structure.edges.shape[1])
+        structure.edges = structure.edges[:, shuffled]
+        structure.shifts = None if structure.shifts is None else structure.shifts[shuffled]
+    batch = collate(structures)
+    assert (batch.edge_index[1].diff() >= 0).all()
+    torch.manual_seed(0)
+    model = build(SchNetConfig(width=8, layers=1, cutoff=4.0), (1, 6, 8)).double()
+    found, right = model(batch, stress=kind == "crystals"), model(expected, stress=kind == "crystals")
+    torch.testing.assert_close(found.energy, right.energy, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.forces, right.forces, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.stress, right.stress, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("key", ["edge_index", "sender_order"])
+def test_a_batch_in_another_order_is_refused_and_not_summed_wrong(key):
+    model = build(SchNetConfig(width=8, layers=1, cutoff=4.0), (1, 6, 8))
+    batch = collate([molecule(0).with_neighbours(4.0)])
+    model.check(batch)
+    del batch.halves, batch.pair_of, batch.both
+    batch[key] = batch[key].flip(-1)
+    with pytest.raises(EdgeOrderError, match="order of their receivers"):
+        model.check(batch)
+    if key == "edge_index":
+        batch.sender_order = None
+        with pytest.raises(EdgeOrderError, match="collate"):
+            model(batch)

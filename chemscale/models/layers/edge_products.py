@@ -3,8 +3,9 @@
 Each sum is a derivative of one multilinear form: of Σ g_r · c_e · x_s for a convolution with filters c, of
 Σ g_r,d · a_e · y_e,d for outer products. All derivatives of such a sum, of any order, are derivatives of
 the same form, so that energies, forces and the gradient of a force loss run through the few functions
-below. On a CPU they work on runs of edges that stay in a core's cache; elsewhere, and wherever a
-computation is traced or counted, the plain gathers, products and sums are taken, the reference.
+below. On a CPU they work on runs of edges that stay in a core's cache; elsewhere, wherever a computation is
+traced or counted, and with ``trainer.kernels=false``, the plain gathers, products and sums are taken, the
+reference.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from chemscale.models.kernels.compiled import applies
 from chemscale.models.layers.segments import Segments, bag_sum, gather, segment_sum
 
 CACHE_BYTES = 1 << 19
@@ -70,29 +72,11 @@ def sum_outer(features: Tensor, weights: Tensor, ends: Ends) -> Tensor:
     return _OuterSum.apply(ends.receivers, features, weights)
 
 
-_plain = False
-
-
-class plain_kernels:
-    """Take the plain gathers, products and sums everywhere within this context."""
-
-    def __enter__(self) -> None:
-        global _plain
-        self.before, _plain = _plain, True
-
-    def __exit__(self, *error: object) -> None:
-        global _plain
-        _plain = self.before
-
-
 def _fused(*tensors: Tensor) -> bool:
-    """Whether the cached kernels apply: on a CPU, in one precision, not traced, faked or counted."""
+    """Whether the cached kernels apply: wanted, on a CPU, in one precision, not traced, faked or counted."""
     return (
-        not _plain
-        and all(t.device.type == "cpu" and t.dtype == tensors[0].dtype for t in tensors)
-        and tensors[0].dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
+        applies(*tensors, dtypes=(torch.float32, torch.float64))
+        and all(t.dtype == tensors[0].dtype for t in tensors)
         and torch._C._functorch.peek_interpreter_stack() is None
     )
 

@@ -5,8 +5,12 @@ fifteen kernels in the place of one. Here the order of the rows of each segment 
 once a batch: sums are the same to the bit, to any order of differentiation.
 
 The kernel is that of ``torch.nn.functional.embedding_bag``, which reads the rows of a bag in turn and adds
-them up in registers: on a CPU 3 to 20 times as fast as ``index_add``, on a GPU without atomics. Both are
-operations of a library (``torch.ops.chemscale``), so that a traced graph keeps them and their derivatives.
+them up in registers: on a CPU 3 to 20 times as fast as ``index_add``, on a GPU without atomics (one thread
+for each number of the sum, ``EmbeddingBag_updateOutputKernel_sum_mean``). Only its forward pass is taken:
+derivatives are gathers and sums of this file again, so that of PyTorch's list of operations that
+``use_deterministic_algorithms`` refuses (EmbeddingBag's backward pass of ``mode="max"``) or makes slower
+(``index_add``, the derivative of ``index_select``) none is met, to any order. Both are operations of a
+library (``torch.ops.chemscale``), so that a traced graph keeps them and their derivatives.
 """
 
 from __future__ import annotations

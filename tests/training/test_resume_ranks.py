@@ -1,4 +1,4 @@
-"""A run on several ranks that a signal to one of them stops between two logs goes on as if it had not been."""
+"""A run on several ranks that a signal to one of them stops between two logs goes on as if it had not."""
 
 import pytest
 

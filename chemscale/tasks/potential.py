@@ -162,7 +162,7 @@ class InteratomicPotential(Task):
             return False
         self.plateau.step(objective)
         assert isinstance(self.schedule, Plateau)
-        return self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"] < self.schedule.stop_below  # type: ignore[union-attr]
+        return self.plateau.optimizer.param_groups[0]["lr"] < self.schedule.stop_below
 
     # --- optimiser ---
 

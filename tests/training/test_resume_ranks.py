@@ -8,7 +8,7 @@ from tests.helpers.two_ranks import run_two_ranks
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("strategy", ["ddp"])
+@pytest.mark.parametrize("strategy", ["ddp", "zero1"])
 def test_a_run_that_one_rank_stops_goes_on_to_the_bit(tmp_path, strategy):
     """Averaged weights, rates that fall by the validation loss, counts and rows included."""
     ends = {}

@@ -24,7 +24,7 @@ step() { # step NAME LIMIT COMMAND…: its output goes to a log, a line of the t
   shift 2
   echo "── $name (at most $limit s): $*"
   timeout --kill-after=10 "$limit" "$@" >"$out/$name.log" 2>&1 || status=$?
-  tail -n "${TAIL:-12}" "$out/$name.log" | cut -c1-160
+  tail -n "${TAIL:-12}" "$out/$name.log"
   local passed=true found="$((SECONDS - start)) s"
   if [ "$status" != 0 ]; then
     passed=false failed=1 found="$found, status $status$([ "$status" = 124 ] && echo ' (its limit)'): $out/$name.log"

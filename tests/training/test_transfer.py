@@ -32,5 +32,5 @@ def test_every_tensor_of_a_batch_is_pinned_and_sent_without_waiting(tmp_path, sm
     with Transfers() as transfers:
         moved = module.transfer_batch_to_device(batch.pin_memory(), torch.device("meta"), 0)
     assert transfers.waited == 0
-    assert transfers.went == transfers.pinned > 4
+    assert transfers.went == transfers.pinned >= 4
     assert moved.counts == batch.counts

@@ -23,6 +23,7 @@ def guard():
 
 @pytest.fixture
 def operations(guard):
+    torch.use_deterministic_algorithms(False)  # a trainer of another test may have asked for it
     with FakeDeviceMode(), Operations(integer=15) as counter, cuda_is_there(counter.wait):
         yield counter
 

@@ -84,7 +84,8 @@ def resolves(monkeypatch):
     """Let this machine's name resolve to an address, and the way to rank 0 begin at another."""
 
     def to(own_name: str, towards: str | None, interface: str | None = "eth7") -> None:
-        monkeypatch.delenv(interfaces.VARIABLE, raising=False)
+        monkeypatch.setenv(interfaces.VARIABLE, "")  # so that what is chosen below is undone
+        monkeypatch.delenv(interfaces.VARIABLE)
         monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(2, 1, 6, "", (own_name, 0))])
         monkeypatch.setattr(interfaces, "address_towards", lambda host: towards)
         monkeypatch.setattr(interfaces, "interface_of", lambda address: interface)
@@ -101,13 +102,10 @@ def resolves(monkeypatch):
         ("127.0.1.1", None, None),  # no way there: gloo says so
     ],
 )
-def test_gloo_is_led_to_rank_0_where_a_machine_calls_itself_loopback(
-    monkeypatch, resolves, own_name, towards, chosen
-):
+def test_gloo_is_led_to_rank_0_where_a_machine_calls_itself_loopback(resolves, own_name, towards, chosen):
     resolves(own_name, towards)
     interfaces.choose_gloo_interface("node0")
     assert interfaces.os.environ.get(interfaces.VARIABLE) == chosen
-    monkeypatch.delenv(interfaces.VARIABLE, raising=False)
 
 
 def test_what_a_person_set_is_left_alone(monkeypatch, resolves):

@@ -29,15 +29,31 @@ def main() -> None:
 
         show()
         return
+    if sys.argv[1:2] == ["completion"]:
+        _complete(sys.argv[2:])
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print("usage: chemscale VERB …   (chemscale VERB --help explains each)\n")
         print("\n".join(f"  {verb:10s}{what}" for verb, what in VERBS.items()))
         print("\n  --version the version, and all that a bug report needs")
+        print('  completion bash|zsh: tab completion, eval "$(chemscale completion bash)"')
         asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
         sys.exit(0 if asked else 2)
     verb = sys.argv.pop(1)
     sys.argv[0] = f"chemscale {verb}"
     importlib.import_module(f"chemscale.{verb}").main()
+
+
+def _complete(arguments: list[str]) -> None:
+    """Print what a shell evaluates, or what a line that it holds may become."""
+    from chemscale.cli.app import one_paragraph
+    from chemscale.cli.completion import candidates, script
+
+    with one_paragraph():
+        if arguments[:1] == ["--line"]:
+            print("\n".join(candidates("".join(arguments[1:2]), VERBS)))
+        else:
+            print(script("".join(arguments[:1])))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ VERBS = {
     "export": "the weights of any checkpoint as one folder",
     "certify": "that every strategy trains as one float32 process does",
     "generate": "molecules from a trained model",
-    "evaluate": "errors of a trained potential on held-out frames",
+    "evaluate": "generated molecules beside a reference, or errors of a potential on held-out frames",
     "optimise": "molecules of a high score from a trained model, by policy gradient",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",

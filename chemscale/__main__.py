@@ -15,6 +15,8 @@ VERBS = {
     "export": "the weights of any checkpoint as one folder",
     "certify": "that every strategy trains as one float32 process does",
     "generate": "molecules from a trained model",
+    "score": "the likelihood of given molecules under a trained model",
+    "embed": "a vector for each of given molecules",
     "evaluate": "errors of a trained potential on held-out frames",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",

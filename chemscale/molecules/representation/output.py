@@ -19,10 +19,6 @@ EMBEDDING = "embedding"
 """The column that holds a vector."""
 
 
-NEEDED = pyarrow.csv.WriteOptions(quoting_style="needed")
-"""Quotes are for cells that cannot do without."""
-
-
 class OutputError(ValueError):
     """A file that cannot be written, or stands in the way."""
 
@@ -81,7 +77,7 @@ def _csv(tables: Iterator[pa.Table], rows: int, path: Path) -> None:
     first = flat(next(tables))
     with (
         atomic_path(path, overwrite=False) as temporary,
-        pyarrow.csv.CSVWriter(temporary, first.schema, write_options=NEEDED) as writer,
+        pyarrow.csv.CSVWriter(temporary, first.schema) as writer,
     ):
         writer.write_table(first)
         for table in tables:

@@ -158,9 +158,9 @@ def run_pass(table: MoleculeTable, rows: int, sink: RowShards | Memory, what: Pa
     try:
         for encoded in ordered_map(encode_chunk, chunks, what.workers):
             there = np.array([ids is not None for ids in encoded.ids])
-            progress.advance(int((~there).sum()))
             sequences = [ids for ids in encoded.ids if ids is not None]
             values = what.compute(sequences, progress.advance) if sequences else None
+            progress.advance(int((~there).sum()))
             sink.write(_window(table, encoded, there, values, what.columns))
     except KeyboardInterrupt:
         if isinstance(sink, RowShards):

@@ -17,6 +17,8 @@ VERBS = {
     "generate": "molecules from a trained model",
     "evaluate": "generated molecules beside a reference, or errors of a potential on held-out frames",
     "optimise": "molecules of a high score from a trained model, by policy gradient",
+    "score": "the likelihood of given molecules under a trained model",
+    "embed": "a vector for each of given molecules",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",
     "bench": "training, generation and forces timed beside other codes and revisions",

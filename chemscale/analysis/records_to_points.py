@@ -103,9 +103,13 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: the architecture, and the degree of its features."""
+    """The family of models that one law may hold for: architecture, degree of features, where it began."""
     degree = record.config.get("model", {}).get("l_max")
-    return record.family if degree is None else f"{record.family} l={degree}"
+    family = record.family if degree is None else f"{record.family} l={degree}"
+    if parent := record.parent:
+        how = f", {parent['adaptation']}" if "adaptation" in parent else ""
+        family += f" from {parent['name']}{how}"
+    return family
 
 
 def split_losses(

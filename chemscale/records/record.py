@@ -69,6 +69,9 @@ HEADLINES = (
 )
 """Metrics, the most telling first: key, digits, unit."""
 
+GENERATED = "generation/"
+"""Before the name of a metric of generated molecules, where losses are named."""
+
 SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
 """Units of data, each a field of ``DataSeen``: language models count the first three, potentials the rest."""
 
@@ -179,10 +182,15 @@ class RunRecord:
         self.without_effect: dict[str, str] = {}
         """Keys of the configuration that change nothing in this run, with the reason. In the file only where
         there are any: without them it is what version 0.1.0 wrote."""
+        self.generation: dict[str, Any] = {}
+        """Metrics of generated molecules (``trainer.generate_every``): ``step`` of the weights, ``n``
+        molecules drawn, ``values`` by name. In the file only where there are any."""
 
     def save(self, directory: Path) -> None:
         """Write ``record.json`` in `directory` atomically."""
-        more = {"without_effect": self.without_effect} if self.without_effect else {}
+        more: dict[str, Any] = {"without_effect": self.without_effect} if self.without_effect else {}
+        if self.generation:
+            more["generation"] = self.generation
         write_json(Path(directory) / RECORD_NAME, asdict(self) | more)
 
     @classmethod
@@ -221,11 +229,11 @@ class RunRecord:
     @classmethod
     def _from_dict(cls, raw: dict[str, Any]) -> RunRecord:
         known = {f.name for f in fields(cls)}
-        unknown = sorted(set(raw) - known - {"without_effect"})
+        unknown = sorted(set(raw) - known - {"without_effect", "generation"})
         if unknown:
             raise ValueError(f"unknown keys {unknown}")
         parts = dict(raw)
-        without_effect = parts.pop("without_effect", {})
+        without_effect, generation = parts.pop("without_effect", {}), parts.pop("generation", {})
         parts["state"] = State(raw["state"])
         parts["parameters"] = Parameters(**raw["parameters"])
         parts["data"] = DataSeen(**raw["data"])
@@ -234,7 +242,17 @@ class RunRecord:
             parts[key] = _loss(raw[key]) if raw.get(key) else None
         record = cls(**parts)
         record.without_effect = without_effect
+        record.generation = generation
         return record
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """What a law may be fitted to: the final losses, and ``generation/NAME`` of the same weights."""
+        if self.final is None:
+            return {}
+        generated = self.generation if self.generation.get("step") == self.final.step else {}
+        values = {f"{GENERATED}{name}": value for name, value in generated.get("values", {}).items()}
+        return {**self.final.values, **values}
 
     def why_left_out(self, unit: str | None = None) -> str:
         """Why a law or an estimate leaves this run out, in the words of tables of runs; empty if it does not.
@@ -252,9 +270,11 @@ class RunRecord:
             return f"state {self.state.value}{detail}"
         if self.final is None:
             return "no number in its last validation"
-        if unit and unit not in self.final.values:
+        if unit and unit not in self.losses:
             return f"no {unit}"
-        lost = unit if unit and not math.isfinite(self.final.values[unit]) else "its last validation"
+        if unit and unit.startswith(GENERATED) and self.losses[unit] <= 0:
+            return f"{unit} is not above 0, and has no logarithm"
+        lost = unit if unit and not math.isfinite(self.losses[unit]) else "its last validation"
         return "" if self.final.is_finite else f"diverged (no number in {lost})"
 
     def describe_skipped(self) -> str:

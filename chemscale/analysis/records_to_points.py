@@ -13,7 +13,7 @@ import numpy as np
 from chemscale.laws.allocation.envelope import Curve
 from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, PointsError
-from chemscale.records import RunRecord, State, Unreadable, find_records
+from chemscale.records import GENERATED, RunRecord, State, Unreadable, find_records
 from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 
 Found = list[tuple[Path, RunRecord]]
@@ -129,7 +129,7 @@ def split_losses(
     reached: dict[str, set[str]] = {}
     for _, record in found:
         if record.state is State.DONE and record.final and record.final.is_finite:
-            reached.setdefault(record.family, set()).update(record.final.values)
+            reached.setdefault(record.family, set()).update(record.losses)
     chosen = unit or next((u for u in headlines if any(u in have for have in reached.values())), headlines[0])
     without = sorted(family for family, have in reached.items() if chosen not in have)
     if not without or len(without) == len(reached):
@@ -152,7 +152,7 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
         record: of the run.
         unit: of the loss that the law is fitted to.
     """
-    values = dict(record.final.values) if record.final else {}
+    values = record.losses
     counts = vars(record.parameters)
     sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
     data = record.data
@@ -184,8 +184,8 @@ def points_of(found: Found, unit: str) -> tuple[LawPoint, ...]:
         PointsError: no finished run has such a loss.
     """
     reached = [record for _, record in found if record.state is State.DONE and record.final]
-    if reached and not any(r.final and unit in r.final.values for r in reached):
-        has = dict.fromkeys(key for r in reached if r.final for key in r.final.values)
+    if reached and not any(unit in r.losses for r in reached):
+        has = dict.fromkeys(key for r in reached for key in r.losses)
         raise PointsError(f"--unit {unit}: the runs have {', '.join(has) or 'no loss'}.")
     names = [_trunk(record) for _, record in found]
     shared = {name for name, (_, record) in zip(names, found, strict=True) if record.compute.inherited_flops}
@@ -220,11 +220,11 @@ def envelope_curves(found: Found, unit: str) -> list[Curve]:
 
 
 def validations(directory: Path, record: RunRecord, unit: str) -> list[dict[str, Any]]:
-    """Rows of a run's metrics in which a validation gave a loss of this unit."""
+    """Rows of a run's metrics that have a loss of this unit: validations, or judgements of its molecules."""
+    generated = unit.startswith(GENERATED)
+    kind, name = ("generation", unit.removeprefix(GENERATED)) if generated else ("validation", unit)
     return [
-        row
+        {**row, unit: row[name]}
         for row in record.curve_rows(directory)
-        if row.get("kind") == "validation"
-        and isinstance(row.get(unit), int | float)
-        and math.isfinite(row[unit])
+        if row.get("kind") == kind and isinstance(row.get(name), int | float) and math.isfinite(row[name])
     ]

@@ -36,6 +36,7 @@ from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 from chemscale.training.settings import MicroBatching
 from chemscale.training.trainer import set_threads
 
@@ -94,6 +95,7 @@ class LanguagePoint(Point):
         module = shared.molecules(corpus, shape, data, sections.general.seed)
         epoch = _epoch(module, model, beginning)
         subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
+        _refuse_sharded_generation(sections)
         common = shared_fields(
             sections,
             micro_batching,
@@ -209,10 +211,41 @@ class LanguagePoint(Point):
         with atomic_folder(self.model_folder) as partial:
             save_trained(merged(module.model), tokenizer, partial, name=self.name, block=block)
 
+    def write_generation(self, module: LanguageModel, folder: Path, step: int) -> dict[str, Any]:
+        from chemscale.molecules.loading import save_trained
+        from chemscale.molecules.metrics.sampled.model import shard_seed, weights_hash
+
+        tokenizer, block = self.corpus.tokenizer, self.data.shape.block
+        with atomic_folder(folder) as partial:
+            save_trained(merged(module.model), tokenizer, partial, name=f"{self.name} at step {step}", block=block)
+        return {
+            "model": str(folder.absolute()),
+            "corpus": str(self.corpus.path.absolute()),
+            "first": self.config["data"].get("molecules"),
+            "n": self.settings.trainer.generate_n,
+            "seed": shard_seed(self.config["seed"], step),
+            "max_length": min(block, self.model.max_positions),
+            "weights": weights_hash(folder),
+        }
+
     @staticmethod
     def summary(loss: Loss) -> str:
         values = [loss.values[f"nats_per_{unit}"] for unit in ("token", "molecule", "heavy_atom")]
         return "{:.4f} nats/token, {:.2f} nats/molecule, {:.4f} nats/heavy atom".format(*values)
+
+
+def _refuse_sharded_generation(sections: Sections) -> None:
+    """Refuse to judge molecules of weights that no rank has whole.
+
+    Raises:
+        ConfigurationError: the strategy shares them.
+    """
+    strategy = sections.resolve_strategy()
+    if sections.trainer.generate_every is not None and strategy in SHARDED_WEIGHTS:
+        raise ConfigurationError(
+            f"trainer.generate_every: no rank holds whole weights under strategy={strategy}. Leave it out, "
+            "or use strategy=ddp, zero1 or zero2."
+        )
 
 
 def model_of(values: dict[str, Any], tokenizer: AnyTokenizer) -> ChemGPTConfig:

@@ -27,6 +27,8 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_activations",
     "trainer.health",  # never touches a healthy run; what it did to a sick one stands in the record
     "trainer.log_every",
+    "trainer.generate_every",  # looks at the weights and leaves them as they are
+    "trainer.generate_n",
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
     "trainer.checkpoint_background",

@@ -17,7 +17,12 @@ COMMANDS = [pytest.param(c, id=" ".join(c["typed"])) for c in STORED["commands"]
 SWEEPS = [param for param in COMMANDS if "+sweep=" in param.id]
 EACH_SWEEP = list({re.search(r"sweep=\S+", str(param.id)).group(): param for param in SWEEPS}.values())
 """One command of each file in ``conf/sweep``."""
-NEWER = {"launcher.per_gpu": 1, "trainer.compile": "auto", "trainer.kernels": True}
+NEWER = {
+    "launcher.per_gpu": 1,
+    "trainer.compile": "auto",
+    "trainer.kernels": True,
+    "trainer.generate_n": 1000,
+}
 """Keys of sections without effect that 0.1.0 did not have, with their defaults."""
 
 

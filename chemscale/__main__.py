@@ -17,6 +17,7 @@ VERBS = {
     "generate": "molecules from a trained model",
     "score": "the likelihood of given molecules under a trained model",
     "embed": "a vector for each of given molecules",
+    "probe": "measured properties predicted from a trained model",
     "evaluate": "errors of a trained potential on held-out frames",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",

@@ -1,4 +1,4 @@
-"""One rank of a run that begins from a trained model: FOLDER SMILES PARENT STRATEGY STOP KEY… are its arguments."""
+"""One rank of a run that begins from a trained model: FOLDER SMILES PARENT STRATEGY STOP KEY…."""
 
 import contextlib
 import json

@@ -26,8 +26,7 @@ def parent(tmp_path_factory, smiles_file):
     ("strategy", "keys", "stops"),
     [
         ("ddp", ("model.lora.rank=2",), ()),
-        ("zero1", ("model.lora.rank=2", "model.lora.also=norms"), (3,)),
-        ("zero1", ("model.freeze=[embeddings,'blocks:0']",), ()),
+        ("zero1", ("model.freeze=[embeddings,'blocks:0']",), (3,)),
     ],
 )
 def test_two_ranks_train_a_part_as_one_does(tmp_path, smiles_file, parent, strategy, keys, stops):

@@ -6,6 +6,7 @@ import collections
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
@@ -50,7 +51,7 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes of one thread each that leave Ctrl-C to this one; the caller shuts them down.
+    """Processes of one thread each that leave Ctrl-C to this one and end with it; the caller shuts them down.
 
     Args:
         workers: number of processes.
@@ -65,3 +66,12 @@ def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     # Ctrl-C belongs to the parent, which ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes no queue: its workers would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,26 +1,27 @@
-"""What was generated: decoded, counted and written down."""
+"""What was generated as rows of a table: decoded, made canonical, and said where it is no molecule."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
-from chemscale.common.files import atomic_path
+from rdkit import Chem
+
+from chemscale.molecules.generation.drawing import Batch
+from chemscale.molecules.generation.starts import Scaffold
 from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
 
 ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
 
 
 class Decoder(Protocol):
-    """What is needed of a tokenizer; ours and the published ones both have it."""
+    """What is needed of a tokenizer; those of every notation have it."""
 
     eos_id: int
 
     def decode(self, ids: Iterable[int]) -> str:
-        """SELFIES of ids."""
+        """Text of ids."""
         ...
 
     def to_smiles(self, ids: Iterable[int]) -> str:
@@ -28,78 +29,54 @@ class Decoder(Protocol):
         ...
 
 
-@dataclass
-class Drawn:
+@dataclass(frozen=True)
+class Row:
     """One generated sequence.
 
     Args:
         smiles: canonical; empty where it is no molecule.
-        selfies: what was generated.
+        text: what was generated, in the notation of the model.
         valid: whether it is a molecule.
         truncated: whether it lacks an end symbol.
+        nll: nats under the model itself; of a truncated one, of the symbols that are there.
+        heavy_atoms: of the molecule; 0 where it is none.
+        contains_scaffold: whether it does; None where none was asked for or it is no molecule.
     """
 
     smiles: str
-    selfies: str
+    text: str
     valid: bool
     truncated: bool
+    nll: float
+    heavy_atoms: int
+    contains_scaffold: bool | None = None
+
+    @property
+    def nats_per_heavy_atom(self) -> float | None:
+        """The law's unit; None for what is no whole molecule."""
+        return self.nll / self.heavy_atoms if self.valid and not self.truncated else None
 
 
-@dataclass
-class Sample:
-    """Generated molecules and their counts.
+def decode(tokenizer: Decoder, batch: Batch, scaffold: Scaffold | None = None) -> list[Row]:
+    """Rows of a batch, in its order.
 
     Args:
-        tokenizer: that decodes them.
-        molecules: what was generated so far.
+        tokenizer: of the model.
+        batch: what was drawn.
+        scaffold: that each should contain; None where none was asked for.
     """
-
-    tokenizer: Decoder
-    molecules: list[Drawn] = field(default_factory=list)
-
-    def add(self, sequences: Iterable[list[int]]) -> None:
-        """Decode sequences and keep them.
-
-        Args:
-            sequences: of ids; one without an end symbol was truncated.
-        """
-        for ids in sequences:
-            truncated = not ids or ids[-1] != self.tokenizer.eos_id
-            selfies = self.tokenizer.decode(ids)
-            smiles = canonical(self.tokenizer.to_smiles(ids))
-            self.molecules.append(Drawn(smiles or "", selfies, bool(smiles), truncated))
-
-    def summary(self) -> list[str]:
-        """Lines on validity, uniqueness among the valid, and truncation."""
-        n = len(self.molecules)
-        valid = [m.smiles for m in self.molecules if m.valid]
-        truncated = sum(m.truncated for m in self.molecules)
-
-        def share(part: int, whole: int) -> str:
-            return f"{part:,} of {whole:,} ({100 * part / max(1, whole):.1f} %)"
-
-        return [
-            f"valid      {share(len(valid), n)}  (RDKit reads the decoded SMILES; SELFIES make most so)",
-            f"unique     {share(len(set(valid)), len(valid))} of the valid",
-            f"truncated  {share(truncated, n)}",
-        ]
+    rows = []
+    for ids, nats in zip(batch.ids, batch.nll, strict=True):
+        found = standardize(tokenizer.to_smiles(ids), ANY_LENGTH)
+        smiles, atoms = (found.smiles, found.heavy_atoms) if isinstance(found, Molecule) else ("", 0)
+        contains = scaffold.is_in(Chem.MolFromSmiles(smiles)) if scaffold is not None and smiles else None
+        truncated = not ids or ids[-1] != tokenizer.eos_id
+        text = tokenizer.decode(ids)
+        rows.append(Row(smiles, text, bool(smiles), truncated, round(nats, 6), atoms, contains))
+    return rows
 
 
 def canonical(smiles: str) -> str | None:
     """The SMILES that a corpus would have of a molecule; None where it is empty or RDKit refuses it."""
     found = standardize(smiles, ANY_LENGTH)
     return found.smiles if isinstance(found, Molecule) else None
-
-
-def write_csv(path: Path, sample: Sample) -> None:
-    """Write one row a molecule: SMILES, SELFIES, valid, truncated.
-
-    Args:
-        path: of the file.
-        sample: what was generated.
-    """
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["SMILES", "SELFIES", "valid", "truncated"])
-        for m in sample.molecules:
-            writer.writerow([m.smiles, m.selfies, int(m.valid), int(m.truncated)])

@@ -43,7 +43,11 @@ MODULES = {
             "chemscale.molecules.preparation.standardize",
             "chemscale.molecules.corpus",
             "chemscale.molecules.tokenizers.tokenizer",
-            "chemscale.molecules.sampling",
+            "chemscale.molecules.generation.run",
+            "chemscale.molecules.generation.request",
+            "chemscale.molecules.generation.generator",
+            "chemscale.molecules.generation.constraints",
+            "chemscale.molecules.generation.sampling",
         ],
     ),
     "structures": (

@@ -103,9 +103,16 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: the architecture, and the degree of its features."""
+    """The family of models that one law may hold for: architecture, degree of its features, conditions."""
     degree = record.config.get("model", {}).get("l_max")
-    return record.family if degree is None else f"{record.family} l={degree}"
+    family = record.family if degree is None else f"{record.family} l={degree}"
+    return f"{family}{_given(record)}"
+
+
+def _given(record: RunRecord) -> str:
+    """Conditions that stand before molecules: what they tell is not a loss."""
+    names = record.config.get("data", {}).get("condition") or []
+    return f" given {', '.join([names] if isinstance(names, str) else names)}" if names else ""
 
 
 def split_losses(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,13 @@ class Sampling:
 
 @torch.inference_mode()
 def sample_batch(
-    model: ChemGPT, batch: int, sampling: Sampling, generator: torch.Generator
+    model: ChemGPT,
+    batch: int,
+    sampling: Sampling,
+    generator: torch.Generator,
+    *,
+    start: Sequence[int] = (),
+    banned: Sequence[int] = (),
 ) -> list[list[int]]:
     """Draw one batch of sequences of symbol ids.
 
@@ -70,21 +76,33 @@ def sample_batch(
         batch: number of sequences.
         sampling: how symbols are drawn.
         generator: of random numbers.
+        start: ids that all sequences begin with, after the begin symbol; they are not returned.
+        banned: ids that are never drawn, besides padding and begin.
+
+    Raises:
+        ValueError: the model has no position left after `start`.
     """
     config = model.config
     device = model.token_embedding.weight.device
-    steps = min(sampling.max_length, config.max_positions)
+    steps = min(sampling.max_length, config.max_positions - len(start))
+    if steps < 1:
+        raise ValueError(
+            f"{len(start)} symbols to begin with: the model has {config.max_positions} positions."
+        )
     cache = KeyValueCache(config.layers)
     drawn = torch.full((batch, steps), config.pad_id, dtype=torch.int64, device=device)
     sequences = torch.arange(batch, device=device)  # which one each row of the cache is
     rows = sequences  # of the cache, that are not finished
     tokens = torch.full((batch,), config.bos_id, dtype=torch.int64, device=device)
-    banned = torch.tensor([config.pad_id, config.bos_id], device=device)
+    never = torch.tensor([config.pad_id, config.bos_id, *banned], device=device)
     with sampling.autocast(device):  # weights are cast once
+        for symbol in start:
+            model.step(tokens, cache)
+            tokens = torch.full_like(tokens, symbol)
         for step in range(steps):
             logits = model.step(tokens, cache)
             logits = (logits if len(rows) == len(tokens) else logits[rows]).float()
-            logits[:, banned] = -torch.inf
+            logits[:, never] = -torch.inf
             symbols = draw(logits, sampling, generator)
             drawn[sequences[rows], step] = symbols
             tokens[rows] = symbols
@@ -131,7 +149,14 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tens
 
 
 def sample(
-    model: ChemGPT, number: int, sampling: Sampling, *, seed: int, batch: int = 256
+    model: ChemGPT,
+    number: int,
+    sampling: Sampling,
+    *,
+    seed: int,
+    batch: int = 256,
+    start: Sequence[int] = (),
+    banned: Sequence[int] = (),
 ) -> Iterator[list[list[int]]]:
     """Draw sequences of symbol ids, the same for the same seed and batch size.
 
@@ -141,6 +166,8 @@ def sample(
         sampling: how symbols are drawn.
         seed: of random numbers.
         batch: sequences drawn together.
+        start: ids that all sequences begin with, after the begin symbol; they are not returned.
+        banned: ids that are never drawn, besides padding and begin.
 
     Yields:
         A batch of sequences.
@@ -148,5 +175,5 @@ def sample(
     generator = torch.Generator(device=model.token_embedding.weight.device).manual_seed(seed)
     left = number
     while left > 0:
-        yield sample_batch(model, min(batch, left), sampling, generator)
+        yield sample_batch(model, min(batch, left), sampling, generator, start=start, banned=banned)
         left -= batch

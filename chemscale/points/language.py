@@ -86,11 +86,12 @@ class LanguagePoint(Point):
         module = shared.molecules(corpus, shape, data, sections.general.seed)
         epoch = _epoch(module, model)
         subset = f"-n{data.molecules}" if data.molecules else ""
+        given = f"-given-{'-'.join(data.conditions)}" if data.conditions else ""
         common = shared_fields(
             sections,
             micro_batching,
             data_hash=corpus.hash,
-            name=f"{config['model']['family']}-w{model.width}-l{model.layers}{subset}",
+            name=f"{config['model']['family']}-w{model.width}-l{model.layers}{given}{subset}",
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
@@ -143,30 +144,30 @@ class LanguagePoint(Point):
             self.sizes.transformer,
             self.sizes.weights.count,
             self.micro_batch,
-            self._flops_per_token * self.micro_batch,
+            self._flops_per_position * self.micro_batch,
             half=self.sizes.half,
             recompute=how.recompute,
         )
 
     @property
-    def _flops_per_token(self) -> float:
-        return self.epoch.flops / self.epoch.amounts["tokens"]
+    def _flops_per_position(self) -> float:
+        return self.epoch.flops / float(self.data.plan.positions.sum())
 
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
         use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
-        tokens, seconds = self._trial(device)
+        positions, seconds = self._trial(device)
         free_gpu(device)
-        return self._flops_per_token * tokens / (seconds + self.loop_seconds(device))
+        return self._flops_per_position * positions / (seconds + self.loop_seconds(device))
 
     def _trial(self, device: torch.device) -> tuple[int, float]:
-        """Tokens and seconds of a trial step."""
+        """Positions and seconds of a trial step."""
         state = torch.get_rng_state()
         module = self.build_module().to(device)
         torch.set_rng_state(state)
         batches = self.data.training_batches()
-        blocks = max(1, round(PROBE_FLOPS / (self._flops_per_token * self.data.shape.block)))
+        blocks = max(1, round(PROBE_FLOPS / (self._flops_per_position * self.data.shape.block)))
         if device.type == "cuda":  # a part of a micro-batch would be launches alone
             blocks = max(1, self.micro_batch // self.data.shape.block)
         batches.blocks = min(blocks, batches.blocks)
@@ -250,7 +251,7 @@ class Sizes:
 
 def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
     count = model.parameter_counts()["all"]
-    lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
+    lengths = corpus.train.positions[:SAMPLED]
     slots, squares, longest = layout(lengths)
     way = (
         "gpu"
@@ -332,7 +333,7 @@ def _choose_micro_batching(sections: Sections, batch: TokenBatch, block: int, si
 
 
 def _epoch(data: MoleculeDataModule, model: ChemGPTConfig) -> Epoch:
-    lengths = np.asarray(data.train.lengths).astype(np.int64) + 1
+    lengths = data.train.positions
     return Epoch(
         cuts=data.plan.blocks_of_epoch(),
         amounts={"tokens": data.unique_tokens, "molecules": len(lengths)},

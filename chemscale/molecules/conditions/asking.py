@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from chemscale.molecules.tokenizers.conditioned import SCAFFOLD, ConditionedTokenizer, ValueCondition
-from chemscale.molecules.tokenizers.notation import TokenizerError
+from chemscale.molecules.tokenizers.notation import TokenizerError, UnknownSymbolError
 
 if TYPE_CHECKING:
     from chemscale.molecules.tokenizers.opening import AnyTokenizer
@@ -167,6 +167,10 @@ def _scaffold_ids(tokenizer: ConditionedTokenizer, value: Value) -> list[int]:
         return [ids[f"<{SCAFFOLD}:?>"]]
     try:
         symbols = tokenizer.from_smiles(smiles) if smiles else []
+    except UnknownSymbolError as error:
+        raise ConditionError(
+            f"scaffold={value}: {error.symbol} does not occur in molecules that this model was trained on."
+        ) from None
     except TokenizerError as error:
         raise ConditionError(f"scaffold={value}: {error}") from None
     return [ids[f"<{SCAFFOLD}>"], *symbols, ids[f"</{SCAFFOLD}>"]]

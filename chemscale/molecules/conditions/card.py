@@ -11,7 +11,7 @@ SECTION = Template("""
 ## Conditions
 
 Before a molecule stands what it is asked to be, in this order; the token with `?` leaves a condition open.
-The likelihood of these tokens was not trained, only that of the molecule after them.
+The model has seen no molecule without them, and was trained on the likelihood of the molecule alone.
 
 | condition | tokens | training molecules |
 |---|---|---|

@@ -11,6 +11,9 @@ from chemscale.molecules.order import mix
 from chemscale.molecules.ragged import Ragged
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 
+SOME = 0.5
+"""Share of the molecules with any condition that are seen with some of several."""
+
 
 @dataclass(frozen=True)
 class Prefixes:
@@ -70,12 +73,11 @@ class Dropout:
     """Conditions that a molecule is trained without: a pure function of the seed, the epoch and the molecule.
 
     With probability `rate` all are left out, so that the model can be sampled without any (as the
-    unconditional part of classifier-free guidance, Ho and Salimans 2022). Where there are several, otherwise
-    and with the same probability each one is left out by the toss of a coin, so that some can be asked for
-    without the others.
+    unconditional part of classifier-free guidance, Ho and Salimans 2022). Of several, half of the other
+    molecules keep each one by the toss of a coin, so that any of them can be asked for without the others.
 
     Args:
-        rate: the probability.
+        rate: the probability; 0 leaves out nothing at all.
         seed: of the data.
     """
 
@@ -94,7 +96,7 @@ class Dropout:
         everything = draws[0] < self.rate
         if conditions == 1:
             return everything[:, None]
-        some = draws[1] < self.rate
+        some = draws[1] < (SOME if self.rate else 0.0)
         coins = np.stack(draws[2:], axis=1) < 0.5
         return everything[:, None] | (some[:, None] & coins)
 

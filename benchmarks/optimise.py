@@ -27,8 +27,8 @@ from typing import Any
 from chemscale.common.files import write_json
 from chemscale.common.logs import show_logs
 from chemscale.laws.reports.plotting import BLUE, VERMILION, close, new_figure, save, style
+from chemscale.molecules.generation.sampling import Sampling
 from chemscale.molecules.loading import load_trained
-from chemscale.molecules.sampling import Sampling
 from chemscale.reinforcement.curves import area_under_curve, top_curve
 from chemscale.reinforcement.journal import Journal
 from chemscale.reinforcement.oracle import Oracle

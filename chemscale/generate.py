@@ -49,6 +49,13 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Only the k likeliest symbols; 0 is all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Only the likeliest symbols of this mass.")] = 1.0,
     batch: Annotated[int, typer.Option(min=1, help="Molecules drawn at a time.")] = 256,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE, once for each condition of a model that was trained with data.condition: "
+            "logP=2.5, scaffold=c1ccccc1; those that are not named are left open."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed and batch give the same molecules.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     precision: Annotated[
@@ -74,8 +81,11 @@ def generate(
 
       python -m chemscale.generate MODEL --prompt 'CC(=O)N' --forbid '[Br],[I]' --max-rings 3
 
+      python -m chemscale.generate RUN --condition logP=2.5 --condition scaffold=c1ccccc1
+
     Leaves with status 1 where --tries ended before n molecules were found; what was found is written.
     """
+    from chemscale.molecules.conditions import parse_conditions
     from chemscale.molecules.generation.run import generate  # loads torch and RDKit: not for --help
 
     found = generate(
@@ -84,6 +94,7 @@ def generate(
         out=out,
         prompt=prompt or (),
         scaffold=scaffold,
+        condition=parse_conditions(condition or []),
         forbid=[symbol for text in forbid or () for symbol in text.split(",")],
         max_heavy_atoms=max_heavy_atoms,
         max_rings=max_rings,

@@ -103,13 +103,19 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: architecture, degree of features, where it began."""
+    """The family of models that one law may hold for: architecture, degree, origin, conditions."""
     degree = record.config.get("model", {}).get("l_max")
     family = record.family if degree is None else f"{record.family} l={degree}"
     if parent := record.parent:
         how = f", {parent['adaptation']}" if "adaptation" in parent else ""
         family += f" from {parent['name']}{how}"
-    return family
+    return f"{family}{_given(record)}"
+
+
+def _given(record: RunRecord) -> str:
+    """Conditions that stand before molecules: what they tell is not a loss."""
+    names = record.config.get("data", {}).get("condition") or []
+    return f" given {', '.join([names] if isinstance(names, str) else names)}" if names else ""
 
 
 def split_losses(

@@ -22,8 +22,10 @@ NEWER = {
     "trainer.compile": "auto",
     "trainer.kernels": True,
     "trainer.generate_n": 1000,
+    "data.condition_bins": 10,
+    "data.condition_dropout": 0.1,
 }
-"""Keys of sections without effect that 0.1.0 did not have, with their defaults."""
+"""Keys that 0.1.0 did not have and that have no effect at these defaults."""
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.conditions import banned_ids
 from chemscale.molecules.generation.request import Request
 from chemscale.molecules.generation.sampling import batch_generator, draw_sequences
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
@@ -43,6 +44,7 @@ class Batches:
         self.scaffold = request.scaffold_of(tokenizer)
         self.starts = request.starts(tokenizer, self.scaffold)
         self.processors = request.processors(tokenizer)
+        self.banned = banned_ids(tokenizer)
 
     def draw(self, number: int, size: int) -> Batch:
         """One batch.
@@ -67,6 +69,7 @@ class Batches:
                 sampling,
                 generator,
                 start=(*request.start_ids, *start),
+                banned=self.banned,
                 processors=self.processors,
             )
             begun = sum(drawn.start_nll[len(request.start_ids) :])

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,9 @@ import pyarrow as pa
 from chemscale.common.parallel import ordered_map
 from chemscale.common.progress import ProgressBar
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.conditions import describe_request, prefix_ids
+from chemscale.molecules.conditions.achieved import achieved
+from chemscale.molecules.conditions.asking import Value
 from chemscale.molecules.generation.counts import Counts, Seen
 from chemscale.molecules.generation.decoding import Row, decode
 from chemscale.molecules.generation.drawing import Batch, Batches
@@ -23,8 +26,12 @@ from chemscale.molecules.generation.request import TRIES, Request
 from chemscale.molecules.generation.sampling import Sampling
 from chemscale.molecules.generation.table import Rows, schema
 from chemscale.molecules.loading import load_trained
+from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 log = logging.getLogger(__name__)
+
+MAX_COMPARED = 10_000
+"""Molecules whose conditions are computed again, to tell what was achieved."""
 
 
 @dataclass
@@ -40,6 +47,7 @@ class Generated:
         table: SMILES, the text that was written, valid, truncated, nll (nats), nats_per_heavy_atom, and
             contains_scaffold where there is one; None where a file was written.
         rate: sequences drawn a second by this process; None where it had none left to draw.
+        conditions: lines on what was asked for by conditions, and on what was achieved.
     """
 
     n: int
@@ -49,6 +57,7 @@ class Generated:
     left_out: int
     table: pa.Table | None
     rate: float | None
+    conditions: list[str]
 
     @property
     def complete(self) -> bool:
@@ -67,6 +76,7 @@ class Generated:
             lines.append(
                 f"scaffold   {_share(c.with_scaffold, c.valid)} of the valid contain {self.scaffold}"
             )
+        lines += self.conditions
         if c.kept != c.drawn:
             lines.append(f"kept       {_share(c.kept, c.drawn)} of the drawn")
         if self.rate is not None:
@@ -92,6 +102,7 @@ def generate(
     out: Path | str | None = None,
     prompt: str | Sequence[str] = (),
     scaffold: str | None = None,
+    condition: Mapping[str, Value] | None = None,
     start_ids: Sequence[int] = (),
     forbid: Sequence[str] = (),
     max_heavy_atoms: int | None = None,
@@ -124,7 +135,9 @@ def generate(
         prompt: what molecules begin with, in the model's notation or as SMILES; several in turns.
         scaffold: SMILES to decorate: molecules begin with it and grow from each of its different atoms, or
             from those marked by ``*``.
-        start_ids: ids between the begin symbol and the molecule, such as conditions; no part of it.
+        condition: what is asked of a model that was trained with conditions: a number by the name of each, a
+            SMILES for ``scaffold``; those that are not named are left open.
+        start_ids: more ids between the begin symbol and the molecule; no part of it.
         forbid: symbols that must not be written, such as ``[Br]``.
         max_heavy_atoms: at most; None for any number.
         max_rings: at most; None for any number.
@@ -144,6 +157,7 @@ def generate(
         progress: whether it is shown.
 
     Raises:
+        ConditionError: a condition that the model was not trained with, or a value that it cannot have.
         ValueError: a setting out of range, a symbol that the model lacks, no model there, or a file that
             exists.
     """
@@ -169,19 +183,22 @@ def generate(
     if path is not None:
         check_output(path)
     model, tokenizer = load_trained(Path(run), device)
+    asked = condition or {}
+    request = replace(request, start_ids=(*prefix_ids(tokenizer, asked), *request.start_ids))
     batches = Batches(model, tokenizer, request)
     columns = schema(tokenizer.representation.notation, scaffold=scaffold is not None)
     rows = Rows(columns, path, {} if path is None else _identity(model, tokenizer.hash, request))
     limit = tries if tries is not None else TRIES * n if request.filters else n
     decoder = functools.partial(decode, tokenizer, scaffold=batches.scaffold)
     counts, rate = _collect(batches, decoder, rows, limit, workers, progress)
+    conditions = [*describe_request(tokenizer, asked), *_achieved(tokenizer, asked, rows)]
     left_out = 0
     if path is not None:
         left_out = write_molecules(path, rows.tables(), columns)
         rows.remove()
     table = pa.concat_tables(rows.tables()).replace_schema_metadata(None) if path is None else None
     found = None if batches.scaffold is None else batches.scaffold.smiles
-    return Generated(n, counts, found, path, left_out, table, rate)
+    return Generated(n, counts, found, path, left_out, table, rate, conditions)
 
 
 def _identity(model: ChemGPT, tokenizer: str, request: Request) -> dict[str, object]:
@@ -192,6 +209,19 @@ def _identity(model: ChemGPT, tokenizer: str, request: Request) -> dict[str, obj
         digest.update(weight.detach().cpu().contiguous().numpy().data)
     device = model.token_embedding.weight.device.type
     return {**request.to_dict(), "weights": digest.hexdigest(), "tokenizer": tokenizer, "device": device}
+
+
+def _achieved(tokenizer: AnyTokenizer, asked: Mapping[str, Value], rows: Rows) -> list[str]:
+    """Lines on the conditions of the first valid molecules, beside what was asked for."""
+    if not asked:
+        return []
+    smiles: list[str] = []
+    for table in rows.tables():
+        pairs = zip(table["SMILES"].to_pylist(), table["valid"].to_pylist(), strict=True)
+        smiles += [text for text, valid in pairs if valid]
+        if len(smiles) >= MAX_COMPARED:
+            break
+    return [f"achieved   {found}" for found in achieved(tokenizer, asked, smiles[:MAX_COMPARED])]
 
 
 def _collect(

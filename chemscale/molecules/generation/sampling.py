@@ -97,6 +97,7 @@ def draw_sequences(
     generator: torch.Generator,
     *,
     start: Sequence[int] = (),
+    banned: Sequence[int] = (),
     processors: Sequence[LogitsProcessor] = (),
 ) -> Sequences:
     """Draw one batch of sequences, and their likelihoods.
@@ -111,6 +112,7 @@ def draw_sequences(
         sampling: how symbols are drawn; ``max_length`` counts what is drawn behind the start.
         generator: of random numbers.
         start: ids that every sequence begins with, behind the begin symbol.
+        banned: ids that are never drawn, besides padding and begin.
         processors: change the scores in their order, before temperature, top-k and top-p.
 
     Raises:
@@ -130,7 +132,7 @@ def draw_sequences(
     nats = torch.zeros(batch, device=device)
     sequences = torch.arange(batch, device=device)  # which one each row of the cache is
     rows = sequences  # of the cache, that are not finished
-    banned = torch.tensor([config.pad_id, config.bos_id], device=device)
+    never = torch.tensor([config.pad_id, config.bos_id, *banned], device=device)
     with sampling.autocast(device):  # weights are cast once
         start_nll = _read(model, prefix, cache)
         if len(start):
@@ -139,7 +141,7 @@ def draw_sequences(
         for at in range(len(prefix), len(prefix) + steps):
             logits = model.step(tokens, cache)
             logits = (logits if len(rows) == len(tokens) else logits[rows]).float()
-            scores = logits.index_fill(1, banned, -torch.inf)
+            scores = logits.index_fill(1, never, -torch.inf)
             for process in processors:
                 scores = process(written[sequences[rows], :at], scores)
             symbols = draw(scores, sampling, generator)
@@ -176,6 +178,7 @@ def sample_batch(
     generator: torch.Generator,
     *,
     start: Sequence[int] = (),
+    banned: Sequence[int] = (),
     processors: Sequence[LogitsProcessor] = (),
 ) -> list[list[int]]:
     """Draw one batch of sequences of symbol ids; arguments and errors as ``draw_sequences``.
@@ -186,9 +189,12 @@ def sample_batch(
         sampling: how symbols are drawn.
         generator: of random numbers.
         start: ids that every sequence begins with; they are not repeated in what is returned.
+        banned: ids that are never drawn, besides padding and begin.
         processors: change the scores of the next symbol.
     """
-    return draw_sequences(model, batch, sampling, generator, start=start, processors=processors).ids
+    return draw_sequences(
+        model, batch, sampling, generator, start=start, banned=banned, processors=processors
+    ).ids
 
 
 def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
@@ -254,6 +260,7 @@ def sample(
     seed: int,
     batch: int = 256,
     start: Sequence[int] = (),
+    banned: Sequence[int] = (),
     processors: Sequence[LogitsProcessor] = (),
 ) -> Iterator[list[list[int]]]:
     """Draw sequences of symbol ids, the same for the same seed and batch size.
@@ -265,6 +272,7 @@ def sample(
         seed: of random numbers.
         batch: sequences drawn together.
         start: ids that every sequence begins with; they are not repeated in what is yielded.
+        banned: ids that are never drawn, besides padding and begin.
         processors: change the scores of the next symbol.
 
     Yields:
@@ -274,5 +282,11 @@ def sample(
     for index, first in enumerate(range(0, number, batch)):
         generator = batch_generator(seed, index, device)
         yield sample_batch(
-            model, min(batch, number - first), sampling, generator, start=start, processors=processors
+            model,
+            min(batch, number - first),
+            sampling,
+            generator,
+            start=start,
+            banned=banned,
+            processors=processors,
         )

@@ -53,13 +53,13 @@ def judge_weights(task: Task) -> dict[str, Any]:
     Args:
         task: what is judged.
     """
+    from chemscale.molecules.generation.sampling import Sampling, sample
     from chemscale.molecules.loading import load_trained
     from chemscale.molecules.metrics import fcd
     from chemscale.molecules.metrics.features import compute_features
     from chemscale.molecules.metrics.judge import Described, judge, judge_novelty, judge_validity
     from chemscale.molecules.metrics.novelty.index import Reference, open_index
     from chemscale.molecules.metrics.sampled.samples import Samples, of_ids
-    from chemscale.molecules.sampling import Sampling, sample
 
     model, tokenizer = load_trained(Path(task.model), "cpu")
     sampling = Sampling(max_length=task.max_length)

@@ -28,6 +28,13 @@ from chemscale.molecules.corpus import (
     corpus_hash,
     sha256,
 )
+from chemscale.molecules.preparation.conditions.binning import conditioned_tokenizer, describe_conditions
+from chemscale.molecules.preparation.conditions.columns import ColumnReader
+from chemscale.molecules.preparation.conditions.request import (
+    ConditionRequest,
+    ConditionValueError,
+    check_tokenizer,
+)
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
 from chemscale.molecules.preparation.sources import Reading
@@ -65,9 +72,11 @@ class Request:
         tokenizer: a vocabulary to keep to; None to make one.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
+        conditions: what stands before each molecule; None for nothing.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1.
+        ConditionValueError: the tokenizer has other conditions.
     """
 
     files: tuple[Path, ...]
@@ -77,8 +86,10 @@ class Request:
     tokenizer: AnyTokenizer | None
     delimiter: str | None = None
     encoding: str | None = None
+    conditions: ConditionRequest | None = None
 
     def __post_init__(self) -> None:
+        check_tokenizer(self.conditions, self.tokenizer)
         if not 0 < self.validation_fraction < 1:
             raise CorpusError(
                 f"data.validation_fraction={self.validation_fraction}: must lie between 0 and 1."
@@ -86,7 +97,9 @@ class Request:
 
     def content(self) -> dict[str, Any]:
         """Everything that decides the bytes of the corpus; no path but the file names."""
+        conditions = {"conditions": self.conditions.to_dict()} if self.conditions else {}
         return {
+            **conditions,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
@@ -112,6 +125,7 @@ def corpus_key(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    conditions: ConditionRequest | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -122,6 +136,7 @@ def corpus_key(
         tokenizer,
         delimiter,
         encoding,
+        conditions,
     )
     return _key(request.content())
 
@@ -136,6 +151,7 @@ def build_corpus(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    conditions: ConditionRequest | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -149,11 +165,13 @@ def build_corpus(
         tokenizer: a vocabulary to keep to; None to make one of all symbols that occur.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
+        conditions: what stands before each molecule; None for nothing.
         workers: processes; None for one a core.
 
     Raises:
-        SourceError: a file is not a file of SMILES.
+        SourceError: a file is not a file of SMILES, or has no numbers in a column that is a condition.
         CorpusError: another corpus is in `target`, or too few molecules are left.
+        ConditionValueError: a condition does not tell molecules apart.
     """
     request = Request(
         tuple(map(Path, files)),
@@ -163,6 +181,7 @@ def build_corpus(
         tokenizer,
         delimiter,
         encoding,
+        conditions,
     )
     content = request.content()
     target = Path(target)
@@ -178,9 +197,10 @@ def build_corpus(
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    rows, parts = _standardize(request, reading, folder, processes)
+    columns = ColumnReader(reading, request.conditions.columns if request.conditions else ())
+    rows, parts = _standardize(request, reading, columns, folder, processes)
     buckets = _encode(request, folder, parts, processes)
-    _finish(request, content, target, reading, rows, parts, buckets)
+    _finish(request, content, target, reading, columns, rows, parts, buckets)
     shutil.rmtree(folder)
     return Corpus.open(target)
 
@@ -198,9 +218,14 @@ def _begin(folder: Path, key: str) -> None:
     mark.write_text(key)
 
 
-def _standardize(request: Request, reading: Reading, folder: Path, workers: int) -> tuple[int, int]:
+def _standardize(
+    request: Request, reading: Reading, columns: ColumnReader, folder: Path, workers: int
+) -> tuple[int, int]:
     """Run stage 1 over all rows; returns the number of rows and of parts."""
-    tasks = (Chunk(number, rows, request.policy, folder) for number, rows in reading.chunks(CHUNK_ROWS))
+    tasks = (
+        Chunk(number, rows, request.policy, folder, columns.take(rows))
+        for number, rows in reading.chunks(CHUNK_ROWS)
+    )
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:
         for done in ordered_map(standardize_chunk, tasks, workers):
@@ -215,7 +240,16 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
     buckets = 1 << max(4, (size // BUCKET_BYTES).bit_length())
     width = (1 << 64) // buckets
     tasks = (
-        Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder, request.tokenizer)
+        Bucket(
+            n,
+            n * width,
+            (n + 1) * width,
+            parts,
+            request.policy,
+            folder,
+            request.tokenizer,
+            request.conditions,
+        )
         for n in range(buckets)
     )
     total = sum(len(np.load(part_path(folder, n), mmap_mode="r")) for n in range(parts))
@@ -230,6 +264,7 @@ def _finish(
     content: dict[str, Any],
     target: Path,
     reading: Reading,
+    columns: ColumnReader,
     rows: int,
     parts: int,
     buckets: int,
@@ -243,9 +278,19 @@ def _finish(
         raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
     limit = validation_limit(folder, buckets, request.validation_fraction)
-    writers = {split: ShardWriter(target, split) for split in SPLITS}
-    for number in range(buckets):
-        write_bucket(bucket_path(folder, number), tokenizer, limit, writers)
+    paths = [bucket_path(folder, number) for number in range(buckets)]
+    described = {}
+    if request.conditions:
+        try:
+            tokenizer = conditioned_tokenizer(tokenizer, paths, limit, request.conditions)
+        except ConditionValueError:
+            shutil.rmtree(target)
+            raise
+        about = describe_conditions(paths, tokenizer.conditions, request.conditions, columns.notes)
+        described = {"condition_values": about}
+    writers = {split: ShardWriter(target, split, prefixes=bool(request.conditions)) for split in SPLITS}
+    for path in paths:
+        write_bucket(path, tokenizer, limit, writers)
     shards = [shard for split in SPLITS for shard in writers[split].close()]
     counts = {split: writers[split].molecules for split in SPLITS}
     kept = sum(counts.values())
@@ -260,6 +305,7 @@ def _finish(
             "corpus_hash": corpus_hash(tokenizer, shards),
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
+            **described,
             "sources": reading.describe(),
             "without_rows": reading.without_rows,
             "splits": {split: writers[split].totals() for split in SPLITS},

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from chemscale.models.chemgpt_hf import WeightsError
+from chemscale.molecules.generation.sampling import Sampling, sample
 from chemscale.molecules.loading import load_trained
-from chemscale.molecules.sampling import Sampling, sample
 from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer

@@ -103,9 +103,54 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: the architecture, and the degree of its features."""
+    """The family of models that one law may hold for: the architecture, and the degree of its features, or
+    the notation of its molecules where that is not SELFIES."""
     degree = record.config.get("model", {}).get("l_max")
-    return record.family if degree is None else f"{record.family} l={degree}"
+    if degree is not None:
+        return f"{record.family} l={degree}"
+    notation = notation_of(record)
+    return record.family if notation in ("", "selfies") else f"{record.family} {notation}"
+
+
+def families_of(found: Found) -> list[str]:
+    """The family of each run; where there are several notations SELFIES is named too."""
+    several = len({notation_of(record) for _, record in found} - {""}) > 1
+    selfies = [several and notation_of(record) == "selfies" for _, record in found]
+    return [
+        f"{family_of(record)} selfies" if named else family_of(record)
+        for named, (_, record) in zip(selfies, found, strict=True)
+    ]
+
+
+def notation_of(record: RunRecord) -> str:
+    """The notation of a language model's molecules; empty for a potential."""
+    if record.family != "chemgpt":
+        return ""
+    return str(record.config.get("data", {}).get("notation") or "selfies")
+
+
+def comparable_unit(found: Found, unit: str | None) -> str | None:
+    """The unit of loss in which runs of several notations compare; what was asked for where there is one.
+
+    A symbol of one notation is not a symbol of another, a heavy atom is the same in all.
+
+    Args:
+        found: all runs.
+        unit: that is asked for; None for any.
+
+    Raises:
+        PointsError: nats per token are asked for.
+    """
+    notations = sorted({notation_of(record) for _, record in found} - {""})
+    if len(notations) < 2:
+        return unit
+    if unit == "nats_per_token":
+        raise PointsError(
+            f"--unit nats_per_token: these runs are of several notations ({', '.join(notations)}), whose "
+            "tokens are not the same thing. Give --unit nats_per_heavy_atom (the default here) or "
+            "nats_per_molecule, or the directory of one notation."
+        )
+    return unit or "nats_per_heavy_atom"
 
 
 def split_losses(

@@ -9,6 +9,7 @@ from chemscale.common.sections import ConfigurationError, Count, Index, Range
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 """Delimiters of cells by the names that need no quoting on a command line."""
+Notation = Literal["selfies", "smiles", "deepsmiles", "safe"]
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the molecules, all of them left out."""
 
@@ -42,6 +43,8 @@ class MoleculeData:
     max_symbols: Count = 510
     max_heavy_atoms: Count | None = None
     tokenizer: str | None = None
+    notation: Notation | None = None
+    common_to: tuple[Notation, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "smiles" and not self.path:

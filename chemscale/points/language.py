@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -74,6 +74,10 @@ class LanguagePoint(Point):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         corpus = shared.corpus(data, Path(sections.general.corpora))
         tokenizer = corpus.tokenizer
+        notation = tokenizer.representation.notation
+        if notation != "selfies":  # recorded where a tokenizer decided it too: laws tell families by it
+            stated = {**sections.config["data"], "notation": notation}
+            sections = replace(sections, config={**sections.config, "data": stated})
         model = model_of(config["model"], tokenizer)
         sizes = _sizes(sections, model, corpus)
         micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
@@ -86,11 +90,12 @@ class LanguagePoint(Point):
         module = shared.molecules(corpus, shape, data, sections.general.seed)
         epoch = _epoch(module, model)
         subset = f"-n{data.molecules}" if data.molecules else ""
+        spelled = "" if notation == "selfies" else f"-{notation}"
         common = shared_fields(
             sections,
             micro_batching,
             data_hash=corpus.hash,
-            name=f"{config['model']['family']}-w{model.width}-l{model.layers}{subset}",
+            name=f"{config['model']['family']}{spelled}-w{model.width}-l{model.layers}{subset}",
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
@@ -113,10 +118,12 @@ class LanguagePoint(Point):
         return 3.0 * self.model.forward_flops(batch.size, batch.pairs)
 
     def describe_data(self) -> str:
-        counts = self.corpus.manifest["counts"]
+        counts, tokenizer = self.corpus.manifest["counts"], self.corpus.tokenizer
+        notation = tokenizer.representation.notation
+        spelled = "" if notation == "selfies" else f" of {tokenizer.representation.title}"
         return (
             f"Corpus {self.corpus.path.name}: {counts['train']:,} training and {counts['validation']:,} "
-            f"validation molecules, {self.corpus.tokenizer.vocab_size} tokens in the vocabulary."
+            f"validation molecules, {tokenizer.vocab_size} tokens in the vocabulary{spelled}."
         )
 
     def note_unique(self, record: RunRecord) -> None:

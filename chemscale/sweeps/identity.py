@@ -43,6 +43,8 @@ WITHOUT_EFFECT = (
     "data.smiles_column",
     "data.delimiter",
     "data.encoding",
+    "data.notation",
+    "data.common_to",
     "data.format",
     "data.energy_key",
     "data.forces_key",

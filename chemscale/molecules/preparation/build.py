@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ from chemscale.molecules.preparation.stages import (
     standardize_chunk,
 )
 from chemscale.molecules.preparation.standardize import Policy
-from chemscale.molecules.tokenizers.opening import AnyTokenizer
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.converters import PACKAGES, check_installed
+from chemscale.molecules.tokenizers.notation import NOTATIONS
+from chemscale.molecules.tokenizers.opening import AnyTokenizer, tokenizer_of
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +67,12 @@ class Request:
         tokenizer: a vocabulary to keep to; None to make one.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
+        notation: that molecules are written in.
+        common_to: other notations that must be able to express each of them.
 
     Raises:
-        CorpusError: the fraction does not lie between 0 and 1.
+        CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
+        TokenizerError: there is no such notation, or its package is not installed.
     """
 
     files: tuple[Path, ...]
@@ -77,8 +82,19 @@ class Request:
     tokenizer: AnyTokenizer | None
     delimiter: str | None = None
     encoding: str | None = None
+    notation: str = "selfies"
+    common_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for notation in (self.notation, *self.common_to):
+            check_installed(notation)
+        of = self.tokenizer.representation if self.tokenizer else None
+        if of is not None and of.notation != self.notation:
+            raise CorpusError(
+                f"data.notation={self.notation}, but data.tokenizer is of {of.title}: ids of one notation "
+                f"mean nothing in another. Leave data.notation out (it is then {of.notation}), or name a "
+                f"tokenizer of {NOTATIONS[self.notation]}."
+            )
         if not 0 < self.validation_fraction < 1:
             raise CorpusError(
                 f"data.validation_fraction={self.validation_fraction}: must lie between 0 and 1."
@@ -86,7 +102,13 @@ class Request:
 
     def content(self) -> dict[str, Any]:
         """Everything that decides the bytes of the corpus; no path but the file names."""
+        notations = sorted({self.notation, *self.common_to})
+        tools = {name: version(name) for each in notations if (name := PACKAGES.get(each))}
+        others: dict[str, Any] = {} if self.notation == "selfies" else {"notation": self.notation}
+        if len(notations) > 1:
+            others["common_to"] = notations
         return {
+            **others,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
@@ -99,6 +121,7 @@ class Request:
                 "python": platform.python_version(),
                 "rdkit": rdkit.__version__,
                 "selfies": selfies.__version__,
+                **tools,
             },
         }
 
@@ -112,6 +135,8 @@ def corpus_key(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    notation: str = "selfies",
+    common_to: Sequence[str] = (),
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -122,6 +147,8 @@ def corpus_key(
         tokenizer,
         delimiter,
         encoding,
+        notation,
+        tuple(common_to),
     )
     return _key(request.content())
 
@@ -136,6 +163,8 @@ def build_corpus(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    notation: str = "selfies",
+    common_to: Sequence[str] = (),
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -149,11 +178,16 @@ def build_corpus(
         tokenizer: a vocabulary to keep to; None to make one of all symbols that occur.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
+        notation: selfies | smiles | deepsmiles | safe.
+        common_to: notations that must be able to express each molecule, so that corpora of several notations
+            hold the same ones.
         workers: processes; None for one a core.
 
     Raises:
         SourceError: a file is not a file of SMILES.
-        CorpusError: another corpus is in `target`, or too few molecules are left.
+        CorpusError: another corpus is in `target`, too few molecules are left, or the vocabulary is of
+            another notation.
+        TokenizerError: there is no such notation, or its package is not installed.
     """
     request = Request(
         tuple(map(Path, files)),
@@ -163,6 +197,8 @@ def build_corpus(
         tokenizer,
         delimiter,
         encoding,
+        notation,
+        tuple(common_to),
     )
     content = request.content()
     target = Path(target)
@@ -215,7 +251,17 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
     buckets = 1 << max(4, (size // BUCKET_BYTES).bit_length())
     width = (1 << 64) // buckets
     tasks = (
-        Bucket(n, n * width, (n + 1) * width, parts, request.policy, folder, request.tokenizer)
+        Bucket(
+            n,
+            n * width,
+            (n + 1) * width,
+            parts,
+            request.policy,
+            folder,
+            request.tokenizer,
+            request.notation,
+            request.common_to,
+        )
         for n in range(buckets)
     )
     total = sum(len(np.load(part_path(folder, n), mmap_mode="r")) for n in range(parts))
@@ -241,7 +287,7 @@ def _finish(
     dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
     if sum(dropped.values()) == rows:
         raise _too_few(target, rows, 0, dropped)
-    tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
+    tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)
     limit = validation_limit(folder, buckets, request.validation_fraction)
     writers = {split: ShardWriter(target, split) for split in SPLITS}
     for number in range(buckets):
@@ -275,9 +321,9 @@ def _too_few(target: Path, rows: int, kept: int, dropped: dict[str, int]) -> Cor
     return CorpusError(f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on.")
 
 
-def _tokenizer(folder: Path, buckets: int, policy: Policy) -> SelfiesTokenizer:
+def _tokenizer(folder: Path, buckets: int, request: Request) -> AnyTokenizer:
     """The tokenizer of all symbols that occur in any bucket."""
     symbols: set[str] = set()
     for number in range(buckets):
         symbols.update(json.loads(bucket_path(folder, number).with_suffix(".vocabulary").read_text()))
-    return SelfiesTokenizer.from_symbols(symbols, stereo=policy.stereo == "keep")
+    return tokenizer_of(symbols, request.notation, stereo=request.policy.stereo == "keep")

@@ -17,18 +17,13 @@ import numpy as np
 
 from chemscale.common.files import atomic_path
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
-from chemscale.molecules.preparation.notations import (
-    explain_encoder,
-    explain_unparsable,
-    explain_wildcard,
-    to_smiles,
-)
+from chemscale.molecules.preparation.encoding import symbols_of
+from chemscale.molecules.preparation.notations import explain_unparsable, explain_wildcard, to_smiles
 from chemscale.molecules.preparation.standardize import (
     Molecule,
     Policy,
     Reason,
     Rejected,
-    encode,
     standardize,
 )
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
@@ -68,6 +63,8 @@ class Bucket:
         policy: what is kept of a molecule.
         folder: of the build.
         tokenizer: whose symbols are kept to; None for all symbols.
+        notation: of the symbols.
+        common_to: other notations that must be able to express a molecule.
     """
 
     number: int
@@ -77,6 +74,8 @@ class Bucket:
     policy: Policy
     folder: Path
     tokenizer: AnyTokenizer | None = None
+    notation: str = "selfies"
+    common_to: tuple[str, ...] = ()
 
 
 def molecule_hash(smiles: str) -> int:
@@ -151,10 +150,9 @@ def encode_bucket(bucket: Bucket) -> int:
             rejected.append([row, Reason.DUPLICATE.value, smiles, f"of row {first}"])
             continue
         previous, first = smiles, row
-        symbols = encode(smiles, bucket.policy)
+        symbols = symbols_of(smiles, bucket.policy, bucket.notation, bucket.common_to)
         if isinstance(symbols, Rejected):
-            detail = explain_encoder(smiles) if symbols.reason is Reason.NO_SELFIES else symbols.detail
-            rejected.append([row, symbols.reason.value, smiles, detail])
+            rejected.append([row, symbols.reason.value, smiles, symbols.detail])
             continue
         if outside := _outside(symbols, bucket.tokenizer):
             rejected.append([row, Reason.UNKNOWN_SYMBOL.value, smiles, " ".join(sorted(outside))])

@@ -15,7 +15,10 @@ VERBS = {
     "export": "the weights of any checkpoint as one folder",
     "certify": "that every strategy trains as one float32 process does",
     "generate": "molecules from a trained model",
-    "evaluate": "errors of a trained potential on held-out frames",
+    "evaluate": "generated molecules beside a reference, or errors of a potential on held-out frames",
+    "optimise": "molecules of a high score from a trained model, by policy gradient",
+    "score": "the likelihood of given molecules under a trained model",
+    "embed": "a vector for each of given molecules",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",
     "bench": "training, generation and forces timed beside other codes and revisions",
@@ -29,15 +32,31 @@ def main() -> None:
 
         show()
         return
+    if sys.argv[1:2] == ["completion"]:
+        _complete(sys.argv[2:])
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print("usage: chemscale VERB …   (chemscale VERB --help explains each)\n")
         print("\n".join(f"  {verb:10s}{what}" for verb, what in VERBS.items()))
         print("\n  --version the version, and all that a bug report needs")
+        print('  completion bash|zsh: tab completion, eval "$(chemscale completion bash)"')
         asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
         sys.exit(0 if asked else 2)
     verb = sys.argv.pop(1)
     sys.argv[0] = f"chemscale {verb}"
     importlib.import_module(f"chemscale.{verb}").main()
+
+
+def _complete(arguments: list[str]) -> None:
+    """Print what a shell evaluates, or what a line that it holds may become."""
+    from chemscale.cli.app import one_paragraph
+    from chemscale.cli.completion import candidates, script
+
+    with one_paragraph():
+        if arguments[:1] == ["--line"]:
+            print("\n".join(candidates("".join(arguments[1:2]), VERBS)))
+        else:
+            print(script("".join(arguments[:1])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Errors of a trained potential on a held-out part of its data: ``python -m chemscale.evaluate RUN``."""
+"""Generated molecules judged, or errors of a trained potential: ``python -m chemscale.evaluate SOURCE``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,125 @@ from typing import Annotated
 import typer
 
 from chemscale.cli.app import run_verb
-from chemscale.records import find_run
+from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+OF_MOLECULES = (
+    "reference", "training", "n", "seed", "max_length", "device", "column", "reference_column",
+    "reference_n", "fcd", "workers", "out",
+)  # fmt: skip
+OF_POTENTIALS = ("part", "frames")
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run: its directory, or RUNS/SWEEP/NAME.")],
-    part: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    frames: Annotated[int | None, typer.Option(min=1, help="Only the first so many frames.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 32,
+    context: typer.Context,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file of molecules, a run (its directory, or RUNS/SWEEP/NAME), or a saved model folder.",
+        ),
+    ],
+    reference: Annotated[
+        str | None, typer.Option(help="Molecules to compare with: a file, folder, pattern or corpus.")
+    ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="Molecules that are not novel; else those of --reference.")
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", min=1, help="Molecules drawn (10,000) or rows judged (at most 30,000)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of metrics.json and report.html; else beside the source.")
+    ] = None,
+    fcd: Annotated[
+        bool | None,
+        typer.Option("--fcd/--no-fcd", help="Fréchet ChemNet Distance; else where fcd is installed."),
+    ] = None,
+    reference_n: Annotated[
+        int, typer.Option(min=2, help="Reference molecules whose distributions are compared.")
+    ] = 10_000,
+    column: Annotated[str | None, typer.Option(help="Column of molecules in the file; else found.")] = None,
+    reference_column: Annotated[
+        str | None, typer.Option(help="Likewise in the reference and the training molecules.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Molecules drawn at a time (256); frames at once (32).")
+    ] = None,
+    max_length: Annotated[int, typer.Option(min=1, help="Symbols at most; longer are truncated.")] = 512,
+    device: Annotated[str, typer.Option(help="Where a model draws: cpu, cuda, or auto.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")] = None,
+    part: Annotated[str, typer.Option(help="Of a potential: test, validation or train.")] = "test",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Of a potential: only the first so many frames.")
+    ] = None,
 ) -> None:
-    """MAE and RMSE of energies (meV, meV/atom) and force components (meV/Å); kept as evaluation-PART.json.
+    """Judge generated molecules, or a trained potential.
+
+    Molecules: validity by cause, uniqueness, novelty, internal diversity, scaffolds, fragments, nearest
+    neighbours, Wasserstein distances of distributions, filters, FCD, GuacaMol's KL; with 95 % intervals and
+    the reference's own values. A run is sampled at temperature 1 and compared with its own corpus, unless a
+    reference is named. The same command again continues, or shows what is there.
+
+    Potentials: MAE and RMSE of energies (meV, meV/atom) and force components (meV/Å), kept as
+    evaluation-PART.json in the run.
 
     Examples:
 
+      python -m chemscale.evaluate generated.csv --reference train.smi
+
+      python -m chemscale.evaluate runs/chemgpt_sizes/chemgpt-w64-l8 --n 10000
+
+      python -m chemscale.evaluate generated.smi --reference test.csv --training train.csv --out moses
+
       python -m chemscale.evaluate runs/rmd17_ethanol/painn-w64-l3 --part test
     """
-    from chemscale.points.trained.evaluation import evaluate_run  # loads torch: not for --help
+    run = find_run(source)
+    is_potential = (run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt"
+    misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
+    for name in misplaced:
+        if _was_given(context, name):
+            kind = "molecules" if is_potential else "a potential"
+            raise ValueError(f"--{name.replace('_', '-')} is for {kind}: leave it out for {source}.")
+    if is_potential:
+        _potential(run, part, frames, batch or 32)
+        return
+    from chemscale.molecules.metrics.run import evaluate_molecules  # loads torch and RDKit: not for --help
 
-    run = find_run(run)
+    found = evaluate_molecules(
+        source,
+        reference=reference,
+        training=training,
+        n=n,
+        seed=seed,
+        batch=batch or 256,
+        max_length=max_length,
+        device=device,
+        column=column,
+        reference_column=reference_column,
+        reference_n=reference_n,
+        fcd=fcd,
+        workers=workers,
+        out=out,
+    )
+    for line in found.lines():
+        typer.echo(line)
+    typer.echo(f"Page: {found.page}")
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _potential(run: Path, part: str, frames: int | None, batch: int) -> None:
+    """Print the errors of a potential."""
+    from chemscale.points.trained.evaluation import evaluate_run
+
     values = evaluate_run(run, part, frames, batch)
     for key, value in values.items():
         unit = "meV/Å" if key.startswith("forces") else "meV/atom" if key.endswith("per_atom") else "meV"

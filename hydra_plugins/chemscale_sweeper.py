@@ -30,6 +30,13 @@ class ChemscaleSweeperConf:
         default_factory=list,
         metadata={"meaning": "values that go together, a mapping a point; each is combined with the axes"},
     )
+    parent: Any = field(
+        default=None,
+        metadata={
+            "meaning": "a model that points begin from by model.from: parent: keys of the run that trains it "
+            "first, a mapping, or the path of one that is trained"
+        },
+    )
     plan: str = hooks.PLAN_POINTS
     finish: str = hooks.FINISH_SWEEP
 

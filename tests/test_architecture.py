@@ -22,7 +22,7 @@ PACKAGE = ROOT / "chemscale"
 LAYERS = {
     **dict.fromkeys(("models", "laws", "hardware", "records", "common"), 0),
     **dict.fromkeys(("molecules", "structures", "dashboards"), 1),
-    **dict.fromkeys(("training", "tasks"), 2),
+    **dict.fromkeys(("training", "tasks", "reinforcement"), 2),
     **dict.fromkeys(("config", "sweeps", "launchers"), 3),
     **dict.fromkeys(("points", "analysis", "planning"), 4),
     **dict.fromkeys(("cli", "testing", "benchmarking"), 5),

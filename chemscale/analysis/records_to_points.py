@@ -103,23 +103,26 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: the architecture, and the degree of its features, or
+    """The family of models that one law may hold for: architecture, degree of features, where it began, and
     the notation of its molecules where that is not SELFIES."""
-    degree = record.config.get("model", {}).get("l_max")
-    if degree is not None:
-        return f"{record.family} l={degree}"
     notation = notation_of(record)
-    return record.family if notation in ("", "selfies") else f"{record.family} {notation}"
+    return _family(record, "" if notation == "selfies" else notation)
 
 
 def families_of(found: Found) -> list[str]:
     """The family of each run; where there are several notations SELFIES is named too."""
     several = len({notation_of(record) for _, record in found} - {""}) > 1
-    selfies = [several and notation_of(record) == "selfies" for _, record in found]
-    return [
-        f"{family_of(record)} selfies" if named else family_of(record)
-        for named, (_, record) in zip(selfies, found, strict=True)
-    ]
+    return [_family(record, notation_of(record)) if several else family_of(record) for _, record in found]
+
+
+def _family(record: RunRecord, notation: str) -> str:
+    degree = record.config.get("model", {}).get("l_max")
+    family = record.family if degree is None else f"{record.family} l={degree}"
+    family += f" {notation}" if notation else ""
+    if parent := record.parent:
+        how = f", {parent['adaptation']}" if "adaptation" in parent else ""
+        family += f" from {parent['name']}{how}"
+    return family
 
 
 def notation_of(record: RunRecord) -> str:

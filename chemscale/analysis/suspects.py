@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chemscale.analysis.records_to_points import Found, validations
+from chemscale.analysis.records_to_points import Found, family_of, validations
 from chemscale.laws.data.left_out import named
 from chemscale.records import RunRecord
 
@@ -61,10 +61,9 @@ def _should_be_worse(other: RunRecord, record: RunRecord) -> bool:
         (getattr(other.data, key), getattr(record.data, key))
         for key in ("tokens", "unique_tokens", "unique_frames", "frames")
     ]
-    same_kind = other.family == record.family and other.data_hash == record.data_hash
+    same_kind = family_of(other) == family_of(record) and other.data_hash == record.data_hash
     return (
         same_kind
-        and other.config.get("model", {}).get("l_max") == record.config.get("model", {}).get("l_max")
         and other.parameters.matrices <= record.parameters.matrices
         and all(theirs <= SAME_DATA * own for theirs, own in pairs)
     )

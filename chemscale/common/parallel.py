@@ -34,9 +34,7 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
     if workers <= 1:
         yield from map(function, tasks)
         return
-    # A fork would copy the threads' locks of torch and OpenMP: start clean.
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    pool = process_pool(workers)
     try:
         waiting: collections.deque[Future[Result]] = collections.deque()
         for task in tasks:
@@ -49,6 +47,17 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each that leave Ctrl-C to this one; the caller shuts them down.
+
+    Args:
+        workers: number of processes.
+    """
+    # A fork would copy the threads' locks of torch and OpenMP: start clean.
+    context = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
 
 
 def _one_thread() -> None:

@@ -39,6 +39,7 @@ class Weights:
         rest: outside such units.
         averages: further copies of all weights on every rank (an averaged model).
         moments: that the optimizer keeps of each: 2 for Adam, 3 with amsgrad.
+        trained: numbers that have a gradient and moments; None for all.
     """
 
     count: float
@@ -46,6 +47,7 @@ class Weights:
     rest: float = 0.0
     averages: int = 0
     moments: int = 2
+    trained: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,21 +121,24 @@ def rank_memory(
     """
     n, w = FLOAT * weights.count, max(1, world)
     bucket = FLOAT * BUCKET * (2 if overlap else 1)
-    average, moments = weights.averages * n, weights.moments * n
-    part = n / w
+    t = n if weights.trained is None else FLOAT * weights.trained
+    average, moments = weights.averages * n, weights.moments * t
+    part, trained = n / w, t / w
     if strategy in ("single", "ddp"):
-        again = n if strategy == "ddp" and w > 1 else 0.0
-        return Memory(n + average, n, moments, again, activations, carried=n)
+        again = t if strategy == "ddp" and w > 1 else 0.0
+        return Memory(n + average, t, moments, again, activations, carried=t)
     if strategy not in STAGES:
         raise ValueError(f"strategy={strategy}: choose single or one of {', '.join(STAGES)}.")
     if strategy == "fsdp2":
         gathered = FLOAT * (2 * weights.block + weights.rest)
         unreduced = FLOAT * max(weights.block, weights.rest)
-        return Memory(part + average, part, moments / w, gathered + unreduced, activations, carried=part)
-    owned = moments / w + part  # the moments, and the copy that the optimizer steps on
-    gradients, host = part, 0.0
+        return Memory(
+            part + average, trained, moments / w, gathered + unreduced, activations, carried=trained
+        )
+    owned = moments / w + trained  # the moments, and the copy that the optimizer steps on
+    gradients, host = trained, 0.0
     if offload:
-        owned, host, gradients = 0.0, owned + part, 0.0
+        owned, host, gradients = 0.0, owned + trained, 0.0
     if strategy == "zero3":
         live = FLOAT * (min(weights.count, LIVE) + min(weights.count, BUCKET))
         # Lightning brings the whole model to each GPU, where DeepSpeed then divides it.
@@ -149,10 +154,10 @@ def rank_memory(
             host,
             placing,
         )
-    carried = FLOAT * BUCKET / w if weights.count > BUCKET else 0.0  # of the first bucket that is reduced
+    carried = FLOAT * BUCKET / w if t > FLOAT * BUCKET else 0.0  # of the first bucket that is reduced
     if accumulate > 1:  # later micro-batches begin with what earlier ones left
-        carried = n if strategy == "zero1" else gradients
-    return Memory(n + average, gradients, owned, bucket, activations, carried, stepping=part, host=host)
+        carried = t if strategy == "zero1" else gradients
+    return Memory(n + average, gradients, owned, bucket, activations, carried, stepping=trained, host=host)
 
 
 # --- what autograd keeps of a ChemGPT --------------------------------------------------------------------
@@ -173,6 +178,8 @@ class Transformer:
             PyTorch's fused kernels over rectangles in float32), ``kernel`` (ours for CPUs, over the flat
             batch), ``fused`` (PyTorch's for CPUs, over rectangles) or ``products`` (over rectangles, keeps
             probabilities).
+        reached: blocks that the backward pass reaches, where others are frozen; None for all. A frozen matrix
+            keeps less than is counted here, an adapter a little more.
     """
 
     width: int
@@ -182,6 +189,7 @@ class Transformer:
     slots: float = 1.2
     squares: float = 50.0
     attention: Literal["gpu", "kernel", "fused", "products"] = "gpu"
+    reached: int | None = None
 
     @property
     def block(self) -> int:
@@ -231,14 +239,14 @@ class Transformer:
             half: bf16 or float16 autocast.
             recompute: blocks keep their input alone (activation checkpointing).
         """
-        d = self.width
+        d, reached = self.width, self.layers if self.reached is None else self.reached
         tail = tokens * self.tail_bytes(half)
         working = tokens * d * (8 + (2 if half else 4))  # gradients on their way through a block
         copies = 2.0 * (12 * d * d * self.layers + self.vocab * d) if half else 0.0
         layer = tokens * self.layer_bytes(half)
         if not recompute:
-            return self.layers * layer + tail + copies + working
-        inputs = 4.0 * tokens * d * self.layers
+            return reached * layer + tail + copies + working
+        inputs = 4.0 * tokens * d * reached
         # Autocast keeps its copies to the end of the forward pass; the backward pass makes one block's anew.
         backward = layer + (24.0 * d * d if half else 0.0) + working
         return inputs + tail + max(copies, backward)

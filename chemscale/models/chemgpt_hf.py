@@ -127,13 +127,17 @@ def hf_config(config: ChemGPTConfig) -> dict[str, Any]:
 
 
 def generation_config(config: ChemGPTConfig, max_length: int) -> dict[str, Any]:
-    """Plain sampling at temperature 1: the only honest setting for the model's distribution."""
+    """Plain sampling at temperature 1: the only honest setting for the model's distribution.
+
+    Padding and the begin symbol are never drawn, as in our own sampling: no training target is one of them.
+    """
     return {
         "do_sample": True,
         "temperature": 1.0,
         "top_k": 0,
         "top_p": 1.0,
         "max_length": max_length,
+        "suppress_tokens": [config.pad_id, config.bos_id],
         "pad_token_id": config.pad_id,
         "bos_token_id": config.bos_id,
         "eos_token_id": config.eos_id,

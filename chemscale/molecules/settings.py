@@ -26,6 +26,7 @@ class MoleculeData:
 
     source: str
     count: Count = 50_000
+    pieces: Literal[2, 3] | None = None
     path: str | None = None
     molecules: Count | None = None
     validation_molecules: Count | None = 2000

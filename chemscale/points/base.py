@@ -90,9 +90,13 @@ class Point(ABC):
     def describe_data(self) -> str:
         """One line on the data for the plan."""
 
+    def describe_parent(self) -> str:
+        """One line on the trained model that it begins from, for the plan; empty for fresh weights."""
+        return ""
+
     @abstractmethod
     def note_unique(self, record: RunRecord) -> None:
-        """Write the size of the training subset into a record."""
+        """Write into a record the size of the training subset, and which model it begins from."""
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from chemscale.common.sections import ConfigurationError
 from chemscale.config.check import check_keys
 from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
+from chemscale.points.parents.beginning import stated_shape
 from chemscale.points.sections import GeneralSettings
 from chemscale.points.shared_data import SharedData
 from chemscale.training.budget import Budget
@@ -23,12 +24,15 @@ SECTIONS = ("model", "data", "budget", "batch", "optimizer", "schedule", "traine
 """Parts that every point reads."""
 
 
-def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool = False) -> dict[str, Any]:
+def resolve_config(
+    cfg: DictConfig, typed: Sequence[str] = (), own: Sequence[str] = (), *, recorded: bool = False
+) -> dict[str, Any]:
     """The plain dictionaries of a composed configuration, with one unit of budget; nothing is built.
 
     Args:
         cfg: as Hydra composed it, without Hydra's own part or with it.
         typed: the command line, whose budget unit wins over one from a file.
+        own: overrides of the point, in a sweep.
         recorded: it stands in a record: what it was composed with may have had other keys.
 
     Raises:
@@ -55,6 +59,7 @@ def resolve_config(cfg: DictConfig, typed: Sequence[str] = (), *, recorded: bool
     if not recorded:
         refuse_missing_gpu(config)
     config["budget"] = choose_budget(config["budget"], typed)
+    config["model"] = stated_shape(config, [*typed, *own])
     if not recorded:
         Budget.from_mapping(config["budget"])  # refused before data are prepared
     return config

@@ -119,7 +119,7 @@ def plan_points(
         ConfigurationError: what cannot be run, by its key.
     """
     shared = SharedData()
-    resolved = [resolve_config(cfg, typed) for cfg in configs]
+    resolved = [resolve_config(cfg, typed, own) for cfg, own in zip(configs, overrides, strict=True)]
     for config in resolved:
         if config["launcher"].get("name") == "slurm":
             Site.of(config)  # refused before data are prepared

@@ -72,11 +72,12 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
 
     corpora.mkdir(parents=True, exist_ok=True)
     if data.source == "starter":
-        files = [corpora / f"starter-{data.count}.smi"]
+        of = f"-of-{data.pieces}" if data.pieces else ""
+        files = [corpora / f"starter-{data.count}{of}.smi"]
         with make_once(files[0], corpora) as missing:
             if missing:
                 log.info("Making the starter molecules (%s) …", files[0])
-                write_starter(files[0], data.count, workers=data.prepare_workers)
+                write_starter(files[0], data.count, pieces=data.pieces, workers=data.prepare_workers)
     else:
         files, left_out = find_files(str(data.path))
         log_files(str(data.path), len(files), left_out)

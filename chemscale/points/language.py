@@ -14,7 +14,8 @@ from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.hardware.accelerators import REDUCED
 from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.hardware.step_time import Work, transformer_work
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.adaptation.costs import blocks_with_gradient, training_flops
+from chemscale.models.chemgpt import ChemGPTConfig
 from chemscale.models.kernels.attention import LARGEST
 from chemscale.models.kernels.compiled import library, use_kernels
 from chemscale.models.layers.documents import Documents
@@ -26,6 +27,8 @@ from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_molecule_data
 from chemscale.points.estimates.trial import free_gpu, time_trial
+from chemscale.points.parents.beginning import Beginning
+from chemscale.points.parents.settings import KEYS
 from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
@@ -39,6 +42,8 @@ from chemscale.training.trainer import set_threads
 PROBE_FLOPS = 3e11
 """A trial step is run on as many molecules as cost about this much: well under a second or two."""
 
+UNKNOWN_SYMBOL = "symbol outside the given vocabulary"
+"""What manifests of corpora call molecules that a vocabulary cannot write (``Reason.UNKNOWN_SYMBOL``)."""
 SAMPLED = 256
 """Molecules whose lengths stand for those of a micro-batch."""
 
@@ -52,6 +57,7 @@ class LanguagePoint(Point):
     model: ChemGPTConfig
     batch: TokenBatch
     sizes: Sizes
+    beginning: Beginning
 
     unit = "tokens"
 
@@ -67,19 +73,21 @@ class LanguagePoint(Point):
             ConfigurationError: what cannot be run, by its key.
             ValueError: what the package that reads a section refuses.
         """
+        config, beginning = Beginning.read(config)
         sections = Sections.read(config)
         batch, data = read_section(TokenBatch, config["batch"], "batch"), read_molecule_data(config["data"])
         _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
         if isinstance(sections.schedule, Plateau):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
-        corpus = shared.corpus(data, Path(sections.general.corpora))
+        corpus = beginning.corpus(data, shared, Path(sections.general.corpora))
         tokenizer = corpus.tokenizer
         notation = tokenizer.representation.notation
         if notation != "selfies":  # recorded where a tokenizer decided it too: laws tell families by it
             stated = {**sections.config["data"], "notation": notation}
             sections = replace(sections, config={**sections.config, "data": stated})
         model = model_of(config["model"], tokenizer)
-        sizes = _sizes(sections, model, corpus)
+        beginning.check_vocabulary(model)
+        sizes = _sizes(sections, model, corpus, beginning)
         micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
         shape = BatchShape(batch.tokens, data.block, micro_batching.accumulate)
         shape.blocks(sections.placement.world)
@@ -88,8 +96,8 @@ class LanguagePoint(Point):
                 f"data.block={shape.block} is longer than model.max_positions={model.max_positions}."
             )
         module = shared.molecules(corpus, shape, data, sections.general.seed)
-        epoch = _epoch(module, model)
-        subset = f"-n{data.molecules}" if data.molecules else ""
+        epoch = _epoch(module, model, beginning)
+        subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
         spelled = "" if notation == "selfies" else f"-{notation}"
         common = shared_fields(
             sections,
@@ -99,7 +107,15 @@ class LanguagePoint(Point):
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
-        return cls(**common, corpus=corpus, data=module, model=model, batch=batch, sizes=sizes)
+        return cls(
+            **common,
+            corpus=corpus,
+            data=module,
+            model=model,
+            batch=batch,
+            sizes=sizes,
+            beginning=beginning,
+        )
 
     @property
     def data_hash(self) -> str:
@@ -110,12 +126,12 @@ class LanguagePoint(Point):
 
     def build_module(self) -> LanguageModel:
         schedule = cast(Schedule, self.schedule)  # read() refuses the other kind
-        model = ChemGPT(self.model)
+        model = self.beginning.build(self.model)
         model.recompute = self.settings.micro_batching.recompute
         return LanguageModel(model, self.optimizer, schedule, self.steps)
 
     def batch_flops(self, batch: Any) -> float:
-        return 3.0 * self.model.forward_flops(batch.size, batch.pairs)
+        return training_flops(self.model, self.beginning.adaptation, batch.size, batch.pairs)
 
     def describe_data(self) -> str:
         counts, tokenizer = self.corpus.manifest["counts"], self.corpus.tokenizer
@@ -126,7 +142,12 @@ class LanguagePoint(Point):
             f"validation molecules, {tokenizer.vocab_size} tokens in the vocabulary{spelled}."
         )
 
+    def describe_parent(self) -> str:
+        dropped = self.corpus.manifest["counts"]["dropped"].get(UNKNOWN_SYMBOL, 0)
+        return self.beginning.describe(self.model, dropped)
+
     def note_unique(self, record: RunRecord) -> None:
+        record.parent = self.beginning.note(self.model)
         record.data.unique_tokens = self.epoch.amounts["tokens"]
         record.data.unique_molecules = self.epoch.amounts["molecules"]
 
@@ -188,11 +209,12 @@ class LanguagePoint(Point):
 
     def save_model(self, module: LanguageModel) -> None:
         """The weights as a Hugging Face folder with its tokenizer."""
+        from chemscale.models.adaptation.lora import merged
         from chemscale.molecules.loading import save_trained
 
         tokenizer, block = self.corpus.tokenizer, self.data.shape.block
         with atomic_folder(self.model_folder) as partial:
-            save_trained(module.model, tokenizer, partial, name=self.name, block=block)
+            save_trained(merged(module.model), tokenizer, partial, name=self.name, block=block)
 
     @staticmethod
     def summary(loss: Loss) -> str:
@@ -212,7 +234,7 @@ def model_of(values: dict[str, Any], tokenizer: AnyTokenizer) -> ChemGPTConfig:
 
 def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
     """The section ``model``, with what the tokenizer gives."""
-    own = {key: value for key, value in values.items() if key != "family"}
+    own = {key: value for key, value in values.items() if key not in ("family", *KEYS)}
     return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
@@ -255,8 +277,12 @@ class Sizes:
         )
 
 
-def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
-    count = model.parameter_counts()["all"]
+def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus, beginning: Beginning) -> Sizes:
+    adaptation = beginning.adaptation
+    adapters = adaptation.lora.parameters(model) if adaptation.lora else 0
+    count = model.parameter_counts()["all"] + adapters
+    trained = None if adaptation.is_full else adaptation.trained_parameters(model)
+    reached = None if adaptation.is_full else blocks_with_gradient(model, adaptation)
     lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
     slots, squares, longest = layout(lengths)
     way = (
@@ -264,10 +290,12 @@ def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus) -> Sizes:
         if sections.placement.has_gpu
         else cpu_attention(model.width // model.heads, longest, sections.trainer.kernels)
     )
-    shape = Transformer(model.width, model.layers, model.heads, model.vocab_size, slots, squares, way)
+    shape = Transformer(
+        model.width, model.layers, model.heads, model.vocab_size, slots, squares, way, reached=reached
+    )
     rest = count - model.layers * shape.block
     return Sizes(
-        Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2),
+        Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2, trained=trained),
         shape,
         half=sections.trainer.precision in REDUCED,
         offload=sections.strategy.offload == "cpu",
@@ -338,10 +366,10 @@ def _choose_micro_batching(sections: Sections, batch: TokenBatch, block: int, si
     )
 
 
-def _epoch(data: MoleculeDataModule, model: ChemGPTConfig) -> Epoch:
+def _epoch(data: MoleculeDataModule, model: ChemGPTConfig, beginning: Beginning) -> Epoch:
     lengths = np.asarray(data.train.lengths).astype(np.int64) + 1
     return Epoch(
         cuts=data.plan.blocks_of_epoch(),
         amounts={"tokens": data.unique_tokens, "molecules": len(lengths)},
-        flops=3.0 * model.forward_flops(int(lengths.sum()), int((lengths**2).sum())),
+        flops=training_flops(model, beginning.adaptation, int(lengths.sum()), int((lengths**2).sum())),
     )

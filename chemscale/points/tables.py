@@ -96,6 +96,8 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     console = wide_console()
     for line in dict.fromkeys(point.describe_data() for point in points):
         console.print(line, highlight=False)
+    for line in dict.fromkeys(filter(None, (point.describe_parent() for point in points))):
+        console.print(line, highlight=False, markup=False)
     axis = points[0].epoch.axis
     table = Table("point", "identity", "N (matrices)", axis, "epochs", "FLOPs", "memory", "time", "state")
     for column in table.columns[2:8]:

@@ -21,6 +21,8 @@ from chemscale.common.files import open_regular, read_regular, write_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+MORE = ("without_effect", "parent")
+"""Keys of the file that are there only where they say something."""
 
 
 DIVERGED_ERROR = "DivergedError"
@@ -179,10 +181,13 @@ class RunRecord:
         self.without_effect: dict[str, str] = {}
         """Keys of the configuration that change nothing in this run, with the reason. In the file only where
         there are any: without them it is what version 0.1.0 wrote."""
+        self.parent: dict[str, Any] = {}
+        """The trained model that the run began from: ``identity``, ``name``, ``weights_sha256``, and what
+        of it was trained. In the file only where there is one."""
 
     def save(self, directory: Path) -> None:
         """Write ``record.json`` in `directory` atomically."""
-        more = {"without_effect": self.without_effect} if self.without_effect else {}
+        more = {key: value for key in MORE if (value := getattr(self, key))}
         write_json(Path(directory) / RECORD_NAME, asdict(self) | more)
 
     @classmethod
@@ -221,11 +226,11 @@ class RunRecord:
     @classmethod
     def _from_dict(cls, raw: dict[str, Any]) -> RunRecord:
         known = {f.name for f in fields(cls)}
-        unknown = sorted(set(raw) - known - {"without_effect"})
+        unknown = sorted(set(raw) - known - set(MORE))
         if unknown:
             raise ValueError(f"unknown keys {unknown}")
         parts = dict(raw)
-        without_effect = parts.pop("without_effect", {})
+        more = {key: parts.pop(key, {}) for key in MORE}
         parts["state"] = State(raw["state"])
         parts["parameters"] = Parameters(**raw["parameters"])
         parts["data"] = DataSeen(**raw["data"])
@@ -233,7 +238,8 @@ class RunRecord:
         for key in ("final", "best"):
             parts[key] = _loss(raw[key]) if raw.get(key) else None
         record = cls(**parts)
-        record.without_effect = without_effect
+        for key, value in more.items():
+            setattr(record, key, value)
         return record
 
     def why_left_out(self, unit: str | None = None) -> str:

@@ -54,6 +54,25 @@ def expand(
     return [[*fixed, *point, *chosen] for point in listed or [[]] for chosen in axis_choices]
 
 
+def is_swept(argument: str) -> bool:
+    """Whether an override of the command line lists several values.
+
+    Args:
+        argument: ``key=value`` or ``key=value,value``.
+    """
+    return OverridesParser.create().parse_override(argument).is_sweep_override()
+
+
+def override_text(key: str, value: Any) -> str:
+    """A key and its value as an override has them, in quotes where Hydra's grammar needs them.
+
+    Args:
+        key: dotted name.
+        value: number, text, truth, list or mapping of them, or None.
+    """
+    return f"{key}={_text(value)}"
+
+
 def _split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     fixed: list[str] = []
     swept: dict[str, list[str]] = {}

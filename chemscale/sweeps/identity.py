@@ -34,10 +34,12 @@ WITHOUT_EFFECT = (
     "trainer.threads",
     "trainer.kernels",
     "trainer.accelerator",
+    "model.from",  # model.parent, the hash of the weights, stands for it
     "data.workers",
     "data.prepare_workers",
     "data.verify",
     "data.path",
+    "data.pieces",
     "data.validation_path",
     "data.test_path",
     "data.smiles_column",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.launchers import hooks
 from chemscale.launchers.hydra_launcher import PointLauncher, compose_point
 from chemscale.launchers.settings import PointJob
-from chemscale.records import PointPlan, is_done, keep_plan
-from chemscale.sweeps.expansion import SweepError, expand
+from chemscale.records import PointPlan, find_run, is_done, keep_plan
+from chemscale.sweeps.expansion import SweepError, expand, is_swept, override_text
+
+log = logging.getLogger(__name__)
 
 
 class PointSweeper(Sweeper):
@@ -30,12 +33,16 @@ class PointSweeper(Sweeper):
             knows nothing of training.
         finish: dotted name of a function that is given the plans and the configurations when the last point
             has ended.
+        parent: overrides of a point that is trained before the others are planned, or the path of a model
+            that is trained already. In points ``model.from: parent`` begins from it, and ``data.tokenizer:
+            parent`` writes molecules in its vocabulary.
     """
 
-    def __init__(self, axes: Any, points: Any, plan: str, finish: str):
+    def __init__(self, axes: Any, points: Any, plan: str, finish: str, parent: Any = None):
         self.axes = OmegaConf.to_container(axes) if isinstance(axes, DictConfig) else dict(axes)
         self.points = OmegaConf.to_container(points) if OmegaConf.is_config(points) else list(points)
         self.plan, self.finish = plan, finish
+        self.parent = OmegaConf.to_container(parent) if isinstance(parent, DictConfig) else parent
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before ``sweep``."""
@@ -51,6 +58,9 @@ class PointSweeper(Sweeper):
             SweepError: no sweep, or two points that are the same.
         """
         overrides = expand(arguments, self.axes, self.points)  # type: ignore[arg-type]
+        if self.parent:
+            named = of_parent(self.find_parent(arguments))
+            overrides = [[named.get(word, word) for word in own] for own in overrides]
         configs = [compose_point(self.context, self.composed, point) for point in overrides]
         jobs = self.make_jobs(configs, overrides, arguments)
         check_distinct(jobs)
@@ -58,6 +68,31 @@ class PointSweeper(Sweeper):
         if not self.run_points(jobs):
             return None  # a job of its own ends the sweep
         return self.end([job.plan for job in jobs], configs)
+
+    def find_parent(self, arguments: Sequence[str]) -> Path:
+        """The model that points of the sweep begin from; trained first where it is described and not done.
+
+        Args:
+            arguments: the command line, which holds for the parent too but for keys that it sets itself.
+
+        Raises:
+            SweepError: its training did not end well.
+        """
+        if not isinstance(self.parent, Mapping):
+            return Path(str(self.parent))
+        overrides = parent_overrides(arguments, self.parent)
+        config = compose_point(self.context, self.composed, overrides)
+        log.info("First the model that points of this sweep begin from:")
+        (job,) = hooks.resolve(hooks.PLAN_POINTS)([config], [overrides], overrides)
+        keep_plan([job.plan])
+        if not is_done(job.plan.directory):
+            self.launch([job], [job], wait=True)
+        if not is_done(job.plan.directory):
+            raise SweepError(
+                f"{job.plan.name}, which points of this sweep begin from, is not done "
+                f"({job.plan.directory}). The same command continues it."
+            )
+        return Path(job.plan.directory)
 
     def make_jobs(
         self, configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], typed: Sequence[str]
@@ -107,6 +142,35 @@ class PointSweeper(Sweeper):
         changed = {job.plan.identity: job for job in ordered}
         whole = [changed.get(job.plan.identity, job) for job in jobs]
         return self.point_launcher.launch_points(ordered, whole, finish=finish, wait=wait)
+
+
+def of_parent(run: Path) -> dict[str, str]:
+    """Overrides that name the parent of a sweep → the same with its path.
+
+    Args:
+        run: directory of a run, or a folder with a model.
+    """
+    run = find_run(run)
+    folder = run / "model" if (run / "model").is_dir() else run
+    paths = {"model.from": run, "data.tokenizer": folder}
+    return {f"{key}=parent": override_text(key, str(path)) for key, path in paths.items()}
+
+
+def parent_overrides(arguments: Sequence[str], own: Mapping[Any, Any]) -> list[str]:
+    """Overrides of the model that is trained first: the command line's, and its own, which win.
+
+    Args:
+        arguments: of the command line; a key that is swept is none of the parent's.
+        own: keys of the parent and their values.
+    """
+    keys = {str(key) for key in own}
+    units = any(key.startswith("budget.") for key in keys)
+
+    def is_kept(word: str) -> bool:
+        key = word.split("=", 1)[0].lstrip("+~")
+        return not (is_swept(word) or key in keys or (units and key.startswith("budget.")))
+
+    return [*filter(is_kept, arguments), *(override_text(key, value) for key, value in own.items())]
 
 
 def pause_at(job: PointJob, share: float) -> PointJob:

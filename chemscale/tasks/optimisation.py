@@ -29,16 +29,16 @@ class AdamW:
     def decayed(model: nn.Module) -> list[nn.Parameter]:
         """The parameters that weight decay acts on."""
         matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-        return [p for p in model.parameters() if id(p) in matrices]
+        return [p for p in model.parameters() if p.requires_grad and id(p) in matrices]
 
     def build(self, model: nn.Module, *, fused: bool = True) -> torch.optim.AdamW:
-        """Decay the matrices of linear layers only: no embedding, norm or bias.
+        """Decay the matrices of linear layers only: no embedding, norm or bias. What is frozen is left out.
 
         The fused step unscales float16 gradients itself, so it cannot be used with 16-mixed and clipping.
         """
         decayed = self.decayed(model)
         matrices = {id(p) for p in decayed}
-        others = [p for p in model.parameters() if id(p) not in matrices]
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
         groups = [
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": others, "weight_decay": 0.0},

@@ -73,7 +73,7 @@ def test_weights_that_are_not_finite_are_not_exported(run, tmp_path, monkeypatch
     def load(module, checkpoint):
         next(module.parameters()).data.fill_(float("nan"))
 
-    monkeypatch.setattr("chemscale.points.trained.export.load_weights", load)
+    monkeypatch.setattr("chemscale.points.trained.checkpoint.load_weights", load)
     with pytest.raises(ExportError, match=r"step 2: model\.\S+ is not finite.*earlier --step"):
         export_model(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from rdkit import Chem, rdBase
@@ -31,6 +31,8 @@ SEED = 2023
 CANDIDATES_PER_TASK = 2048
 MIN_ATOMS, MAX_ATOMS = 10, 40
 MAX_COUNT = 1_000_000
+MAX_OF_TWO = 100_000
+"""Of the 365,000 pairs of pieces that fit, both ways round and without regard to size."""
 KNOWN_HASHES = {
     1_000: "adb4c77882cf2a2f6aecc4ba492cf620582fee852fe1349f6eca145be97e8bf8",
     50_000: "03ace0bfd4284b0340879ba1cc2e93281c999d77fc4b8465df7a08c758856764",
@@ -75,21 +77,24 @@ class Pieces:
     fitting: dict[str, tuple[Piece, ...]]
 
 
-def write_starter(path: Path, count: int, *, workers: int | None = None) -> None:
+def write_starter(path: Path, count: int, *, pieces: int | None = None, workers: int | None = None) -> None:
     """Write distinct molecules, one SMILES a line; the same bytes for any number of workers.
 
     Args:
         path: of the file.
         count: how many.
+        pieces: of which each is made, 2 or 3; None for the medicines themselves and both.
         workers: processes; None for one a core.
 
     Raises:
         StarterError: count is not between 100 and a million.
     """
-    if not 100 <= count <= MAX_COUNT:
-        raise StarterError(f"data.count={count}: between 100 and {MAX_COUNT:,} can be made.")
-    text = "".join(f"{smiles}\n" for smiles in starter_smiles(count, workers=workers)).encode()
-    known = KNOWN_HASHES.get(count)
+    most = MAX_OF_TWO if pieces == 2 else MAX_COUNT
+    if not 100 <= count <= most:
+        of = f" of {pieces} pieces" if pieces else ""
+        raise StarterError(f"data.count={count}: between 100 and {most:,}{of} can be made.")
+    text = "".join(f"{smiles}\n" for smiles in starter_smiles(count, pieces=pieces, workers=workers)).encode()
+    known = KNOWN_HASHES.get(count) if pieces is None else None
     if known and hashlib.sha256(text).hexdigest() != known:
         log.warning(
             "The starter molecules differ from the reference: RDKit %s writes some SMILES in another way. "
@@ -100,17 +105,19 @@ def write_starter(path: Path, count: int, *, workers: int | None = None) -> None
         file.write(text)
 
 
-def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:
+def starter_smiles(count: int, *, pieces: int | None = None, workers: int | None = None) -> list[str]:
     """Distinct canonical SMILES: the medicines first, then recombinations in a fixed order.
 
     Args:
         count: how many.
+        pieces: of which each is made, 2 or 3; None for the medicines themselves and both.
         workers: processes; None for one a core.
     """
-    found = dict.fromkeys(Chem.CanonSmiles(smiles) for smiles in drugs().values())
+    medicines = drugs().values() if pieces is None else ()
+    found = dict.fromkeys(Chem.CanonSmiles(smiles) for smiles in medicines)
     tasks = itertools.count(0, CANDIDATES_PER_TASK)
     with ProgressBar("starter molecules", count, "molecules") as progress:
-        for batch in ordered_map(recombine, tasks, worker_count(workers)):
+        for batch in ordered_map(partial(recombine, wanted=pieces), tasks, worker_count(workers)):
             before = len(found)
             found.update(dict.fromkeys(batch))
             progress.advance(min(len(found), count) - before)
@@ -119,25 +126,29 @@ def starter_smiles(count: int, *, workers: int | None = None) -> list[str]:
     return list(itertools.islice(found, count))
 
 
-def recombine(first: int) -> list[str]:
+def recombine(first: int, wanted: int | None = None) -> list[str]:
     """Molecules among the next candidates, as canonical SMILES: a pure function of the first one's number.
 
     Args:
         first: number of the first of ``CANDIDATES_PER_TASK`` candidates.
+        wanted: pieces of a candidate; None for all.
     """
     pieces = cut_drugs()
     with rdBase.BlockLogs():
-        candidates = (_candidate(pieces, number) for number in range(first, first + CANDIDATES_PER_TASK))
+        numbers = range(first, first + CANDIDATES_PER_TASK)
+        candidates = (_candidate(pieces, number, wanted) for number in numbers)
         return [smiles for text in candidates if text and (smiles := _drug_like(text))]
 
 
-def _candidate(pieces: Pieces, number: int) -> str | None:
+def _candidate(pieces: Pieces, number: int, wanted: int | None) -> str | None:
     """Candidate of a number: cap–core–cap two times of three, else cap–cap.
 
-    None where the size is wrong or nothing fits.
+    None where the size is wrong or nothing fits, or where another number of pieces is wanted.
     """
     draw = hashlib.blake2b(f"{SEED}/{number}".encode(), digest_size=16).digest()
     a, b, c, kind = (int.from_bytes(draw[i : i + 4], "little") for i in range(0, 16, 4))
+    if wanted is not None and wanted != (3 if kind % 3 else 2):
+        return None
     if kind % 3:
         core = pieces.cores[a % len(pieces.cores)]
         left, right = (pieces.fitting[label] for label in core.labels)

@@ -277,6 +277,32 @@ class ChemGPTTokenizer:
         """
         write_text(Path(path), json.dumps(self._published, separators=(",", ":"), ensure_ascii=False))
 
+    def pruned(self) -> tuple[ChemGPTTokenizer, list[int]]:
+        """The same tokenizer without the word pieces, which no valid text uses, and the ids that it keeps.
+
+        Returns:
+            The tokenizer, whose ids count on without gaps, and for each of them the id that it had here.
+        """
+        kept = [*range(len(SPECIALS)), *self._ids.values()]
+        return self._with_tokens([self._tokens[i] for i in kept]), kept
+
+    def in_version_2(self) -> ChemGPTTokenizer:
+        """The same ids under the names of SELFIES 2, which today's ``selfies`` writes and reads.
+
+        Symbols without such a name (``[teexpl]``) keep theirs, and word pieces too.
+        """
+        symbols = set(self._ids.values())
+        names = [to_version_2(token) if i in symbols else token for i, token in enumerate(self._tokens)]
+        if len(set(names)) != len(names):
+            raise TokenizerError(
+                "Two symbols of this vocabulary have the same name in SELFIES 2: keep names."
+            )
+        return self._with_tokens(names)
+
+    def _with_tokens(self, tokens: list[str]) -> ChemGPTTokenizer:
+        model = {**self._published["model"], "vocab": {token: i for i, token in enumerate(tokens)}}
+        return ChemGPTTokenizer({**self._published, "model": model}, policy=self.policy)
+
     def _repaired(self) -> Tokenizer:
         backend = Tokenizer.from_str(json.dumps(self._published))
         vocabulary = {token: i for i, token in enumerate(self._tokens)}

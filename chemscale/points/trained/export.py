@@ -1,78 +1,183 @@
-"""The weights of a checkpoint of any strategy, written as a model by one process without a GPU."""
+"""A trained model taken out of chemscale: as a folder, in the form of another program, onto the Hub."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import nn
+from chemscale.molecules.tokenizers.opening import load_tokenizer
+from chemscale.points.trained.card import CardSettings, Described, write_card
+from chemscale.points.trained.checkpoint import ExportError, export_model
+from chemscale.points.trained.forms import Written, check_form, write_form
+from chemscale.points.trained.hub import check_push, push
+from chemscale.points.trained.provenance import write_facts
+from chemscale.points.trained.source import Repair, Source, from_download, from_run
 
-from chemscale.points.trained.rebuild import rebuild
-from chemscale.records import RunRecord, find_run
-from chemscale.training.checkpointing.checkpoints import Checkpoints
-from chemscale.training.checkpointing.gathering import load_weights
+__all__ = ["CardSettings", "ExportError", "Exported", "export", "export_model"]
 
 
-class ExportError(ValueError):
-    """Nothing to export, or no place for it."""
-
-
-def export_model(run: Path, to: Path, step: int | None = None) -> tuple[RunRecord, int]:
-    """Write the weights of a checkpoint as a Hugging Face folder, or as a potential's safetensors.
-
-    The data are not needed: the run carries what its weights belong to.
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
 
     Args:
-        run: a point, finished or not: its directory, or RUNS/SWEEP/NAME.
-        to: folder to write; it must not exist.
+        name: of the model.
+        folder: with its files; None where they went to the Hub alone.
+        form: hf | gpt2 | onnx.
+        step: of the checkpoint; None where it was a folder.
+        positions: longest sequence, begin and end included; 0 for a potential.
+        difference: largest difference of logits from those of chemscale's model; None where nothing was there
+            to compare with.
+        url: of the repository on the Hub; None where nothing was pushed.
+        lines: all of it in words.
+    """
+
+    name: str
+    folder: Path | None
+    form: str
+    step: int | None
+    positions: int
+    difference: float | None
+    url: str | None
+    lines: list[str] = field(default_factory=list)
+
+
+def export(
+    run: Path | str | None = None,
+    to: Path | str | None = None,
+    *,
+    from_hf: Path | str | None = None,
+    step: int | None = None,
+    form: str = "hf",
+    rows: str = "keep",
+    names: str = "published",
+    positions: int | None = None,
+    push_to: str | None = None,
+    private: bool = False,
+    license: str = "unknown",
+    datasets: tuple[str, ...] = (),
+    check: bool = True,
+) -> Exported:
+    """Write a trained model as a folder that others can use, with a model card, and push it if asked.
+
+    Everything is written beside `to` and renamed at the end: the folder is whole or absent. The data are not
+    needed: a run carries what its weights belong to.
+
+    Args:
+        run: a point, finished or not (its directory, or RUNS/SWEEP/NAME), or a saved model folder.
+        to: folder to write; it must not exist. None with `push_to`: nothing stays here.
+        from_hf: a downloaded ChemGPT folder to repair, in place of `run`.
         step: of a checkpoint that is still there; the newest whole one where None.
+        form: hf (GPT-Neo for ``transformers``, or a potential's safetensors), gpt2 (an exact GPT-2) or onnx.
+        rows: keep | prune, what becomes of word pieces in a downloaded vocabulary.
+        names: published | selfies2, of the symbols of a downloaded vocabulary.
+        positions: of a GPT-2; None for as many as are exact.
+        push_to: repository on the Hugging Face Hub, OWNER/NAME.
+        private: of a repository that is made now.
+        license: identifier of the Hub for the model card.
+        datasets: names on the Hub, for the model card.
+        check: compare the written form's logits with the model's, by ``transformers`` or onnxruntime.
 
     Returns:
-        The record of the run, and the step of the checkpoint.
+        Where the files are, and how far their logits agree.
 
     Raises:
-        ExportError: `to` exists, there is no such checkpoint, or its weights are not finite.
-        DescriptionError: what the weights belong to is not there any more, or is another run's.
-        RecordError: there is no record.
+        ExportError: nothing to export, no place for it, options that do not go together, a form that does not
+            give the model's logits, or a Hub that does not take it.
+        ValueError: what is given cannot be read; the message says why.
     """
-    if to.exists():
-        raise ExportError(f"{to} exists: choose another --to or remove it.")
-    run = find_run(run)
-    record = RunRecord.load(run)
-    checkpoints = Checkpoints(run / "checkpoints")
-    found = checkpoints.newest(at_most=step)
-    if found is None or (step is not None and checkpoints.step_of(found) != step):
-        there = ", ".join(str(known) for known in checkpoints.steps()) or "none"
-        wanted = "a whole checkpoint" if step is None else f"a whole checkpoint of step {step}"
-        raise ExportError(f"{run} does not have {wanted}; steps there: {there}.")
-    model = rebuild(run, record)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as folder:
-        load_weights(model.module, found)
-        refuse_without_numbers(model.module, f"{run}, step {checkpoints.step_of(found)}", checkpoints.steps())
-        written = Path(folder) / "model"
-        written.mkdir()
-        model.save(written)
-        written.rename(to)
-    return record, checkpoints.step_of(found)
-
-
-def refuse_without_numbers(module: nn.Module, which: str, steps: Sequence[int]) -> None:
-    """Refuse weights that are not finite.
-
-    Args:
-        module: with the weights.
-        which: checkpoint, for the message.
-        steps: of the checkpoints that are there.
-
-    Raises:
-        ExportError: some are not.
-    """
-    for name, weight in module.named_parameters():
-        if not weight.isfinite().all():
-            there = ", ".join(map(str, steps))
-            raise ExportError(
-                f"{which}: {name} is not finite, the run diverged. Give an earlier --step; steps there: "
-                f"{there}."
+    settings = CardSettings(license, tuple(datasets))
+    repair = Repair(rows, names)
+    target = _check_request(run, to, from_hf, step, repair, push_to)
+    check_form(form, positions)
+    if push_to is not None:
+        check_push(push_to)
+    beside = target.parent if target else None
+    if beside:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".export-") as scratch:
+        staged = Path(scratch) / "model"
+        if from_hf is not None:
+            source = from_download(Path(from_hf), repair, staged)
+        else:
+            assert run is not None
+            source = from_run(Path(run), step, staged)
+        folder = Path(scratch) / form if form != "hf" else staged
+        written = _write(source, form, folder, positions=positions, check=check, settings=settings)
+        lines = [*source.notes, *([written.proof] if written else [])]
+        if target:
+            folder = folder.rename(target)
+            step_text = "" if source.step is None else f"Step {source.step} of "
+            lines.append(f"{step_text}{source.name} written to {target}")
+        url = None
+        if push_to is not None:
+            url = push(
+                folder,
+                push_to,
+                private=private,
+                message=f"{source.name}, exported by chemscale",
+                again=_again(target, push_to),
             )
+            lines.append(f"Pushed to {url}")
+    positions_there, difference = (written.positions, written.difference) if written else (0, None)
+    return Exported(source.name, target, form, source.step, positions_there, difference, url, lines)
+
+
+def _check_request(
+    run: Path | str | None,
+    to: Path | str | None,
+    from_hf: Path | str | None,
+    step: int | None,
+    repair: Repair,
+    push_to: str | None,
+) -> Path | None:
+    """The folder to write, once it is clear that what was asked for goes together.
+
+    Raises:
+        ExportError: it does not.
+    """
+    if (run is None) == (from_hf is None):
+        raise ExportError("Give either a run (or a saved model folder) or --from-hf FOLDER, a download.")
+    if from_hf is None and repair != Repair():
+        raise ExportError(
+            "--rows and --names repair the vocabulary of a download: they go with --from-hf FOLDER."
+        )
+    if from_hf is not None and step is not None:
+        raise ExportError("--step is for the checkpoints of a run; --from-hf is a download.")
+    if to is None and push_to is None:
+        raise ExportError("Say where it goes: --to FOLDER, or --push OWNER/NAME.")
+    target = None if to is None else Path(to)
+    if target is not None and target.exists():
+        raise ExportError(f"{target} exists: choose another --to or remove it.")
+    return target
+
+
+def _write(
+    source: Source, form: str, folder: Path, *, positions: int | None, check: bool, settings: CardSettings
+) -> Written | None:
+    """Write a staged model in a form, with its card.
+
+    Raises:
+        ExportError: a potential in a form of language models.
+    """
+    if source.potential:
+        if form != "hf":
+            raise ExportError(f"--as {form} is for ChemGPTs: {source.name} is a potential.")
+        described = Described(source.name, form, source.facts, None, 0)
+        written = None
+    else:
+        written = write_form(form, source.folder, folder, positions=positions, check=check)
+        tokenizer = load_tokenizer(folder)
+        described = Described(source.name, form, source.facts, tokenizer, written.positions, written.proof)
+    write_facts(folder, source.facts)
+    write_card(folder, described, settings)
+    for path in folder.iterdir():  # safetensors makes files that nobody else may read
+        path.chmod((folder / "README.md").stat().st_mode)
+    return written
+
+
+def _again(target: Path | None, push_to: str) -> str:
+    if target is None:
+        return "Nothing is lost: the same command tries again."
+    return f"The model stands in {target}: python -m chemscale.export {target} --push {push_to} tries again."

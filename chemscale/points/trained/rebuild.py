@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from chemscale.models.adaptation.lora import merged
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.potentials import build, read_config, save_potential
 from chemscale.molecules.corpus import MANIFEST, Corpus
@@ -19,6 +20,7 @@ from chemscale.points.base import DESCRIPTION, DescriptionError, check_descripti
 from chemscale.points.build import read_point
 from chemscale.points.data import read_molecule_data
 from chemscale.points.language import LanguagePoint, model_of
+from chemscale.points.parents.beginning import adaptation_of
 from chemscale.points.potential import PotentialPoint
 from chemscale.records import RunRecord
 from chemscale.tasks.language_model import LanguageModel
@@ -55,13 +57,15 @@ def rebuild(run: Path, record: RunRecord) -> Rebuilt:
 
 def _language_model(run: Path, record: RunRecord) -> Rebuilt:
     tokenizer = vocabulary_of(run, record)
-    module = LanguageModel(
-        ChemGPT(model_of(record.config["model"], tokenizer)), AdamW(1e-3), Schedule(), record.planned_steps
-    )
+    model = ChemGPT(model_of(record.config["model"], tokenizer))
+    adaptation = adaptation_of(record.config["model"])
+    if not adaptation.is_full:
+        adaptation.apply(model)
+    module = LanguageModel(model, AdamW(1e-3), Schedule(), record.planned_steps)
     block = read_molecule_data(record.config["data"]).block
 
     def save(folder: Path) -> None:
-        save_trained(module.model, tokenizer, folder, name=record.name, block=block)
+        save_trained(merged(module.model), tokenizer, folder, name=record.name, block=block)
 
     return Rebuilt(module, save)
 

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -228,16 +228,20 @@ class ParquetFile:
         self._tops = list(itertools.chain(*tops))
         self._twice = len(set(schema.names)) < len(schema.names)
 
-    def rows(self, column: int | str | None = None) -> Iterator[tuple[int, Row]]:
+    def rows(
+        self, column: int | str | None = None, also: Sequence[int | str] = ()
+    ) -> Iterator[tuple[int, Row]]:
         """Number of the row from 1, and its cells; text where a cell is read, else nothing.
 
         Args:
             column: number of the only one that is read; None for all of text.
+            also: numbers of others that are read, whatever they hold.
 
         Raises:
             SourceError: the file is damaged.
         """
         chosen = [column] if isinstance(column, int) else [i for i, text in enumerate(self._texts) if text]
+        chosen = sorted({*chosen, *(int(i) for i in also)})
         names = None if self._twice else list(dict.fromkeys(self._tops[i] for i in chosen))
         kept = [i for i, top in enumerate(self._tops) if names is None or top in names]
         number = 0
@@ -290,6 +294,7 @@ class SdfFile:
 
     def __init__(self, entry: Entry, encoding: str, field: str | None = None):
         self.entry, self.encoding, self.field, self.lines = entry, encoding, field, 0
+        self._last: list[str] = []
 
     def rows(self, column: int | str | None = None) -> Iterator[tuple[int, Row]]:
         """Number of the record from 1, and its one cell.
@@ -319,11 +324,18 @@ class SdfFile:
             marks = (FIELD.match(line) for line in itertools.islice(file, PROBED_LINES))
             return list(dict.fromkeys(mark[1] for mark in marks if mark))
 
-    def _content(self, lines: list[str]) -> str:
-        if self.field is None:
-            return "".join(lines)
-        mark = f"<{self.field}>"
-        for line, value in itertools.pairwise(lines):
+    def field_of_last(self, name: str) -> str:
+        """Text of a data field of the record that was read last; empty where it has none.
+
+        Args:
+            name: of the field.
+        """
+        mark = f"<{name}>"
+        for line, value in itertools.pairwise(self._last):
             if line.startswith(">") and mark in line:
                 return value.strip()
         return ""
+
+    def _content(self, lines: list[str]) -> str:
+        self._last = lines
+        return "".join(lines) if self.field is None else self.field_of_last(self.field)

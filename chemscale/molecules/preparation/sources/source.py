@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,18 +93,46 @@ class Source:
 
     def rows(self) -> Iterator[tuple[int, str, str]]:
         """The same with the notation: smiles, selfies, molblock or ragged."""
+        for line, text, notation, _ in self.records():
+            yield line, text, notation
+
+    def records(self, also: Sequence[int | str] = ()) -> Iterator[tuple[int, str, str, list[str]]]:
+        """The same with the text of other columns.
+
+        Args:
+            also: keys of columns, as ``columns`` gives them. Of a row with more cells than the header, only
+                cells left of the molecule are given: those right of it may have moved.
+        """
         column, notation = self.choice.column, self.choice.notation
         header = self.choice.header and not self._fields_are_named
         self.total = 0
-        for line, row in self.reader.rows(column):
+        parquet = isinstance(self.reader, ParquetFile)
+        rows = self.reader.rows(column, also) if parquet else self.reader.rows(column)  # type: ignore[call-arg]
+        for line, row in rows:
             if (header and line == self.header_line) or _names_delimiter(line, row):
                 continue
             self.total += 1
             text = row[0] if notation == "molblock" else cell(row, column)  # type: ignore[index]
             if self.width and len(row) > self.width and any(extra.strip() for extra in row[self.width :]):  # type: ignore[index]
-                yield line, text, notation if self._is_sure(row) else RAGGED
+                left = [cell(row, key) if key < column else "" for key in also]  # type: ignore[operator]
+                yield line, text, notation if self._is_sure(row) else RAGGED, left
+            elif isinstance(self.reader, SdfFile):
+                yield line, text, notation, [self.reader.field_of_last(str(key)) for key in also]
             else:
-                yield line, text, notation
+                yield line, text, notation, [cell(row, key) for key in also] if also else []
+
+    def columns(self) -> dict[str, int | str]:
+        """Key of every column by its name, or by its number where there is no header."""
+        if isinstance(self.reader, SdfFile):
+            return {name: name for name in self.reader.fields()}
+        if isinstance(self.reader, ParquetFile):
+            return _first_of_each(self.reader.names)
+        rows = list(itertools.islice(_content(self.reader.rows()), PROBE_CELLS))
+        if isinstance(self.reader, JsonFile) and all(isinstance(row, dict) for _, row in rows):
+            return {key: key for _, row in rows for key in row}
+        if self.choice.header:
+            return _first_of_each([str(name).strip() for name in rows[0][1]])
+        return {str(i): i for i in range(usual_width([row for _, row in rows]))}
 
     def _is_sure(self, row: Row) -> bool:
         """Whether the cell of a row that has more cells than the header is the molecule."""
@@ -255,6 +283,15 @@ def _content(rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
             first and (not first.startswith("#") or (len(first) > 1 and rank(first) <= 1))
         ):
             yield line, row
+
+
+def _first_of_each(names: Sequence[str]) -> dict[str, int | str]:
+    """Number of the first column of each name, in their order."""
+    found: dict[str, int | str] = {}
+    for i, name in enumerate(names):
+        if name:
+            found.setdefault(name, i)
+    return found
 
 
 def _names_delimiter(line: int, row: Row) -> bool:

@@ -1,0 +1,110 @@
+"""``train`` and ``fit`` for Python: the commands as functions, with what they leave as values."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.records import RunRecord, find_records
+
+if TYPE_CHECKING:
+    from chemscale.analysis.fit import FitOutcome
+
+
+class CommandError(ValueError):
+    """A command that did not end well; it said why."""
+
+
+def train(*overrides: str) -> list[RunRecord]:
+    """Train a point or a sweep, as ``python -m chemscale.train`` does, in a process of its own.
+
+    What is done already is skipped and what is unfinished continues. The process survives what a notebook
+    does not; Ctrl-C stops and saves it.
+
+    Args:
+        overrides: ``key=value``, one text each: ``train("+sweep=chemgpt_sizes", "data=smiles", …)``.
+
+    Returns:
+        The records of the sweep's folder, those of earlier commands included.
+
+    Raises:
+        CommandError: the command refused its input, or a point failed.
+    """
+    status = _run([sys.executable, "-m", "chemscale.train", *overrides])
+    if status:
+        raise CommandError(f"chemscale.train left with status {status}: what it printed says why.")
+    return [record for _, record in find_records(_sweep_folder(overrides))]
+
+
+def _run(command: Sequence[str]) -> int:
+    """Status of a command whose lines appear where this process prints: a notebook's cell has no file."""
+    try:
+        sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            for line in process.stdout or ():
+                print(line, end="")
+        return process.returncode
+    return subprocess.run(command, check=False).returncode
+
+
+def _sweep_folder(overrides: Sequence[str]) -> Path:
+    """Where the points of a command line lie."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
+        cfg = compose("train", single)
+    return Path(cfg.runs) / cfg.sweep_name
+
+
+def fit(
+    source: Path | str,
+    *,
+    out: Path | str | None = None,
+    form: str | Sequence[str] = "auto",
+    axis: str | None = None,
+    unit: str | None = None,
+    columns: str | None = None,
+    flops_model: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> FitOutcome:
+    """Fit a scaling law, as ``python -m chemscale.fit`` does.
+
+    Args:
+        source: a folder of runs, or a table of anyone's.
+        out: folder of the report; beside the source if None.
+        form: of the law, one or several; ``auto`` finds one.
+        axis: of a law of one axis; None for the one that varies.
+        unit: loss of runs that is fitted.
+        columns: of a table: ``N=params,D=tokens,loss=val_loss``.
+        flops_model: of a table: ``6nd``.
+        bootstrap: draws.
+        seed: of the draws.
+
+    Returns:
+        Lines to print, the report's path, and the law as a dictionary.
+
+    Raises:
+        PointsError: the runs or the table cannot be read, or an option does not go with them.
+    """
+    from chemscale.analysis.fit import Options, fit_csv, fit_runs
+
+    source, place = Path(source), None if out is None else Path(out)
+    forms = (form,) if isinstance(form, str) else tuple(form)
+    options = Options(forms, axis, bootstrap=bootstrap, seed=seed)
+    if source.is_dir():
+        return fit_runs(
+            source, out=place, unit=unit, command=f"chemscale.fit({str(source)!r})", options=options
+        )
+    command = f"chemscale.fit({str(source)!r}, columns={columns!r})"
+    return fit_csv(source, columns, out=place, command=command, flops_model=flops_model, options=options)

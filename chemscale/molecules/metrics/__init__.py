@@ -1,0 +1,1 @@
+"""How good generated molecules are: validity by cause, novelty, diversity, and distance from a reference."""

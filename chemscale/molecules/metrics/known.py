@@ -1,0 +1,95 @@
+"""What the molecules of a run or a file are compared with, where nobody named it and where somebody did."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from chemscale.common.files import read_regular
+from chemscale.molecules.corpus import MANIFEST
+from chemscale.molecules.metrics.novelty.index import MoleculeIndex, Reference, open_index
+from chemscale.records import RECORD_NAME, RunRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Molecules that others are compared with.
+
+    Args:
+        reference: whose distributions are compared; None for none.
+        training: what is not novel; None for none.
+        first: only the so many of the lowest hashes of `training` were trained on; None for all.
+    """
+
+    reference: Reference | None = None
+    training: Reference | None = None
+    first: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Path,
+        reference: Path | str | None,
+        training: Path | str | None,
+        column: str | None,
+    ) -> Known:
+        """What was named; of a run whose corpus is there, its own molecules take the place of what was not.
+
+        Args:
+            source: what is judged.
+            reference: as it was named, or None.
+            training: likewise.
+            column: of their files.
+        """
+        corpus, first = (None, None) if reference and training else corpus_of(source)
+        compared = Reference.of(reference, column) if reference else None
+        known = Reference.of(training, column) if training else None
+        if compared is None and corpus is not None:
+            compared = Reference(corpus, split="validation")
+        if known is None and corpus is not None:
+            return cls(compared, Reference(corpus, split="train"), first)
+        return cls(compared, known or compared)
+
+    def open(
+        self, workers: int, *, silent: bool = False
+    ) -> tuple[MoleculeIndex | None, MoleculeIndex | None]:
+        """Indices of the reference and of the training molecules.
+
+        Args:
+            workers: processes of a build.
+            silent: show no progress.
+        """
+
+        def opened(known: Reference | None) -> MoleculeIndex | None:
+            return None if known is None else open_index(known, workers=workers, silent=silent)
+
+        compared = opened(self.reference)
+        return compared, compared if self.training == self.reference else opened(self.training)
+
+
+def corpus_of(run: Path) -> tuple[Path | None, int | None]:
+    """Folder of the corpus that a run was trained on, and on how many of its molecules (None for all).
+
+    Args:
+        run: directory of a run; of anything else there is none.
+    """
+    if not (run / RECORD_NAME).is_file():
+        return None, None
+    record = RunRecord.load(run)
+    corpora = Path(record.config.get("corpora", "corpora"))
+    for manifest in sorted(corpora.glob(f"*/{MANIFEST}")):
+        try:
+            if json.loads(read_regular(manifest)).get("corpus_hash") == record.data_hash:
+                return manifest.parent, record.config.get("data", {}).get("molecules")
+        except (OSError, ValueError):
+            continue
+    log.warning(
+        "The corpus that %s was trained on is not in %s: nothing of it is compared. Give --reference.",
+        run,
+        corpora,
+    )
+    return None, None

@@ -1,0 +1,1 @@
+"""Which molecules were trained on: an index of hashes on the disk."""

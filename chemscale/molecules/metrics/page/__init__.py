@@ -1,0 +1,1 @@
+"""One self-contained page of an evaluation: numbers, distributions and drawings of molecules."""

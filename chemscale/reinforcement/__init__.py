@@ -1,0 +1,1 @@
+"""Steering a language model of molecules towards a score by policy gradients."""

@@ -42,7 +42,10 @@ MODULES = {
         [
             "chemscale.molecules.preparation.standardize",
             "chemscale.molecules.corpus",
+            "chemscale.molecules.tokenizers.opening",
+            "chemscale.molecules.tokenizers.interface",
             "chemscale.molecules.tokenizers.tokenizer",
+            "chemscale.molecules.tokenizers.atomwise",
             "chemscale.molecules.sampling",
         ],
     ),

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from chemscale.molecules.corpus import CorpusError, same_molecules
+from chemscale.molecules.metrics.sampled.samples import Fate, of_ids
 from chemscale.molecules.preparation import encoding
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
 from chemscale.molecules.preparation.encoding import symbols_of
@@ -134,6 +135,21 @@ def test_a_vocabulary_of_another_notation_is_refused(rows, tmp_path):
     with pytest.raises(TokenizerError, match="'inchi' is no notation: choose one of selfies, smiles"):
         build_corpus([rows], tmp_path / "c", notation="inchi")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("notation", ["selfies", *OTHERS])
+def test_what_a_corpus_holds_is_judged_to_be_written_exactly(made, notation):
+    tokenizer, train = made[notation].tokenizer, made[notation].train
+    whole = [[*map(int, train.tokens(i)), tokenizer.eos_id] for i in range(20)]
+    assert {each.fate for each in of_ids(whole, tokenizer)} == {Fate.EXACT}
+    assert {each.fate for each in of_ids([ids[:-1] for ids in whole], tokenizer)} == {Fate.TRUNCATED}
+
+
+def test_another_order_of_blocks_is_no_rewriting_and_an_open_end_is_refused(made):
+    tokenizer = made["safe"].tokenizer
+    for text, fate in (("O4.CC4", Fate.EXACT), ("CC4.O", Fate.REFUSED)):
+        (drawn,) = of_ids([[*tokenizer.encode(text), tokenizer.eos_id]], tokenizer)
+        assert drawn.fate is fate
 
 
 # --- the audit of the vocabulary ---

@@ -79,6 +79,7 @@ def main() -> None:
 def show(corpus: Corpus) -> None:
     """What was read, what was kept, what was dropped and why."""
     from chemscale.molecules.preparation.telling import log_conditions, log_sources
+    from chemscale.molecules.preparation.vocabulary import audit_vocabulary, describe_vocabulary
 
     counts = corpus.manifest["counts"]
     log.info("Corpus %s", corpus.path)
@@ -95,6 +96,8 @@ def show(corpus: Corpus) -> None:
         log.info("  dropped %s: %s%s", f"{number:,}", reason, where)
     if counts["dropped"]:
         log.info("Each dropped row, with its reason: %s", corpus.path / "dropped.csv.gz")
+    for line in describe_vocabulary(corpus, audit_vocabulary(corpus)):
+        log.info("%s", line)
 
 
 def show_store(store: FrameStore) -> None:

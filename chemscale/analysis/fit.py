@@ -10,8 +10,9 @@ from typing import Any
 from chemscale.analysis.doubts import axis_doubts, surface_doubts
 from chemscale.analysis.origin import origin_of
 from chemscale.analysis.records_to_points import (
+    comparable_unit,
     envelope_curves,
-    family_of,
+    families_of,
     points_of,
     records_of,
     split_losses,
@@ -145,7 +146,8 @@ def fit_runs(
     Args:
         directory: of a sweep, or of several.
         out: where to write; None for ``law`` in the directory.
-        unit: of the loss; None for the first of ``HEADLINE_UNITS`` that the runs have.
+        unit: of the loss; None for the first of ``HEADLINE_UNITS`` that the runs have, and for nats per heavy
+            atom where they are of several notations.
         only: identities of the points that count; None for all.
         command: that asks for it, for the report.
         options: how the law is sought.
@@ -161,14 +163,15 @@ def fit_runs(
     refuse_unwritable(out)
     beside: list[LeftOut] = []
     records = records_of(directory, only, beside)
+    unit = comparable_unit(records, unit)
     found, unit, left_out = split_losses(records, unit, HEADLINE_UNITS, directory)
     points = LawPoints(points_of(found, unit), str(directory), tuple(beside))
     origin = origin_of(found, unit, command)
     origin.notes += [left_out] if left_out else []
     points = _without_highest(points, unit, options, origin)
     families: dict[str, list[LawPoint]] = {}
-    for (_, record), point in zip(found, points.points, strict=True):
-        families.setdefault(family_of(record), []).append(point)
+    for family, point in zip(families_of(found), points.points, strict=True):
+        families.setdefault(family, []).append(point)
     if len(families) > 1:
         return _fit_families(families, points, unit, origin, options, out)
     title = f"{next(iter(families))} · {directory.name}"

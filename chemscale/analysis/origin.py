@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chemscale.analysis.records_to_points import Found, family_of, validations
+from chemscale.analysis.records_to_points import Found, family_of, notation_of, validations
 from chemscale.analysis.suspects import other_software, suspicious
 from chemscale.laws.reports.page import Origin
 from chemscale.records import RunRecord, State
@@ -44,8 +44,7 @@ def origin_of(found: Found, unit: str, command: str) -> Origin:
     done = next((r for _, r in found if r.state is State.DONE), found[0][1])
     notes = suspicious(found, unit)
     notes += [_shared_trunks(found), _shared_noise(found), other_software(found)]
-    if len(hashes) > 1:
-        notes.append("These runs saw different data: their losses may not be comparable.")
+    notes.append(_different_data(found))
     notes.append(_other_settings(found))
     inherited = any(r.compute.inherited_flops for _, r in found)
     return Origin(
@@ -55,6 +54,29 @@ def origin_of(found: Found, unit: str, command: str) -> Origin:
         data_hash=", ".join(hashes),
         versions=done.versions,
         notes=[note for note in notes if note],
+    )
+
+
+def _different_data(found: Found) -> str:
+    """That runs saw different data, if they did; of several notations, how many molecules each has."""
+    if len({record.data_hash for _, record in found}) == 1:
+        return ""
+    of: dict[str, dict[str, int]] = {}
+    for _, record in found:
+        hashes = of.setdefault(notation_of(record), {})
+        hashes[record.data_hash] = max(record.data.unique_molecules, hashes.get(record.data_hash, 0))
+    if "" in of or any(len(hashes) > 1 for hashes in of.values()):
+        return "These runs saw different data: their losses may not be comparable."
+    molecules = {notation: max(hashes.values()) for notation, hashes in of.items()}
+    if len(set(molecules.values())) == 1:
+        return (
+            f"Every notation has {next(iter(molecules.values())):,} training molecules. What is predicted is "
+            "one canonical text of each, so nats per heavy atom compare; those per token do not."
+        )
+    listed = ", ".join(f"{notation} {number:,}" for notation, number in sorted(molecules.items()))
+    return (
+        f"The notations have different numbers of training molecules ({listed}): some molecules cannot be "
+        "expressed in all. data.common_to=[selfies,safe], or whichever are compared, keeps to those that can."
     )
 
 

@@ -103,9 +103,22 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: architecture, degree, origin, conditions."""
+    """The family of models that one law may hold for: architecture, degree of features, where it began,
+    conditions, and the notation of its molecules where that is not SELFIES."""
+    notation = notation_of(record)
+    return _family(record, "" if notation == "selfies" else notation)
+
+
+def families_of(found: Found) -> list[str]:
+    """The family of each run; where there are several notations SELFIES is named too."""
+    several = len({notation_of(record) for _, record in found} - {""}) > 1
+    return [_family(record, notation_of(record)) if several else family_of(record) for _, record in found]
+
+
+def _family(record: RunRecord, notation: str) -> str:
     degree = record.config.get("model", {}).get("l_max")
     family = record.family if degree is None else f"{record.family} l={degree}"
+    family += f" {notation}" if notation else ""
     if parent := record.parent:
         how = f", {parent['adaptation']}" if "adaptation" in parent else ""
         family += f" from {parent['name']}{how}"
@@ -116,6 +129,37 @@ def _given(record: RunRecord) -> str:
     """Conditions that stand before molecules: what they tell is not a loss."""
     names = record.config.get("data", {}).get("condition") or []
     return f" given {', '.join([names] if isinstance(names, str) else names)}" if names else ""
+
+
+def notation_of(record: RunRecord) -> str:
+    """The notation of a language model's molecules; empty for a potential."""
+    if record.family != "chemgpt":
+        return ""
+    return str(record.config.get("data", {}).get("notation") or "selfies")
+
+
+def comparable_unit(found: Found, unit: str | None) -> str | None:
+    """The unit of loss in which runs of several notations compare; what was asked for where there is one.
+
+    A symbol of one notation is not a symbol of another, a heavy atom is the same in all.
+
+    Args:
+        found: all runs.
+        unit: that is asked for; None for any.
+
+    Raises:
+        PointsError: nats per token are asked for.
+    """
+    notations = sorted({notation_of(record) for _, record in found} - {""})
+    if len(notations) < 2:
+        return unit
+    if unit == "nats_per_token":
+        raise PointsError(
+            f"--unit nats_per_token: these runs are of several notations ({', '.join(notations)}), whose "
+            "tokens are not the same thing. Give --unit nats_per_heavy_atom (the default here) or "
+            "nats_per_molecule, or the directory of one notation."
+        )
+    return unit or "nats_per_heavy_atom"
 
 
 def split_losses(

@@ -181,6 +181,20 @@ class Corpus:
                 )
 
 
+def same_molecules(one: Corpus, other: Corpus) -> bool:
+    """Whether two corpora hold the same molecules in the same splits, whatever notation they are in.
+
+    Both are in the order of the hash of the canonical SMILES, so it is enough that as many heavy atoms stand
+    everywhere.
+
+    Args:
+        one: a corpus.
+        other: another one.
+    """
+    splits = ((one.train, other.train), (one.validation, other.validation))
+    return all(np.array_equal(a.heavy_atoms, b.heavy_atoms) for a, b in splits)
+
+
 def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
     """Hash of everything that training sees: the same molecules in another file are the same corpus.
 

@@ -20,17 +20,17 @@ from chemscale.records import find_run
 CARD = Template("""---
 library_name: transformers
 pipeline_tag: text-generation
-tags: [chemistry, selfies, chemgpt]
+tags: [chemistry, $notation, chemgpt]
 ---
 # $name
 
-A GPT-Neo (ChemGPT) of molecules as SELFIES: $parameters parameters, $vocabulary tokens, molecules of up to
+A GPT-Neo (ChemGPT) of molecules as $title: $parameters parameters, $vocabulary tokens, molecules of up to
 $block positions in training. Made by chemscale.
 
 A molecule is `$bos … $eos`, and a prompt begins with `$bos`; the tokenizer adds both, so take the end away:
 
 ```python
-batch = tokenizer(["[C][C]", "[C][=C][C]"], return_tensors="pt", padding=True)
+batch = tokenizer($prompts, return_tensors="pt", padding=True)
 prompt = {key: batch[key][:, :-1] for key in ("input_ids", "attention_mask")}
 tokenizer.batch_decode(model.generate(**prompt, do_sample=True), skip_special_tokens=True)
 ```
@@ -93,6 +93,9 @@ def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name:
         file = folder / "generation_config.json"
         write_json(file, json.loads(file.read_text()) | {"suppress_tokens": banned})
     bos, eos = (tokenizer.token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
+    of = tokenizer.representation
+    prompts = '["[C][C]", "[C][=C][C]"]' if of.notation == "selfies" else '["CC", "C=CC"]'
     values = {"name": name, "block": block, "bos": bos, "eos": eos, "vocabulary": tokenizer.vocab_size}
+    values |= {"notation": of.notation, "title": of.title, "prompts": prompts}
     card = CARD.substitute(values, parameters=f"{config.parameter_counts()['all']:,}")
     write_text(folder / "README.md", card + conditions_card(tokenizer))

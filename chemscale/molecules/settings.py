@@ -9,6 +9,7 @@ from chemscale.common.sections import ConfigurationError, Count, Index, Range
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 """Delimiters of cells by the names that need no quoting on a command line."""
+Notation = Literal["selfies", "smiles", "deepsmiles", "safe"]
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the molecules, all of them left out."""
 
@@ -52,6 +53,9 @@ class MoleculeData:
         """Names of ``condition``; None for none."""
         names = (self.condition,) if isinstance(self.condition, str) else self.condition
         return names or None
+
+    notation: Notation | None = None
+    common_to: tuple[Notation, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "smiles" and not self.path:

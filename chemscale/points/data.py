@@ -89,12 +89,14 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
         "encoding": data.encoding,
         "validation_fraction": data.validation_fraction,
         "tokenizer": load_tokenizer(Path(data.tokenizer).expanduser()) if data.tokenizer else None,
+        "common_to": data.common_to or (),
     }
     options["conditions"] = request_conditions(data.conditions, data.condition_bins, options["tokenizer"])
+    tokenizer = options["tokenizer"]
+    options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora) as missing:
-        tokenizer = options["tokenizer"]
         if missing and tokenizer and not tokenizer.representation.stereo and data.stereo == "keep":
             log.warning(
                 "data.tokenizer=%s has no symbols of stereo: molecules that have any are left out. "

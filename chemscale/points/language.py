@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,6 +74,10 @@ class LanguagePoint(Point):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
         corpus = beginning.corpus(data, shared, Path(sections.general.corpora))
         tokenizer = corpus.tokenizer
+        notation = tokenizer.representation.notation
+        if notation != "selfies":  # recorded where a tokenizer decided it too: laws tell families by it
+            stated = {**sections.config["data"], "notation": notation}
+            sections = replace(sections, config={**sections.config, "data": stated})
         model = model_of(config["model"], tokenizer)
         beginning.check_vocabulary(model)
         sizes = sizes_of(sections, model, corpus, beginning.adaptation)
@@ -89,11 +93,12 @@ class LanguagePoint(Point):
         subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
         given = f"-given-{'-'.join(data.conditions)}" if data.conditions else ""
         _refuse_sharded_generation(sections)
+        spelled = "" if notation == "selfies" else f"-{notation}"
         common = shared_fields(
             sections,
             micro_batching,
             data_hash=corpus.hash,
-            name=f"{config['model']['family']}-w{model.width}-l{model.layers}{given}{subset}",
+            name=f"{config['model']['family']}{spelled}-w{model.width}-l{model.layers}{given}{subset}",
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
@@ -124,10 +129,12 @@ class LanguagePoint(Point):
         return training_flops(self.model, self.beginning.adaptation, batch.size, batch.pairs)
 
     def describe_data(self) -> str:
-        counts = self.corpus.manifest["counts"]
+        counts, tokenizer = self.corpus.manifest["counts"], self.corpus.tokenizer
+        notation = tokenizer.representation.notation
+        spelled = "" if notation == "selfies" else f" of {tokenizer.representation.title}"
         return (
             f"Corpus {self.corpus.path.name}: {counts['train']:,} training and {counts['validation']:,} "
-            f"validation molecules, {self.corpus.tokenizer.vocab_size} tokens in the vocabulary."
+            f"validation molecules, {tokenizer.vocab_size} tokens in the vocabulary{spelled}."
         )
 
     def describe_parent(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +13,9 @@ from rich.table import Table
 from chemscale.common.durations import format_duration
 from chemscale.config.effects import SAID_ALWAYS, differing
 from chemscale.hardware.memory import GIB, STAGES, Memory
+from chemscale.molecules.corpus import same_molecules
 from chemscale.points.base import Point
+from chemscale.points.language import LanguagePoint
 from chemscale.points.placement import DeviceMemory
 from chemscale.records import PointPlan, RunRecord, State, is_done
 from chemscale.tasks.optimisation import Schedule
@@ -65,6 +68,22 @@ def describe_compilation(points: Sequence[Point]) -> list[str]:
     return [f"{_names(names)}: {text}" for text, names in told.items()]
 
 
+def describe_notations(points: Sequence[Point]) -> list[str]:
+    """That points of several notations do not learn from the same molecules, if they do not."""
+    corpora = {
+        point.corpus.tokenizer.representation.notation: point.corpus
+        for point in points
+        if isinstance(point, LanguagePoint)
+    }
+    if all(same_molecules(one, other) for one, other in pairwise(corpora.values())):
+        return []
+    counts = ", ".join(f"{name} {c.manifest['counts']['kept']:,}" for name, c in sorted(corpora.items()))
+    return [
+        f"These notations do not hold the same molecules ({counts}): some cannot be expressed in all. Losses "
+        f"compare about; data.common_to=[{','.join(sorted(corpora))}] keeps to those that all can express."
+    ]
+
+
 def _names(names: Sequence[str]) -> str:
     """Some names, and how many more there are."""
     distinct = list(dict.fromkeys(names))
@@ -100,7 +119,7 @@ def show_plan(points: Sequence[Point], plans: Sequence[PointPlan]) -> None:
     show_warmups(console, points)
     for line in describe_without_effect(points):
         console.print(line, highlight=False, markup=False, style="bold")
-    for line in describe_compilation(points):
+    for line in [*describe_notations(points), *describe_compilation(points)]:
         console.print(line, highlight=False, markup=False)
     show_memory(console, points)
     known = sum(plan.seconds for plan in plans if not math.isnan(plan.seconds))

@@ -49,6 +49,8 @@ WITHOUT_EFFECT = (
     "data.encoding",
     "data.condition",
     "data.condition_bins",
+    "data.notation",
+    "data.common_to",
     "data.format",
     "data.energy_key",
     "data.forces_key",

@@ -42,12 +42,15 @@ MODULES = {
         [
             "chemscale.molecules.preparation.standardize",
             "chemscale.molecules.corpus",
+            "chemscale.molecules.tokenizers.opening",
+            "chemscale.molecules.tokenizers.interface",
             "chemscale.molecules.tokenizers.tokenizer",
             "chemscale.molecules.generation.run",
             "chemscale.molecules.generation.request",
             "chemscale.molecules.generation.generator",
             "chemscale.molecules.generation.constraints",
             "chemscale.molecules.generation.sampling",
+            "chemscale.molecules.tokenizers.atomwise",
         ],
     ),
     "structures": (

@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ from chemscale.molecules.preparation.stages import (
     standardize_chunk,
 )
 from chemscale.molecules.preparation.standardize import Policy
-from chemscale.molecules.tokenizers.opening import AnyTokenizer
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from chemscale.molecules.tokenizers.converters import PACKAGES, check_installed
+from chemscale.molecules.tokenizers.notation import NOTATIONS
+from chemscale.molecules.tokenizers.opening import AnyTokenizer, tokenizer_of
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +75,13 @@ class Request:
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
         conditions: what stands before each molecule; None for nothing.
+        notation: that molecules are written in.
+        common_to: other notations that must be able to express each of them.
 
     Raises:
-        CorpusError: the fraction does not lie between 0 and 1.
+        CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
         ConditionValueError: the tokenizer has other conditions.
+        TokenizerError: there is no such notation, or its package is not installed.
     """
 
     files: tuple[Path, ...]
@@ -88,8 +93,20 @@ class Request:
     encoding: str | None = None
     conditions: ConditionRequest | None = None
 
+    notation: str = "selfies"
+    common_to: tuple[str, ...] = ()
+
     def __post_init__(self) -> None:
         check_tokenizer(self.conditions, self.tokenizer)
+        for notation in (self.notation, *self.common_to):
+            check_installed(notation)
+        of = self.tokenizer.representation if self.tokenizer else None
+        if of is not None and of.notation != self.notation:
+            raise CorpusError(
+                f"data.notation={self.notation}, but data.tokenizer is of {of.title}: ids of one notation "
+                f"mean nothing in another. Leave data.notation out (it is then {of.notation}), or name a "
+                f"tokenizer of {NOTATIONS[self.notation]}."
+            )
         if not 0 < self.validation_fraction < 1:
             raise CorpusError(
                 f"data.validation_fraction={self.validation_fraction}: must lie between 0 and 1."
@@ -98,8 +115,14 @@ class Request:
     def content(self) -> dict[str, Any]:
         """Everything that decides the bytes of the corpus; no path but the file names."""
         conditions = {"conditions": self.conditions.to_dict()} if self.conditions else {}
+        notations = sorted({self.notation, *self.common_to})
+        tools = {name: version(name) for each in notations if (name := PACKAGES.get(each))}
+        others: dict[str, Any] = {} if self.notation == "selfies" else {"notation": self.notation}
+        if len(notations) > 1:
+            others["common_to"] = notations
         return {
             **conditions,
+            **others,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
             "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
@@ -112,6 +135,7 @@ class Request:
                 "python": platform.python_version(),
                 "rdkit": rdkit.__version__,
                 "selfies": selfies.__version__,
+                **tools,
             },
         }
 
@@ -126,6 +150,8 @@ def corpus_key(
     delimiter: str | None = None,
     encoding: str | None = None,
     conditions: ConditionRequest | None = None,
+    notation: str = "selfies",
+    common_to: Sequence[str] = (),
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -137,6 +163,8 @@ def corpus_key(
         delimiter,
         encoding,
         conditions,
+        notation,
+        tuple(common_to),
     )
     return _key(request.content())
 
@@ -152,6 +180,8 @@ def build_corpus(
     delimiter: str | None = None,
     encoding: str | None = None,
     conditions: ConditionRequest | None = None,
+    notation: str = "selfies",
+    common_to: Sequence[str] = (),
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -166,12 +196,17 @@ def build_corpus(
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
         conditions: what stands before each molecule; None for nothing.
+        notation: selfies | smiles | deepsmiles | safe.
+        common_to: notations that must be able to express each molecule, so that corpora of several notations
+            hold the same ones.
         workers: processes; None for one a core.
 
     Raises:
         SourceError: a file is not a file of SMILES, or has no numbers in a column that is a condition.
-        CorpusError: another corpus is in `target`, or too few molecules are left.
+        CorpusError: another corpus is in `target`, too few molecules are left, or the vocabulary is of
+            another notation.
         ConditionValueError: a condition does not tell molecules apart.
+        TokenizerError: there is no such notation, or its package is not installed.
     """
     request = Request(
         tuple(map(Path, files)),
@@ -182,6 +217,8 @@ def build_corpus(
         delimiter,
         encoding,
         conditions,
+        notation,
+        tuple(common_to),
     )
     content = request.content()
     target = Path(target)
@@ -249,6 +286,8 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
             folder,
             request.tokenizer,
             request.conditions,
+            request.notation,
+            request.common_to,
         )
         for n in range(buckets)
     )
@@ -276,7 +315,7 @@ def _finish(
     dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
     if sum(dropped.values()) == rows:
         raise _too_few(target, rows, 0, dropped)
-    tokenizer = request.tokenizer or _tokenizer(folder, buckets, request.policy)
+    tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)
     limit = validation_limit(folder, buckets, request.validation_fraction)
     paths = [bucket_path(folder, number) for number in range(buckets)]
     described = {}
@@ -321,9 +360,9 @@ def _too_few(target: Path, rows: int, kept: int, dropped: dict[str, int]) -> Cor
     return CorpusError(f"Of {rows} rows {kept} molecules are left (dropped: {reasons}): too few to train on.")
 
 
-def _tokenizer(folder: Path, buckets: int, policy: Policy) -> SelfiesTokenizer:
+def _tokenizer(folder: Path, buckets: int, request: Request) -> AnyTokenizer:
     """The tokenizer of all symbols that occur in any bucket."""
     symbols: set[str] = set()
     for number in range(buckets):
         symbols.update(json.loads(bucket_path(folder, number).with_suffix(".vocabulary").read_text()))
-    return SelfiesTokenizer.from_symbols(symbols, stereo=policy.stereo == "keep")
+    return tokenizer_of(symbols, request.notation, stereo=request.policy.stereo == "keep")

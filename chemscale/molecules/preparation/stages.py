@@ -19,18 +19,13 @@ from chemscale.common.files import atomic_path
 from chemscale.molecules.preparation.conditions.measuring import measure_bucket, merge_rows
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
-from chemscale.molecules.preparation.notations import (
-    explain_encoder,
-    explain_unparsable,
-    explain_wildcard,
-    to_smiles,
-)
+from chemscale.molecules.preparation.encoding import symbols_of
+from chemscale.molecules.preparation.notations import explain_unparsable, explain_wildcard, to_smiles
 from chemscale.molecules.preparation.standardize import (
     Molecule,
     Policy,
     Reason,
     Rejected,
-    encode,
     standardize,
 )
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
@@ -73,6 +68,8 @@ class Bucket:
         folder: of the build.
         tokenizer: whose symbols are kept to; None for all symbols.
         conditions: what stands before each molecule; None for nothing.
+        notation: of the symbols.
+        common_to: other notations that must be able to express a molecule.
     """
 
     number: int
@@ -83,6 +80,8 @@ class Bucket:
     folder: Path
     tokenizer: AnyTokenizer | None = None
     conditions: ConditionRequest | None = None
+    notation: str = "selfies"
+    common_to: tuple[str, ...] = ()
 
 
 def molecule_hash(smiles: str) -> int:
@@ -169,10 +168,9 @@ def encode_bucket(bucket: Bucket) -> int:
             rejected.append([row, Reason.DUPLICATE.value, smiles, f"of row {first}"])
             continue
         previous, first = smiles, row
-        symbols = encode(smiles, bucket.policy)
+        symbols = symbols_of(smiles, bucket.policy, bucket.notation, bucket.common_to)
         if isinstance(symbols, Rejected):
-            detail = explain_encoder(smiles) if symbols.reason is Reason.NO_SELFIES else symbols.detail
-            rejected.append([row, symbols.reason.value, smiles, detail])
+            rejected.append([row, symbols.reason.value, smiles, symbols.detail])
             continue
         if outside := _outside(symbols, bucket.tokenizer):
             rejected.append([row, Reason.UNKNOWN_SYMBOL.value, smiles, " ".join(sorted(outside))])
@@ -207,7 +205,7 @@ def _measure(
         bucket.conditions,
         smiles,
         merge_rows(smiles, every, numbers, columns),
-        lambda text: encode(text, bucket.policy),
+        lambda text: symbols_of(text, bucket.policy, bucket.notation),
         vocabulary,
         lambda symbol: not _outside([symbol], bucket.tokenizer),
     )

@@ -41,6 +41,10 @@ class Reason(StrEnum):
     TOO_MANY_HEAVY_ATOMS = "too many heavy atoms"
     NO_HEAVY_ATOM = "no heavy atom"
     NO_SELFIES = "SELFIES cannot express it"
+    NO_DEEPSMILES = "DeepSMILES cannot express it"
+    NO_SAFE = "SAFE cannot express it"
+    READ_BACK = "read back as another molecule"
+    NOT_COMMON = "not in every notation of data.common_to"
     TOO_MANY_SYMBOLS = "too many symbols"
     UNKNOWN_SYMBOL = "symbol outside the given vocabulary"
     DUPLICATE = "duplicate"
@@ -72,7 +76,7 @@ class Policy:
         salts: keep all fragments | largest fragment only | drop molecules of several. The largest is the one
             with carbon, then with the most heavy atoms, then the heaviest, then the first by SMILES.
         charge: keep | neutralize where a proton can do it.
-        max_symbols: SELFIES symbols at most, the end not counted.
+        max_symbols: symbols of the notation at most, the end not counted.
         max_heavy_atoms: heavy atoms at most; None for any number.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from chemscale.molecules.tokenizers.closed_vocabulary import ClosedVocabulary
 from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
-from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
 
 def grow(tokenizer: AnyTokenizer, other: AnyTokenizer) -> AnyTokenizer:
@@ -20,17 +22,17 @@ def grow(tokenizer: AnyTokenizer, other: AnyTokenizer) -> AnyTokenizer:
     new = [symbol for symbol in other.symbols if tokenizer.symbol_id(symbol) is None]
     if not new:
         return tokenizer
-    if not isinstance(tokenizer, SelfiesTokenizer) or not isinstance(other, SelfiesTokenizer):
+    if not isinstance(tokenizer, ClosedVocabulary) or not isinstance(other, ClosedVocabulary):
         raise TokenizerError(
             "model.new_symbols=grow: the vocabulary of model.from is a published one and cannot take "
             f"{', '.join(new[:5])}{' …' if len(new) > 5 else ''}. model.new_symbols=drop leaves out the "
             "molecules that hold them."
         )
     mine, theirs = tokenizer.representation, other.representation
-    if (mine.notation, mine.constraints) != (theirs.notation, theirs.constraints):
+    if replace(mine, stereo=theirs.stereo) != theirs:
         raise TokenizerError(
             "model.new_symbols=grow: model.from was trained in another notation, or with other bonding "
             "capacities, than these molecules are written in. model.new_symbols=drop keeps to its own."
         )
     # Stereo symbols may be among the new ones: what the symbols stand for is then that of the molecules.
-    return SelfiesTokenizer((*tokenizer.symbols, *new), theirs if theirs.stereo else mine)
+    return type(tokenizer)((*tokenizer.symbols, *new), theirs if theirs.stereo else mine)

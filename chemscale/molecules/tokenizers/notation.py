@@ -16,6 +16,8 @@ from typing import Any
 
 import selfies
 
+NOTATIONS = {"selfies": "SELFIES", "smiles": "SMILES", "deepsmiles": "DeepSMILES", "safe": "SAFE"}
+"""Notations that a model may be trained in, and how people write their names."""
 INSTALLED_VERSION = selfies.__version__.split(".")[0]
 _VERSION_1_SYMBOL = re.compile(r"\[(Expl[^\]]*|Branch\d_\d|[^\]]*expl)\]")
 _BRANCH = re.compile(r"\[([=#]?)Branch(\d)\]")
@@ -60,20 +62,31 @@ class Representation:
     """What the ids of a tokenizer stand for: text in another representation is refused, never misread.
 
     Args:
-        notation: "selfies".
-        selfies_version: the major line; symbols of 1.x and 2.x differ.
-        constraints: bonding capacities that decoding obeys, which are part of what a string means.
+        notation: one of ``NOTATIONS``.
+        selfies_version: the major line, whose symbols differ between 1.x and 2.x; empty for other notations.
+        constraints: bonding capacities that decoding SELFIES obeys, which are part of what a string means.
         stereo: whether symbols carry stereo.
+        rules: by name, what else decides what a text of another notation than SELFIES means.
     """
 
     notation: str
     selfies_version: str
     constraints: tuple[tuple[str, int], ...]
     stereo: bool
+    rules: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The notation as people write it."""
+        return NOTATIONS[self.notation]
 
     def to_dict(self) -> dict[str, Any]:
-        """Its fields by name, as JSON has them."""
-        return {**asdict(self), "constraints": dict(self.constraints)}
+        """Its fields by name, as JSON has them; hashed, so those of SELFIES stay what they were."""
+        if self.notation != "selfies":
+            return {"notation": self.notation, "stereo": self.stereo, "rules": dict(self.rules)}
+        found = {**asdict(self), "constraints": dict(self.constraints)}
+        del found["rules"]
+        return found
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Representation:
@@ -86,6 +99,8 @@ class Representation:
             KeyError: a field is missing.
             TypeError: a field too many, or none.
         """
+        if raw["notation"] in NOTATIONS and raw["notation"] != "selfies":
+            return cls(raw["notation"], "", (), raw["stereo"], tuple(sorted(raw["rules"].items())))
         return cls(**{**raw, "constraints": tuple(sorted(raw["constraints"].items()))})
 
 
@@ -207,17 +222,30 @@ def smiles_to_selfies(smiles: str, representation: Representation) -> str:
         NotationError: stereo where the representation has none.
         TokenizerError: SELFIES cannot express the molecule, or selfies is set to other constraints.
     """
-    if not representation.stereo and any(mark in smiles for mark in "@/\\"):
-        raise NotationError(
-            f"{smiles} carries stereo, this tokenizer was made without: strip it first "
-            "(Chem.RemoveStereochemistry)."
-        )
+    refuse_stereo(smiles, representation)
     check_selfies(representation)
     try:
         return selfies.encoder(smiles)
     except selfies.EncoderError as error:
         reason = " ".join(str(error).split())
         raise TokenizerError(f"SELFIES cannot express {smiles!r}: {reason}") from None
+
+
+def refuse_stereo(smiles: str, representation: Representation) -> None:
+    """Refuse a molecule with stereo where the representation has none.
+
+    Args:
+        smiles: of the molecule.
+        representation: of the tokenizer.
+
+    Raises:
+        NotationError: it carries stereo.
+    """
+    if not representation.stereo and any(mark in smiles for mark in "@/\\"):
+        raise NotationError(
+            f"{smiles} carries stereo, this tokenizer was made without: strip it first "
+            "(Chem.RemoveStereochemistry)."
+        )
 
 
 def selfies_to_smiles(text: str, representation: Representation) -> str:

@@ -1,19 +1,28 @@
-"""A tokenizer from its files, whichever of ours or of the published ones it is."""
+"""A tokenizer from its files, or from the symbols of a corpus, whichever notation it is for."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from chemscale.molecules.tokenizers.atomwise import AtomwiseTokenizer
+from chemscale.molecules.tokenizers.closed_vocabulary import recorded
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer, Conditions
+from chemscale.molecules.tokenizers.converters import RULES
+from chemscale.molecules.tokenizers.interface import MoleculeTokenizer
 from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 
-AnyTokenizer = SelfiesTokenizer | ChemGPTTokenizer | ConditionedTokenizer
+AnyTokenizer = MoleculeTokenizer
+"""What ``load_tokenizer`` gives."""
 
 
 def load_tokenizer(path: Path) -> AnyTokenizer:
-    """Open a tokenizer of chemscale or one published with ChemGPT, with the conditions that stand beside it.
+    """Open a tokenizer of chemscale, of any notation, or one published with ChemGPT.
+
+    Conditions that stand beside it are a part of it.
 
     Args:
         path: a folder (of a corpus, a model or a download), or a ``tokenizer.json``.
@@ -26,7 +35,9 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
     return base if conditions is None else ConditionedTokenizer(base, conditions)
 
 
-def _without_conditions(path: Path) -> SelfiesTokenizer | ChemGPTTokenizer:
+def _without_conditions(path: Path) -> AnyTokenizer:
+    if _notation_of(path) in RULES:
+        return AtomwiseTokenizer.load(path)
     try:
         return SelfiesTokenizer.load(path)
     except TokenizerError as ours:
@@ -42,3 +53,29 @@ def _without_conditions(path: Path) -> SelfiesTokenizer | ChemGPTTokenizer:
                 f"No tokenizer that this chemscale reads. As one of its own: {ours} As one published with "
                 f"ChemGPT: {published}"
             ) from None
+
+
+def _notation_of(path: Path) -> str | None:
+    """The notation that a saved tokenizer records; None where none is."""
+    folder = Path(path)
+    folder = folder.parent if folder.name == "tokenizer.json" else folder
+    try:
+        return str(recorded(folder)["notation"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def tokenizer_of(symbols: Iterable[str], notation: str, *, stereo: bool) -> AnyTokenizer:
+    """A tokenizer of exactly these symbols.
+
+    Args:
+        symbols: in any order.
+        notation: one of ``NOTATIONS``.
+        stereo: whether they carry stereo.
+
+    Raises:
+        TokenizerError: no symbol of an atom, or one that is not of the notation.
+    """
+    if notation == "selfies":
+        return SelfiesTokenizer.from_symbols(symbols, stereo=stereo)
+    return AtomwiseTokenizer.from_symbols(symbols, notation, stereo=stereo)

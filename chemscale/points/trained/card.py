@@ -165,9 +165,7 @@ def _summary(what: Described) -> str:
         }
         kind = kinds.get(what.form, "A GPT-Neo (ChemGPT)")
         version = what.tokenizer.representation
-        notation = (
-            f"{version.notation.upper()}{f' {version.selfies_version}' if version.selfies_version else ''}"
-        )
+        notation = f"{version.title}{f' {version.selfies_version}' if version.selfies_version else ''}"
         lines.append(
             f"{kind} of molecules as {notation}{size}, {what.tokenizer.vocab_size} tokens, up to "
             f"{what.positions} positions. Made by chemscale."

@@ -10,7 +10,7 @@ import selfies
 from rdkit import Chem
 from tokenizers import Tokenizer
 
-from chemscale.molecules.tokenizers import tokenizer as module
+from chemscale.molecules.tokenizers import hugging_face as files
 from chemscale.molecules.tokenizers.notation import to_version_1, to_version_2
 from chemscale.molecules.tokenizers.tokenizer import (
     NotationError,
@@ -251,8 +251,8 @@ def test_the_hash_depends_on_symbols_stereo_and_constraints_but_not_on_their_ord
 def test_saving_writes_nothing_when_the_file_would_give_other_ids(built_in, tmp_path, monkeypatch):
     tokenizer, _ = built_in
     other = SelfiesTokenizer.from_symbols(["[C]"], stereo=False)
-    broken = module.hf_tokenizer(("<pad>", "<bos>", "<eos>", "<unk>", *other.symbols))
-    monkeypatch.setattr(module, "hf_tokenizer", lambda tokens: broken)
+    broken = files.hf_tokenizer(("<pad>", "<bos>", "<eos>", "<unk>", *other.symbols))
+    monkeypatch.setattr(files, "hf_tokenizer", lambda tokens, pattern: broken)
     with pytest.raises(TokenizerError, match="not saved"):
         tokenizer.save(tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -129,6 +129,8 @@ def _of_sequence(ids: list[int], tokenizer: AnyTokenizer) -> Drawn:
         return Drawn(text, "", Fate.UNDECODABLE)
     if not smiles:
         return Drawn(text, "", Fate.REFUSED, detail)
+    if written == text:  # SMILES and SAFE are read as they stand: another order of blocks is no rewriting
+        return Drawn(text, smiles, Fate.EXACT)
     try:
         again = tokenizer.from_smiles(written)
     except TokenizerError:  # what it decodes to holds symbols that nobody wrote

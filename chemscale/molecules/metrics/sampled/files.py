@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 
 from chemscale.common.parallel import ordered_map
 from chemscale.common.progress import ProgressBar
+from chemscale.molecules.metrics.sampled.invalid import TRUNCATED, WRITTEN, Row, mostly_invalid
 from chemscale.molecules.metrics.sampled.samples import Drawn, Samples, of_row
 from chemscale.molecules.preparation.notations import to_smiles
 from chemscale.molecules.preparation.sources import Reading, Source, SourceError
@@ -21,11 +22,7 @@ from chemscale.molecules.preparation.standardize import Rejected
 
 log = logging.getLogger(__name__)
 
-WRITTEN, TRUNCATED = "SELFIES", "truncated"
-"""Columns of what ``chemscale.generate`` writes, beside SMILES."""
 CHUNK = 1000
-Row = tuple[str, str | None, bool | None]
-"""Text of the molecule, SELFIES as generated and whether it was truncated, None where that is not known."""
 
 
 class SamplesError(ValueError):
@@ -54,11 +51,7 @@ def read_samples(
         files, _ = find_files(str(path))
     except FileNotFoundError:
         raise SamplesError(f"{path}: no such file, folder or run.") from None
-    try:
-        reading = Reading(files, column)
-    except SourceError as error:
-        raise SourceError(str(error).replace("data.smiles_column=", "--column ")) from None
-    rows = itertools.chain.from_iterable(_rows(source) for source in reading.sources)
+    rows = _rows_of(files, column)
     first = list(itertools.islice(rows, most))
     if not first:
         raise SamplesError(f"{path}: no row with a molecule.")
@@ -71,6 +64,22 @@ def read_samples(
             drawn += part
             progress.advance(len(part))
     return Samples(tuple(drawn), all(row[1] is not None for row in first), str(path))
+
+
+def _rows_of(files: list[Path], column: str | None) -> Iterator[Row]:
+    """Rows of all files.
+
+    Raises:
+        SourceError: a file has no column of molecules.
+    """
+    try:
+        return itertools.chain.from_iterable(_rows(source) for source in Reading(files, column).sources)
+    except SourceError as error:
+        # A poor model's molecules are mostly none: a file that says they are SMILES is believed.
+        found = mostly_invalid(files[0], column) if len(files) == 1 else None
+        if found is None:
+            raise SourceError(str(error).replace("data.smiles_column=", "--column ")) from None
+        return iter(found)
 
 
 def fingerprint_of(path: Path) -> str:
@@ -98,12 +107,12 @@ def _rows(source: Source) -> Iterator[Row]:
             yield _smiles(text, kind), None, None
         return
     names: list[str] = list(source.reader.names or [])
-    has_header = source.choice.header and isinstance(source.reader, Table)
+    is_text = isinstance(source.reader, Table)
     for line, row in source.reader.rows():
         cells = row if isinstance(row, list) else list(row.values())
-        if not any(text.strip() for text in cells):
+        if is_text and not any(text.strip() for text in cells):
             continue
-        if has_header and line == source.header_line:
+        if is_text and source.choice.header and line == source.header_line:
             names = [text.strip() for text in cells]
             continue
         places = (

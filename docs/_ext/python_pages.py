@@ -51,6 +51,21 @@ MODULES = {
             "chemscale.molecules.generation.constraints",
             "chemscale.molecules.generation.sampling",
             "chemscale.molecules.tokenizers.atomwise",
+            "chemscale.molecules.sampling",
+            "chemscale.molecules.representation.run",
+            "chemscale.molecules.representation.states",
+            "chemscale.molecules.representation.estimator",
+        ],
+    ),
+    "probing": (
+        "Probes",
+        "Measured properties predicted from a trained model: splits, heads, fine-tuning, intervals.",
+        [
+            "chemscale.probing.run",
+            "chemscale.probing.results",
+            "chemscale.probing.fine_tuning",
+            "chemscale.probing.splits",
+            "chemscale.probing.measures",
         ],
     ),
     "structures": (
@@ -115,7 +130,8 @@ RESULTS = {
         "joint.shared_noise.Components",
     ],
     "models": ["layers.edge_products.Ends", "layers.segments.Segments"],
-    "molecules": ["tokenizers.published.ChemGPTTokenizer"],
+    "molecules": ["representation.stream.Counts", "tokenizers.published.ChemGPTTokenizer"],
+    "probing": ["data.LabelledMolecules"],
     "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""

@@ -47,7 +47,10 @@ SCORES = (".csv", ".parquet")
 EMBEDDINGS = (".npy", ".parquet", ".csv")
 DTYPES = {"float32": np.float32, "float16": np.float16}
 QUANTILES = (0.05, 0.5, 0.95)
+COUNTED = ("row", "input", "reason")
 QUANTILE_ROWS = 4_000_000
+MIN_SPREAD = 20
+"""Molecules from which on 5 and 95 % mean something."""
 
 Molecules = str | Path | Sequence[str]
 """A file, a folder, a pattern, or SMILES in a sequence."""
@@ -78,8 +81,8 @@ class Scores:
         out = self.counts.lines("scored")
         for name, values in self.quantiles.items():
             low, middle, high = values
-            label = name.replace("_", " ")
-            out.append(f"{label:20s} median {middle:.3f}, 90 % between {low:.3f} and {high:.3f}")
+            spread = f", 90 % between {low:.3f} and {high:.3f}" if self.counts.done >= MIN_SPREAD else ""
+            out.append(f"{name.replace('_', ' '):20s} median {middle:.3f}{spread}")
         return [*out, _rate(self.computed, self.seconds)]
 
 
@@ -170,7 +173,7 @@ def score(
     sink, computed = _compute(
         "score", model, encoder, table, out, {}, compute, _score_columns, workers=workers, silent=not progress
     )
-    counts, quantiles = Counts.of(sink, encoder.stereo), _quantiles(sink)
+    counts, quantiles = Counts.of(sink.read(COUNTED), encoder.stereo), _quantiles(sink)
     whole = _finish(sink, out)
     return Scores(whole, counts, quantiles, time.monotonic() - begin, computed)
 
@@ -235,7 +238,7 @@ def embed(
     sink, computed = _compute(
         "embed", model, encoder, table, out, options, compute, columns, workers=workers, silent=not progress
     )
-    counts = Counts.of(sink, encoder.stereo)
+    counts = Counts.of(sink.read(COUNTED), encoder.stereo)
     whole = _finish(sink, out)
     return Embeddings(whole, counts, model.config.width, time.monotonic() - begin, computed)
 

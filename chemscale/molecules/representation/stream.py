@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,15 +209,15 @@ class Counts:
     without_stereo: int = 0
 
     @classmethod
-    def of(cls, sink: RowShards | Memory, stereo: bool) -> Counts:
-        """Count the rows of a complete table.
+    def of(cls, tables: Iterable[pa.Table], stereo: bool) -> Counts:
+        """Count the rows of a result.
 
         Args:
-            sink: complete.
+            tables: its parts, with row, input and reason.
             stereo: whether the model knows stereo.
         """
         out = cls()
-        for table in sink.read(["row", "input", "reason"]):
+        for table in tables:
             columns = (table[name].to_pylist() for name in ("row", "input", "reason"))
             for row, text, reason in zip(*columns, strict=True):
                 out._add(row, text, reason, stereo)

@@ -135,8 +135,7 @@ class MoleculeTable:
             for file, columns in zip(self.files, there, strict=True):
                 if missing := [name for name in names if name not in columns]:
                     raise SourceError(
-                        f"{file}: no column {missing[0]!r} to keep. Its columns are "
-                        f"{', '.join(list(columns)[:20])}."
+                        f"{file}: no column {missing[0]!r}. Its columns are {', '.join(list(columns)[:20])}."
                     )
         self._keys = [[columns.get(name) for name in names] for columns in there]
         self.names = ["name" if name.isdigit() and keep is None else name for name in names]

@@ -44,6 +44,7 @@ MODULES = {
             "chemscale.molecules.corpus",
             "chemscale.molecules.tokenizers.tokenizer",
             "chemscale.molecules.sampling",
+            "chemscale.molecules.conditions",
         ],
     ),
     "structures": (
@@ -108,7 +109,15 @@ RESULTS = {
         "joint.shared_noise.Components",
     ],
     "models": ["layers.edge_products.Ends", "layers.segments.Segments"],
-    "molecules": ["tokenizers.published.ChemGPTTokenizer"],
+    "molecules": [
+        "conditions.prefixes.Prefixes",
+        "ragged.Ragged",
+        "tokenizers.conditioned.BaseTokenizer",
+        "tokenizers.conditioned.ConditionedTokenizer",
+        "tokenizers.conditioned.Conditions",
+        "tokenizers.conditioned.ValueCondition",
+        "tokenizers.published.ChemGPTTokenizer",
+    ],
     "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""

@@ -65,7 +65,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     """
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
-    from chemscale.molecules.preparation.conditions.request import request_conditions
+    from chemscale.molecules.preparation.conditions.request import refuse_columns, request_conditions
     from chemscale.molecules.preparation.sources.files import find_files
     from chemscale.molecules.preparation.telling import log_files
     from chemscale.molecules.starter.recombine import write_starter
@@ -73,6 +73,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
 
     corpora.mkdir(parents=True, exist_ok=True)
     if data.source == "starter":
+        refuse_columns(data.conditions or ())
         of = f"-of-{data.pieces}" if data.pieces else ""
         files = [corpora / f"starter-{data.count}{of}.smi"]
         with make_once(files[0], corpora) as missing:

@@ -230,11 +230,11 @@ def build_corpus(
             )
         return corpus
     reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
+    columns = ColumnReader(reading, request.conditions.columns if request.conditions else ())
     folder = target / ".build"
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    columns = ColumnReader(reading, request.conditions.columns if request.conditions else ())
     rows, parts = _standardize(request, reading, columns, folder, processes)
     buckets = _encode(request, folder, parts, processes)
     _finish(request, content, target, reading, columns, rows, parts, buckets)

@@ -74,6 +74,22 @@ def request_conditions(
     return request
 
 
+def refuse_columns(names: tuple[str, ...]) -> None:
+    """Refuse conditions that nothing computes, where molecules come without columns.
+
+    Args:
+        names: of conditions.
+
+    Raises:
+        ConditionValueError: one is neither a descriptor nor the scaffold.
+    """
+    if columns := [name for name in names if name not in (*DESCRIPTORS, SCAFFOLD)]:
+        raise ConditionValueError(
+            f"data.condition: {columns[0]} is none of {', '.join(DESCRIPTORS)}, {SCAFFOLD}, and the starter "
+            "molecules have no columns: data=smiles data.path=FILE reads those of your own."
+        )
+
+
 def check_tokenizer(request: ConditionRequest | None, tokenizer: AnyTokenizer | None) -> None:
     """Refuse a given tokenizer that has other conditions than are asked for.
 

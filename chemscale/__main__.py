@@ -12,7 +12,7 @@ VERBS = {
     "fit": "a law and a report from runs or a CSV",
     "estimate": "which settings of a sweep are promising, from the first part of their training",
     "plan": "the next runs from a law (or a guess) and a budget",
-    "export": "the weights of any checkpoint as one folder",
+    "export": "a trained model for others: Hugging Face, GPT-2, ONNX, GGUF, the Hub",
     "certify": "that every strategy trains as one float32 process does",
     "generate": "molecules from a trained model",
     "evaluate": "generated molecules beside a reference, or errors of a potential on held-out frames",

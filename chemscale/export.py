@@ -29,11 +29,11 @@ def export(
         typer.Option(
             "--as",
             help="hf: GPT-Neo for transformers (a potential: its safetensors); gpt2: an exact GPT-2, which "
-            "more programs serve; onnx: one graph for onnxruntime.",
+            "more programs serve; onnx: one graph for onnxruntime; gguf: one file for llama.cpp.",
         ),
     ] = "hf",
     positions: Annotated[
-        int | None, typer.Option(help="Of --as gpt2: fewer than the 256 for which it is exact.")
+        int | None, typer.Option(help="Of --as gpt2 and gguf: fewer than the 256 for which they are exact.")
     ] = None,
     from_hf: Annotated[
         Path | None,

@@ -239,6 +239,7 @@ def _other_weights(folder: Path) -> str:
             return (
                 f"Its weights lie there {form}: write them once as one file, with transformers: "
                 f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained(FOLDER, "
-                "max_shard_size='100GB'), and copy the tokenizer's files beside them."
+                "max_shard_size='100GB'), and copy the tokenizer's files beside them. A published "
+                "ChemGPT: python -m chemscale.export --from-hf FOLDER --to OUT."
             )
     return "Give the folder of a trained model."

@@ -1,1 +1,1 @@
-"""ChemGPT in forms that other programs serve (an exact GPT-2, ONNX), and weights of published models."""
+"""ChemGPT in forms that other programs serve (GPT-2, ONNX, GGUF), and weights of published models."""

@@ -24,7 +24,7 @@ class Exported:
     Args:
         name: of the model.
         folder: with its files; None where they went to the Hub alone.
-        form: hf | gpt2 | onnx.
+        form: hf | gpt2 | onnx | gguf.
         step: of the checkpoint; None where it was a folder.
         positions: longest sequence, begin and end included; 0 for a potential.
         difference: largest difference of logits from those of chemscale's model; None where nothing was there
@@ -69,10 +69,11 @@ def export(
         to: folder to write; it must not exist. None with `push_to`: nothing stays here.
         from_hf: a downloaded ChemGPT folder to repair, in place of `run`.
         step: of a checkpoint that is still there; the newest whole one where None.
-        form: hf (GPT-Neo for ``transformers``, or a potential's safetensors), gpt2 (an exact GPT-2) or onnx.
+        form: hf (GPT-Neo for ``transformers``, or a potential's safetensors), gpt2 (an exact GPT-2), onnx,
+            or gguf (for llama.cpp).
         rows: keep | prune, what becomes of word pieces in a downloaded vocabulary.
         names: published | selfies2, of the symbols of a downloaded vocabulary.
-        positions: of a GPT-2; None for as many as are exact.
+        positions: of gpt2 and gguf; None for as many as are exact.
         push_to: repository on the Hugging Face Hub, OWNER/NAME.
         private: of a repository that is made now.
         license: identifier of the Hub for the model card.
@@ -167,7 +168,7 @@ def _write(
         described = Described(source.name, form, source.facts, None, 0)
         written = None
     else:
-        written = write_form(form, source.folder, folder, positions=positions, check=check)
+        written = write_form(form, source.folder, folder, name=source.name, positions=positions, check=check)
         tokenizer = load_tokenizer(folder)
         described = Described(source.name, form, source.facts, tokenizer, written.positions, written.proof)
     write_facts(folder, source.facts)

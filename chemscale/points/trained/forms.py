@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.models.formats.gguf import require_gguf, save_gguf
 from chemscale.models.formats.gpt2 import positions_for, save_gpt2
 from chemscale.models.formats.onnx import onnx_logits, require_onnx, save_onnx
 from chemscale.molecules.loading import load_trained
@@ -22,7 +23,7 @@ from chemscale.points.trained.checkpoint import ExportError
 
 log = logging.getLogger(__name__)
 
-FORMS = ("hf", "gpt2", "onnx")
+FORMS = ("hf", "gpt2", "onnx", "gguf")
 TOLERANCE = 1e-3
 """Largest difference of logits, in units of the largest logit, that rounding explains through 24 layers."""
 CHECKED = 4
@@ -56,28 +57,33 @@ def check_form(form: str, positions: int | None) -> None:
     """Refuse what cannot be written, before anything is read.
 
     Args:
-        form: hf | gpt2 | onnx.
+        form: hf | gpt2 | onnx | gguf.
         positions: asked for.
 
     Raises:
         ExportError: an unknown form, or an option of another.
-        WeightsError: packages of ONNX are missing.
+        WeightsError: packages of ONNX or GGUF are missing.
     """
     if form not in FORMS:
         raise ExportError(f"--as {form}: choose one of {', '.join(FORMS)}.")
-    if positions is not None and form != "gpt2":
-        raise ExportError("--positions is for --as gpt2, whose positions end where it stops being exact.")
+    if positions is not None and form not in ("gpt2", "gguf"):
+        raise ExportError("--positions is for --as gpt2 and gguf, whose positions end where they are exact.")
+    if form == "gguf":
+        require_gguf()
     if form == "onnx":
         require_onnx()
 
 
-def write_form(form: str, source: Path, folder: Path, *, positions: int | None, check: bool) -> Written:
+def write_form(
+    form: str, source: Path, folder: Path, *, name: str, positions: int | None, check: bool
+) -> Written:
     """Write a model folder in another form.
 
     Args:
-        form: hf | gpt2 | onnx; for hf `folder` is `source` and stays as it is.
+        form: hf | gpt2 | onnx | gguf; for hf `folder` is `source` and stays as it is.
         source: folder with the model and its tokenizer.
         folder: to write.
+        name: of the model.
         positions: of a GPT-2; None for as many as are exact.
         check: compare its logits with ours.
 
@@ -97,8 +103,16 @@ def write_form(form: str, source: Path, folder: Path, *, positions: int | None, 
     elif form == "onnx":
         save_onnx(model, folder / "model.onnx")
         tokenizer.save(folder, max_length=found, padding_side="left")
-        for name in ("config.json", "generation_config.json"):
-            (folder / name).write_bytes((source / name).read_bytes())
+        for file in ("config.json", "generation_config.json"):
+            (folder / file).write_bytes((source / file).read_bytes())
+    elif form == "gguf":
+        if tokenizer.representation.notation != "selfies":
+            raise ExportError("--as gguf is for SELFIES, whose symbols llama.cpp can tell apart in a text.")
+        tokens = [tokenizer.token(number) for number in range(tokenizer.vocab_size)]
+        specials = {key: getattr(tokenizer, f"{key}_id") for key in ("pad", "bos", "eos", "unk")}
+        found = save_gguf(model, folder / "model.gguf", tokens, specials, name=name, positions=positions)
+        tokenizer.save(folder, max_length=found, padding_side="left")
+        return Written(found, None, "llama.cpp is no Python package")
     if not check:
         return Written(found, None, "it was not asked for")
     difference, against = _compare(form, folder, model, found)

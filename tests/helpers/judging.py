@@ -1,4 +1,4 @@
-"""Stands for ``molecules.metrics.background`` as a process: writes a result at once, or when it is told to."""
+"""Stands for ``molecules.metrics.background`` as a process: writes a result, or waits until it may."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Generated molecules are judged beside training: the same rows whenever the process is done, killed or not."""
+"""Generated molecules are judged beside training: the same rows however long that takes, killed or not."""
 
 import json
 import os

@@ -89,6 +89,9 @@ def distinct_share(occurrences: np.ndarray) -> Value:
 def around(value: float, error: float, of: int, *, low: float = -math.inf, high: float = math.inf) -> Value:
     """A value with an interval of so many standard errors, within the bounds of the metric.
 
+    Where the error is 0 there is no interval: nothing was seen to vary, which promises nothing (no scaffold is
+    shared, all molecules are one).
+
     Args:
         value: of the metric.
         error: its standard error.
@@ -96,7 +99,7 @@ def around(value: float, error: float, of: int, *, low: float = -math.inf, high:
         low: least that the metric can be.
         high: most.
     """
-    if not (math.isfinite(value) and math.isfinite(error)):
+    if not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
         return Value(value, of=of)
     return Value(value, max(low, value - Z * error), min(high, value + Z * error), of)
 

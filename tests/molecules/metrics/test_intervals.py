@@ -118,3 +118,9 @@ def test_what_there_is_too_little_of_has_no_number():
     assert math.isnan(cosine([], occurrences_of([["a"]]), 10, 0).value)
     assert math.isnan(frechet_distance(np.ones((1, 4)), np.ones((5, 4))).value)
     assert math.isnan(distinct_share(np.empty(0, dtype=int)).value)
+
+
+def test_what_was_not_seen_to_vary_has_no_interval():
+    none_shared = cosine([["a"], ["b"]], occurrences_of([["c"]]), 10, 0)
+    assert none_shared.value == 0.0
+    assert math.isnan(none_shared.high)

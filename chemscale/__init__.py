@@ -17,10 +17,18 @@ __version__ = "0.1.0"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 FUNCTIONS = {
-    "fit": "chemscale.cli.python",
-    "train": "chemscale.cli.python",
+    "train": "chemscale.cli.python:train",
+    "fit": "chemscale.cli.python:fit",
+    "generate": "chemscale.molecules.generation.run:generate",
+    "evaluate": "chemscale.molecules.metrics.run:evaluate_molecules",
+    "score": "chemscale.molecules.representation.run:score",
+    "embed": "chemscale.molecules.representation.run:embed",
+    "probe": "chemscale.probing.run:probe",
+    "optimise": "chemscale.reinforcement.run:optimise",
+    "export": "chemscale.points.trained.export:export",
+    "predict": "chemscale.points.trained.prediction:predict_file",
 }
-"""Functions of this package, and the module that holds each."""
+"""Functions of this package: the module that holds each, and its name there."""
 
 
 class _Package(ModuleType):
@@ -34,7 +42,8 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in FUNCTIONS:
             raise AttributeError(f"module 'chemscale' has no attribute {name!r}")
-        function = getattr(import_module(FUNCTIONS[name]), name)
+        module, _, attribute = FUNCTIONS[name].partition(":")
+        function = getattr(import_module(module), attribute)
         super().__setattr__(name, function)
         return function
 

@@ -68,7 +68,7 @@ def _of_group(config: ChemGPTConfig, group: str, key: str) -> set[str]:
         first, last = int(span[1]), int(span[2] or span[1])
         if not first <= last < config.layers:
             raise AdaptationError(
-                f"{key}={group}: the model has {config.layers} blocks, numbered 0 to {config.layers - 1}."
+                f"{key}={group}: the blocks of the model are numbered 0 to {config.layers - 1}."
             )
         pattern = rf"blocks\.({'|'.join(map(str, range(first, last + 1)))})\."
     elif group in GROUPS:

@@ -85,7 +85,7 @@ def test_a_shape_that_nobody_stated_is_taken_and_a_stated_one_refused(parent):
     ("more", "message"),
     [
         (("model.width=16",), r"model.width=16: .* has 8, and its weights fit no other shape"),
-        (("model.freeze=blocks:0-7",), "model.freeze=blocks:0-7: the model has 2 blocks"),
+        (("model.freeze=blocks:0-7",), "model.freeze=blocks:0-7: .* numbered 0 to 1"),
         (("model.lora.alpha=3",), r"model.lora.rank=8"),
         (("model.lora.rank=2", "model.new_symbols=grow"), "new symbol.*model.lora.also=tokens"),
         (("model.new_symbols=grow", "model.freeze=tokens"), "Leave tokens out of model.freeze"),

@@ -19,6 +19,7 @@ VERBS = {
     "optimise": "molecules of a high score from a trained model, by policy gradient",
     "score": "the likelihood of given molecules under a trained model",
     "embed": "a vector for each of given molecules",
+    "probe": "measured properties predicted from a trained model",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",
     "bench": "training, generation and forces timed beside other codes and revisions",

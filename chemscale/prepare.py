@@ -78,7 +78,7 @@ def main() -> None:
 
 def show(corpus: Corpus) -> None:
     """What was read, what was kept, what was dropped and why."""
-    from chemscale.molecules.preparation.telling import log_sources
+    from chemscale.molecules.preparation.telling import log_conditions, log_sources
     from chemscale.molecules.preparation.vocabulary import audit_vocabulary, describe_vocabulary
 
     counts = corpus.manifest["counts"]
@@ -89,6 +89,7 @@ def show(corpus: Corpus) -> None:
         corpus.tokenizer.vocab_size,
     )
     log_sources(corpus)
+    log_conditions(corpus)
     for reason, number in sorted(counts["dropped"].items(), key=lambda item: -item[1]):
         first = corpus.manifest["examples"][reason][0]
         where = f" (first: {first['file']}:{first['line']})" if "file" in first else ""

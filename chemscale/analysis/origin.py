@@ -151,7 +151,7 @@ def _curve(directory: Path, record: RunRecord, unit: str) -> dict[str, Any]:
 
 def _row(record: RunRecord, inherited: bool) -> dict[str, str]:
     """A row of the table; `inherited` adds the column of FLOPs that a shorter run spent."""
-    values = record.final.values if record.final else {}
+    values = record.losses
     rates = {key: value for key, value in record.truth.items() if key in RATES}
     compute, data = record.compute, record.data
     return {

@@ -13,7 +13,7 @@ import numpy as np
 from chemscale.laws.allocation.envelope import Curve
 from chemscale.laws.data.left_out import LeftOut
 from chemscale.laws.data.points import LawPoint, PointsError
-from chemscale.records import RunRecord, State, Unreadable, find_records
+from chemscale.records import GENERATED, RunRecord, State, Unreadable, find_records
 from chemscale.sweeps.identity import OF_THE_HORIZON, WITHOUT_EFFECT, identity
 
 Found = list[tuple[Path, RunRecord]]
@@ -103,8 +103,8 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: architecture, degree of features, where it began, and
-    the notation of its molecules where that is not SELFIES."""
+    """The family of models that one law may hold for: architecture, degree of features, origin, conditions,
+    and the notation of its molecules where that is not SELFIES."""
     notation = notation_of(record)
     return _family(record, "" if notation == "selfies" else notation)
 
@@ -122,7 +122,13 @@ def _family(record: RunRecord, notation: str) -> str:
     if parent := record.parent:
         how = f", {parent['adaptation']}" if "adaptation" in parent else ""
         family += f" from {parent['name']}{how}"
-    return family
+    return f"{family}{_given(record)}"
+
+
+def _given(record: RunRecord) -> str:
+    """Conditions that stand before molecules: what they tell is not a loss."""
+    names = record.config.get("data", {}).get("condition") or []
+    return f" given {', '.join([names] if isinstance(names, str) else names)}" if names else ""
 
 
 def notation_of(record: RunRecord) -> str:
@@ -173,7 +179,7 @@ def split_losses(
     reached: dict[str, set[str]] = {}
     for _, record in found:
         if record.state is State.DONE and record.final and record.final.is_finite:
-            reached.setdefault(record.family, set()).update(record.final.values)
+            reached.setdefault(record.family, set()).update(record.losses)
     chosen = unit or next((u for u in headlines if any(u in have for have in reached.values())), headlines[0])
     without = sorted(family for family, have in reached.items() if chosen not in have)
     if not without or len(without) == len(reached):
@@ -196,7 +202,7 @@ def point_of(record: RunRecord, unit: str) -> LawPoint:
         record: of the run.
         unit: of the loss that the law is fitted to.
     """
-    values = dict(record.final.values) if record.final else {}
+    values = record.losses
     counts = vars(record.parameters)
     sizes = {axis: float(counts[name]) for name, axis in CONVENTIONS.items()}
     data = record.data
@@ -228,8 +234,8 @@ def points_of(found: Found, unit: str) -> tuple[LawPoint, ...]:
         PointsError: no finished run has such a loss.
     """
     reached = [record for _, record in found if record.state is State.DONE and record.final]
-    if reached and not any(r.final and unit in r.final.values for r in reached):
-        has = dict.fromkeys(key for r in reached if r.final for key in r.final.values)
+    if reached and not any(unit in r.losses for r in reached):
+        has = dict.fromkeys(key for r in reached for key in r.losses)
         raise PointsError(f"--unit {unit}: the runs have {', '.join(has) or 'no loss'}.")
     names = [_trunk(record) for _, record in found]
     shared = {name for name, (_, record) in zip(names, found, strict=True) if record.compute.inherited_flops}
@@ -264,11 +270,11 @@ def envelope_curves(found: Found, unit: str) -> list[Curve]:
 
 
 def validations(directory: Path, record: RunRecord, unit: str) -> list[dict[str, Any]]:
-    """Rows of a run's metrics in which a validation gave a loss of this unit."""
+    """Rows of a run's metrics that have a loss of this unit: validations, or judgements of its molecules."""
+    generated = unit.startswith(GENERATED)
+    kind, name = ("generation", unit.removeprefix(GENERATED)) if generated else ("validation", unit)
     return [
-        row
+        {**row, unit: row[name]}
         for row in record.curve_rows(directory)
-        if row.get("kind") == "validation"
-        and isinstance(row.get(unit), int | float)
-        and math.isfinite(row[unit])
+        if row.get("kind") == kind and isinstance(row.get(name), int | float) and math.isfinite(row[name])
     ]

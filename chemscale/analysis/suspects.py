@@ -52,7 +52,7 @@ def suspicious(found: Found, unit: str) -> list[str]:
 
 def _end(record: RunRecord, unit: str) -> float:
     assert record.final is not None  # a run without one is left out
-    return record.final.values[unit]
+    return record.losses[unit]
 
 
 def _should_be_worse(other: RunRecord, record: RunRecord) -> bool:

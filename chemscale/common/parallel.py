@@ -6,7 +6,8 @@ import collections
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
@@ -23,7 +24,9 @@ def worker_count(asked: int | None) -> int:
     return asked if asked is not None else len(os.sched_getaffinity(0))
 
 
-def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
+) -> Generator[Result, None, None]:
     """Results of a function over tasks, in their order; at most a few tasks a worker wait at a time.
 
     Args:
@@ -50,7 +53,7 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes of one thread each that leave Ctrl-C to this one; the caller shuts them down.
+    """Processes of one thread each that leave Ctrl-C to this one and end with it; the caller shuts them down.
 
     Args:
         workers: number of processes.
@@ -65,3 +68,12 @@ def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     # Ctrl-C belongs to the parent, which ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes no queue: its workers would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

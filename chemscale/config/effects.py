@@ -26,6 +26,8 @@ RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "schedule.floor": _wherever("schedule.name", "constant"),
     "force_error_limit": _wherever("trainer.precision", "32"),
     "model.radial_width": _wherever("model.radial_layers", 0),
+    "data.condition_bins": _wherever("data.condition", None),
+    "data.condition_dropout": _wherever("data.condition", None),
     "model.window": _wherever("model.layers", 1),
 }
 """Key → why it has no effect in a configuration, by its dotted names; empty where it has one."""

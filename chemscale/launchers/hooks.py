@@ -7,9 +7,8 @@ Names also travel in Hydra's configuration of a sweeper and in ledgers, where a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
-
-from hydra.utils import get_method
 
 PLAN_POINTS = "chemscale.points.cost.plan_points"
 RUN_RANK = "chemscale.points.run.run_rank"
@@ -22,7 +21,16 @@ FINISH_SETTINGS = "chemscale.analysis.early_stopping_sweep.finish"
 def resolve(name: str) -> Callable[..., Any]:
     """The function of a dotted name.
 
+    Of the module itself, not of the package's attribute: ``chemscale.train`` is a function there.
+
+    Args:
+        name: ``package.module.function``.
+
     Raises:
         ValueError: nothing of that name can be imported.
     """
-    return get_method(name)
+    module, _, function = name.rpartition(".")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name}: no such function ({error}).") from None

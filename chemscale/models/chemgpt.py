@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -135,11 +134,8 @@ class Block(nn.Module):
 
     def step(self, x: Tensor, cache: KeyValueCache, layer: int) -> Tensor:
         """One more token of each sequence, (B, D) → (B, D), reading and extending the cache."""
-        batch, d = x.shape
-        q, k, v = self.qkv(self.norm_attention(x)).view(batch, 3, self.heads, 1, -1).unbind(1)
-        keys, values = cache.append(layer, k, v, self.window)
-        attended = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
-        x = x + self.attention_out(attended.reshape(batch, d))
+        attended = cache.attend(layer, self.qkv(self.norm_attention(x)), self.heads, self.window)
+        x = x + self.attention_out(attended)
         return x + self.mlp(x)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from chemscale.models.layers.documents import Documents
+from chemscale.molecules.conditions.prefixes import Dropout, Prefixes, before
 from chemscale.molecules.packing import BlockPlan
 
 IGNORED = -100
@@ -22,6 +23,12 @@ class Molecules(Protocol):
 
     lengths: np.ndarray
     heavy_atoms: np.ndarray
+    prefixes: Prefixes | None
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(n,) int64 positions that each molecule takes in a block."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -36,16 +43,17 @@ class PackedBatch:
 
     Args:
         tokens: (T,) ids that are read.
-        targets: (T,) ids that are predicted; ``IGNORED`` at filler.
+        targets: (T,) ids that are predicted; ``IGNORED`` at filler, and where a prefix is predicted.
         positions: (T,) of each token within its molecule.
         documents: which tokens form a molecule.
         molecules: number of them.
         heavy_atoms: of all molecules.
         pairs: Σ tokens² over molecules, which is what attention costs.
-        slots: positions that the blocks of the batch offer.
+        slots: positions that the blocks of the batch offer to molecules, prefixes taken off.
         step_tokens: targets of the whole optimizer step, over micro-batches and ranks, which its loss is a
             mean over.
         filler: positions at the end that belong to no molecule; they make a batch as long as others are.
+        given: positions of prefixes: conditions that are read and not predicted.
     """
 
     tokens: Tensor
@@ -58,16 +66,22 @@ class PackedBatch:
     slots: int
     step_tokens: int
     filler: int = 0
+    given: int = 0
 
     @property
     def size(self) -> int:
-        """Tokens of the molecules: T without filler."""
+        """Positions that are computed for molecules and their prefixes: T without filler."""
         return self.tokens.numel() - self.filler
+
+    @property
+    def predicted(self) -> int:
+        """Targets that the loss counts: symbols and ends of the molecules, whatever stands before them."""
+        return self.size - self.given
 
     @property
     def counts(self) -> dict[str, int]:
         """Tokens, molecules and heavy atoms of the batch, in the units of a record."""
-        return {"tokens": self.size, "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
+        return {"tokens": self.predicted, "molecules": self.molecules, "heavy_atoms": self.heavy_atoms}
 
     def to(self, device: torch.device, non_blocking: bool = False) -> PackedBatch:
         """The same on another device, as ``torch.Tensor.to``."""
@@ -91,11 +105,14 @@ def packed_batch(
     slots: int,
     step_tokens: int,
     filled: bool = False,
+    left_out: np.ndarray | None = None,
 ) -> PackedBatch:
     """Lay molecules one after another: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``.
 
-    Filler is begin symbols whose targets are ignored, in documents of their own that are no longer than the
-    longest molecule: it changes neither the loss nor the gradient.
+    A prefix stands between the begin symbol and the molecule, and its ids are no targets: what is counted is
+    the likelihood of the molecule given its conditions. Filler is begin symbols whose targets are ignored, in
+    documents of their own that are no longer than the longest molecule: it changes neither the loss nor the
+    gradient.
 
     Args:
         split: where they are read from.
@@ -105,8 +122,13 @@ def packed_batch(
         slots: positions that the blocks of the batch offer.
         step_tokens: targets of the whole optimizer step.
         filled: whether filler takes what the molecules leave of the slots.
+        left_out: (molecules, conditions) bool: conditions that count as unknown; None for none.
     """
     symbols, lengths = split.gather(members)
+    prefixes = np.zeros(len(members), dtype=np.int64)
+    if split.prefixes is not None:
+        ids, prefixes = split.prefixes.gather(members, left_out)
+        symbols, lengths = before((ids, prefixes), (symbols, lengths))
     sizes = lengths.astype(np.int64) + 1
     total = int(sizes.sum())
     documents = np.concatenate([sizes, _filler(slots - total, int(sizes.max()))]) if filled else sizes
@@ -120,6 +142,9 @@ def packed_batch(
     targets[: total - 1] = tokens[1:total]
     targets[ends[of_molecules] - 1] = eos_id
     positions = np.arange(ends[-1]) - np.repeat(starts, documents)
+    given = int(prefixes.sum())
+    if given:
+        targets[:total][positions[:total] < np.repeat(prefixes, sizes)] = IGNORED
     return PackedBatch(
         tokens=torch.from_numpy(tokens),
         targets=torch.from_numpy(targets),
@@ -128,10 +153,21 @@ def packed_batch(
         molecules=len(members),
         heavy_atoms=int(split.heavy_atoms[members].astype(np.int64).sum()),
         pairs=int((sizes**2).sum()),
-        slots=slots,
+        slots=slots - given,
         step_tokens=step_tokens,
         filler=int(ends[-1]) - total,
+        given=given,
     )
+
+
+def predicted(split: Molecules, members: np.ndarray) -> int:
+    """Targets that the loss counts: symbols of molecules, and one end each.
+
+    Args:
+        split: where they are read from.
+        members: (k,) indices of the molecules.
+    """
+    return int(split.lengths[members].astype(np.int64).sum()) + len(members)
 
 
 def _filler(positions: int, longest: int) -> np.ndarray:
@@ -153,6 +189,7 @@ class TrainingBatches(Dataset[PackedBatch]):
         rank: number of this rank.
         world: number of ranks.
         filled: whether every micro-batch is as long as its blocks.
+        dropout: which conditions a molecule is seen without; None for no such thing.
     """
 
     def __init__(
@@ -167,8 +204,9 @@ class TrainingBatches(Dataset[PackedBatch]):
         rank: int = 0,
         world: int = 1,
         filled: bool = False,
+        dropout: Dropout | None = None,
     ):
-        self.split, self.plan, self.filled = split, plan, filled
+        self.split, self.plan, self.filled, self.dropout = split, plan, filled, dropout
         self.blocks, self.accumulate, self.rank, self.world = blocks, accumulate, rank, world
         self.bos_id, self.eos_id = bos_id, eos_id
 
@@ -177,14 +215,22 @@ class TrainingBatches(Dataset[PackedBatch]):
         per_step = self.blocks * self.accumulate * self.world
         whole = [self.plan.molecules(step * per_step + b) for b in range(per_step)]
         first = (micro * self.world + self.rank) * self.blocks
+        mine = range(first, first + self.blocks)
+        members = np.concatenate([whole[b] for b in mine])
+        left_out = None
+        if self.dropout is not None and self.split.prefixes is not None:
+            epochs = [np.full(len(whole[b]), self.plan.epoch(step * per_step + b)) for b in mine]
+            conditions = len(self.split.prefixes.unknown)
+            left_out = self.dropout.left_out(np.concatenate(epochs), members, conditions)
         return packed_batch(
             self.split,
-            np.concatenate(whole[first : first + self.blocks]),
+            members,
             bos_id=self.bos_id,
             eos_id=self.eos_id,
             slots=self.blocks * self.plan.block,
-            step_tokens=int(sum(self.plan.positions[members].sum() for members in whole)),
+            step_tokens=sum(predicted(self.split, each) for each in whole),
             filled=self.filled,
+            left_out=left_out,
         )
 
 
@@ -200,10 +246,11 @@ class ValidationBatches(Dataset[PackedBatch]):
 
     def __init__(self, split: Molecules, *, tokens: int, bos_id: int, eos_id: int):
         self.split, self.bos_id, self.eos_id = split, bos_id, eos_id
-        sizes = np.asarray(split.lengths).astype(np.int64) + 1
+        sizes = split.positions
         order = np.argsort(sizes, kind="stable")
         which = (np.cumsum(sizes[order]) - 1) // tokens
         self.members = np.split(order, np.flatnonzero(np.diff(which)) + 1)
+        self._sizes = sizes
 
     def __len__(self) -> int:
         return len(self.members)
@@ -212,7 +259,11 @@ class ValidationBatches(Dataset[PackedBatch]):
         if index >= len(self):
             raise IndexError(index)
         members = self.members[index]
-        tokens = int(self.split.lengths[members].astype(np.int64).sum()) + len(members)
         return packed_batch(
-            self.split, members, bos_id=self.bos_id, eos_id=self.eos_id, slots=tokens, step_tokens=tokens
+            self.split,
+            members,
+            bos_id=self.bos_id,
+            eos_id=self.eos_id,
+            slots=int(self._sizes[members].sum()),
+            step_tokens=predicted(self.split, members),
         )

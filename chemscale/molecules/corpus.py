@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.molecules.conditions.prefixes import Prefixes
+from chemscale.molecules.ragged import Ragged
+from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 
 SCHEMA_VERSION = 1
@@ -27,25 +30,35 @@ class Split:
     Args:
         shards: for each shard the memory-mapped ids (uint16), lengths (uint16) and heavy atoms (uint16).
         molecules: only the first so many; None for all.
+        prefixes: what stands before each of them; None where nothing does.
     """
 
-    def __init__(self, shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]], molecules: int | None = None):
+    def __init__(
+        self,
+        shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        molecules: int | None = None,
+        prefixes: Prefixes | None = None,
+    ):
         self._shards = shards
-        lengths = np.concatenate([s[1] for s in shards]) if shards else np.empty(0, dtype="<u2")
+        self._symbols = Ragged([s[:2] for s in shards], molecules)
         heavy = np.concatenate([s[2] for s in shards]) if shards else np.empty(0, dtype="<u2")
-        self.lengths = lengths[:molecules]
-        """(n,) symbols of each molecule, begin and end not counted."""
+        self.lengths = self._symbols.lengths
+        """(n,) symbols of each molecule; begin, end and prefix not counted."""
         self.heavy_atoms = heavy[:molecules]
         """(n,) heavy atoms of each molecule."""
-        self._first = np.cumsum([0, *(len(s[1]) for s in shards)])
-        starts = [np.cumsum(s[1], dtype=np.int64) - s[1] for s in shards]
-        self._starts = np.concatenate(starts)[:molecules] if shards else np.empty(0, dtype=np.int64)
+        self.prefixes = prefixes
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def positions(self) -> np.ndarray:
+        """(n,) int64 positions that each molecule takes in a block: prefix, symbols and one more."""
+        symbols = np.asarray(self.lengths).astype(np.int64) + 1
+        return symbols if self.prefixes is None else symbols + self.prefixes.lengths[: len(self)]
+
     def tokens(self, index: int) -> np.ndarray:
-        """Ids of one molecule without begin and end, (length,) uint16.
+        """Ids of one molecule without begin, end and prefix, (length,) uint16.
 
         Args:
             index: of the molecule.
@@ -55,28 +68,15 @@ class Split:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Molecule {index} of {len(self)}.")
-        shard = int(np.searchsorted(self._first, index, side="right")) - 1
-        start = int(self._starts[index])
-        return self._shards[shard][0][start : start + int(self.lengths[index])]
+        return self._symbols.row(index)
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of molecules one after another, and the length of each.
+        """Ids of molecules one after another, and the length of each; without prefixes.
 
         Args:
             indices: (k,) of the molecules.
         """
-        lengths = self.lengths[indices].astype(np.int64)
-        ends = np.cumsum(lengths)
-        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        where = np.repeat(self._starts[indices], lengths) + within
-        if len(self._shards) == 1:
-            return self._shards[0][0][where], lengths
-        out = np.empty(len(where), dtype=np.uint16)
-        shard = np.repeat(np.searchsorted(self._first, indices, side="right") - 1, lengths)
-        for number in np.unique(shard):
-            mine = shard == number
-            out[mine] = self._shards[number][0][where[mine]]
-        return out, lengths
+        return self._symbols.gather(indices)
 
     def prefix(self, molecules: int) -> Split:
         """The nested subset of the first molecules.
@@ -89,7 +89,7 @@ class Split:
         """
         if not 0 < molecules <= len(self):
             raise CorpusError(f"A subset of {molecules} molecules was asked of {len(self)}.")
-        return Split(self._shards, molecules)
+        return Split(self._shards, molecules, self.prefixes)
 
 
 class Corpus:
@@ -154,11 +154,19 @@ class Corpus:
         return self._split("validation")
 
     def _split(self, name: str) -> Split:
-        columns = []
-        for part in ("tokens", "lengths", "heavy_atoms"):
-            files = [s["file"] for s in self.manifest["shards"] if s["split"] == name and s["part"] == part]
-            columns.append([_map(self.path / file) for file in files])
-        return Split(list(zip(*columns, strict=True)))
+        def shards(*parts: str) -> list[Any]:
+            return list(zip(*(self._maps(name, part) for part in parts), strict=True))
+
+        prefixes = None
+        if isinstance(self.tokenizer, ConditionedTokenizer):
+            rows = Ragged(shards("prefixes", "prefix_lengths"))
+            prefixes = Prefixes.of(rows, self.tokenizer)
+        return Split(shards("tokens", "lengths", "heavy_atoms"), prefixes=prefixes)
+
+    def _maps(self, split: str, part: str) -> list[np.ndarray]:
+        """One part of all shards of a split, memory-mapped."""
+        shards = self.manifest["shards"]
+        return [_map(self.path / s["file"]) for s in shards if (s["split"], s["part"]) == (split, part)]
 
     def verify(self) -> None:
         """Compare every shard with its hash.

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from chemscale.common.samplers import training_loader
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
+from chemscale.molecules.conditions.prefixes import Dropout
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.packing import BlockPlan
 
@@ -66,6 +67,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         molecules: size of the nested training subset; None for all.
         validation_molecules: size of the nested validation subset; None for all.
         workers: processes that build batches ahead, as ``common.samplers.training_loader``.
+        condition_dropout: probability that a molecule of a conditioned corpus is seen without its conditions.
 
     Raises:
         SubsetError: more molecules than there are, or nothing to validate on.
@@ -80,6 +82,7 @@ class MoleculeDataModule(pl.LightningDataModule):
         molecules: int | None = None,
         validation_molecules: int | None = None,
         workers: int | None = None,
+        condition_dropout: float = 0.0,
     ):
         super().__init__()
         self.corpus, self.shape, self.workers = corpus, shape, workers
@@ -95,9 +98,11 @@ class MoleculeDataModule(pl.LightningDataModule):
         self.validation = validation if enough else validation.prefix(int(validation_molecules or 0))
         if len(self.validation) == 0:
             raise SubsetError(f"{corpus.path}: the validation set is empty; raise data.validation_fraction.")
-        positions = np.asarray(self.train.lengths).astype(np.int64) + 1
+        positions = self.train.positions
         self.plan = BlockPlan(positions, block=shape.block, seed=seed)
-        self.unique_tokens, self.longest = int(positions.sum()), int(positions.max())
+        self.unique_tokens = int(self.train.lengths.sum(dtype=np.int64)) + len(self.train)
+        self.longest = int(positions.max())
+        self.dropout = Dropout(condition_dropout, seed) if condition_dropout else None
 
     @property
     def _ids(self) -> dict[str, int]:
@@ -119,6 +124,7 @@ class MoleculeDataModule(pl.LightningDataModule):
             rank=rank,
             world=world,
             filled=self.filled,
+            dropout=self.dropout,
             **self._ids,
         )
 

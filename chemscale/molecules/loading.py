@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from string import Template
 
+from chemscale.common.files import write_json
 from chemscale.hardware.devices import named_device
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.chemgpt_hf import load_pretrained, save_pretrained
+from chemscale.molecules.conditions import banned_ids
+from chemscale.molecules.conditions.card import conditions_card
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 from chemscale.molecules.tokenizers.tokenizer import TokenizerError, write_text
 from chemscale.records import find_run
@@ -86,11 +89,13 @@ def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name:
         model, folder, max_length=block, extra={"chemscale": {"name": name, "vocabulary": tokenizer.hash}}
     )
     tokenizer.save(folder, max_length=config.max_positions, padding_side="left")
+    if banned := banned_ids(tokenizer):  # transformers shall not draw them either
+        file = folder / "generation_config.json"
+        write_json(file, json.loads(file.read_text()) | {"suppress_tokens": banned})
     bos, eos = (tokenizer.token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
     of = tokenizer.representation
     prompts = '["[C][C]", "[C][=C][C]"]' if of.notation == "selfies" else '["CC", "C=CC"]'
     values = {"name": name, "block": block, "bos": bos, "eos": eos, "vocabulary": tokenizer.vocab_size}
     values |= {"notation": of.notation, "title": of.title, "prompts": prompts}
-    write_text(
-        folder / "README.md", CARD.substitute(values, parameters=f"{config.parameter_counts()['all']:,}")
-    )
+    card = CARD.substitute(values, parameters=f"{config.parameter_counts()['all']:,}")
+    write_text(folder / "README.md", card + conditions_card(tokenizer))

@@ -45,12 +45,12 @@ class Permutation:
         mask = np.uint64((1 << self.half_bits) - 1)
         left, right = value >> bits, value & mask
         for key in self.round_keys:
-            left, right = right, left ^ (_mix(right ^ key) & mask)
+            left, right = right, left ^ (mix(right ^ key) & mask)
         return (left << bits) | right
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: every input bit moves every output bit."""
+def mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64, on uint64: every input bit moves every output bit; 0 stays 0."""
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

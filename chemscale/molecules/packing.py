@@ -1,7 +1,8 @@
 """Packing molecules into fixed blocks, whole, with less than a few per cent of padding.
 
-A molecule of n symbols takes n + 1 positions: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``. A block
-holds whole molecules only, and the document mask keeps them apart, so packing changes no loss.
+A molecule of n symbols takes n + 1 positions: inputs ``<bos> s1 … sn``, targets ``s1 … sn <eos>``. A prefix
+of conditions takes as many as it has ids. A block holds whole molecules only, and the document mask keeps
+them apart, so packing changes no loss.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def pack(positions: np.ndarray, block: int) -> list[list[int]]:
     if len(positions) and int(positions.max()) > block:
         raise PackingError(
             f"A molecule takes {int(positions.max())} positions, a block has {block}. "
-            "Raise data.block, or drop long molecules with data.max_symbols."
+            "Raise data.block, or drop long molecules with data.max_symbols (a scaffold of data.condition "
+            "takes positions too)."
         )
     sizes = positions.tolist()
     waiting: dict[int, deque[int]] = {}
@@ -81,7 +83,7 @@ class BlockPlan:
     that are packed one by one; a window's blocks are never mixed with the next one's.
 
     Args:
-        positions: (n,) positions of each molecule of the subset (symbols + 1).
+        positions: (n,) positions of each molecule of the subset (prefix + symbols + 1).
         block: positions of a block.
         seed: of the order of the data.
         window: molecules packed at a time.
@@ -104,10 +106,21 @@ class BlockPlan:
         Args:
             block: its number through all epochs.
         """
+        window = self._window_of(block)
+        return self._window(window)[block - self._starts[window]]
+
+    def epoch(self, block: int) -> int:
+        """Number from 0 of the epoch that a block belongs to.
+
+        Args:
+            block: its number through all epochs.
+        """
+        return self._window_of(block) // self.windows_per_epoch
+
+    def _window_of(self, block: int) -> int:
         while self._starts[-1] <= block:
             self._starts.append(self._starts[-1] + len(self._window(len(self._starts) - 1)))
-        window = int(np.searchsorted(self._starts, block, side="right")) - 1
-        return self._window(window)[block - self._starts[window]]
+        return int(np.searchsorted(self._starts, block, side="right")) - 1
 
     def blocks_of_epoch(self) -> int:
         """Blocks of the first epoch; later epochs differ by a few, their molecules do not."""

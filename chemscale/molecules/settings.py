@@ -46,6 +46,15 @@ class MoleculeData:
     tokenizer: str | None = None
     notation: Notation | None = None
     common_to: tuple[Notation, ...] | None = None
+    condition: str | tuple[str, ...] | None = None
+    condition_bins: Annotated[int, Range(2, 1000)] = 10
+    condition_dropout: Share = 0.1
+
+    @property
+    def conditions(self) -> tuple[str, ...] | None:
+        """Names of ``condition``; None for none."""
+        names = (self.condition,) if isinstance(self.condition, str) else self.condition
+        return names or None
 
     def __post_init__(self) -> None:
         if self.source == "smiles" and not self.path:

@@ -128,6 +128,22 @@ class Point(ABC):
     def save_model(self, module: Any) -> None:
         """Write the trained model to ``<directory>/model``, complete or absent."""
 
+    def write_generation(self, module: Any, folder: Path, step: int) -> dict[str, Any]:
+        """Write a model of the weights as they are, for a process that judges what it generates.
+
+        Args:
+            module: that is trained.
+            folder: of the files; it is made.
+            step: optimizer steps done.
+
+        Returns:
+            The fields of a ``molecules.metrics.background.Task``, and the hash of the ``weights``.
+
+        Raises:
+            ConfigurationError: it generates nothing.
+        """
+        raise ConfigurationError("trainer.generate_every is for language models: leave it out.")
+
     @abstractmethod
     def describe_model(self, folder: Path) -> dict[str, Any]:
         """Write all of the model but its weights; give back what these files are known by."""

@@ -65,6 +65,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     """
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
+    from chemscale.molecules.preparation.conditions.request import request_conditions
     from chemscale.molecules.preparation.sources.files import find_files
     from chemscale.molecules.preparation.telling import log_files
     from chemscale.molecules.starter.recombine import write_starter
@@ -92,6 +93,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     }
     tokenizer = options["tokenizer"]
     options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
+    options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora) as missing:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 
 from chemscale.common.files import atomic_folder
 from chemscale.common.sections import ConfigurationError, read_section
-from chemscale.hardware.accelerators import REDUCED
-from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
+from chemscale.hardware.memory import Memory
 from chemscale.hardware.step_time import Work, transformer_work
-from chemscale.models.adaptation.costs import blocks_with_gradient, training_flops
+from chemscale.models.adaptation.costs import training_flops
 from chemscale.models.chemgpt import ChemGPTConfig
-from chemscale.models.kernels.attention import LARGEST
-from chemscale.models.kernels.compiled import library, use_kernels
-from chemscale.models.layers.documents import Documents
-from chemscale.models.layers.rectangles import SHORT_ON_CPU
+from chemscale.models.kernels.compiled import use_kernels
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.settings import TokenBatch
@@ -27,16 +22,16 @@ from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_molecule_data
 from chemscale.points.estimates.trial import free_gpu, time_trial
+from chemscale.points.memory.language import Sizes, fit_micro_batching, sizes_of
 from chemscale.points.parents.beginning import Beginning
 from chemscale.points.parents.settings import KEYS
-from chemscale.points.placement import AUTO, choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
 from chemscale.training.budget import Epoch
-from chemscale.training.settings import MicroBatching
+from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 from chemscale.training.trainer import set_threads
 
 PROBE_FLOPS = 3e11
@@ -44,8 +39,6 @@ PROBE_FLOPS = 3e11
 
 UNKNOWN_SYMBOL = "symbol outside the given vocabulary"
 """What manifests of corpora call molecules that a vocabulary cannot write (``Reason.UNKNOWN_SYMBOL``)."""
-SAMPLED = 256
-"""Molecules whose lengths stand for those of a micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +80,8 @@ class LanguagePoint(Point):
             sections = replace(sections, config={**sections.config, "data": stated})
         model = model_of(config["model"], tokenizer)
         beginning.check_vocabulary(model)
-        sizes = _sizes(sections, model, corpus, beginning)
-        micro_batching = _choose_micro_batching(sections, batch, data.block, sizes)
+        sizes = sizes_of(sections, model, corpus, beginning.adaptation)
+        micro_batching = fit_micro_batching(sections, batch, data.block, sizes)
         shape = BatchShape(batch.tokens, data.block, micro_batching.accumulate)
         shape.blocks(sections.placement.world)
         if shape.block > model.max_positions:
@@ -99,11 +92,13 @@ class LanguagePoint(Point):
         epoch = _epoch(module, model, beginning)
         subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
         spelled = "" if notation == "selfies" else f"-{notation}"
+        given = f"-given-{'-'.join(data.conditions)}" if data.conditions else ""
+        _refuse_sharded_generation(sections)
         common = shared_fields(
             sections,
             micro_batching,
             data_hash=corpus.hash,
-            name=f"{config['model']['family']}{spelled}-w{model.width}-l{model.layers}{subset}",
+            name=f"{config['model']['family']}{spelled}-w{model.width}-l{model.layers}{given}{subset}",
             epoch=epoch,
             cuts_per_step=shape.blocks(1) * shape.accumulate,
         )
@@ -171,30 +166,30 @@ class LanguagePoint(Point):
             self.sizes.transformer,
             self.sizes.weights.count,
             self.micro_batch,
-            self._flops_per_token * self.micro_batch,
+            self._flops_per_position * self.micro_batch,
             half=self.sizes.half,
             recompute=how.recompute,
         )
 
     @property
-    def _flops_per_token(self) -> float:
-        return self.epoch.flops / self.epoch.amounts["tokens"]
+    def _flops_per_position(self) -> float:
+        return self.epoch.flops / float(self.data.plan.positions.sum())
 
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
         use_kernels(self.settings.trainer.kernels)
         device = self.placement.trial_device
-        tokens, seconds = self._trial(device)
+        positions, seconds = self._trial(device)
         free_gpu(device)
-        return self._flops_per_token * tokens / (seconds + self.loop_seconds(device))
+        return self._flops_per_position * positions / (seconds + self.loop_seconds(device))
 
     def _trial(self, device: torch.device) -> tuple[int, float]:
-        """Tokens and seconds of a trial step."""
+        """Positions and seconds of a trial step."""
         state = torch.get_rng_state()
         module = self.build_module().to(device)
         torch.set_rng_state(state)
         batches = self.data.training_batches()
-        blocks = max(1, round(PROBE_FLOPS / (self._flops_per_token * self.data.shape.block)))
+        blocks = max(1, round(PROBE_FLOPS / (self._flops_per_position * self.data.shape.block)))
         if device.type == "cuda":  # a part of a micro-batch would be launches alone
             blocks = max(1, self.micro_batch // self.data.shape.block)
         batches.blocks = min(blocks, batches.blocks)
@@ -216,10 +211,43 @@ class LanguagePoint(Point):
         with atomic_folder(self.model_folder) as partial:
             save_trained(merged(module.model), tokenizer, partial, name=self.name, block=block)
 
+    def write_generation(self, module: LanguageModel, folder: Path, step: int) -> dict[str, Any]:
+        from chemscale.models.adaptation.lora import merged
+        from chemscale.molecules.loading import save_trained
+        from chemscale.molecules.metrics.sampled.model import shard_seed, weights_hash
+
+        tokenizer, block = self.corpus.tokenizer, self.data.shape.block
+        with atomic_folder(folder) as partial:
+            name = f"{self.name} at step {step}"
+            save_trained(merged(module.model), tokenizer, partial, name=name, block=block)
+        return {
+            "model": str(folder.absolute()),
+            "corpus": str(self.corpus.path.absolute()),
+            "first": self.config["data"].get("molecules"),
+            "n": self.settings.trainer.generate_n,
+            "seed": shard_seed(self.config["seed"], step),
+            "max_length": min(block, self.model.max_positions),
+            "weights": weights_hash(folder),
+        }
+
     @staticmethod
     def summary(loss: Loss) -> str:
         values = [loss.values[f"nats_per_{unit}"] for unit in ("token", "molecule", "heavy_atom")]
         return "{:.4f} nats/token, {:.2f} nats/molecule, {:.4f} nats/heavy atom".format(*values)
+
+
+def _refuse_sharded_generation(sections: Sections) -> None:
+    """Refuse to judge molecules of weights that no rank has whole.
+
+    Raises:
+        ConfigurationError: the strategy shares them.
+    """
+    strategy = sections.resolve_strategy()
+    if sections.trainer.generate_every is not None and strategy in SHARDED_WEIGHTS:
+        raise ConfigurationError(
+            f"trainer.generate_every: no rank holds whole weights under strategy={strategy}. Leave it out, "
+            "or use strategy=ddp, zero1 or zero2."
+        )
 
 
 def model_of(values: dict[str, Any], tokenizer: AnyTokenizer) -> ChemGPTConfig:
@@ -238,136 +266,8 @@ def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
     return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What memory follows from: the weights, the layout of molecules in a micro-batch, and how it is trained.
-
-    Args:
-        weights: parameters of the model.
-        transformer: its shape.
-        half: whether the forward pass is of reduced precision.
-        offload: whether the optimizer's state lies in host memory.
-        overlap: whether gradients are reduced while the backward pass goes on.
-    """
-
-    weights: Weights
-    transformer: Transformer
-    half: bool
-    offload: bool
-    overlap: bool
-
-    def memory(self, strategy: str, world: int, batch_tokens: int, how: MicroBatching) -> Memory:
-        """Bytes of one rank.
-
-        Args:
-            strategy: never auto.
-            world: number of ranks.
-            batch_tokens: positions of an optimizer step.
-            how: micro-batches and recomputing.
-        """
-        tokens = batch_tokens / (world * how.accumulate)
-        return rank_memory(
-            strategy,
-            self.weights,
-            world,
-            activations=self.transformer.activation_bytes(tokens, half=self.half, recompute=how.recompute),
-            accumulate=how.accumulate,
-            offload=self.offload,
-            overlap=self.overlap,
-        )
-
-
-def _sizes(sections: Sections, model: ChemGPTConfig, corpus: Corpus, beginning: Beginning) -> Sizes:
-    adaptation = beginning.adaptation
-    adapters = adaptation.lora.parameters(model) if adaptation.lora else 0
-    count = model.parameter_counts()["all"] + adapters
-    trained = None if adaptation.is_full else adaptation.trained_parameters(model)
-    reached = None if adaptation.is_full else blocks_with_gradient(model, adaptation)
-    lengths = np.asarray(corpus.train.lengths[:SAMPLED]).astype(np.int64) + 1
-    slots, squares, longest = layout(lengths)
-    way = (
-        "gpu"
-        if sections.placement.has_gpu
-        else cpu_attention(model.width // model.heads, longest, sections.trainer.kernels)
-    )
-    shape = Transformer(
-        model.width, model.layers, model.heads, model.vocab_size, slots, squares, way, reached=reached
-    )
-    rest = count - model.layers * shape.block
-    return Sizes(
-        Weights(count, shape.block, rest, moments=3 if sections.optimizer.amsgrad else 2, trained=trained),
-        shape,
-        half=sections.trainer.precision in REDUCED,
-        offload=sections.strategy.offload == "cpu",
-        overlap=sections.placement.has_gpu,
-    )
-
-
-def cpu_attention(width: int, longest: int, kernels: bool) -> Literal["kernel", "fused", "products"]:
-    """How attention is computed on a CPU.
-
-    Args:
-        width: of a head.
-        longest: tokens of the longest molecule.
-        kernels: ``trainer.kernels``.
-    """
-    if kernels and longest * width <= LARGEST and library() is not None:
-        return "kernel"
-    return "fused" if longest > SHORT_ON_CPU else "products"
-
-
-def layout(lengths: np.ndarray) -> tuple[float, float, int]:
-    """Slots and squares of the attention rectangles a token, and the longest molecule of the sample.
-
-    Args:
-        lengths: (n,) tokens of molecules as they stand in a micro-batch.
-    """
-    groups = Documents.from_lengths(lengths).groups
-    tokens = float(lengths.sum())
-    slots = sum(g.molecules * g.longest for g in groups) / tokens
-    squares = sum(g.molecules * g.longest**2 for g in groups) / tokens
-    return slots, squares, int(lengths.max())
-
-
-def _choose_micro_batching(sections: Sections, batch: TokenBatch, block: int, sizes: Sizes) -> MicroBatching:
-    """Decide ``batch.accumulate`` and ``trainer.checkpoint_activations``.
-
-    Raises:
-        ConfigurationError: a step that cannot be shared, or what was asked for does not fit.
-    """
-    world, recompute = sections.placement.world, sections.trainer.checkpoint_activations
-    blocks = BatchShape(batch.tokens, block).blocks(world)
-    numbers = [batch.accumulate]
-    if batch.per_gpu is not None:
-        numbers = [k for k in range(1, blocks + 1) if blocks % k == 0]
-    if isinstance(batch.per_gpu, int):
-        numbers = [k for k in numbers if blocks // k * block <= batch.per_gpu][:1]
-        if not numbers:
-            raise ConfigurationError(
-                f"batch.per_gpu={batch.per_gpu}: less than one block, data.block={block}."
-            )
-    if AUTO not in (batch.per_gpu, recompute):
-        return MicroBatching(numbers[0], bool(recompute))
-
-    def least(strategy: str, ranks: int) -> Memory | None:
-        if batch.tokens % (block * ranks) or (strategy == "fsdp2" and sizes.offload):
-            return None
-        smallest = MicroBatching(batch.tokens // (block * ranks), recompute is not False)
-        return sizes.memory(strategy, ranks, batch.tokens, smallest)
-
-    strategy = sections.resolve_strategy()
-    return choose_micro_batching(
-        numbers,
-        recompute,
-        lambda how: sizes.memory(strategy, world, batch.tokens, how),
-        sections.placement.device_memory(),
-        key="batch.per_gpu" if batch.per_gpu == AUTO else "trainer.checkpoint_activations",
-        advice=lambda available: what_fits(least, world, available),
-    )
-
-
 def _epoch(data: MoleculeDataModule, model: ChemGPTConfig, beginning: Beginning) -> Epoch:
-    lengths = np.asarray(data.train.lengths).astype(np.int64) + 1
+    lengths = data.train.positions
     return Epoch(
         cuts=data.plan.blocks_of_epoch(),
         amounts={"tokens": data.unique_tokens, "molecules": len(lengths)},

@@ -21,7 +21,7 @@ from chemscale.models.potentials import PotentialConfig, build, parameter_counts
 from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_structure_data
 from chemscale.points.estimates.trial import free_gpu, time_trial
-from chemscale.points.potential_memory import (
+from chemscale.points.memory.potential import (
     WORKING,
     PotentialSections,
     counted_work,

@@ -117,6 +117,7 @@ def open_record(point: Point, overrides: Sequence[str], *, keep: bool = True) ->
         attempts=(earlier.attempts if earlier else 0) + 1,
         roll_backs=earlier.roll_backs if earlier else [],
     )
+    record.generation = earlier.generation if earlier else {}
     record.without_effect = {k: v for k, v in point.without_effect().items() if k in SAID_ALWAYS}
     point.note_unique(record)
     record.state = State.RUNNING

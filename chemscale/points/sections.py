@@ -86,6 +86,10 @@ class Sections:
         launcher = read_section(LauncherSettings, config["launcher"], "launcher")
         placement = Placement(trainer.accelerator, launcher)
         refuse_precision(trainer.precision, placement)
+        if trainer.generate_every is not None and "loss" in config:
+            raise ConfigurationError(
+                "trainer.generate_every is for language models: a potential generates nothing."
+            )
         return cls(
             config=config,
             general=general,

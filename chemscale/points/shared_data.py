@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
-from chemscale.molecules.preparation.telling import log_sources
+from chemscale.molecules.preparation.telling import log_conditions, log_sources
 from chemscale.molecules.settings import MoleculeData
 from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_structures
 from chemscale.structures.batches import BatchBudget
@@ -38,6 +38,8 @@ class SharedData:
             corpus = open_or_prepare(data, corpora)
             if data.source != "starter" and not inside_job():
                 log_sources(corpus)
+            if not inside_job():
+                log_conditions(corpus)
             return corpus
 
         return self._once("corpus", (data, corpora), open_corpus)
@@ -46,7 +48,8 @@ class SharedData:
         self, corpus: Corpus, shape: BatchShape, data: MoleculeData, seed: int
     ) -> MoleculeDataModule:
         """Batches of molecules: points that see the same in the same order share the plan of their blocks."""
-        key = (corpus.hash, shape, seed, data.molecules, data.validation_molecules, data.workers)
+        subset = (data.molecules, data.validation_molecules, data.workers)
+        key = (corpus.hash, shape, seed, *subset, data.condition_dropout)
 
         def plan() -> MoleculeDataModule:
             return MoleculeDataModule(
@@ -56,6 +59,7 @@ class SharedData:
                 molecules=data.molecules,
                 validation_molecules=data.validation_molecules,
                 workers=data.workers,
+                condition_dropout=data.condition_dropout,
             )
 
         return self._once("molecules", key, plan)

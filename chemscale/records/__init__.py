@@ -3,6 +3,7 @@
 from chemscale.records.find import Unreadable, find_records, find_run, is_done
 from chemscale.records.planned import PLANNED_NAME, PointPlan, keep_plan
 from chemscale.records.record import (
+    GENERATED,
     HEADLINES,
     RECORD_NAME,
     SCHEMA_VERSION,
@@ -18,6 +19,7 @@ from chemscale.records.record import (
 )
 
 __all__ = [
+    "GENERATED",
     "HEADLINES",
     "PLANNED_NAME",
     "RECORD_NAME",

@@ -21,7 +21,7 @@ from chemscale.common.files import open_regular, read_regular, write_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
-MORE = ("without_effect", "parent")
+MORE = ("without_effect", "parent", "generation")
 """Keys of the file that are there only where they say something."""
 
 
@@ -70,6 +70,9 @@ HEADLINES = (
     ("energy_mae_per_atom", 2, " meV/atom"),
 )
 """Metrics, the most telling first: key, digits, unit."""
+
+GENERATED = "generation/"
+"""Before the name of a metric of generated molecules, where losses are named."""
 
 SEEN = ("tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges")
 """Units of data, each a field of ``DataSeen``: language models count the first three, potentials the rest."""
@@ -184,6 +187,9 @@ class RunRecord:
         self.parent: dict[str, Any] = {}
         """The trained model that the run began from: ``identity``, ``name``, ``weights_sha256``, and what
         of it was trained. In the file only where there is one."""
+        self.generation: dict[str, Any] = {}
+        """Metrics of generated molecules (``trainer.generate_every``): ``step`` of the weights, ``n``
+        molecules drawn, ``values`` by name. In the file only where there are any."""
 
     def save(self, directory: Path) -> None:
         """Write ``record.json`` in `directory` atomically."""
@@ -242,6 +248,15 @@ class RunRecord:
             setattr(record, key, value)
         return record
 
+    @property
+    def losses(self) -> dict[str, float]:
+        """What a law may be fitted to: the final losses, and ``generation/NAME`` of the same weights."""
+        if self.final is None:
+            return {}
+        generated = self.generation if self.generation.get("step") == self.final.step else {}
+        values = {f"{GENERATED}{name}": value for name, value in generated.get("values", {}).items()}
+        return {**self.final.values, **values}
+
     def why_left_out(self, unit: str | None = None) -> str:
         """Why a law or an estimate leaves this run out, in the words of tables of runs; empty if it does not.
 
@@ -258,9 +273,11 @@ class RunRecord:
             return f"state {self.state.value}{detail}"
         if self.final is None:
             return "no number in its last validation"
-        if unit and unit not in self.final.values:
+        if unit and unit not in self.losses:
             return f"no {unit}"
-        lost = unit if unit and not math.isfinite(self.final.values[unit]) else "its last validation"
+        if unit and unit.startswith(GENERATED) and self.losses[unit] <= 0:
+            return f"{unit} is not above 0, and has no logarithm"
+        lost = unit if unit and not math.isfinite(self.losses[unit]) else "its last validation"
         return "" if self.final.is_finite else f"diverged (no number in {lost})"
 
     def describe_skipped(self) -> str:

@@ -70,7 +70,7 @@ class Journal:
         return self.rows[smiles].score
 
     def write(self, step: int, scored: Iterable[tuple[str, Outcome]]) -> None:
-        """Add rows, and have them on the disk.
+        """Add rows; the system has them when this returns, and the disk after ``sync``.
 
         Args:
             step: in which they were drawn.
@@ -85,7 +85,10 @@ class Journal:
             text += _line([row.call, step, repr(score), smiles, row.problem, *numbers])
         with open(self.path, "a", newline="") as file:
             file.write(text)
-            file.flush()
+
+    def sync(self) -> None:
+        """Have all rows on the disk."""
+        with open(self.path, "a") as file:
             os.fsync(file.fileno())
 
     def _read(self) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from chemscale.common.files import atomic_path
 from chemscale.models.chemgpt import ChemGPT
-from chemscale.molecules.sampling import Sampling
+from chemscale.molecules.generation.sampling import Sampling
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.reinforcement import state
 from chemscale.reinforcement.diversity import DiversityFilter

@@ -88,6 +88,7 @@ class Oracle:
             failed = failed or (bad[0] if bad else None)
             if failed and self._pool is None:
                 break
+        self.journal.sync()
         if failed:
             raise OracleError(
                 f"{failed[0]}: {failed[1].problem}. {KEPT}. --on-error zero gives such molecules the score 0 "

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.generation.sampling import Sampling, sample_batch
 from chemscale.molecules.likelihood import sequence_nll
 from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
-from chemscale.molecules.sampling import Sampling, sample_batch
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.reinforcement.objective import squared_distance
 

@@ -27,6 +27,8 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_activations",
     "trainer.health",  # never touches a healthy run; what it did to a sick one stands in the record
     "trainer.log_every",
+    "trainer.generate_every",  # looks at the weights and leaves them as they are
+    "trainer.generate_n",
     "trainer.checkpoint_seconds",
     "trainer.checkpoint_steps",
     "trainer.checkpoint_background",
@@ -47,11 +49,15 @@ WITHOUT_EFFECT = (
     "data.encoding",
     "data.notation",
     "data.common_to",
+    "data.condition",
+    "data.condition_bins",
     "data.format",
     "data.energy_key",
     "data.forces_key",
     "lint",
 )
+NEWER = {"data.condition_dropout": 0.1}
+"""Keys that version 0.1.0 did not have, and the values at which they are left out of the hash."""
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
 """Keys that leave the stable phase of a schedule as it is."""
 
@@ -67,13 +73,17 @@ def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WI
     effective = json.loads(json.dumps(config))
     for key in without:
         _drop(effective, key.split("."))
+    for key, value in NEWER.items():
+        _drop(effective, key.split("."), value)
     if "accumulate" in effective.get("batch", {}):
         effective["batch"]["accumulate"] = 1  # how a step is cut into micro-batches cannot change its result
     text = json.dumps({"config": effective, "data": data_hash}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _drop(tree: dict[str, Any], path: list[str]) -> None:
+def _drop(tree: dict[str, Any], path: list[str], *values: Any) -> None:
+    """Take a key out, if values are given only where it has one of them."""
     for part in path[:-1]:
         tree = tree.get(part, {})
-    tree.pop(path[-1], None)
+    if not values or tree.get(path[-1]) in values:
+        tree.pop(path[-1], None)

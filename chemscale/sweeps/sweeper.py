@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -80,7 +80,9 @@ class PointSweeper(Sweeper):
         """
         if not isinstance(self.parent, Mapping):
             return Path(str(self.parent))
-        overrides = parent_overrides(arguments, self.parent)
+        axes, points = cast(Any, (self.axes, self.points))
+        swept = {*axes, *(key for point in points for key in point)}
+        overrides = parent_overrides(arguments, self.parent, swept)
         config = compose_point(self.context, self.composed, overrides)
         log.info("First the model that points of this sweep begin from:")
         (job,) = hooks.resolve(hooks.PLAN_POINTS)([config], [overrides], overrides)
@@ -156,19 +158,20 @@ def of_parent(run: Path) -> dict[str, str]:
     return {f"{key}=parent": override_text(key, str(path)) for key, path in paths.items()}
 
 
-def parent_overrides(arguments: Sequence[str], own: Mapping[Any, Any]) -> list[str]:
+def parent_overrides(arguments: Sequence[str], own: Mapping[Any, Any], swept: Collection[Any]) -> list[str]:
     """Overrides of the model that is trained first: the command line's, and its own, which win.
 
     Args:
-        arguments: of the command line; a key that is swept is none of the parent's.
-        own: keys of the parent and their values.
+        arguments: of the command line.
+        own: keys of the parent and their values: a group leaves out all keys of it, a budget other units.
+        swept: keys that differ between points of the sweep, which are none of the parent's.
     """
-    keys = {str(key) for key in own}
-    units = any(key.startswith("budget.") for key in keys)
+    left_out = {str(key) for key in own} | {str(key) for key in swept}
+    left_out |= {"budget"} if any(str(key).startswith("budget.") for key in own) else set()
 
     def is_kept(word: str) -> bool:
         key = word.split("=", 1)[0].lstrip("+~")
-        return not (is_swept(word) or key in keys or (units and key.startswith("budget.")))
+        return not (is_swept(word) or key in left_out or key.split(".")[0] in left_out)
 
     return [*filter(is_kept, arguments), *(override_text(key, value) for key, value in own.items())]
 

@@ -49,7 +49,7 @@ class LanguageModel(Task):
         """
         share = self.trainer.accumulate_grad_batches * self.trainer.world_size
         nats = (self.nll(batch) if self.compiled is None else self.compiled(batch)).sum()
-        self.step_sums.append((nats.detach(), batch.size))
+        self.step_sums.append((nats.detach(), batch.predicted))
         return nats * (share / batch.step_tokens)
 
     def training_metrics(self, sums: list[float]) -> dict[str, float]:
@@ -60,7 +60,7 @@ class LanguageModel(Task):
         """Sums over the batch: nats, tokens (end symbols counted), molecules, heavy atoms."""
         return {
             "nats": self.nll(batch).sum(dtype=torch.float64),
-            "tokens": batch.size,
+            "tokens": batch.predicted,
             "molecules": batch.molecules,
             "heavy_atoms": batch.heavy_atoms,
         }

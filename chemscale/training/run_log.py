@@ -152,6 +152,20 @@ class RunLog:
         self.progress.validated(loss.headline)
         return loss
 
+    def counts(self) -> dict[str, float]:
+        """Data and FLOPs that were seen until now."""
+        return {**self._seen(), "flops": self.record.compute.flops}
+
+    def generation(self, row: dict[str, Any]) -> None:
+        """Write what generated molecules are like, unless an earlier session did.
+
+        Args:
+            row: step of the weights, counts then, the step ``logged_at``, and metrics.
+        """
+        earlier = self.record.curve_rows(self.directory)
+        if not any(r.get("kind") == "generation" and r.get("step") == row["step"] for r in earlier):
+            self.tracker.log({"kind": "generation", **row})
+
     def reached(self, step: int) -> None:
         """Show a step boundary in the progress bar."""
         self.progress.reached(step, self._rate)

@@ -23,13 +23,14 @@ from chemscale.training.compilation.install import CompileAtStart, fill_batches
 from chemscale.training.distributed.control import GRACE, Control, Watchdog
 from chemscale.training.distributed.ranks import Ranks, WorldError, join, this_rank
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS, ZERO
+from chemscale.training.generation import Generation, GenerationPlan
 from chemscale.training.health import Health, RolledBack, skipped_data
 from chemscale.training.metrics.counters import Counters
 from chemscale.training.metrics.energy import energy_of
 from chemscale.training.metrics.progress import TrainingProgress
 from chemscale.training.metrics.throughput import Throughput, device_name
 from chemscale.training.run_log import RunLog
-from chemscale.training.signals import StopFlag
+from chemscale.training.signals import Interrupted, StopFlag
 from chemscale.training.step_boundary import StepBoundary, StepPlan
 from chemscale.training.stopping import Stop, Stopping
 from chemscale.training.trained_point import TrainedPoint
@@ -167,6 +168,7 @@ class TrainingSession:
             run_log=run_log,
             checkpoints=checkpoints,
             health=Health(point.health),
+            generation=_generation(point, run_log, limit),
         )
         trainer.callbacks.insert(0, boundary)  # type: ignore[attr-defined]
         return cls(point, record, ranks, trainer, boundary, beginning)
@@ -188,14 +190,29 @@ class TrainingSession:
                 ckpt_path=self.beginning.checkpoint,
                 weights_only=True,
             )
+            self._await_generation()
         finally:
             self._close()
         return self.boundary.stopping
+
+    def _await_generation(self) -> None:
+        """Wait for what the molecules of the last weights are like.
+
+        Raises:
+            Interrupted: a signal came; the same command goes on waiting.
+        """
+        boundary, step = self.boundary, self.trainer.global_step
+        if boundary.generation is None or step < self.point.steps:
+            return
+        if not boundary.generation.collect(step, boundary.waits):
+            raise Interrupted(f"{boundary.flag.name} while the last molecules were judged")
 
     def _close(self) -> None:
         """Stop what watches and tracks, however the fit ended."""
         boundary, run_log, record = self.boundary, self.boundary.run_log, self.record
         boundary.watchdog.stop()
+        if boundary.generation is not None:
+            boundary.generation.stop()
         run_log.progress.stop()
         boundary.checkpoints.poll(wait=True)
         record.truth = run_log.throughput.attempt_line() or record.truth
@@ -215,6 +232,16 @@ class TrainingSession:
             module = self.point.build_module()
             load_weights(module, self.boundary.checkpoints.folder.path(self.trainer.global_step))
         self.point.save_model(module)
+
+
+def _generation(point: TrainedPoint, run_log: RunLog, limit: float) -> Generation | None:
+    """What judges the molecules of a point; None where that is not asked for."""
+    every = point.settings.trainer.generate_every
+    if every is None:
+        return None
+    return Generation(
+        GenerationPlan(every * point.cadence.validate_every, point.write_generation, limit / 2), run_log
+    )
 
 
 def check_same_division(accumulate: int, control: Control) -> None:

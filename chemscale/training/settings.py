@@ -28,6 +28,8 @@ class TrainerSettings:
     kernels: bool = True
     log_every: Count = 10
     validate_every: Positive = 100
+    generate_every: Count | None = None
+    generate_n: Count = 1000
     checkpoint_seconds: NotNegative = 60.0
     checkpoint_steps: Count | None = None
     checkpoint_background: bool | None = None

@@ -18,6 +18,7 @@ from chemscale.tasks.device_values import read_values
 from chemscale.training.checkpointing.trunks import Trunk
 from chemscale.training.checkpointing.writer import CheckpointWriter
 from chemscale.training.distributed.control import Control, Meetings, Watchdog
+from chemscale.training.generation import Generation
 from chemscale.training.health import DivergedError, Health, RolledBack
 from chemscale.training.metrics.counters import Counters
 from chemscale.training.run_log import RunLog
@@ -95,6 +96,7 @@ class StepBoundary(pl.Callback):
         run_log: rows, record and progress.
         checkpoints: saves the run.
         health: what is done about spikes and steps without a finite gradient.
+        generation: judges generated molecules beside training; None where that is not asked for.
     """
 
     def __init__(
@@ -108,10 +110,11 @@ class StepBoundary(pl.Callback):
         run_log: RunLog,
         checkpoints: CheckpointWriter,
         health: Health,
+        generation: Generation | None = None,
     ):
         self.plan, self.control, self.watchdog, self.flag = plan, control, watchdog, flag
         self.counters, self.run_log, self.checkpoints, self.health = counters, run_log, checkpoints, health
-        self.record, self.throughput = run_log.record, run_log.throughput
+        self.record, self.throughput, self.generation = run_log.record, run_log.throughput, generation
         self.stopping = Stopping()
         self.meetings = Meetings(control.ranks)
         self._norms: list[torch.Tensor | float] = []
@@ -172,6 +175,10 @@ class StepBoundary(pl.Callback):
             if module.validated(result.objective):
                 self.stopping.request(Stop.ENDED_EARLY, "the learning rate fell below schedule.stop_below")
 
+        # judge what it generates
+        if self.generation is not None and self.generation.plan.due(step, last=last):
+            self.generation.begin(step, module, self.waits)
+
         # pause
         if due.pause:
             self.stopping.request(Stop.PAUSED, f"at step {step} of {trainer.max_steps}")
@@ -193,6 +200,11 @@ class StepBoundary(pl.Callback):
             trainer.should_stop = True
         self.run_log.reached(step)
         self.throughput.resume()
+
+    def waits(self) -> bool:
+        """Called while this rank waits for a process beside it; whether a signal asks it to stop."""
+        self.watchdog.tick()
+        return self.flag.name is not None
 
     def _sync_ranks(self, step: int, due: Due) -> tuple[bool, bool]:
         """Add up what the ranks did since they last met, where they meet after this step.
@@ -306,6 +318,7 @@ class StepBoundary(pl.Callback):
             "skipped_steps": self.record.skipped_steps,
             "world": self.control.ranks.world,
             **self.run_log.state_dict(),
+            **(self.generation.state_dict() if self.generation is not None else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -316,6 +329,8 @@ class StepBoundary(pl.Callback):
         self.record.final = Loss(**state["final"]) if state["final"] else None
         torch.set_rng_state(state["rng"])
         self.run_log.load_state_dict(state)
+        if self.generation is not None:
+            self.generation.load_state_dict(state)
         if "health" in state:
             self.health.load_state_dict(state["health"])
             self.record.skipped_steps = state["skipped_steps"]

@@ -63,3 +63,10 @@ class TrainedPoint(Protocol):
 
     def save_model(self, module: Any) -> None:
         """Write the trained model."""
+
+    def write_generation(self, module: Any, folder: Path, step: int) -> dict[str, Any]:
+        """Write a model of the weights as they are, for a process that judges what it generates.
+
+        Returns:
+            The fields of a ``molecules.metrics.background.Task``, and the hash of the ``weights``.
+        """

@@ -46,7 +46,11 @@ MODULES = {
             "chemscale.molecules.tokenizers.interface",
             "chemscale.molecules.tokenizers.tokenizer",
             "chemscale.molecules.tokenizers.atomwise",
-            "chemscale.molecules.sampling",
+            "chemscale.molecules.generation.run",
+            "chemscale.molecules.generation.request",
+            "chemscale.molecules.generation.generator",
+            "chemscale.molecules.generation.constraints",
+            "chemscale.molecules.generation.sampling",
         ],
     ),
     "structures": (

@@ -17,8 +17,15 @@ COMMANDS = [pytest.param(c, id=" ".join(c["typed"])) for c in STORED["commands"]
 SWEEPS = [param for param in COMMANDS if "+sweep=" in param.id]
 EACH_SWEEP = list({re.search(r"sweep=\S+", str(param.id)).group(): param for param in SWEEPS}.values())
 """One command of each file in ``conf/sweep``."""
-NEWER = {"launcher.per_gpu": 1, "trainer.compile": "auto", "trainer.kernels": True}
-"""Keys of sections without effect that 0.1.0 did not have, with their defaults."""
+NEWER = {
+    "launcher.per_gpu": 1,
+    "trainer.compile": "auto",
+    "trainer.kernels": True,
+    "trainer.generate_n": 1000,
+    "data.condition_bins": 10,
+    "data.condition_dropout": 0.1,
+}
+"""Keys that 0.1.0 did not have and that have no effect at these defaults."""
 
 
 @pytest.fixture(scope="module")

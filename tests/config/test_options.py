@@ -78,10 +78,11 @@ def test_every_key_is_read_by_the_code():
 @pytest.mark.parametrize("family", ["chemgpt", *CONFIGS])
 def test_a_models_file_has_the_keys_of_its_class(family):
     from chemscale.models.chemgpt import ChemGPTConfig
+    from chemscale.points.parents.settings import KEYS
 
     known = {field.name for field in fields({"chemgpt": ChemGPTConfig, **CONFIGS}[family])}
-    keys = {n.partition(".")[2] for n in option("model", family).keys if n.startswith("model.")}
-    assert keys - {"family"} <= known
+    keys = {n.split(".")[1] for n in option("model", family).keys if n.startswith("model.")}
+    assert keys - {"family", *(KEYS if family == "chemgpt" else ())} <= known
     if family != "chemgpt":  # whose vocabulary comes from the tokenizer
         assert keys == known | {"family"}
 

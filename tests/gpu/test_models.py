@@ -13,7 +13,7 @@ from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.attention import document_attention
 from chemscale.models.layers.documents import Documents
 from chemscale.models.potentials import build
-from chemscale.molecules.sampling import Sampling, sample
+from chemscale.molecules.generation.sampling import Sampling, sample
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.graphs import collate
 from chemscale.testing import checks

@@ -12,7 +12,7 @@ from chemscale.hardware.memory import GIB, Memory, Transformer, Weights, rank_me
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.kernels.compiled import library, use_kernels
 from chemscale.models.layers.documents import Documents
-from chemscale.points.language import cpu_attention, layout
+from chemscale.points.memory.language import cpu_attention, layout
 from chemscale.training.metrics.flops import saved_bytes
 
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.chemgpt_hf import WeightsError
+from chemscale.molecules.generation.sampling import Sampling, draw, sample
 from chemscale.molecules.loading import load_trained, save_trained
-from chemscale.molecules.sampling import Sampling, draw, sample
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer, TokenizerError
 
 PROMPTS = ["[C][C][O]", "[C]", "[N][C][=C][C][=C]"]

@@ -12,7 +12,7 @@ from turns import Turns, arguments, serve
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.potentials import build, read_config
-from chemscale.molecules.sampling import Sampling, sample
+from chemscale.molecules.generation.sampling import Sampling, sample
 from chemscale.structures.graphs import Structure, collate
 
 Step = Callable[[], float]

@@ -153,6 +153,8 @@ def _declare(kernels: ctypes.CDLL) -> None:
     pointer, long, integer = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     kernels.document_attention.argtypes = [pointer] * 4 + [long] * 5 + [integer]
     kernels.document_attention.restype = integer
+    kernels.step_attention.argtypes = [pointer] * 4 + [long] * 6 + [integer]
+    kernels.step_attention.restype = integer
     kernels.gelu.argtypes = [pointer] * 3 + [long, integer]
     kernels.gelu.restype = None
 
@@ -170,4 +172,18 @@ def _is_right(kernels: ctypes.CDLL) -> bool:
     kernels.gelu(x, None, y, 2, 1)
     slope = math.sqrt(2 / math.pi)
     expected += [v / 2 * (1 + math.tanh(slope * (v + 0.044715 * v**3))) for v in x]
-    return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip([*out, *y], expected, strict=True))
+    stepped = _step_by_hand(kernels)
+    expected += expected[:2]
+    return all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip([*out, *y, *stepped], expected, strict=True))
+
+
+def _step_by_hand(kernels: ctypes.CDLL) -> list[float]:
+    """The two tokens of ``_is_right`` one after another, as a generation writes them."""
+    number = ctypes.c_float
+    keys, values, out = (number * 16)(), (number * 16)(), (number * 1)()
+    found = []
+    for position, token in enumerate(((0.3, 0.5, 1.0), (2.0, -0.25, 3.0))):
+        qkv = (number * 3)(*token)
+        kernels.step_attention(qkv, keys, values, out, 1, 1, 1, 16, 0, position, 1)
+        found.append(out[0])
+    return found

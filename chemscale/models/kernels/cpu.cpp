@@ -209,6 +209,109 @@ static int attend_by_width(const Batch& b) {
   }
 }
 
+// --- one more position of each sequence of a generation ---
+//
+// A lane is a position here: keys and values are kept as (sequence, head, width, position), so that scores and
+// softmax run over sixteen positions at a time whatever the number and width of heads. A sequence sees only itself.
+
+static inline Float at(const float* from) {
+  Float x;
+  memcpy(&x, from, sizeof(Float));
+  return x;
+}
+
+static inline float sum_of(Float x) {
+  typedef float Half __attribute__((vector_size(2 * LANES)));
+  typedef float Quarter __attribute__((vector_size(LANES)));
+  Half h[2];
+  memcpy(h, &x, sizeof(Float));
+  h[0] += h[1];
+  Quarter q[2];
+  memcpy(q, h, sizeof(Half));
+  q[0] += q[1];
+  return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
+}
+
+static inline float largest_of(Float x) {
+  float largest = x[0];
+  for (long l = 1; l < LANES; l++) largest = x[l] > largest ? x[l] : largest;
+  return largest;
+}
+
+// Positions first..last of one head; p: room for so many probabilities, in whole vectors. K as above.
+template <int K>
+static inline void attend_to_kept(const float* q, const float* keys, const float* values, float* out, Float* p, long w_,
+                                  long room, long first, long last) {
+  const long w = K ? K : w_, begin = first / LANES, end = last / LANES + 1;
+  Int lane;
+  for (long l = 0; l < LANES; l++) lane[l] = l;
+  const Float hidden = Float{} - __builtin_inff();
+  Float largest = hidden;
+  for (long j = begin; j < end; j++) {
+    Float score = q[0] * at(keys + j * LANES);
+    for (long c = 1; c < w; c++) score += q[c] * at(keys + c * room + j * LANES);
+    const Int position = lane + (int32_t)(j * LANES);
+    score = position < (int32_t)first ? hidden : position > (int32_t)last ? hidden : score;
+    p[j - begin] = score;
+    largest = score > largest ? score : largest;
+  }
+  const float top = largest_of(largest);
+  Float sum = {};
+  for (long j = 0; j < end - begin; j++) {
+    const Float score = p[j];
+    p[j] = score == hidden ? Float{} : exponential(score - top);
+    sum += p[j];
+  }
+  const float scale = 1.0f / sum_of(sum);
+  for (long c = 0; c < w; c++) {
+    Float weighted = {};
+    for (long j = begin; j < end; j++) weighted += p[j - begin] * at(values + c * room + j * LANES);
+    out[c] = sum_of(weighted) * scale;
+  }
+}
+
+struct Kept {
+  const float* qkv;
+  float *keys, *values, *out;
+  long batch, heads, width, room, first, last;
+  int threads;
+};
+
+template <int K> static int step_attend(const Kept& b) {
+  const long pairs = b.batch * b.heads, row = b.heads * b.width, one = b.width * b.room;
+  const long vectors = b.last / LANES - b.first / LANES + 1;
+  int failed = 0;
+#pragma omp parallel num_threads(b.threads) reduction(| : failed) if (pairs * b.width * (b.last - b.first + 8) > 65536)
+  {
+    Float* p = (Float*)aligned_alloc(sizeof(Float), vectors * sizeof(Float));
+    if (!p) failed = 1;
+#pragma omp for
+    for (long pair = 0; pair < pairs; pair++) {
+      if (failed) continue;
+      const float* q = b.qkv + pair / b.heads * 3 * row + pair % b.heads * b.width;
+      float *keys = b.keys + pair * one, *values = b.values + pair * one;
+      for (long c = 0; c < b.width; c++) {
+        keys[c * b.room + b.last] = q[row + c];
+        values[c * b.room + b.last] = q[2 * row + c];
+      }
+      attend_to_kept<K>(q, keys, values, b.out + pair * b.width, p, b.width, b.room, b.first, b.last);
+    }
+    free(p);
+  }
+  return failed;
+}
+
+static int step_attend_by_width(const Kept& b) {
+  switch (b.width) {
+    case 1: return step_attend<1>(b);
+    case 2: return step_attend<2>(b);
+    case 4: return step_attend<4>(b);
+    case 8: return step_attend<8>(b);
+    case 16: return step_attend<16>(b);
+    default: return step_attend<0>(b);
+  }
+}
+
 // gelu(x) = x·s, s = sigmoid(2u), u = √(2/π)(x + 0.044715x³); with a gradient, its product with gelu'(x).
 static inline Float gelu_of(Float x, Float gradient, bool backward) {
   const float a = 1.5957691216057308f, b = 0.044715f * a;
@@ -225,6 +328,13 @@ int document_attention(const float* qkv, const float* gradient, float* out, cons
                        long longest, long heads, long width, long window, int threads) {
   const Batch batch = {qkv, gradient, out, offsets, documents, longest, heads, width, window, threads};
   return attend_by_width(batch);
+}
+
+// Adds the keys and values of qkv at position `last`, and attends from first to last; 1 where there was no memory.
+int step_attention(const float* qkv, float* keys, float* values, float* out, long batch, long heads, long width,
+                   long room, long first, long last, int threads) {
+  const Kept kept = {qkv, keys, values, out, batch, heads, width, room, first, last, threads};
+  return step_attend_by_width(kept);
 }
 
 void gelu(const float* x, const float* gradient, float* out, long n, int threads) {

@@ -28,6 +28,8 @@ BITS, LONG_BITS = 1024, 4096
 """Of the Morgan fingerprints of radius 2: MOSES's, and GuacaMol's."""
 CHUNK = 200
 """Molecules of a task: some seconds."""
+Chunk = tuple[tuple[str, ...], bool, bool]
+"""SMILES, whether GuacaMol's features are wanted, and whether filters are."""
 MIN_RINGS = 2
 """Rings of a scaffold that counts, as in MOSES: a benzene ring is in most molecules."""
 _OF_GUACAMOL: list[Callable[[Chem.Mol], float]] = [getattr(Descriptors, name) for name in GUACAMOL]
@@ -44,8 +46,8 @@ class Features:
         bits: (n, 128) bytes, the packed Morgan fingerprint of 1024 bits.
         scaffolds: Bemis and Murcko's with stereo, of two rings or more; empty where there is none.
         fragments: BRICS fragments of each.
-        filters: (n, len(NAMES)) whether it passes.
-        guacamol: (n, len(GUACAMOL)); of no column where they were not asked for.
+        filters: (n, len(NAMES)) whether it passes; of no column where they were not asked for.
+        guacamol: (n, len(GUACAMOL)); likewise.
         long_bits: (n, 512) bytes, the packed fingerprint of 4096 bits; likewise.
     """
 
@@ -102,21 +104,28 @@ class Features:
 
 
 def compute_features(
-    smiles: Sequence[str], *, guacamol: bool = True, workers: int = 1, title: str = "", silent: bool = False
+    smiles: Sequence[str],
+    *,
+    guacamol: bool = True,
+    filters: bool = True,
+    workers: int = 1,
+    title: str = "",
+    silent: bool = False,
 ) -> Features:
     """Features of molecules.
 
     Args:
         smiles: canonical SMILES that RDKit reads.
         guacamol: whether GuacaMol's descriptors and fingerprints are computed too.
+        filters: whether filters are.
         workers: processes.
         title: of the progress bar.
         silent: show no progress.
     """
-    tasks: Iterator[tuple[tuple[str, ...], bool]] = (
-        (tuple(smiles[start : start + CHUNK]), guacamol) for start in range(0, len(smiles), CHUNK)
+    tasks: Iterator[Chunk] = (
+        (tuple(smiles[start : start + CHUNK]), guacamol, filters) for start in range(0, len(smiles), CHUNK)
     )
-    parts = [_features((), guacamol)]
+    parts = [_features((), guacamol, filters)]
     with ProgressBar(title or "describe", len(smiles), "molecules", silent=silent) as progress:
         for part in ordered_map(features_of_chunk, tasks, workers):
             parts.append(part)
@@ -124,8 +133,8 @@ def compute_features(
     return Features.join(parts)
 
 
-def features_of_chunk(task: tuple[tuple[str, ...], bool]) -> Features:
-    """Features of one task: SMILES, and whether GuacaMol's are wanted."""
+def features_of_chunk(task: Chunk) -> Features:
+    """Features of one task."""
     return _features(*task)
 
 
@@ -134,7 +143,7 @@ def _generator(bits: int) -> rdFingerprintGenerator.FingerprintGenerator64:
     return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=bits)
 
 
-def _features(smiles: tuple[str, ...], guacamol: bool) -> Features:
+def _features(smiles: tuple[str, ...], guacamol: bool, filters: bool) -> Features:
     with rdBase.BlockLogs():
         molecules = [Chem.MolFromSmiles(text) for text in smiles]
         columns = len(GUACAMOL) if guacamol else 0
@@ -146,10 +155,14 @@ def _features(smiles: tuple[str, ...], guacamol: bool) -> Features:
             _packed(molecules, BITS),
             tuple(_scaffold(m) for m in molecules),
             tuple(_fragments(m) for m in molecules),
-            np.array([passes(m) for m in molecules], dtype=bool).reshape(len(molecules), len(NAMES)),
+            _flags(molecules) if filters else np.empty((len(molecules), 0), dtype=bool),
             _table(values, columns) if guacamol else np.empty((len(molecules), 0)),
             _packed(molecules, LONG_BITS) if guacamol else np.empty((len(molecules), 0), dtype=np.uint8),
         )
+
+
+def _flags(molecules: list[Chem.Mol]) -> np.ndarray:
+    return np.array([passes(m) for m in molecules], dtype=bool).reshape(len(molecules), len(NAMES))
 
 
 def _table(rows: list[list[float]], columns: int) -> np.ndarray:

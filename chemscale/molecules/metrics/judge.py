@@ -105,7 +105,7 @@ def judge(sampled: Described, reference: Described | None, *, draws: int = 200, 
     of = sampled.features
     first, second = internal_diversity(of.bits)
     values = {"internal_diversity": first, "internal_diversity_2": second}
-    for i, name in enumerate(NAMES):
+    for i, name in enumerate(NAMES if of.filters.shape[1] else ()):
         values[name] = share(int(of.filters[:, i].sum()), len(of))
     if reference is None:
         return Judgement(values)

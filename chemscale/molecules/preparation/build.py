@@ -29,6 +29,13 @@ from chemscale.molecules.corpus import (
     corpus_hash,
     sha256,
 )
+from chemscale.molecules.preparation.conditions.binning import conditioned_tokenizer, describe_conditions
+from chemscale.molecules.preparation.conditions.columns import ColumnReader
+from chemscale.molecules.preparation.conditions.request import (
+    ConditionRequest,
+    ConditionValueError,
+    check_tokenizer,
+)
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
 from chemscale.molecules.preparation.sources import Reading
@@ -69,10 +76,12 @@ class Request:
         encoding: of text files; None for UTF-8 or what a byte order mark says.
         notation: that molecules are written in.
         common_to: other notations that must be able to express each of them.
+        conditions: what stands before each molecule; None for nothing.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
         TokenizerError: there is no such notation, or its package is not installed.
+        ConditionValueError: the tokenizer has other conditions.
     """
 
     files: tuple[Path, ...]
@@ -84,6 +93,7 @@ class Request:
     encoding: str | None = None
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
+    conditions: ConditionRequest | None = None
 
     def __post_init__(self) -> None:
         for notation in (self.notation, *self.common_to):
@@ -95,6 +105,7 @@ class Request:
                 f"mean nothing in another. Leave data.notation out (it is then {of.notation}), or name a "
                 f"tokenizer of {NOTATIONS[self.notation]}."
             )
+        check_tokenizer(self.conditions, self.tokenizer)
         if not 0 < self.validation_fraction < 1:
             raise CorpusError(
                 f"data.validation_fraction={self.validation_fraction}: must lie between 0 and 1."
@@ -107,6 +118,8 @@ class Request:
         others: dict[str, Any] = {} if self.notation == "selfies" else {"notation": self.notation}
         if len(notations) > 1:
             others["common_to"] = notations
+        if self.conditions:
+            others["conditions"] = self.conditions.to_dict()
         return {
             **others,
             "schema_version": SCHEMA_VERSION,
@@ -137,6 +150,7 @@ def corpus_key(
     encoding: str | None = None,
     notation: str = "selfies",
     common_to: Sequence[str] = (),
+    conditions: ConditionRequest | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -149,6 +163,7 @@ def corpus_key(
         encoding,
         notation,
         tuple(common_to),
+        conditions,
     )
     return _key(request.content())
 
@@ -165,6 +180,7 @@ def build_corpus(
     encoding: str | None = None,
     notation: str = "selfies",
     common_to: Sequence[str] = (),
+    conditions: ConditionRequest | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -181,13 +197,15 @@ def build_corpus(
         notation: selfies | smiles | deepsmiles | safe.
         common_to: notations that must be able to express each molecule, so that corpora of several notations
             hold the same ones.
+        conditions: what stands before each molecule; None for nothing.
         workers: processes; None for one a core.
 
     Raises:
-        SourceError: a file is not a file of SMILES.
+        SourceError: a file is not a file of SMILES, or has no numbers in a column that is a condition.
         CorpusError: another corpus is in `target`, too few molecules are left, or the vocabulary is of
             another notation.
         TokenizerError: there is no such notation, or its package is not installed.
+        ConditionValueError: a condition does not tell molecules apart.
     """
     request = Request(
         tuple(map(Path, files)),
@@ -199,6 +217,7 @@ def build_corpus(
         encoding,
         notation,
         tuple(common_to),
+        conditions,
     )
     content = request.content()
     target = Path(target)
@@ -214,9 +233,10 @@ def build_corpus(
     _begin(folder, _key(content))
     processes = worker_count(workers)
     log.info("Preparing %s with %d processes …", target, processes)
-    rows, parts = _standardize(request, reading, folder, processes)
+    columns = ColumnReader(reading, request.conditions.columns if request.conditions else ())
+    rows, parts = _standardize(request, reading, columns, folder, processes)
     buckets = _encode(request, folder, parts, processes)
-    _finish(request, content, target, reading, rows, parts, buckets)
+    _finish(request, content, target, reading, columns, rows, parts, buckets)
     shutil.rmtree(folder)
     return Corpus.open(target)
 
@@ -234,9 +254,14 @@ def _begin(folder: Path, key: str) -> None:
     mark.write_text(key)
 
 
-def _standardize(request: Request, reading: Reading, folder: Path, workers: int) -> tuple[int, int]:
+def _standardize(
+    request: Request, reading: Reading, columns: ColumnReader, folder: Path, workers: int
+) -> tuple[int, int]:
     """Run stage 1 over all rows; returns the number of rows and of parts."""
-    tasks = (Chunk(number, rows, request.policy, folder) for number, rows in reading.chunks(CHUNK_ROWS))
+    tasks = (
+        Chunk(number, rows, request.policy, folder, columns.take(rows))
+        for number, rows in reading.chunks(CHUNK_ROWS)
+    )
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:
         for done in ordered_map(standardize_chunk, tasks, workers):
@@ -261,6 +286,7 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
             request.tokenizer,
             request.notation,
             request.common_to,
+            request.conditions,
         )
         for n in range(buckets)
     )
@@ -276,6 +302,7 @@ def _finish(
     content: dict[str, Any],
     target: Path,
     reading: Reading,
+    columns: ColumnReader,
     rows: int,
     parts: int,
     buckets: int,
@@ -289,9 +316,19 @@ def _finish(
         raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)
     limit = validation_limit(folder, buckets, request.validation_fraction)
-    writers = {split: ShardWriter(target, split) for split in SPLITS}
-    for number in range(buckets):
-        write_bucket(bucket_path(folder, number), tokenizer, limit, writers)
+    paths = [bucket_path(folder, number) for number in range(buckets)]
+    described = {}
+    if request.conditions:
+        try:
+            tokenizer = conditioned_tokenizer(tokenizer, paths, limit, request.conditions)
+        except ConditionValueError:
+            shutil.rmtree(target)
+            raise
+        about = describe_conditions(paths, tokenizer.conditions, request.conditions, columns.notes)
+        described = {"condition_values": about}
+    writers = {split: ShardWriter(target, split, prefixes=bool(request.conditions)) for split in SPLITS}
+    for path in paths:
+        write_bucket(path, tokenizer, limit, writers)
     shards = [shard for split in SPLITS for shard in writers[split].close()]
     counts = {split: writers[split].molecules for split in SPLITS}
     kept = sum(counts.values())
@@ -306,6 +343,7 @@ def _finish(
             "corpus_hash": corpus_hash(tokenizer, shards),
             "counts": {"rows": rows, "kept": kept, **counts, "dropped": dropped},
             "examples": examples,
+            **described,
             "sources": reading.describe(),
             "without_rows": reading.without_rows,
             "splits": {split: writers[split].totals() for split in SPLITS},

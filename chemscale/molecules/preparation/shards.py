@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 
 from chemscale.molecules.corpus import sha256
-from chemscale.molecules.preparation.stages import bucket_path
+from chemscale.molecules.preparation.conditions.binning import bucket_prefixes
+from chemscale.molecules.preparation.stages import bucket_path, low_bits
+from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 SHARD_TOKENS = 1 << 27
 """Tokens of a shard at most, unless one bucket has more."""
-
-
-def _low_bits(index: np.ndarray) -> np.ndarray:
-    """The half of the hash that the order of the corpus does not depend on first."""
-    return (index["hash"] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+PREFIX_PARTS = ("prefixes", "prefix_lengths")
+"""Files of a corpus with conditions: ids that stand before molecules, and how many each has."""
 
 
 def validation_limit(folder: Path, buckets: int, fraction: float) -> int:
@@ -32,11 +31,7 @@ def validation_limit(folder: Path, buckets: int, fraction: float) -> int:
     """
     limit = int(fraction * 2**32)
     smallest = min(
-        (
-            int(_low_bits(index).min())
-            for n in range(buckets)
-            if len(index := np.load(bucket_path(folder, n)))
-        ),
+        (int(low_bits(index).min()) for n in range(buckets) if len(index := np.load(bucket_path(folder, n)))),
         default=0,
     )
     return max(limit, smallest + 1)
@@ -58,9 +53,14 @@ def write_bucket(path: Path, tokenizer: AnyTokenizer, limit: int, writers: dict[
     table = np.array([tokenizer.symbol_id(symbol) for symbol in symbols], dtype="<u2")
     tokens = table[np.fromfile(path.with_suffix(".tokens"), dtype="<u2")]
     owner = np.repeat(np.arange(len(index)), index["length"])
-    held_out = _low_bits(index) < limit
-    for split, mine in (("train", ~held_out), ("validation", held_out)):
+    held_out = low_bits(index) < limit
+    parts = (("train", ~held_out), ("validation", held_out))
+    for split, mine in parts:
         writers[split].add(tokens[mine[owner]], index["length"][mine], index["heavy"][mine])
+    if isinstance(tokenizer, ConditionedTokenizer):
+        ids, sizes = bucket_prefixes(path, table, tokenizer)
+        for split, mine in parts:
+            writers[split].add_prefixes(ids[np.repeat(mine, sizes)], sizes[mine])
 
 
 class ShardWriter:
@@ -69,10 +69,12 @@ class ShardWriter:
     Args:
         target: folder of the corpus.
         split: its name.
+        prefixes: whether files of what stands before molecules lie beside.
     """
 
-    def __init__(self, target: Path, split: str):
+    def __init__(self, target: Path, split: str, *, prefixes: bool = False):
         self.target, self.split = target, split
+        self._parts = ("tokens", "lengths", "heavy_atoms", *(PREFIX_PARTS if prefixes else ()))
         self.molecules = self.tokens = self.heavy_atoms = self.longest = 0
         self._shard, self._in_shard = -1, 0
         self._files: dict[str, io.BufferedWriter] = {}
@@ -83,7 +85,7 @@ class ShardWriter:
         for file in self._files.values():
             file.close()
         self._shard, self._in_shard = self._shard + 1, 0
-        for part in ("tokens", "lengths", "heavy_atoms"):
+        for part in self._parts:
             path = self.target / f"{self.split}-{part.replace('_', '-')}-{self._shard:05d}.bin"
             self._files[part] = open(path, "wb")  # noqa: SIM115 (until close)
             self._paths.append((part, path))
@@ -105,6 +107,16 @@ class ShardWriter:
         self.tokens += len(tokens)
         self.heavy_atoms += int(heavy_atoms.sum())
         self.longest = max(self.longest, int(lengths.max(initial=0)))
+
+    def add_prefixes(self, ids: np.ndarray, lengths: np.ndarray) -> None:
+        """Append what stands before the molecules that were appended last.
+
+        Args:
+            ids: of all, one prefix after another.
+            lengths: (n,) ids of each.
+        """
+        for part, values in zip(PREFIX_PARTS, (ids, lengths), strict=True):
+            self._files[part].write(values.astype("<u2").tobytes())
 
     def close(self) -> list[dict[str, Any]]:
         """Close the files and describe each for the manifest."""

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from chemscale.common.files import atomic_path
+from chemscale.molecules.preparation.conditions.measuring import measure_bucket, merge_rows
+from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
 from chemscale.molecules.preparation.encoding import symbols_of
 from chemscale.molecules.preparation.notations import explain_unparsable, explain_wildcard, to_smiles
@@ -43,12 +45,14 @@ class Chunk:
         rows: their running number, text and notation.
         policy: what is kept of a molecule.
         folder: of the build.
+        numbers: (rows, columns) of columns that are conditions; None for no such thing.
     """
 
     number: int
     rows: list[tuple[int, str, str]]
     policy: Policy
     folder: Path
+    numbers: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Bucket:
         tokenizer: whose symbols are kept to; None for all symbols.
         notation: of the symbols.
         common_to: other notations that must be able to express a molecule.
+        conditions: what stands before each molecule; None for nothing.
     """
 
     number: int
@@ -76,11 +81,21 @@ class Bucket:
     tokenizer: AnyTokenizer | None = None
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
+    conditions: ConditionRequest | None = None
 
 
 def molecule_hash(smiles: str) -> int:
     """Hash of a canonical SMILES, 64 bits: it orders the corpus and decides its split."""
     return int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=8).digest(), "little")
+
+
+def low_bits(index: np.ndarray) -> np.ndarray:
+    """(n,) the half of the hashes that the order of the corpus does not depend on first; it makes the split.
+
+    Args:
+        index: of a part or a bucket.
+    """
+    return (index["hash"] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -123,6 +138,9 @@ def standardize_chunk(chunk: Chunk) -> int:
     index["heavy"] = [item[2].heavy_atoms for item in kept]
     target.with_suffix(".smi").write_bytes(b"".join(texts))
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
+    if chunk.numbers is not None:
+        first = chunk.rows[0][0] if chunk.rows else 0  # rows of a chunk are numbered on
+        write_array(target.with_suffix(".numbers.npy"), chunk.numbers[index["row"] - first])
     write_array(target, index)
     return len(chunk.rows)
 
@@ -159,6 +177,8 @@ def encode_bucket(bucket: Bucket) -> int:
             continue
         tokens += [vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols]
         index.append((value, row, len(symbols), heavy))
+    if bucket.conditions is not None:
+        _measure(bucket, molecules, {row for _, row, _, _ in index}, vocabulary)
     np.asarray(tokens, dtype="<u2").tofile(target.with_suffix(".tokens"))
     target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
@@ -166,24 +186,52 @@ def encode_bucket(bucket: Bucket) -> int:
     return len(molecules)
 
 
+def _measure(
+    bucket: Bucket, molecules: list[tuple[int, str, int, int]], kept: set[int], vocabulary: dict[str, int]
+) -> None:
+    """Write the conditions of the rows of a bucket that are kept; duplicates among the others count too."""
+    assert bucket.conditions is not None
+    columns = len(bucket.conditions.columns)
+    numbers: dict[int, list[float]] = {}
+    for number in range(bucket.parts if columns else 0):
+        path, low, high = _slice(bucket, number)
+        rows = np.load(path, mmap_mode="r")["row"][low:high].tolist()
+        parts = np.load(path.with_suffix(".numbers.npy"), mmap_mode="r")[low:high].tolist()
+        numbers.update(zip(rows, parts, strict=True))
+    smiles = [text for _, text, row, _ in molecules if row in kept]
+    every = [(text, row) for _, text, row, _ in molecules]
+    measure_bucket(
+        bucket_path(bucket.folder, bucket.number),
+        bucket.conditions,
+        smiles,
+        merge_rows(smiles, every, numbers, columns),
+        lambda text: symbols_of(text, bucket.policy, bucket.notation),
+        vocabulary,
+        lambda symbol: not _outside([symbol], bucket.tokenizer),
+    )
+
+
 def _outside(symbols: list[str], tokenizer: AnyTokenizer | None) -> set[str]:
     """Symbols that a tokenizer lacks."""
     return set() if tokenizer is None else {s for s in symbols if tokenizer.symbol_id(s) is None}
 
 
+def _slice(bucket: Bucket, number: int) -> tuple[Path, int, int]:
+    """A part of stage 1, and from where to where the hashes of a bucket lie in it."""
+    path = part_path(bucket.folder, number)
+    hashes = np.load(path, mmap_mode="r")["hash"]
+    low = int(np.searchsorted(hashes, np.uint64(bucket.low)))
+    is_last = bucket.high >= 1 << 64
+    return path, low, len(hashes) if is_last else int(np.searchsorted(hashes, np.uint64(bucket.high)))
+
+
 def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
     """Hash, SMILES, row and heavy atoms of a bucket's molecules, one slice of every sorted part."""
     for number in range(bucket.parts):
-        path = part_path(bucket.folder, number)
-        part = np.load(path, mmap_mode="r")
-        low = int(np.searchsorted(part["hash"], np.uint64(bucket.low)))
-        high = (
-            len(part)
-            if bucket.high >= 1 << 64
-            else int(np.searchsorted(part["hash"], np.uint64(bucket.high)))
-        )
+        path, low, high = _slice(bucket, number)
         if low == high:
             continue
+        part = np.load(path, mmap_mode="r")
         first, last = part[low], part[high - 1]
         with open(path.with_suffix(".smi"), "rb") as file:
             file.seek(int(first["start"]))

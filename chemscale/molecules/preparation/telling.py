@@ -45,6 +45,28 @@ def log_sources(corpus: Corpus) -> None:
         )
 
 
+def log_conditions(corpus: Corpus) -> None:
+    """Say which conditions stand before the molecules, and of how many they are not known.
+
+    Args:
+        corpus: whose manifest has them, or has none.
+    """
+    kept = corpus.manifest["counts"]["kept"]
+    for name, about in corpus.manifest.get("condition_values", {}).items():
+        where = {"column": "a column", "descriptor": "computed by RDKit"}.get(about["from"], "Bemis-Murcko")
+        limits = (
+            f", {about['low']:.4g} … {about['high']:.4g} in {about['bins']} bins" if "bins" in about else ""
+        )
+        log.info("  condition %s (%s)%s: not known of %s of %s molecules", name, where, limits,
+                 f"{about['unknown']:,}", f"{kept:,}")  # fmt: skip
+        if wrong := about.get("cells without a number", 0):
+            first = about["examples"][0]
+            at = f"{first['file']}:{first['line']}"
+            log.info("    %s cells hold no number (first: %r, %s)", f"{wrong:,}", first["cell"], at)
+        if several := about.get("molecules with different numbers", 0):
+            log.info("    %s molecules have several numbers: the median is taken", f"{several:,}")
+
+
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -47,6 +47,7 @@ SCORES = (".csv", ".parquet")
 EMBEDDINGS = (".npy", ".parquet", ".csv")
 DTYPES = {"float32": np.float32, "float16": np.float16}
 QUANTILES = (0.05, 0.5, 0.95)
+QUANTILE_ROWS = 4_000_000
 
 Molecules = str | Path | Sequence[str]
 """A file, a folder, a pattern, or SMILES in a sequence."""
@@ -60,7 +61,8 @@ class Scores:
         table: row, kept columns, input, SMILES, symbols, heavy_atoms, nats, nats_per_heavy_atom, reason; None
             where it was written to a file.
         counts: what became of the rows.
-        quantiles: of nats and of nats_per_heavy_atom, at 5, 50 and 95 %, of the rows with a score.
+        quantiles: of nats and of nats_per_heavy_atom, at 5, 50 and 95 %, of the rows with a score (of every
+            k-th one where there are more than four million).
         seconds: that this call took.
         computed: rows of this call; others were there from an earlier one.
     """
@@ -324,9 +326,11 @@ def _narrowed(values: np.ndarray, kind: Any) -> np.ndarray:
 
 
 def _quantiles(sink: RowShards | Memory) -> dict[str, tuple[float, ...]]:
+    """Of every k-th row where there are more than a few million: memory stays bounded."""
     out: dict[str, tuple[float, ...]] = {}
+    every = -(-sink.rows // QUANTILE_ROWS)
     for name in ("nats", "nats_per_heavy_atom"):
-        parts = [table[name].drop_null().to_numpy() for table in sink.read([name])]
+        parts = [table[name].drop_null().to_numpy()[::every] for table in sink.read([name])]
         values = np.concatenate(parts)
         if len(values):
             out[name] = tuple(float(v) for v in np.quantile(values, QUANTILES))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chemscale.molecules.tokenizers.atomwise import AtomwiseTokenizer
 from chemscale.molecules.tokenizers.closed_vocabulary import recorded
+from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer, Conditions
 from chemscale.molecules.tokenizers.converters import RULES
 from chemscale.molecules.tokenizers.interface import MoleculeTokenizer
 from chemscale.molecules.tokenizers.notation import TokenizerError
@@ -19,7 +20,7 @@ AnyTokenizer = MoleculeTokenizer
 
 
 def load_tokenizer(path: Path) -> AnyTokenizer:
-    """Open a tokenizer of chemscale, of any notation, or one published with ChemGPT.
+    """Open a tokenizer of chemscale, of any notation, or a published one, with the conditions beside it.
 
     Args:
         path: a folder (of a corpus, a model or a download), or a ``tokenizer.json``.
@@ -27,6 +28,12 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
     Raises:
         TokenizerError: it is neither.
     """
+    base, file = _without_conditions(path), Path(path)
+    conditions = Conditions.load(file.parent if file.name == "tokenizer.json" else file)
+    return base if conditions is None else ConditionedTokenizer(base, conditions)
+
+
+def _without_conditions(path: Path) -> MoleculeTokenizer:
     if _notation_of(path) in RULES:
         return AtomwiseTokenizer.load(path)
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from chemscale.points.trained.checkpoint import ExportError
 
@@ -101,15 +101,10 @@ def _explained(name: str, again: str) -> Iterator[None]:
 
 def _network_errors() -> tuple[type[BaseException], ...]:
     """What the HTTP library of the installed huggingface_hub raises without a network."""
-    found: list[Any] = [ConnectionError, TimeoutError]
-    if importlib.util.find_spec("httpx"):
-        import httpx
-
-        found.append(httpx.HTTPError)
-    if importlib.util.find_spec("requests"):
-        import requests
-
-        found.append(requests.exceptions.RequestException)
+    found: list[type[BaseException]] = [ConnectionError, TimeoutError]
+    for name, error in (("httpx2", "HTTPError"), ("httpx", "HTTPError"), ("requests", "RequestException")):
+        if importlib.util.find_spec(name):
+            found.append(getattr(importlib.import_module(name), error))
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,8 @@ def from_download(folder: Path, repair: Repair, into: Path) -> Source:
         notes.append("Symbols have the names of SELFIES 2.")
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
     repaired = keep_rows(model, kept, ids)
-    name = folder.resolve().name
+    known = json.loads((folder / "config.json").read_text()).get("chemscale") or {}
+    name = str(known.get("name") or folder.resolve().name)  # a folder repaired before keeps its name
     save_trained(repaired, tokenizer, into, name=name, block=model.config.max_positions)
     facts = published_facts(name, into, rows=repair.rows, removed=rows - len(kept), notes=notes)
     return Source(into, name, None, False, facts, notes)

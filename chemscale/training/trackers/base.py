@@ -69,8 +69,9 @@ class SweepLaw:
 class Tracker(ABC):
     """Receives rows, and the record at the end.
 
-    A row is a dictionary: ``kind`` (train, validation, truth), ``step``, counts of the data seen, ``flops``,
-    and numbers; None where a number does not exist. A subclass takes a ``RunInfo`` and, as keywords, the keys
+    A row is a dictionary: ``kind`` (train, validation, truth, generation), ``step``, counts of the data seen,
+    ``flops``, and numbers; None where a number does not exist. One that was found later than its step has
+    ``logged_at`` too. A subclass takes a ``RunInfo`` and, as keywords, the keys
     of its file in ``conf/logger/``, which names the class in ``_target_``. Whatever it raises is logged
     once, and the run goes on without it.
     """
@@ -138,7 +139,7 @@ class Trackers(Tracker):
             self._each(lambda tracker: tracker.finish(summary))
 
 
-COUNTS = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops")
+COUNTS = ("step", "tokens", "molecules", "heavy_atoms", "frames", "atoms", "edges", "flops", "logged_at")
 """Keys of a row that say where it stands; the others are metrics."""
 
 

@@ -42,7 +42,7 @@ class JsonLines(Tracker):
                 row = json.loads(line)
             except json.JSONDecodeError:
                 break
-            if row["step"] <= step:
+            if row.get("logged_at", row["step"]) <= step:
                 kept.append(line + "\n")
         with atomic_write(self.path) as file:
             file.writelines(kept)

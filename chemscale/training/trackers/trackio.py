@@ -35,8 +35,9 @@ class Trackio(Tracker):
             raise TrackerError(f"logger=trackio: {error}. pip install 'chemscale[trackio]'") from None
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self._step = row["step"]
-        counts = {key: row[key] for key in COUNTS if key in row and key != "step"}
+        self._step = row.get("logged_at", row["step"])
+        late = "logged_at" in row  # it must not replace the counts of the step at which it was found
+        counts = {key: row[key] for key in COUNTS if key in row and key != "step" and not late}
         self._run.log({**counts, **metrics_of(row)}, step=self._step)
 
     def finish(self, summary: Mapping[str, Any]) -> None:

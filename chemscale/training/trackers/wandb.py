@@ -34,7 +34,7 @@ from chemscale.training.trackers.wandb_run import flushes, has_account, start
 log = logging.getLogger(__name__)
 
 MODES = ("offline", "online", "disabled")
-KINDS = ("train", "validation", "truth")
+KINDS = ("train", "validation", "truth", "generation")
 FINISH_SECONDS = 30.0
 """So long a point waits at its end for what is not sent yet; the rest stays on disk for ``wandb sync``."""
 ARRIVE_SECONDS = 5.0
@@ -98,8 +98,9 @@ class Wandb(Tracker):
                 row = json.loads(line)
             except json.JSONDecodeError:
                 break
-            if row["step"] <= run.resume_step:
-                self._log(row, row["step"] + run.skipped_before(row["step"]))
+            at = row.get("logged_at", row["step"])
+            if at <= run.resume_step:
+                self._log(row, at + run.skipped_before(at))
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
@@ -117,12 +118,13 @@ class Wandb(Tracker):
             )
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self._log(row, row["step"] + self._skipped)
+        self._log(row, row.get("logged_at", row["step"]) + self._skipped)
 
     def _log(self, row: Mapping[str, Any], step: int) -> None:
         if step < self._first:  # an earlier attempt sent the same row
             return
-        counts = {key: row[key] for key in COUNTS if key in row}
+        # A row that was found later stands at a later step, whose own counts it must not replace.
+        counts = {} if "logged_at" in row else {key: row[key] for key in COUNTS if key in row}
         self._run.log({**counts, **metrics_of(row)}, step=step)
         self._newest = step
 

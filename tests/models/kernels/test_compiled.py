@@ -78,6 +78,7 @@ def test_a_library_that_computes_wrong_numbers_is_not_used(tmp_path, monkeypatch
     wrong = tmp_path / "wrong.cpp"
     wrong.write_text(
         'extern "C" { int document_attention(...) { return 0; }\n'
+        "int step_attention(...) { return 0; }\n"
         "void gelu(const float*, const float*, float* out, long, int) { *out = 1; } }\n"
     )
     monkeypatch.setattr(compiled, "SOURCE", wrong)

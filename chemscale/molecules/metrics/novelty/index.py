@@ -161,6 +161,14 @@ class Reference:
         key = hashlib.sha256(str(beside.absolute()).encode()).hexdigest()[:12]
         return cache_folder() / "indices" / f"{beside.name}-{key}"
 
+    def size(self) -> int:
+        """Molecules of a corpus's split."""
+        return len(getattr(Corpus.open(self.path), str(self.split)))
+
+    def is_indexed(self) -> bool:
+        """Whether its index is there already."""
+        return _open(self.folder(), json.loads(json.dumps(self.identity()))) is not None
+
     def tasks(self, folder: Path) -> tuple[Iterator[RowsTask | CorpusTask], int | None]:
         """Tasks of a build, and the number of rows where it is known.
 
@@ -172,7 +180,7 @@ class Reference:
             CorpusError: the corpus is.
         """
         if self.split:
-            size = len(getattr(Corpus.open(self.path), self.split))
+            size = self.size()
             starts = enumerate(range(0, size, CHUNK))
             return (
                 CorpusTask(number, self.path, str(self.split), (start, min(size, start + CHUNK)), folder)

@@ -10,10 +10,10 @@ from typing import Any
 
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import sha256
+from chemscale.molecules.generation.sampling import Sampling, sample
 from chemscale.molecules.loading import load_trained
 from chemscale.molecules.metrics.sampled.samples import Drawn, Fate, Samples, of_ids
 from chemscale.molecules.row_shards import RowShards
-from chemscale.molecules.sampling import Sampling, sample
 from chemscale.records import RECORD_NAME
 
 SHARD = 1024

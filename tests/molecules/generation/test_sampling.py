@@ -5,8 +5,16 @@ import torch
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.layers.key_values import KeyValueCache
-from chemscale.molecules import sampling
-from chemscale.molecules.sampling import Sampling, draw, sample, sample_batch
+from chemscale.molecules.generation import sampling
+from chemscale.molecules.generation.sampling import (
+    Sampling,
+    batch_generator,
+    draw,
+    draw_sequences,
+    sample,
+    sample_batch,
+)
+from chemscale.molecules.likelihood import sequence_nll
 
 END = 2
 
@@ -74,3 +82,32 @@ def test_the_same_seed_and_batch_give_the_same_molecules(model):
     assert first == again
     assert [len(part) for part in first] == [4, 4, 2]
     assert first != list(sample(model, 10, Sampling(), seed=4, batch=4))
+
+
+def test_a_start_is_read_once_and_continued(model):
+    """The draws are those from logits of whole sequences that begin with it."""
+    start, how = [5, 9, 7], Sampling(max_length=8)
+    drawn = sample_batch(model, 6, how, torch.Generator().manual_seed(2), start=start)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        logits = model.dense(torch.tensor([[1, *start]]))[:, -1].repeat(6, 1)
+    logits[:, [0, 1]] = -torch.inf
+    assert [ids[0] for ids in drawn] == draw(logits, how, generator).tolist()
+    assert max(map(len, drawn)) <= 8
+    with pytest.raises(ValueError, match="leaves no room"):
+        sample_batch(model, 1, how, generator, start=[5] * 2048)
+
+
+@pytest.mark.parametrize("start", [(), (5, 9)])
+def test_likelihoods_are_those_of_the_model_whatever_was_drawn_from(model, start):
+    how = Sampling(temperature=0.7, top_k=5, max_length=30)
+    drawn = draw_sequences(model, 12, how, torch.Generator().manual_seed(1), start=start)
+    whole = sequence_nll(model, [[*start, *ids] for ids in drawn.ids])
+    torch.testing.assert_close(sum(drawn.start_nll) + torch.tensor(drawn.nll), whole, rtol=1e-5, atol=1e-3)
+
+
+def test_a_batch_is_a_function_of_the_seed_and_its_number(model):
+    whole = list(sample(model, 12, Sampling(), seed=7, batch=4))
+    third = sample_batch(model, 4, Sampling(), batch_generator(7, 2, torch.device("cpu")))
+    assert whole[2] == third
+    assert whole[0] != whole[1]

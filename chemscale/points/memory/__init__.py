@@ -1,0 +1,1 @@
+"""Memory of a rank, and how its share of a step is cut to fit: language models and potentials."""

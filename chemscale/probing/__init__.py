@@ -1,0 +1,1 @@
+"""What a trained model has learned of chemistry, by predicting measured properties from its states."""

@@ -103,8 +103,8 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 
 def family_of(record: RunRecord) -> str:
-    """The family of models that one law may hold for: architecture, degree of features, where it began,
-    conditions, and the notation of its molecules where that is not SELFIES."""
+    """The family of models that one law may hold for: architecture, degree of features, origin, conditions,
+    and the notation of its molecules where that is not SELFIES."""
     notation = notation_of(record)
     return _family(record, "" if notation == "selfies" else notation)
 

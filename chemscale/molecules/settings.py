@@ -44,6 +44,8 @@ class MoleculeData:
     max_symbols: Count = 510
     max_heavy_atoms: Count | None = None
     tokenizer: str | None = None
+    notation: Notation | None = None
+    common_to: tuple[Notation, ...] | None = None
     condition: str | tuple[str, ...] | None = None
     condition_bins: Annotated[int, Range(2, 1000)] = 10
     condition_dropout: Share = 0.1
@@ -53,9 +55,6 @@ class MoleculeData:
         """Names of ``condition``; None for none."""
         names = (self.condition,) if isinstance(self.condition, str) else self.condition
         return names or None
-
-    notation: Notation | None = None
-    common_to: tuple[Notation, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "smiles" and not self.path:

@@ -92,9 +92,9 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
         "tokenizer": load_tokenizer(Path(data.tokenizer).expanduser()) if data.tokenizer else None,
         "common_to": data.common_to or (),
     }
-    options["conditions"] = request_conditions(data.conditions, data.condition_bins, options["tokenizer"])
     tokenizer = options["tokenizer"]
     options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
+    options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora) as missing:

@@ -91,9 +91,9 @@ class LanguagePoint(Point):
         module = shared.molecules(corpus, shape, data, sections.general.seed)
         epoch = _epoch(module, model, beginning)
         subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
+        spelled = "" if notation == "selfies" else f"-{notation}"
         given = f"-given-{'-'.join(data.conditions)}" if data.conditions else ""
         _refuse_sharded_generation(sections)
-        spelled = "" if notation == "selfies" else f"-{notation}"
         common = shared_fields(
             sections,
             micro_batching,

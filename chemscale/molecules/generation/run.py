@@ -68,7 +68,7 @@ class Generated:
         """Lines on validity, uniqueness, truncation, the scaffold, what was kept, and speed."""
         c = self.counts
         lines = [
-            f"valid      {_share(c.valid, c.drawn)}  (RDKit reads what was decoded; SELFIES make most so)",
+            f"valid      {_share(c.valid, c.drawn)}  (RDKit reads what was decoded)",
             f"unique     {_share(c.unique, c.valid)} of the valid",
             f"truncated  {_share(c.truncated, c.drawn)}",
         ]

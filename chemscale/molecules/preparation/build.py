@@ -74,14 +74,14 @@ class Request:
         tokenizer: a vocabulary to keep to; None to make one.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
-        conditions: what stands before each molecule; None for nothing.
         notation: that molecules are written in.
         common_to: other notations that must be able to express each of them.
+        conditions: what stands before each molecule; None for nothing.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
-        ConditionValueError: the tokenizer has other conditions.
         TokenizerError: there is no such notation, or its package is not installed.
+        ConditionValueError: the tokenizer has other conditions.
     """
 
     files: tuple[Path, ...]
@@ -91,10 +91,9 @@ class Request:
     tokenizer: AnyTokenizer | None
     delimiter: str | None = None
     encoding: str | None = None
-    conditions: ConditionRequest | None = None
-
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
+    conditions: ConditionRequest | None = None
 
     def __post_init__(self) -> None:
         check_tokenizer(self.conditions, self.tokenizer)
@@ -107,6 +106,7 @@ class Request:
                 f"mean nothing in another. Leave data.notation out (it is then {of.notation}), or name a "
                 f"tokenizer of {NOTATIONS[self.notation]}."
             )
+        check_tokenizer(self.conditions, self.tokenizer)
         if not 0 < self.validation_fraction < 1:
             raise CorpusError(
                 f"data.validation_fraction={self.validation_fraction}: must lie between 0 and 1."
@@ -114,14 +114,14 @@ class Request:
 
     def content(self) -> dict[str, Any]:
         """Everything that decides the bytes of the corpus; no path but the file names."""
-        conditions = {"conditions": self.conditions.to_dict()} if self.conditions else {}
         notations = sorted({self.notation, *self.common_to})
         tools = {name: version(name) for each in notations if (name := PACKAGES.get(each))}
         others: dict[str, Any] = {} if self.notation == "selfies" else {"notation": self.notation}
         if len(notations) > 1:
             others["common_to"] = notations
+        if self.conditions:
+            others["conditions"] = self.conditions.to_dict()
         return {
-            **conditions,
             **others,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
@@ -149,9 +149,9 @@ def corpus_key(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
-    conditions: ConditionRequest | None = None,
     notation: str = "selfies",
     common_to: Sequence[str] = (),
+    conditions: ConditionRequest | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -162,9 +162,9 @@ def corpus_key(
         tokenizer,
         delimiter,
         encoding,
-        conditions,
         notation,
         tuple(common_to),
+        conditions,
     )
     return _key(request.content())
 
@@ -179,9 +179,9 @@ def build_corpus(
     tokenizer: AnyTokenizer | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
-    conditions: ConditionRequest | None = None,
     notation: str = "selfies",
     common_to: Sequence[str] = (),
+    conditions: ConditionRequest | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -195,18 +195,18 @@ def build_corpus(
         tokenizer: a vocabulary to keep to; None to make one of all symbols that occur.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None for UTF-8 or what a byte order mark says.
-        conditions: what stands before each molecule; None for nothing.
         notation: selfies | smiles | deepsmiles | safe.
         common_to: notations that must be able to express each molecule, so that corpora of several notations
             hold the same ones.
+        conditions: what stands before each molecule; None for nothing.
         workers: processes; None for one a core.
 
     Raises:
         SourceError: a file is not a file of SMILES, or has no numbers in a column that is a condition.
         CorpusError: another corpus is in `target`, too few molecules are left, or the vocabulary is of
             another notation.
-        ConditionValueError: a condition does not tell molecules apart.
         TokenizerError: there is no such notation, or its package is not installed.
+        ConditionValueError: a condition does not tell molecules apart.
     """
     request = Request(
         tuple(map(Path, files)),
@@ -216,9 +216,9 @@ def build_corpus(
         tokenizer,
         delimiter,
         encoding,
-        conditions,
         notation,
         tuple(common_to),
+        conditions,
     )
     content = request.content()
     target = Path(target)
@@ -285,9 +285,9 @@ def _encode(request: Request, folder: Path, parts: int, workers: int) -> int:
             request.policy,
             folder,
             request.tokenizer,
-            request.conditions,
             request.notation,
             request.common_to,
+            request.conditions,
         )
         for n in range(buckets)
     )

@@ -67,9 +67,9 @@ class Bucket:
         policy: what is kept of a molecule.
         folder: of the build.
         tokenizer: whose symbols are kept to; None for all symbols.
-        conditions: what stands before each molecule; None for nothing.
         notation: of the symbols.
         common_to: other notations that must be able to express a molecule.
+        conditions: what stands before each molecule; None for nothing.
     """
 
     number: int
@@ -79,9 +79,9 @@ class Bucket:
     policy: Policy
     folder: Path
     tokenizer: AnyTokenizer | None = None
-    conditions: ConditionRequest | None = None
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
+    conditions: ConditionRequest | None = None
 
 
 def molecule_hash(smiles: str) -> int:

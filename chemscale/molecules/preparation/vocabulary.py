@@ -51,13 +51,14 @@ HEADER = [field.name for field in fields(SymbolCount)]
 
 
 def count_symbols(corpus: Corpus) -> list[SymbolCount]:
-    """Occurrences of every symbol of a corpus's tokenizer, in the order of ids; specials are left out.
+    """Occurrences of every symbol of a corpus's tokenizer, in the order of ids; specials, word pieces of
+    published vocabularies and tokens of conditions are left out.
 
     Args:
         corpus: prepared; its shards are read once, in bounded memory.
     """
     tokenizer = corpus.tokenizer
-    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id}
+    symbols = set(tokenizer.symbols)
     with ProgressBar("symbols", len(corpus.train) + len(corpus.validation), "molecules") as progress:
         counts = [
             counted
@@ -67,7 +68,7 @@ def count_symbols(corpus: Corpus) -> list[SymbolCount]:
     return [
         SymbolCount(i, tokenizer.token(i), *(int(column[i]) for column in counts))
         for i in range(tokenizer.vocab_size)
-        if i not in special
+        if tokenizer.token(i) in symbols
     ]
 
 

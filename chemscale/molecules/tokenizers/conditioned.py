@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
 from chemscale.common.files import write_json
-from chemscale.molecules.tokenizers.notation import Representation, TokenizerError
+from chemscale.molecules.tokenizers.interface import MoleculeTokenizer
+from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.tokenizer import write_text
 
 CONDITIONS_FILE = "conditions.json"
@@ -28,30 +29,6 @@ SCAFFOLD = "scaffold"
 """The name of the condition that is a scaffold; every other one is a number."""
 NAME = re.compile(r"[^\s<>\[\]:=,?'\"][^<>\[\]:=,?'\"\n\r\t]*(?<!\s)")
 MAX_BINS = 1000
-
-
-class BaseTokenizer(Protocol):
-    """What a tokenizer of molecules has (``SelfiesTokenizer`` says what each means)."""
-
-    pad_id: int
-    bos_id: int
-    eos_id: int
-    unk_id: int
-    representation: Representation
-
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def hash(self) -> str: ...
-    @property
-    def symbols(self) -> tuple[str, ...]: ...
-    def token(self, number: int) -> str: ...
-    def symbol_id(self, symbol: str) -> int | None: ...
-    def encode(self, text: str) -> list[int]: ...
-    def decode(self, ids: Iterable[int]) -> str: ...
-    def from_smiles(self, smiles: str) -> list[int]: ...
-    def to_smiles(self, ids: Iterable[int]) -> str: ...
-    def save(self, folder: Path, *, max_length: int = ..., padding_side: str = ...) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +161,7 @@ class ConditionedTokenizer:
         TokenizerError: a token of the conditions is one of the vocabulary.
     """
 
-    def __init__(self, base: BaseTokenizer, conditions: Conditions):
+    def __init__(self, base: MoleculeTokenizer, conditions: Conditions):
         self.base, self.conditions = base, conditions
         self.pad_id, self.bos_id, self.eos_id, self.unk_id = (
             base.pad_id, base.bos_id, base.eos_id, base.unk_id

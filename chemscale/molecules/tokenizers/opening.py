@@ -20,9 +20,7 @@ AnyTokenizer = MoleculeTokenizer
 
 
 def load_tokenizer(path: Path) -> AnyTokenizer:
-    """Open a tokenizer of chemscale, of any notation, or one published with ChemGPT.
-
-    Conditions that stand beside it are a part of it.
+    """Open a tokenizer of chemscale, of any notation, or a published one, with the conditions beside it.
 
     Args:
         path: a folder (of a corpus, a model or a download), or a ``tokenizer.json``.
@@ -35,7 +33,7 @@ def load_tokenizer(path: Path) -> AnyTokenizer:
     return base if conditions is None else ConditionedTokenizer(base, conditions)
 
 
-def _without_conditions(path: Path) -> AnyTokenizer:
+def _without_conditions(path: Path) -> MoleculeTokenizer:
     if _notation_of(path) in RULES:
         return AtomwiseTokenizer.load(path)
     try:

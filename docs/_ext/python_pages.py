@@ -51,6 +51,21 @@ MODULES = {
             "chemscale.molecules.generation.generator",
             "chemscale.molecules.generation.constraints",
             "chemscale.molecules.generation.sampling",
+            "chemscale.molecules.conditions",
+            "chemscale.molecules.representation.run",
+            "chemscale.molecules.representation.states",
+            "chemscale.molecules.representation.estimator",
+        ],
+    ),
+    "probing": (
+        "Probes",
+        "Measured properties predicted from a trained model: splits, heads, fine-tuning, intervals.",
+        [
+            "chemscale.probing.run",
+            "chemscale.probing.results",
+            "chemscale.probing.fine_tuning",
+            "chemscale.probing.splits",
+            "chemscale.probing.measures",
         ],
     ),
     "structures": (

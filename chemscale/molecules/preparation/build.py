@@ -96,7 +96,6 @@ class Request:
     conditions: ConditionRequest | None = None
 
     def __post_init__(self) -> None:
-        check_tokenizer(self.conditions, self.tokenizer)
         for notation in (self.notation, *self.common_to):
             check_installed(notation)
         of = self.tokenizer.representation if self.tokenizer else None

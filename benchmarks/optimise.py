@@ -1,12 +1,12 @@
 """The optimiser on tasks of PMO: the best ten against oracle calls, beside what the prior draws by itself.
 
 python benchmarks/optimise.py PRIOR [--tasks qed celecoxib_rediscovery albuterol_similarity]
-    [--budget 1000] [--seeds 0 1 2] [--methods reinvent ahc] [--out FOLDER] [KEY=VALUE …]
+    [--budget 1000] [--seeds 0 1 2] [--methods reinvent ahc] [--out FOLDER] [--set KEY=VALUE …]
 
-PRIOR is a finished run or a model folder. Words KEY=VALUE go to the optimiser, for instance
-learning_rate=5e-4 sigma=200. The prior's own draws are scored in the order of their draw, each molecule
-once, as many as the budget has. The same command goes on where it was stopped. Written to --out:
-results.json, curves.png and curves.svg.
+PRIOR is a finished run or a model folder. What --set names goes to the optimiser; PMO's search over settings
+chose σ = 500 for REINVENT (--set sigma=500 batch=24). The prior's own draws are scored in the order of their
+draw, each molecule once, as many as the budget has. The same command goes on where it was stopped. Written
+to --out: results.json, curves.png and curves.svg.
 
 Scores are those of PMO (QED; counted ECFP4 to celecoxib; counted FCFP4 to albuterol, 0.75 being full), and so
 is the AUC. Published: AUC top-10 at 10,000 calls, mean and standard deviation of five runs, of W. Gao, T. Fu,
@@ -161,10 +161,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--budget", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("optimise-benchmark"))
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the optimiser")
     arguments = parser.parse_args()
     show_logs()
-    settings = {key: _value(text) for key, _, text in (word.partition("=") for word in arguments.settings)}
+    settings = {key: _value(text) for key, _, text in (word.partition("=") for word in arguments.set)}
     results = run_all(arguments, settings)
     write_json(
         arguments.out / "results.json", {"prior": arguments.prior, "settings": settings, "results": results}

@@ -42,15 +42,15 @@ def optimise(
     sigma: Annotated[
         float | None, typer.Option(help="Nats that a score of 1 is worth; 128, and 60 for ahc.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-4,
-    batch: Annotated[int, typer.Option(help="Molecules drawn a step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 5e-4,
+    batch: Annotated[int, typer.Option(help="Molecules drawn a step.")] = 32,
     top_fraction: Annotated[float, typer.Option(help="Of a batch that ahc learns from.")] = 0.5,
     diversity: Annotated[
         str, typer.Option(help="scaffold: no reward for what was found before, or too often; or none.")
     ] = "scaffold",
     bucket: Annotated[int, typer.Option(help="Rewarded molecules of one scaffold.")] = 25,
     min_score: Annotated[float, typer.Option(help="From which on a molecule counts for its scaffold.")] = 0.4,
-    replay: Annotated[int, typer.Option(help="Remembered molecules that each step learns from again.")] = 10,
+    replay: Annotated[int, typer.Option(help="Remembered molecules that each step learns from again.")] = 24,
     replay_size: Annotated[int, typer.Option(help="Best molecules that are remembered.")] = 100,
     replay_choice: Annotated[str, typer.Option(help="prioritised by reward, or random.")] = "prioritised",
     steps: Annotated[int | None, typer.Option(help="At most; else until the budget is spent.")] = None,

@@ -145,7 +145,7 @@ def optimise(
     with file_lock(
         folder / ".lock", busy=lambda _: state.StateError(f"{folder}: another process works here.")
     ):
-        journal = Journal(folder / "molecules.csv", wanted.labels)
+        journal = Journal(folder / state.TABLE, wanted.labels)
         if len(journal) > budget:
             raise SettingError(
                 f"--budget {budget}: {folder} has {len(journal)} calls already. Give a larger budget, or "

@@ -45,13 +45,13 @@ class Settings:
 
     method: str = "reinvent"
     sigma: float | None = None
-    learning_rate: float = 1e-4
-    batch: int = 64
+    learning_rate: float = 5e-4
+    batch: int = 32
     top_fraction: float = 0.5
     diversity: str = "scaffold"
     bucket: int = 25
     min_score: float = 0.4
-    replay: int = 10
+    replay: int = 24
     replay_size: int = 100
     replay_choice: str = "prioritised"
     max_length: int = 256

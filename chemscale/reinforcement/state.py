@@ -26,6 +26,7 @@ from chemscale.molecules.loading import save_trained
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
 REQUEST = "request.json"
+TABLE = "molecules.csv"
 SCHEMA_VERSION = 1
 
 
@@ -76,7 +77,11 @@ def open_request(folder: Path, request: Mapping[str, Any]) -> None:
             earlier = json.loads(file.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise StateError(f"{file}: damaged. Choose another --out.") from None
-        if differing := _differing(earlier, plain):
+        differing = _differing(earlier, plain)
+        if differing and _nothing_done(folder):
+            (folder / TABLE).unlink(missing_ok=True)
+            write_json(file, plain)
+        elif differing:
             raise StateError(
                 f"{folder} holds another optimisation: {', '.join(differing)} differ. Choose another "
                 "--out, or remove it."
@@ -86,6 +91,13 @@ def open_request(folder: Path, request: Mapping[str, Any]) -> None:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(file, plain)
+
+
+def _nothing_done(folder: Path) -> bool:
+    """Whether no molecule was scored, and so nothing would be lost: the first call of a function failed."""
+    table = folder / TABLE
+    scored = table.is_file() and table.read_text().count("\n") > 1
+    return not scored and newest(folder) is None
 
 
 def _differing(earlier: Any, plain: Any, name: str = "") -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 
 from chemscale.molecules.loading import load_trained
 from chemscale.reinforcement.run import optimise
-from chemscale.reinforcement.scoring.errors import OracleError
+from chemscale.reinforcement.scoring.errors import OracleError, ScoringError
+from chemscale.reinforcement.scoring.score import Component
 from chemscale.reinforcement.settings import SettingError
 from chemscale.reinforcement.state import StateError
 from tests.helpers.preloaded import python
@@ -130,6 +131,13 @@ def test_a_function_that_fails_loses_nothing(prior, whole, tmp_path):
     broken = False
     optimise(prior, failing, tmp_path / "out", budget=240, sigma=30, **HOW)
     assert_same(whole.folder, tmp_path / "out")
+
+
+def test_a_score_that_failed_at_once_may_be_mended_in_the_same_folder(prior, tmp_path):
+    with pytest.raises(ScoringError, match="gave 7"):
+        optimise(prior, Component(lambda smiles: 7, name="f"), tmp_path / "out", budget=9, **HOW)
+    mended = Component(lambda smiles: 7, transform="linear:0,10", name="g")
+    assert optimise(prior, mended, tmp_path / "out", budget=9, **HOW).top[1] == 0.7
 
 
 def test_an_agent_that_draws_nothing_new_ends_it(prior, tmp_path):

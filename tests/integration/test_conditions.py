@@ -34,7 +34,7 @@ def test_a_stopped_run_leaves_out_the_same_conditions_and_is_asked_for_molecules
     assert record.name.endswith("-given-rings-scaffold")
     assert record.data.unique_tokens == int(corpus.train.lengths.sum()) + len(corpus.train)
     assert record.data.epochs == pytest.approx(record.data.tokens / record.data.unique_tokens)
-    assert record.truth["padding_percent"] < 20  # scaffolds that are left out leave room
+    assert 5 < record.truth["padding_percent"] < 35  # scaffolds that are left out leave their room
 
     command = [python(), "-m", "chemscale.generate", str(directory), "--n", "10", "--max-length", "40"]
     said = finish(start(whole, [*command, "--condition", "rings=2", "--condition", "scaffold=C1=CC=CC=C1"]))

@@ -112,7 +112,13 @@ RESULTS = {
         "joint.shared_noise.Components",
     ],
     "models": ["layers.edge_products.Ends", "layers.segments.Segments"],
-    "molecules": ["tokenizers.published.ChemGPTTokenizer"],
+    "molecules": [
+        "generation.counts.Counts",
+        "generation.decoding.Row",
+        "generation.starts.Scaffold",
+        "generation.starts.Start",
+        "tokenizers.published.ChemGPTTokenizer",
+    ],
     "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""

@@ -73,18 +73,21 @@ def test_a_sequence_does_not_depend_on_the_others_to_the_bit(model, way):
 def test_memory_follows_what_was_written_and_not_what_may_be(model, way):
     cache, tokens = KeyValueCache(3), torch.randint(4, 50, (5, 2 * CHUNK + 1))
     a_position = 2 * 5 * 32 * 4  # keys and values, 5 sequences, width 32, float32
+    first, everything, local = CHUNK, 3 * CHUNK, WINDOW - 1 + CHUNK
+    if way == "kernel":  # parts of LANES positions, given up whole
+        first, everything = LANES, 2 * CHUNK + LANES
+        local = everything - (2 * CHUNK + 1 - WINDOW) // LANES * LANES
     written(model, tokens[:, :1], cache)
-    assert cache.bytes == 3 * CHUNK * a_position
+    assert cache.bytes == 3 * first * a_position
     written(model, tokens[:, 1:], cache)
-    local = WINDOW - 1 + CHUNK
-    if way == "kernel":
-        local = -(-local // LANES) * LANES  # in whole vectors
-    assert cache.bytes == (3 * CHUNK + local + 3 * CHUNK) * a_position
+    assert cache.bytes == (2 * everything + local) * a_position
     cache.keep(torch.tensor([True, False, True, False, False]))
-    assert cache.bytes == (6 * CHUNK + local) * a_position * 2 // 5
+    assert cache.bytes == (2 * everything + local) * a_position * 2 // 5
 
 
-def test_the_cache_is_of_the_precision_that_the_model_computes_in(model):
+def test_the_cache_is_of_the_precision_that_the_model_computes_in(model, way):
+    if way == "kernel":
+        pytest.skip("the kernel keeps float32 only")
     sizes = {}
     for precision in (torch.float32, torch.bfloat16):
         cache = KeyValueCache(3)

@@ -153,7 +153,7 @@ def _declare(kernels: ctypes.CDLL) -> None:
     pointer, long, integer = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     kernels.document_attention.argtypes = [pointer] * 4 + [long] * 5 + [integer]
     kernels.document_attention.restype = integer
-    kernels.step_attention.argtypes = [pointer] * 4 + [long] * 6 + [integer]
+    kernels.step_attention.argtypes = [pointer] * 3 + [long] * 5 + [integer]
     kernels.step_attention.restype = integer
     kernels.gelu.argtypes = [pointer] * 3 + [long, integer]
     kernels.gelu.restype = None
@@ -180,10 +180,11 @@ def _is_right(kernels: ctypes.CDLL) -> bool:
 def _step_by_hand(kernels: ctypes.CDLL) -> list[float]:
     """The two tokens of ``_is_right`` one after another, as a generation writes them."""
     number = ctypes.c_float
-    keys, values, out = (number * 16)(), (number * 16)(), (number * 1)()
+    block, out = (number * 32)(), (number * 1)()
+    blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
     found = []
     for position, token in enumerate(((0.3, 0.5, 1.0), (2.0, -0.25, 3.0))):
         qkv = (number * 3)(*token)
-        kernels.step_attention(qkv, keys, values, out, 1, 1, 1, 16, 0, position, 1)
+        kernels.step_attention(qkv, blocks, out, 1, 1, 1, 0, position, 1)
         found.append(out[0])
     return found

@@ -211,8 +211,9 @@ static int attend_by_width(const Batch& b) {
 
 // --- one more position of each sequence of a generation ---
 //
-// A lane is a position here: keys and values are kept as (sequence, head, width, position), so that scores and
-// softmax run over sixteen positions at a time whatever the number and width of heads. A sequence sees only itself.
+// A lane is a position here: keys and values are kept in blocks of sixteen positions, (sequence, head, width, lane),
+// so that scores and softmax run over sixteen positions at a time whatever the number and width of heads, and
+// memory is read in the order in which it lies. A sequence sees only itself.
 
 static inline Float at(const float* from) {
   Float x;
@@ -238,20 +239,34 @@ static inline float largest_of(Float x) {
   return largest;
 }
 
-// Positions first..last of one head; p: room for so many probabilities, in whole vectors. K as above.
-template <int K>
-static inline void attend_to_kept(const float* q, const float* keys, const float* values, float* out, Float* p, long w_,
-                                  long room, long first, long last) {
-  const long w = K ? K : w_, begin = first / LANES, end = last / LANES + 1;
+struct Kept {
+  const float* qkv;
+  float* const* blocks;  // of each, the keys of all sequences, and behind them their values
+  float* out;
+  long batch, heads, width, first, last;
+  int threads;
+};
+
+// One head of one sequence; p: room for its probabilities, in whole vectors. K as above.
+template <int K> static inline void attend_to_kept(const Kept& b, long pair, Float* p) {
+  const long w = K ? K : b.width, row = b.heads * w, size = w * LANES, values = b.batch * b.heads * size;
+  const float* q = b.qkv + pair / b.heads * 3 * row + pair % b.heads * w;
+  float* newest = b.blocks[b.last / LANES] + pair * size + b.last % LANES;
+  for (long c = 0; c < w; c++) {
+    newest[c * LANES] = q[row + c];
+    newest[values + c * LANES] = q[2 * row + c];
+  }
   Int lane;
   for (long l = 0; l < LANES; l++) lane[l] = l;
   const Float hidden = Float{} - __builtin_inff();
+  const long begin = b.first / LANES, end = b.last / LANES + 1;
   Float largest = hidden;
   for (long j = begin; j < end; j++) {
-    Float score = q[0] * at(keys + j * LANES);
-    for (long c = 1; c < w; c++) score += q[c] * at(keys + c * room + j * LANES);
+    const float* keys = b.blocks[j] + pair * size;
+    Float score = q[0] * at(keys);
+    for (long c = 1; c < w; c++) score += q[c] * at(keys + c * LANES);
     const Int position = lane + (int32_t)(j * LANES);
-    score = position < (int32_t)first ? hidden : position > (int32_t)last ? hidden : score;
+    score = position < (int32_t)b.first ? hidden : position > (int32_t)b.last ? hidden : score;
     p[j - begin] = score;
     largest = score > largest ? score : largest;
   }
@@ -263,39 +278,34 @@ static inline void attend_to_kept(const float* q, const float* keys, const float
     sum += p[j];
   }
   const float scale = 1.0f / sum_of(sum);
+  float* out = b.out + pair * w;
+  Float local[K ? K : 1];
+  if (K) {
+    for (long c = 0; c < K; c++) local[c] = Float{};
+    for (long j = begin; j < end; j++) {
+      const float* v = b.blocks[j] + values + pair * size;
+      for (long c = 0; c < K; c++) local[c] += p[j - begin] * at(v + c * LANES);
+    }
+    for (long c = 0; c < K; c++) out[c] = sum_of(local[c]) * scale;
+    return;
+  }
   for (long c = 0; c < w; c++) {
     Float weighted = {};
-    for (long j = begin; j < end; j++) weighted += p[j - begin] * at(values + c * room + j * LANES);
+    for (long j = begin; j < end; j++) weighted += p[j - begin] * at(b.blocks[j] + values + pair * size + c * LANES);
     out[c] = sum_of(weighted) * scale;
   }
 }
 
-struct Kept {
-  const float* qkv;
-  float *keys, *values, *out;
-  long batch, heads, width, room, first, last;
-  int threads;
-};
-
 template <int K> static int step_attend(const Kept& b) {
-  const long pairs = b.batch * b.heads, row = b.heads * b.width, one = b.width * b.room;
-  const long vectors = b.last / LANES - b.first / LANES + 1;
+  const long pairs = b.batch * b.heads, vectors = b.last / LANES - b.first / LANES + 1;
   int failed = 0;
-#pragma omp parallel num_threads(b.threads) reduction(| : failed) if (pairs * b.width * (b.last - b.first + 8) > 65536)
+#pragma omp parallel num_threads(b.threads) reduction(| : failed) if (pairs * b.width * vectors > 4096)
   {
     Float* p = (Float*)aligned_alloc(sizeof(Float), vectors * sizeof(Float));
     if (!p) failed = 1;
 #pragma omp for
-    for (long pair = 0; pair < pairs; pair++) {
-      if (failed) continue;
-      const float* q = b.qkv + pair / b.heads * 3 * row + pair % b.heads * b.width;
-      float *keys = b.keys + pair * one, *values = b.values + pair * one;
-      for (long c = 0; c < b.width; c++) {
-        keys[c * b.room + b.last] = q[row + c];
-        values[c * b.room + b.last] = q[2 * row + c];
-      }
-      attend_to_kept<K>(q, keys, values, b.out + pair * b.width, p, b.width, b.room, b.first, b.last);
-    }
+    for (long pair = 0; pair < pairs; pair++)
+      if (!failed) attend_to_kept<K>(b, pair, p);
     free(p);
   }
   return failed;
@@ -331,9 +341,9 @@ int document_attention(const float* qkv, const float* gradient, float* out, cons
 }
 
 // Adds the keys and values of qkv at position `last`, and attends from first to last; 1 where there was no memory.
-int step_attention(const float* qkv, float* keys, float* values, float* out, long batch, long heads, long width,
-                   long room, long first, long last, int threads) {
-  const Kept kept = {qkv, keys, values, out, batch, heads, width, room, first, last, threads};
+int step_attention(const float* qkv, float* const* blocks, float* out, long batch, long heads, long width, long first,
+                   long last, int threads) {
+  const Kept kept = {qkv, blocks, out, batch, heads, width, first, last, threads};
   return step_attend_by_width(kept);
 }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
+from chemscale.models.kernels import compiled
 from chemscale.models.layers.key_values import KeyValueCache
 from chemscale.molecules.generation import sampling
 from chemscale.molecules.generation.sampling import (
@@ -66,6 +67,7 @@ def test_keys_and_values_are_kept_in_the_precision_that_is_asked_for(model, monk
             super().__init__(layers)
             caches.append(self)
 
+    monkeypatch.setattr(compiled, "_wanted", False)  # the kernel for CPUs keeps float32 only
     monkeypatch.setattr(sampling, "KeyValueCache", Watched)
     monkeypatch.setattr(sampling, "COMPACT_AT", 0.0)
     for precision in ("32", "bf16"):

@@ -131,9 +131,9 @@ RESULTS = {
     ],
     "models": ["layers.edge_products.Ends", "layers.segments.Segments"],
     "molecules": [
-<<<<<<< HEAD
         "conditions.prefixes.Prefixes",
         "generation.counts.Counts",
+        "generation.decoding.Row",
         "generation.starts.Scaffold",
         "generation.starts.Start",
         "ragged.Ragged",
@@ -144,14 +144,6 @@ RESULTS = {
         "tokenizers.published.ChemGPTTokenizer",
     ],
     "probing": ["data.LabelledMolecules"],
-=======
-        "generation.counts.Counts",
-        "generation.decoding.Row",
-        "generation.starts.Scaffold",
-        "generation.starts.Start",
-        "tokenizers.published.ChemGPTTokenizer",
-    ],
->>>>>>> generate
     "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""

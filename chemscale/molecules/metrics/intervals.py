@@ -89,8 +89,8 @@ def distinct_share(occurrences: np.ndarray) -> Value:
 def around(value: float, error: float, of: int, *, low: float = -math.inf, high: float = math.inf) -> Value:
     """A value with an interval of so many standard errors, within the bounds of the metric.
 
-    Where the error is 0 there is no interval: nothing was seen to vary, which promises nothing (no scaffold is
-    shared, all molecules are one).
+    Where the error is 0 there is no interval: nothing was seen to vary, which promises nothing (no scaffold
+    is shared, all molecules are one).
 
     Args:
         value: of the metric.

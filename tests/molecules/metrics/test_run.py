@@ -127,6 +127,13 @@ def test_what_is_called_smiles_and_holds_none_is_judged_and_gives_the_reasons(tm
         evaluate_molecules(file, workers=1)
 
 
+def test_a_reference_without_a_column_of_molecules_is_told_by_its_own_option(folder, tmp_path):
+    file = put(tmp_path, "names.csv", "name,score\nanna,1\nbob,2\n")
+    with pytest.raises(SourceError, match=r"names\.csv: .*--reference-column"):
+        evaluate_molecules(folder / "sample.smi", reference=file, workers=1, out=tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_source_or_a_reference_that_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(SamplesError, match=r"gone\.csv: no such file"):
         evaluate_molecules(tmp_path / "gone.csv", workers=1)

@@ -35,7 +35,7 @@ from chemscale.molecules.metrics.novelty.tasks import (
     kept_below,
     part_path,
 )
-from chemscale.molecules.preparation.sources import Reading
+from chemscale.molecules.preparation.sources import Reading, SourceError
 from chemscale.molecules.preparation.sources.files import find_files
 from chemscale.molecules.preparation.stages import molecule_hash
 
@@ -186,7 +186,11 @@ class Reference:
                 CorpusTask(number, self.path, str(self.split), (start, min(size, start + CHUNK)), folder)
                 for number, start in starts
             ), size
-        chunks = Reading(self.files(), self.column).chunks(CHUNK)
+        try:
+            chunks = Reading(self.files(), self.column).chunks(CHUNK)
+        except SourceError as error:
+            said = str(error).replace("data.smiles_column", "--reference-column")
+            raise SourceError(f"{said} (It is what the molecules are compared with.)") from None
         return (RowsTask(number, rows, folder) for number, rows in chunks), None
 
 

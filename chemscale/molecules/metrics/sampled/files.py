@@ -50,7 +50,12 @@ def read_samples(
     try:
         files, _ = find_files(str(path))
     except FileNotFoundError:
-        raise SamplesError(f"{path}: no such file, folder or run.") from None
+        there = (
+            "neither a run, a model folder nor a folder with files of molecules"
+            if path.exists()
+            else ("no such file, folder or run")
+        )
+        raise SamplesError(f"{path}: {there}.") from None
     rows = _rows_of(files, column)
     first = list(itertools.islice(rows, most))
     if not first:

@@ -96,7 +96,10 @@ def export(
         check_push(push_to)
     beside = target.parent if target else None
     if beside:
-        beside.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{beside}: no folder can be made there ({error.strerror}).") from None
     with tempfile.TemporaryDirectory(dir=beside, prefix=".export-") as scratch:
         staged = Path(scratch) / "model"
         if from_hf is not None:

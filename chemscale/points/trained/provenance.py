@@ -71,10 +71,9 @@ def facts_of_folder(folder: Path) -> dict[str, Any]:
     """
     try:
         known = json.loads((folder / FILE).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         known = {}
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        known = {"note": f"{FILE} of this folder is damaged."}
+    known = known if isinstance(known, dict) else {}
     config = json.loads((folder / "config.json").read_text())
     mine = config.get("chemscale") or {}
     family = "chemgpt" if config.get("model_type") else (config.get("model") or {}).get("family")

@@ -74,11 +74,21 @@ def facts_of_folder(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         known = {}
     known = known if isinstance(known, dict) else {}
-    config = json.loads((folder / "config.json").read_text())
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    config = json.loads(path.read_text()) if path.is_file() else {}
     mine = config.get("chemscale") or {}
     family = "chemgpt" if config.get("model_type") else (config.get("model") or {}).get("family")
     base = {"schema_version": SCHEMA_VERSION, "name": mine.get("name"), "family": family}
-    return {**base, **known, "weights_sha256": sha256(folder / "model.safetensors")}
+    return {**base, **known, **({"weights_sha256": sha256(weights)} if weights.is_file() else {})}
+
+
+def is_export(folder: Path) -> bool:
+    """Whether an export wrote a folder, in any form.
+
+    Args:
+        folder: that may be one.
+    """
+    return (folder / FILE).is_file() and (folder / "README.md").is_file()
 
 
 def published_facts(name: str, folder: Path, **repair: Any) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from chemscale.molecules.tokenizers.opening import load_tokenizer
@@ -98,6 +100,34 @@ def export(
     as_it_is = target is None and form == "hf" and settings == CardSettings()
     if push_to is not None and run is not None and as_it_is and is_export(Path(run)):
         return _push_as_it_is(Path(run), push_to, private=private)
+    make = partial(_stage, run, from_hf, step, repair)
+    write = partial(_write, form=form, positions=positions, check=check, settings=settings)
+    return _carry_out(make, write, target, form, push_to, private)
+
+
+def _stage(
+    run: Path | str | None, from_hf: Path | str | None, step: int | None, repair: Repair, into: Path
+) -> Source:
+    """The model folder that an export begins with."""
+    if from_hf is not None:
+        return from_download(Path(from_hf), repair, into)
+    assert run is not None
+    return from_run(Path(run), step, into)
+
+
+def _carry_out(
+    make: Callable[[Path], Source],
+    write: Callable[..., Written | None],
+    target: Path | None,
+    form: str,
+    push_to: str | None,
+    private: bool,
+) -> Exported:
+    """Write beside the target, rename, and push.
+
+    Raises:
+        ExportError: no folder can be made there, or the Hub does not take it.
+    """
     beside = target.parent if target else None
     if beside:
         try:
@@ -106,13 +136,9 @@ def export(
             raise ExportError(f"{beside}: no folder can be made there ({error.strerror}).") from None
     with tempfile.TemporaryDirectory(dir=beside, prefix=".export-") as scratch:
         staged = Path(scratch) / "model"
-        if from_hf is not None:
-            source = from_download(Path(from_hf), repair, staged)
-        else:
-            assert run is not None
-            source = from_run(Path(run), step, staged)
+        source = make(staged)
         folder = Path(scratch) / form if form != "hf" else staged
-        written = _write(source, form, folder, positions=positions, check=check, settings=settings)
+        written = write(source, folder=folder)
         lines = [*source.notes, *([written.proof] if written else [])]
         if target:
             folder = folder.rename(target)

@@ -174,7 +174,8 @@ def config_from_hf(raw: dict[str, Any]) -> ChemGPTConfig:
         WeightsError: another architecture, or a GPT-Neo variant that this model does not have.
     """
     if raw.get("model_type") != "gpt_neo":
-        raise WeightsError(f"model_type is {raw.get('model_type')!r}: ChemGPT is a gpt_neo.")
+        hint = " Exports as GPT-2 are for other programs: give the run." * (raw.get("model_type") == "gpt2")
+        raise WeightsError(f"model_type is {raw.get('model_type')!r}: ChemGPT is a gpt_neo.{hint}")
     layers = raw["num_layers"]
     pattern = raw.get("attention_layers") or [
         kind for kinds, n in raw["attention_types"] for kind in kinds * n

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from chemscale.molecules.tokenizers.opening import load_tokenizer
@@ -11,7 +13,7 @@ from chemscale.points.trained.card import CardSettings, Described, write_card
 from chemscale.points.trained.checkpoint import ExportError, export_model
 from chemscale.points.trained.forms import Written, check_form, write_form
 from chemscale.points.trained.hub import check_push, push
-from chemscale.points.trained.provenance import write_facts
+from chemscale.points.trained.provenance import facts_of_folder, is_export, write_facts
 from chemscale.points.trained.source import Repair, Source, from_download, from_run
 
 __all__ = ["CardSettings", "ExportError", "Exported", "export", "export_model"]
@@ -65,7 +67,8 @@ def export(
     needed: a run carries what its weights belong to.
 
     Args:
-        run: a point, finished or not (its directory, or RUNS/SWEEP/NAME), or a saved model folder.
+        run: a point, finished or not (its directory, or RUNS/SWEEP/NAME), or a saved model folder. One that
+            an export wrote is pushed as it is where nothing else is asked for.
         to: folder to write; it must not exist. None with `push_to`: nothing stays here.
         from_hf: a downloaded ChemGPT folder to repair, in place of `run`.
         step: of a checkpoint that is still there; the newest whole one where None.
@@ -94,18 +97,48 @@ def export(
     check_form(form, positions)
     if push_to is not None:
         check_push(push_to)
+    as_it_is = target is None and form == "hf" and settings == CardSettings()
+    if push_to is not None and run is not None and as_it_is and is_export(Path(run)):
+        return _push_as_it_is(Path(run), push_to, private=private)
+    make = partial(_stage, run, from_hf, step, repair)
+    write = partial(_write, form=form, positions=positions, check=check, settings=settings)
+    return _carry_out(make, write, target, form, push_to, private)
+
+
+def _stage(
+    run: Path | str | None, from_hf: Path | str | None, step: int | None, repair: Repair, into: Path
+) -> Source:
+    """The model folder that an export begins with."""
+    if from_hf is not None:
+        return from_download(Path(from_hf), repair, into)
+    assert run is not None
+    return from_run(Path(run), step, into)
+
+
+def _carry_out(
+    make: Callable[[Path], Source],
+    write: Callable[..., Written | None],
+    target: Path | None,
+    form: str,
+    push_to: str | None,
+    private: bool,
+) -> Exported:
+    """Write beside the target, rename, and push.
+
+    Raises:
+        ExportError: no folder can be made there, or the Hub does not take it.
+    """
     beside = target.parent if target else None
     if beside:
-        beside.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{beside}: no folder can be made there ({error.strerror}).") from None
     with tempfile.TemporaryDirectory(dir=beside, prefix=".export-") as scratch:
         staged = Path(scratch) / "model"
-        if from_hf is not None:
-            source = from_download(Path(from_hf), repair, staged)
-        else:
-            assert run is not None
-            source = from_run(Path(run), step, staged)
+        source = make(staged)
         folder = Path(scratch) / form if form != "hf" else staged
-        written = _write(source, form, folder, positions=positions, check=check, settings=settings)
+        written = write(source, folder=folder)
         lines = [*source.notes, *([written.proof] if written else [])]
         if target:
             folder = folder.rename(target)
@@ -123,6 +156,14 @@ def export(
             lines.append(f"Pushed to {url}")
     positions_there, difference = (written.positions, written.difference) if written else (0, None)
     return Exported(source.name, target, form, source.step, positions_there, difference, url, lines)
+
+
+def _push_as_it_is(folder: Path, push_to: str, *, private: bool) -> Exported:
+    """Push a folder that an export wrote, in whatever form, with a card that somebody may have edited."""
+    name = str(facts_of_folder(folder).get("name") or folder.resolve().name)
+    message = f"{name}, exported by chemscale"
+    url = push(folder, push_to, private=private, message=message, again=_again(folder, push_to))
+    return Exported(name, folder, "hf", None, 0, None, url, [f"Pushed to {url} as it stands in {folder}"])
 
 
 def _check_request(

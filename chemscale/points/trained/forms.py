@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +20,6 @@ from chemscale.models.formats.gpt2 import positions_for, save_gpt2
 from chemscale.models.formats.onnx import onnx_logits, require_onnx, save_onnx
 from chemscale.molecules.loading import load_trained
 from chemscale.points.trained.checkpoint import ExportError
-
-log = logging.getLogger(__name__)
 
 FORMS = ("hf", "gpt2", "onnx", "gguf")
 TOLERANCE = 1e-3
@@ -93,7 +91,8 @@ def write_form(
     """
     model, tokenizer = load_trained(source, "cpu")
     known = json.loads((source / "config.json").read_text()).get("chemscale")
-    ends = json.loads((source / "generation_config.json").read_text()).get("max_length")
+    generation = source / "generation_config.json"
+    ends = json.loads(generation.read_text()).get("max_length") if generation.is_file() else None
     extra = {"chemscale": known} if known else {}
     found = model.config.max_positions
     if form == "gpt2":
@@ -103,8 +102,9 @@ def write_form(
     elif form == "onnx":
         save_onnx(model, folder / "model.onnx")
         tokenizer.save(folder, max_length=found, padding_side="left")
-        for file in ("config.json", "generation_config.json"):
-            (folder / file).write_bytes((source / file).read_bytes())
+        for file in (source / "config.json", generation):
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
     elif form == "gguf":
         if tokenizer.representation.notation != "selfies":
             raise ExportError("--as gguf is for SELFIES, whose symbols llama.cpp can tell apart in a text.")

@@ -71,15 +71,24 @@ def facts_of_folder(folder: Path) -> dict[str, Any]:
     """
     try:
         known = json.loads((folder / FILE).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         known = {}
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        known = {"note": f"{FILE} of this folder is damaged."}
-    config = json.loads((folder / "config.json").read_text())
+    known = known if isinstance(known, dict) else {}
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    config = json.loads(path.read_text()) if path.is_file() else {}
     mine = config.get("chemscale") or {}
     family = "chemgpt" if config.get("model_type") else (config.get("model") or {}).get("family")
     base = {"schema_version": SCHEMA_VERSION, "name": mine.get("name"), "family": family}
-    return {**base, **known, "weights_sha256": sha256(folder / "model.safetensors")}
+    return {**base, **known, **({"weights_sha256": sha256(weights)} if weights.is_file() else {})}
+
+
+def is_export(folder: Path) -> bool:
+    """Whether an export wrote a folder, in any form.
+
+    Args:
+        folder: that may be one.
+    """
+    return (folder / FILE).is_file() and (folder / "README.md").is_file()
 
 
 def published_facts(name: str, folder: Path, **repair: Any) -> dict[str, Any]:

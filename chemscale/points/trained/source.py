@@ -10,6 +10,7 @@ from typing import Any
 
 from chemscale.models.chemgpt_hf import WeightsError
 from chemscale.models.formats.published import keep_rows, load_published
+from chemscale.models.potentials import FORMAT, load_potential
 from chemscale.molecules.loading import load_trained, save_trained
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
 from chemscale.points.trained.checkpoint import ExportError, export_model
@@ -101,17 +102,27 @@ def from_run(path: Path, step: int | None, into: Path) -> Source:
 
 
 def _from_folder(folder: Path, into: Path) -> Source:
-    potential = not (folder / "tokenizer.json").exists() and (folder / "config.json").exists()
+    potential = is_potential(folder)
     if not potential:
         load_trained(folder, "cpu")  # refuses what is no model, or has another tokenizer
     shutil.copytree(folder, into, ignore=_not_of_the_model)
     facts = facts_of_folder(into)
     name = str(facts.get("name") or folder.resolve().name)
     if potential:
-        from chemscale.models.potentials import load_potential  # for the few exports of potentials
-
         load_potential(into)
     return Source(into, name, None, potential, facts, [])
+
+
+def is_potential(folder: Path) -> bool:
+    """Whether a model folder holds a potential and no language model.
+
+    Args:
+        folder: of the model.
+    """
+    try:
+        return json.loads((folder / "config.json").read_text()).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _not_of_the_model(_: str, names: list[str]) -> list[str]:

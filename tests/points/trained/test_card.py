@@ -116,6 +116,60 @@ def test_a_run_whose_checkpoints_are_gone_still_has_its_model(run, tmp_path):
         export(tmp_path / "run", tmp_path / "other", step=2, check=False)
 
 
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_short(folder):
+    weights = folder / "model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def another_vocabulary(folder):
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace('"[Cl]"', '"[At]"'))
+
+
+def a_gpt2(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without_weights, "no model.safetensors there"),
+        (cut_short, "damaged or not a model"),
+        (another_vocabulary, "is not the one that these weights were trained with"),
+        (a_gpt2, "for other programs: give the run"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused_and_nothing_is_left(run, tmp_path, damage, words):
+    shutil.copytree(run / "model", tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(ValueError, match=words):
+        export(tmp_path / "model", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]"])
+def test_a_folder_whose_provenance_is_gone_is_exported_with_what_is_left(run, tmp_path, content):
+    shutil.copytree(run / "model", tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").unlink()
+    if content:
+        (tmp_path / "model" / "provenance.json").write_text(content)
+    export(tmp_path / "model", tmp_path / "out", form="gpt2", check=False)
+    _, body = card_of(tmp_path / "out")
+    assert body.count("Not recorded in the folder that this was exported from.") == 2
+
+
+def test_a_place_that_is_no_folder_is_refused(run, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="no folder can be made there"):
+        export(run, tmp_path / "file" / "out")
+
+
 def test_a_loss_that_is_no_number_is_said_and_never_a_zero(tmp_path):
     tokenizer = SelfiesTokenizer.from_symbols(["[C]", "[O]"], stereo=False)
     losses = {"step": 3, "values": {"nats_per_token": None, "nats_per_molecule": 2.0}}

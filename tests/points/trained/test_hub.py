@@ -63,6 +63,17 @@ def test_a_second_push_makes_another_commit_and_sends_no_weights_again(server, m
     assert len(server.objects) == 1
 
 
+def test_an_export_in_any_form_is_pushed_as_it_stands(server, model, tmp_path):
+    out = tmp_path / "out"
+    server.refuse["/commit/"] = 403
+    with pytest.raises(ExportError, match=f"export {out} --push me/small tries again"):
+        export(model, out, form="gpt2", push_to="me/small", check=False)
+    (out / "README.md").write_text("Edited.")
+    export(out, push_to="me/small")
+    assert server.files["me/small"]["README.md"] == b"Edited."
+    assert b"GPT2LMHeadModel" in server.files["me/small"]["config.json"]
+
+
 @pytest.mark.parametrize(
     ("address", "status", "words"),
     [

@@ -95,7 +95,7 @@ def main() -> None:
         (folder / "sample.smi").write_text("\n".join(sample) + "\n")
         (folder / "reference.smi").write_text("\n".join(reference) + "\n")
         ours = evaluate_molecules(
-            folder / "sample.smi", reference=folder / "reference.smi", bootstrap=2, workers=1, silent=True
+            folder / "sample.smi", reference=folder / "reference.smi", bootstrap=2, workers=1, progress=False
         ).values
     for key, value in values.items():
         print(f"{key:22s} {value:12.8f} {ours[key].value:12.8f} {abs(value - ours[key].value):9.1e}")

@@ -111,7 +111,6 @@ def optimise(
             on_error=on_error,
             seed=seed,
             device=device,
-            show=True,
         )
     except KeyboardInterrupt:
         typer.echo(

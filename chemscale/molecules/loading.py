@@ -89,9 +89,9 @@ def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name:
         model, folder, max_length=block, extra={"chemscale": {"name": name, "vocabulary": tokenizer.hash}}
     )
     tokenizer.save(folder, max_length=config.max_positions, padding_side="left")
-    if banned := banned_ids(tokenizer):  # transformers shall not draw them either
-        file = folder / "generation_config.json"
-        write_json(file, json.loads(file.read_text()) | {"suppress_tokens": banned})
+    file = folder / "generation_config.json"  # transformers shall not draw what is no symbol either
+    never = [config.pad_id, config.bos_id, *banned_ids(tokenizer)]
+    write_json(file, json.loads(file.read_text()) | {"suppress_tokens": never})
     bos, eos = (tokenizer.token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
     of = tokenizer.representation
     prompts = '["[C][C]", "[C][=C][C]"]' if of.notation == "selfies" else '["CC", "C=CC"]'

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,15 +68,15 @@ class FineTuned:
 class _Net(torch.nn.Module):
     """A copy of the language model with a linear head on its pooled states."""
 
-    def __init__(self, model: ChemGPT, tasks: int, pooling: str, layer: int, generator: torch.Generator):
+    def __init__(self, model: ChemGPT, tasks: int, generator: torch.Generator, **pooled: Any):
         super().__init__()
-        self.model, self.pooling, self.layer = copy.deepcopy(model), pooling, layer
+        self.model, self.pooled = copy.deepcopy(model), pooled
         weight = torch.randn(tasks, model.config.width, generator=generator) * 0.02
         self.weight = torch.nn.Parameter(weight.to(model.token_embedding.weight.device))
         self.bias = torch.nn.Parameter(torch.zeros(tasks, device=self.weight.device))
 
     def forward(self, sequences: list[np.ndarray], drop: Tensor | None = None) -> Tensor:
-        states = pooled_states(self.model, sequences, layer=self.layer, pooling=self.pooling)
+        states = pooled_states(self.model, sequences, **self.pooled)
         return F.linear(states if drop is None else states * drop, self.weight, self.bias)
 
 
@@ -88,6 +89,7 @@ def fine_tune(
     seed: int,
     pooling: str = "mean",
     layer: int = -1,
+    start: Sequence[int] = (),
     tokens: int = 4096,
     tell: Callable[[int, float], None] = lambda epoch, value: None,
 ) -> FineTuned:
@@ -104,6 +106,7 @@ def fine_tune(
         seed: of the head, the order and the dropout; the same seed gives the same numbers on one machine.
         pooling: mean | last | max.
         layer: whose states are pooled.
+        start: ids that stand before each molecule.
         tokens: symbols at a time where nothing is trained.
         tell: called after each epoch, with its number from 1 and its validation.
 
@@ -111,7 +114,7 @@ def fine_tune(
         ProbeError: the training diverged.
     """
     generator = torch.Generator().manual_seed(seed)
-    net = _Net(model, len(data.tasks), pooling, layer, generator)
+    net = _Net(model, len(data.tasks), generator, pooling=pooling, layer=layer, start=start)
     device = net.weight.device
     center, scale = _standard(data, parts)
     labels = torch.tensor((data.labels - center) / scale, dtype=torch.float32)

@@ -42,6 +42,7 @@ class _Work:
     folder: Path
     silent: bool
     tokens: int
+    start: tuple[int, ...]
     fits: dict[str, list[Any]] = field(default_factory=dict)
 
 
@@ -62,7 +63,7 @@ def probe(
     out: str | Path | None = None,
     batch: int | None = None,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool = True,
 ) -> ProbeResult:
     """Predict the labels of a table by linear heads on frozen embeddings, beside Morgan fingerprints.
 
@@ -110,7 +111,18 @@ def probe(
     if target.exists():
         return _finished(target, request)
     _begin(folder, request)
-    work = _Work(model, data, splits, pooling, number, how, folder, not progress, tokens_of(batch, model))
+    work = _Work(
+        model,
+        data,
+        splits,
+        pooling,
+        number,
+        how,
+        folder,
+        not progress,
+        tokens_of(batch, model),
+        encoder.start,
+    )
     result = _result(stem, request, work, _predict(work), bootstrap)
     write_index(place / f"probe-{stem}.split.csv", data, splits, of)
     result.save(target)
@@ -245,7 +257,9 @@ def _kept(
 def _embeddings(work: _Work) -> np.ndarray:
     with ProgressBar("embed", len(work.data), "molecules", silent=work.silent) as progress:
         return in_batches(
-            lambda each: pooled_states(work.model, each, layer=work.layer, pooling=work.pooling),
+            lambda each: pooled_states(
+                work.model, each, layer=work.layer, pooling=work.pooling, start=work.start
+            ),
             work.data.ids,
             work.tokens,
             progress.advance,
@@ -268,6 +282,7 @@ def _fine_tuned(work: _Work, split: Split, seed: int) -> tuple[np.ndarray, Any]:
             seed=seed,
             pooling=work.pooling,
             layer=work.layer,
+            start=work.start,
             tokens=work.tokens,
             tell=tell,
         )

@@ -15,6 +15,7 @@ import torch
 
 from chemscale.common.files import atomic_path
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.conditions import open_prefix
 from chemscale.molecules.generation.sampling import Sampling
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.reinforcement import state
@@ -81,7 +82,7 @@ class Loop:
         self.agent = agent.eval().requires_grad_(True)
         self.tokenizer, self.oracle, self.settings = tokenizer, oracle, settings
         self.folder, self.name = folder, name
-        self.sampling = Sampling(max_length=settings.max_length)
+        self.sampling, self.opening = Sampling(max_length=settings.max_length), open_prefix(tokenizer)
         self.adam = torch.optim.Adam(agent.parameters(), lr=settings.learning_rate)
         self.replay = Replay(settings.replay_size, settings.replay_choice)
         self.filter = DiversityFilter(settings.bucket, settings.min_score)
@@ -152,7 +153,8 @@ class Loop:
     def _step(self) -> StepRow | None:
         """One step; None where the budget ended within it, and nothing was learned."""
         settings, step = self.settings, self.position.step + 1
-        drawn = draw(self.agent, self.tokenizer, settings.batch, self.sampling, seed=settings.seed, step=step)
+        how = (settings.batch, self.sampling)
+        drawn = draw(self.agent, self.tokenizer, *how, opening=self.opening, seed=settings.seed, step=step)
         molecules = [each.smiles for each in drawn if each.smiles]
         if not self.oracle.ask(molecules, step):
             return None
@@ -161,7 +163,7 @@ class Loop:
         )
         scores = [self.oracle.journal.score(each.smiles) if each.smiles else 0.0 for each in drawn]
         rewards = self._rewards(drawn, scores)
-        prior_nats = nats(self.prior, [each.ids for each in drawn])
+        prior_nats = nats(self.prior, [each.ids for each in drawn], self.opening.start)
         loss = self._learn(drawn, rewards, prior_nats, step)
         new = calls - self.position.calls
         self.position.step, self.position.calls = step, calls
@@ -191,7 +193,8 @@ class Loop:
         device = prior_nats.device
         nll = torch.cat([prior_nats[places], torch.tensor([m.prior_nll for m in again], device=device)])
         gained = torch.tensor([rewards[i] for i in places] + [m.reward for m in again], device=device)
-        loss = update(self.agent, self.adam, ids, augmented_nll(nll, gained, settings.strength))
+        target = augmented_nll(nll, gained, settings.strength)
+        loss = update(self.agent, self.adam, ids, target, self.opening.start)
         found = zip(drawn, rewards, prior_nats.tolist(), strict=True)
         self.replay.add(Memory(d.smiles, d.ids, reward, nll) for d, reward, nll in found if d.smiles)
         return loss

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from chemscale.models.chemgpt import ChemGPT
+from chemscale.molecules.conditions import Opening
 from chemscale.molecules.generation.sampling import Sampling, sample_batch
 from chemscale.molecules.likelihood import sequence_nll
 from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
@@ -44,7 +45,14 @@ def random_seed(seed: int, step: int, purpose: int = 0) -> np.random.SeedSequenc
 
 
 def draw(
-    agent: ChemGPT, tokenizer: AnyTokenizer, batch: int, sampling: Sampling, *, seed: int, step: int
+    agent: ChemGPT,
+    tokenizer: AnyTokenizer,
+    batch: int,
+    sampling: Sampling,
+    *,
+    opening: Opening,
+    seed: int,
+    step: int,
 ) -> list[Draw]:
     """Molecules of the agent's own distribution, each sequence once.
 
@@ -53,12 +61,14 @@ def draw(
         tokenizer: of the agent.
         batch: sequences that are drawn.
         sampling: how symbols are drawn.
+        opening: what stands before each of them, and what is never drawn.
         seed: of the run.
         step: number of the step.
     """
     state = int(random_seed(seed, step).generate_state(1, np.uint64)[0]) >> 1
     generator = torch.Generator(device=agent.token_embedding.weight.device).manual_seed(state)
-    sequences = dict.fromkeys(map(tuple, sample_batch(agent, batch, sampling, generator)))
+    drawn = sample_batch(agent, batch, sampling, generator, start=opening.start, banned=opening.banned)
+    sequences = dict.fromkeys(map(tuple, drawn))
     return [Draw(ids, _molecule(tokenizer, ids)) for ids in sequences if ids]
 
 
@@ -70,14 +80,18 @@ def _molecule(tokenizer: AnyTokenizer, ids: Sequence[int]) -> str:
 
 
 @torch.no_grad()
-def nats(model: ChemGPT, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """(n,) nats of sequences under a model, without gradients."""
-    parts = [sequence_nll(model, sequences[i : i + PACK]) for i in range(0, len(sequences), PACK)]
-    return torch.cat(parts)
+def nats(model: ChemGPT, sequences: Sequence[Sequence[int]], start: Sequence[int] = ()) -> Tensor:
+    """(n,) nats of sequences under a model, behind `start`, without gradients."""
+    parts = (sequences[i : i + PACK] for i in range(0, len(sequences), PACK))
+    return torch.cat([sequence_nll(model, part, start=start) for part in parts])
 
 
 def update(
-    agent: ChemGPT, optimizer: torch.optim.Optimizer, sequences: Sequence[Sequence[int]], target: Tensor
+    agent: ChemGPT,
+    optimizer: torch.optim.Optimizer,
+    sequences: Sequence[Sequence[int]],
+    target: Tensor,
+    start: Sequence[int] = (),
 ) -> float:
     """Move the agent one step towards target likelihoods; the loss before it.
 
@@ -86,15 +100,16 @@ def update(
         optimizer: of its weights.
         sequences: ids.
         target: (n,) nats that each should need.
+        start: ids that stand before each.
 
     Raises:
         DivergedError: the loss or a gradient is not finite; the weights are as they were.
     """
     optimizer.zero_grad(set_to_none=True)
     total = 0.0
-    for start in range(0, len(sequences), PACK):
-        part = slice(start, start + PACK)
-        distance = squared_distance(sequence_nll(agent, sequences[part]), target[part])
+    for first in range(0, len(sequences), PACK):
+        part = slice(first, first + PACK)
+        distance = squared_distance(sequence_nll(agent, sequences[part], start=start), target[part])
         loss = distance.sum() / len(sequences)
         loss.backward()
         total += loss.item()

@@ -76,7 +76,7 @@ def optimise(
     on_error: str = "stop",
     device: str = "auto",
     save_seconds: float = 60.0,
-    show: bool = False,
+    progress: bool = True,
     **settings: Any,
 ) -> Optimised:
     """Move a trained model towards molecules of a high score, within a budget of oracle calls.
@@ -100,7 +100,7 @@ def optimise(
         on_error: stop | zero: a molecule whose scoring raises or gives no number.
         device: cpu, cuda, cuda:N, or auto.
         save_seconds: between two states on disk; an interruption costs no more than that, and no call.
-        show: draw a progress bar.
+        progress: whether it is shown.
         **settings: of the learning, see ``reinforcement.settings.Settings``: method, sigma, learning_rate,
             batch, top_fraction, diversity, bucket, min_score, replay, replay_size, replay_choice, max_length,
             seed.
@@ -155,13 +155,13 @@ def optimise(
         with Oracle(wanted, journal, budget, workers, on_error) as oracle:
             loop = Loop(model, learner, tokenizer, oracle, how, folder, name)
             loop.restore()
-            ended = _run(loop, budget, steps, patience, save_seconds, show)
+            ended = _run(loop, budget, steps, patience, save_seconds, progress)
         return _finish(loop, wanted, budget, ended, name)
 
 
-def _run(loop: Loop, budget: int, steps: int | None, patience: int, save_seconds: float, show: bool) -> str:
+def _run(loop: Loop, budget: int, steps: int | None, patience: int, save_seconds: float, shows: bool) -> str:
     journal = loop.oracle.journal
-    with ProgressBar("optimise", budget, "calls", silent=not show) as progress:
+    with ProgressBar("optimise", budget, "calls", silent=not shows) as progress:
         if len(journal):
             log.info(
                 "Goes on after step %d; %d molecules are scored already.", loop.position.step, len(journal)

@@ -2,10 +2,20 @@
 
 from chemscale.molecules.conditions.asking import (
     ConditionError,
+    Opening,
     banned_ids,
     describe_request,
+    open_prefix,
     parse_conditions,
     prefix_ids,
 )
 
-__all__ = ["ConditionError", "banned_ids", "describe_request", "parse_conditions", "prefix_ids"]
+__all__ = [
+    "ConditionError",
+    "Opening",
+    "banned_ids",
+    "describe_request",
+    "open_prefix",
+    "parse_conditions",
+    "prefix_ids",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chemscale.molecules.tokenizers.conditioned import SCAFFOLD, ConditionedTokenizer, ValueCondition
@@ -80,12 +81,41 @@ def prefix_ids(tokenizer: AnyTokenizer, conditions: Mapping[str, Value]) -> list
 
 
 def banned_ids(tokenizer: AnyTokenizer) -> list[int]:
-    """Ids that are never part of a molecule: those of conditions, for a sampler to leave out.
+    """Ids that are no symbol of molecules and no end, for a sampler to leave out besides padding and begin.
+
+    Those are the unknown symbol, tokens of conditions, and word pieces of a published ChemGPT. Text of a
+    molecule holds none of them, so that what was drawn could not be written and read again.
 
     Args:
         tokenizer: of the model.
     """
-    return list(tokenizer.condition_ids.values()) if isinstance(tokenizer, ConditionedTokenizer) else []
+    symbols, ends = set(tokenizer.symbols), (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)
+    return [i for i in range(tokenizer.vocab_size) if i not in ends and tokenizer.token(i) not in symbols]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How every molecule of a model begins where nothing is asked of it.
+
+    Args:
+        start: ids between the begin symbol and the molecule: each condition left open, of models that were
+            trained with conditions; else none.
+        banned: ids that are never drawn, besides padding and begin.
+    """
+
+    start: tuple[int, ...]
+    banned: tuple[int, ...]
+
+
+def open_prefix(tokenizer: AnyTokenizer) -> Opening:
+    """What stands before a molecule of which nothing is asked, and what is never drawn.
+
+    Whoever draws from a model, or tells the likelihood or the states of a molecule, begins here.
+
+    Args:
+        tokenizer: of the model.
+    """
+    return Opening(tuple(prefix_ids(tokenizer, {})), tuple(banned_ids(tokenizer)))
 
 
 def describe_request(tokenizer: AnyTokenizer, conditions: Mapping[str, Value]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chemscale.models.chemgpt import ChemGPT
-from chemscale.molecules.conditions import banned_ids
+from chemscale.molecules.conditions import open_prefix
 from chemscale.molecules.generation.request import Request
 from chemscale.molecules.generation.sampling import batch_generator, draw_sequences
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
@@ -44,7 +44,7 @@ class Batches:
         self.scaffold = request.scaffold_of(tokenizer)
         self.starts = request.starts(tokenizer, self.scaffold)
         self.processors = request.processors(tokenizer)
-        self.banned = banned_ids(tokenizer)
+        self.banned = open_prefix(tokenizer).banned
 
     def draw(self, number: int, size: int) -> Batch:
         """One batch.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from chemscale.molecules.conditions import prefix_ids
+from chemscale.molecules.conditions.asking import Value
 from chemscale.molecules.generation.decoding import decode
 from chemscale.molecules.generation.drawing import Batches
 from chemscale.molecules.generation.request import Request
@@ -22,14 +26,24 @@ class MoleculeGenerator:
         run: directory of a finished point, RUNS/SWEEP/NAME, or a folder with a model.
         request: how they are drawn (its number `n` does not count); None for the model's own distribution.
         device: cpu, cuda, cuda:N, or auto.
+        condition: what is asked of a model that was trained with conditions, as for ``generate``.
 
     Raises:
+        ConditionError: a condition that the model cannot be asked for.
         ValueError: there is no model, or the request does not fit it.
     """
 
-    def __init__(self, run: Path | str, request: Request | None = None, device: str = "auto"):
+    def __init__(
+        self,
+        run: Path | str,
+        request: Request | None = None,
+        device: str = "auto",
+        condition: Mapping[str, Value] | None = None,
+    ):
         model, self.tokenizer = load_trained(Path(run), device)
-        self.batches = Batches(model, self.tokenizer, request or Request(n=1))
+        asked = request or Request(n=1)
+        start = (*prefix_ids(self.tokenizer, condition or {}), *asked.start_ids)
+        self.batches = Batches(model, self.tokenizer, replace(asked, start_ids=start))
         self._number = 0
         self._waiting: list[str] = []
         self._seen: set[str] = set()

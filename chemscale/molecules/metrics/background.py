@@ -53,6 +53,7 @@ def judge_weights(task: Task) -> dict[str, Any]:
     Args:
         task: what is judged.
     """
+    from chemscale.molecules.conditions import open_prefix
     from chemscale.molecules.generation.sampling import Sampling, sample
     from chemscale.molecules.loading import load_trained
     from chemscale.molecules.metrics import fcd
@@ -62,8 +63,9 @@ def judge_weights(task: Task) -> dict[str, Any]:
     from chemscale.molecules.metrics.sampled.samples import Samples, of_ids
 
     model, tokenizer = load_trained(Path(task.model), "cpu")
-    sampling = Sampling(max_length=task.max_length)
-    batches = sample(model, task.n, sampling, seed=task.seed, batch=min(task.n, 256))
+    sampling, opening = Sampling(max_length=task.max_length), open_prefix(tokenizer)
+    begin: dict[str, Any] = {"start": opening.start, "banned": opening.banned}
+    batches = sample(model, task.n, sampling, seed=task.seed, batch=min(task.n, 256), **begin)
     drawn = [each for batch in batches for each in of_ids(batch, tokenizer)]
     samples = Samples(tuple(drawn), written=True, source=task.model)
     values, valid = judge_validity(samples), samples.valid

@@ -77,7 +77,7 @@ def evaluate_molecules(
     bootstrap: int = 200,
     workers: int | None = None,
     out: Path | str | None = None,
-    silent: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Judge generated molecules as MOSES and GuacaMol do, with intervals, and write JSON and a page.
 
@@ -102,7 +102,7 @@ def evaluate_molecules(
         bootstrap: resamples of an interval.
         workers: processes; None for one a core.
         out: folder of the results; None for ``evaluation`` in the run, or beside the file.
-        silent: show no progress.
+        progress: whether it is shown.
 
     Returns:
         All metrics, and where they were written.
@@ -130,7 +130,7 @@ def evaluate_molecules(
         with_fcd,
         bootstrap,
     )
-    folder = Path(out) if out is not None else _default_folder(found)
+    folder, silent = Path(out) if out is not None else _default_folder(found), not progress
     if earlier := earlier_evaluation(folder, asdict(request)):
         return earlier
     processes = worker_count(workers)

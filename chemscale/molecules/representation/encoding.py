@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from chemscale.models.chemgpt import ChemGPTConfig
+from chemscale.molecules.conditions import open_prefix
 from chemscale.molecules.preparation.notations import explain_unparsable, to_smiles
 from chemscale.molecules.preparation.standardize import (
     MAX_SYMBOLS,
@@ -55,11 +56,13 @@ class Encoder:
         limit: symbols of a molecule at most.
         as_written: encode the spelling of the file instead of the canonical one. The likelihood of a text
             depends on its spelling: this one is for texts that a model wrote itself.
+        start: ids that stand before each molecule, behind the begin symbol: conditions that are left open.
     """
 
     tokenizer: AnyTokenizer
     limit: int
     as_written: bool = False
+    start: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, tokenizer: AnyTokenizer, longest: int, as_written: bool = False) -> Encoder:
@@ -67,10 +70,12 @@ class Encoder:
 
         Args:
             tokenizer: of the model.
-            longest: symbols of a molecule at most, as ``longest_molecule`` tells.
+            longest: symbols of a molecule at most, as ``longest_molecule`` tells; what stands before it is
+                taken off.
             as_written: encode the spelling of the file.
         """
-        return cls(tokenizer, min(longest, MAX_SYMBOLS), as_written)
+        start = open_prefix(tokenizer).start
+        return cls(tokenizer, min(longest - len(start), MAX_SYMBOLS), as_written, start)
 
     @property
     def stereo(self) -> bool:

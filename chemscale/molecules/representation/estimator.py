@@ -107,7 +107,9 @@ class ChemGPTEmbedding(TransformerMixin, BaseEstimator):
         if there:
             sequences = [ids for ids in encoded.ids if ids is not None]
             out[there] = in_batches(
-                lambda each: pooled_states(model, each, layer=self.layer, pooling=self.pooling),
+                lambda each: pooled_states(
+                    model, each, layer=self.layer, pooling=self.pooling, start=encoder.start
+                ),
                 sequences,
                 tokens_of(self.batch, model),
                 lambda _: None,

@@ -136,12 +136,13 @@ def score(
     batch: int | None = None,
     workers: int | None = None,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool = True,
 ) -> Scores:
     """Negative log-likelihood of anyone's molecules under a trained model, in nats.
 
     For a molecule of symbols s₁ … sₙ it is −Σ ln p(sᵢ | s₁ … sᵢ₋₁) over the symbols and the end, at
-    temperature 1, of its canonical spelling: the loss of training. A molecule that the model cannot read has
+    temperature 1, of its canonical spelling: the loss of training. A model of conditions reads them all left
+    open before it. A molecule that the model cannot read has
     a reason and no number. Neither the order of the rows, nor batch, nor workers change a number beyond
     rounding.
 
@@ -168,7 +169,7 @@ def score(
     """
     model, tokenizer, table = _open(run, molecules, out, SCORES, column, keep, device)
     encoder = Encoder.of(tokenizer, longest_molecule(Path(run), model.config), as_written)
-    compute = _nats_of(model, tokens_of(batch, model))
+    compute = _nats_of(model, tokens_of(batch, model), encoder.start)
     begin = time.monotonic()
     sink, computed = _compute(
         "score", model, encoder, table, out, {}, compute, _score_columns, workers=workers, silent=not progress
@@ -192,7 +193,7 @@ def embed(
     batch: int | None = None,
     workers: int | None = None,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool = True,
 ) -> Embeddings:
     """One vector for each of anyone's molecules: hidden states of a trained model, pooled over its symbols.
 
@@ -227,7 +228,7 @@ def embed(
     model, tokenizer, table = _open(run, molecules, out, EMBEDDINGS, column, keep, device)
     number, kind = layer_number(model, layer), DTYPES[dtype]
     encoder = Encoder.of(tokenizer, longest_molecule(Path(run), model.config), as_written)
-    compute = _states_of(model, tokens_of(batch, model), number, pooling, kind)
+    compute = _states_of(model, tokens_of(batch, model), number, pooling, kind, encoder.start)
 
     def columns(values: np.ndarray, there: np.ndarray, heavy: np.ndarray) -> dict[str, Any]:
         matrix = values if there.any() else np.empty((0, model.config.width), dtype=kind)
@@ -243,11 +244,12 @@ def embed(
     return Embeddings(whole, counts, model.config.width, time.monotonic() - begin, computed)
 
 
-def _nats_of(model: ChemGPT, tokens: int) -> Compute:
+def _nats_of(model: ChemGPT, tokens: int, start: Sequence[int]) -> Compute:
     end = np.array([model.config.eos_id])
 
     def nats(sequences: list[np.ndarray]) -> Tensor:
-        return sequence_nll(model, [np.concatenate([each, end]).tolist() for each in sequences])
+        whole = [np.concatenate([each, end]).tolist() for each in sequences]
+        return sequence_nll(model, whole, start=start)
 
     return lambda sequences, tell: in_batches(nats, sequences, tokens, tell)
 
@@ -259,9 +261,11 @@ def _score_columns(values: np.ndarray, there: np.ndarray, heavy: np.ndarray) -> 
     return {"nats": pa.array(nats, mask=~there), "nats_per_heavy_atom": pa.array(each, mask=~there)}
 
 
-def _states_of(model: ChemGPT, tokens: int, layer: int, pooling: str, kind: Any) -> Compute:
+def _states_of(
+    model: ChemGPT, tokens: int, layer: int, pooling: str, kind: Any, start: Sequence[int]
+) -> Compute:
     def states(sequences: list[np.ndarray]) -> Tensor:
-        return pooled_states(model, sequences, layer=layer, pooling=pooling)
+        return pooled_states(model, sequences, layer=layer, pooling=pooling, start=start)
 
     return lambda sequences, tell: _narrowed(in_batches(states, sequences, tokens, tell), kind)
 

@@ -52,18 +52,25 @@ def check_pooling(pooling: str) -> str:
 
 
 def pooled_states(
-    model: ChemGPT, sequences: Sequence[Sequence[int] | np.ndarray], *, layer: int = -1, pooling: str = "mean"
+    model: ChemGPT,
+    sequences: Sequence[Sequence[int] | np.ndarray],
+    *,
+    layer: int = -1,
+    pooling: str = "mean",
+    start: Sequence[int] = (),
 ) -> Tensor:
     """(n, D) one vector a molecule, float32; differentiable where gradients are recorded.
 
     All are packed into one flat batch without padding, behind a begin symbol each. Pooled are the states of
-    the molecule's own symbols: not the begin symbol's, nor an end's, which a model never reads in training.
+    the molecule's own symbols: not those of the begin symbol and of what stands before the molecule, nor an
+    end's, which a model never reads in training.
 
     Args:
         model: the language model; its device computes.
         sequences: ids of the symbols of each, without begin and end.
         layer: 0 for the embeddings, i for what block i gives, -1 or the number of blocks for the last one.
         pooling: mean over the symbols | last symbol, which has seen all others | max over the symbols.
+        start: ids between the begin symbol and each molecule (``conditions.open_prefix``).
 
     Raises:
         PoolingError: no such layer or pooling.
@@ -73,11 +80,12 @@ def pooled_states(
     check_pooling(pooling)
     if not len(sizes) or not sizes.min():
         raise ValueError("No molecule, or one without a symbol: there is nothing to embed.")
-    hidden, first = _hidden(model, sequences, sizes, number)
+    before = np.array([model.config.bos_id, *start])
+    hidden, first = _hidden(model, sequences, sizes, number, before)
     if pooling == "last":
-        return hidden[first + sizes.to(first.device)].float()
+        return hidden[first + (sizes + len(start)).to(first.device)].float()
     own = torch.ones(len(hidden), dtype=torch.bool, device=hidden.device)
-    own[first] = False
+    own[(first[:, None] + torch.arange(len(before), device=first.device)).ravel()] = False
     states = hidden[own]
     if pooling == "max":
         return torch.segment_reduce(states.float(), "max", lengths=sizes.to(states.device))
@@ -89,12 +97,16 @@ def pooled_states(
 
 
 def _hidden(
-    model: ChemGPT, sequences: Sequence[Sequence[int] | np.ndarray], sizes: Tensor, layer: int
+    model: ChemGPT,
+    sequences: Sequence[Sequence[int] | np.ndarray],
+    sizes: Tensor,
+    layer: int,
+    before: np.ndarray,
 ) -> tuple[Tensor, Tensor]:
-    """(T, D) states of a flat batch with a begin symbol before each molecule, and (n,) where these stand."""
-    device, bos = model.token_embedding.weight.device, np.array([model.config.bos_id])
-    flat = np.concatenate([part for each in sequences for part in (bos, np.asarray(each))])
-    lengths = sizes + 1
+    """(T, D) states of a flat batch with the same ids before each molecule, and (n,) where these begin."""
+    device = model.token_embedding.weight.device
+    flat = np.concatenate([part for each in sequences for part in (before, np.asarray(each))])
+    lengths = sizes + len(before)
     first = lengths.cumsum(0) - lengths
     positions = torch.arange(len(flat)) - first.repeat_interleave(lengths)
     documents = Documents.from_lengths(lengths.numpy()).to(device)

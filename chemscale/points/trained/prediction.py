@@ -139,14 +139,15 @@ class FileReading:
 
 
 def predict_file(
-    run: Path,
-    structures: Path,
-    out: Path,
+    run: Path | str,
+    structures: Path | str,
+    out: Path | str,
     *,
-    batch: int,
+    batch: int = 32,
     device: str | None = None,
     forces: bool = True,
     reading: FileReading | None = None,
+    progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
 
@@ -161,6 +162,7 @@ def predict_file(
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
         reading: names of labels and units, in place of those of the training data.
+        progress: whether it is shown.
 
     Raises:
         ValueError: `out` exists, or the device does not.
@@ -171,6 +173,7 @@ def predict_file(
         UnknownChargeError: it can know nothing of a charge or multiplicity of the file.
         BoundaryError: it is for molecules alone, and a structure is periodic.
     """
+    run, structures, out = Path(run), Path(structures), Path(out)
     if out.exists():
         raise ValueError(f"{out} exists: choose another --out or remove it.")
     if not structures.is_file():
@@ -184,7 +187,7 @@ def predict_file(
     with (
         atomic_path(out) as partial,
         open(partial, "w") as file,
-        ProgressBar("predict", None, "structures") as progress,
+        ProgressBar("predict", None, "structures", silent=not progress) as shown,
     ):
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
@@ -193,10 +196,10 @@ def predict_file(
             for each, (energy, array) in zip(group, predicted, strict=True):
                 errors.add(each, energy, array)
                 _write(file, each, energy, array, opened, str(run))
-            progress.advance(len(group))
-        if not progress.done:
+            shown.advance(len(group))
+        if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    return Prediction(progress.done, time.monotonic() - started, errors, opened.notes())
+    return Prediction(shown.done, time.monotonic() - started, errors, opened.notes())
 
 
 class _Opened:

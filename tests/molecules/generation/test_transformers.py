@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy.stats import chi2_contingency
 
+from chemscale.molecules.conditions import banned_ids
 from chemscale.molecules.generation.constraints import Forbidden, Limits, MinimumLength
 from chemscale.molecules.generation.sampling import Sampling, allowed, batch_generator, sample_batch
 from chemscale.molecules.loading import load_trained
@@ -50,7 +51,7 @@ def test_next_symbols_have_the_same_probabilities_along_drawn_prefixes(
         going = ~(written == tokenizer.eos_id).any(1)
         with torch.no_grad():
             logits = ours.dense(written[going])[:, -1]
-        logits[:, [tokenizer.pad_id, tokenizer.bos_id]] = -torch.inf
+        logits[:, [tokenizer.pad_id, tokenizer.bos_id, tokenizer.unk_id]] = -torch.inf
         for process in mine:
             logits = process(written[going], logits)
         expected = allowed(logits / how.temperature, how).softmax(-1)
@@ -64,7 +65,8 @@ def test_first_symbols_are_drawn_as_often(both, tokenizer):
     torch.manual_seed(2)
     start = torch.full((3000, 1), tokenizer.bos_id)
     one = theirs.generate(start, attention_mask=torch.ones_like(start), max_new_tokens=1)[:, 1]
-    drawn = sample_batch(ours, 3000, Sampling(max_length=1), batch_generator(0, 0, torch.device("cpu")))
+    generator, banned = batch_generator(0, 0, torch.device("cpu")), banned_ids(tokenizer)
+    drawn = sample_batch(ours, 3000, Sampling(max_length=1), generator, banned=banned)
     counts = torch.stack(
         [
             torch.bincount(ids, minlength=tokenizer.vocab_size)

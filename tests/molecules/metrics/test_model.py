@@ -48,7 +48,7 @@ def test_draws_that_were_interrupted_go_on_to_the_same_molecules(folder, tmp_pat
 
 
 def test_a_model_is_judged_with_what_became_of_every_sequence(folder, tmp_path):
-    options = {"n": 40, "max_length": 20, "workers": 1, "fcd": False, "device": "cpu", "silent": True}
+    options = {"n": 40, "max_length": 20, "workers": 1, "fcd": False, "device": "cpu", "progress": False}
     found = evaluate_molecules(folder, out=tmp_path / "o", **options)
     assert sum(found.fates.values()) == 40
     assert {"truncated", "rewritten", "exact"} <= found.values.keys()

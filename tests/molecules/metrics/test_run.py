@@ -21,7 +21,7 @@ KEPT = json.loads((Path(__file__).parent / "moses_guacamol.json").read_text())
 
 
 def judged(folder, name="sample.smi", **options):
-    options = {"workers": 1, "silent": True, "bootstrap": 20, "fcd": False} | options
+    options = {"workers": 1, "progress": False, "bootstrap": 20, "fcd": False} | options
     return evaluate_molecules(folder / name, reference=folder / "reference.smi", **options)
 
 
@@ -150,7 +150,7 @@ def test_fcd_without_its_package_says_what_to_install(folder, monkeypatch):
 def test_an_evaluation_that_was_killed_before_its_end_is_made_by_the_same_call(folder, tmp_path):
     def call(name):
         return evaluate_molecules(
-            folder / "sample.smi", n=12, out=tmp_path / name, workers=1, fcd=False, silent=True
+            folder / "sample.smi", n=12, out=tmp_path / name, workers=1, fcd=False, progress=False
         )
 
     first = call("first")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.common.progress import ProgressBar
+from chemscale.molecules.conditions import open_prefix
 from chemscale.molecules.corpus import sha256
 from chemscale.molecules.generation.sampling import Sampling, sample
 from chemscale.molecules.loading import load_trained
@@ -60,7 +61,7 @@ def weights_hash(run: Path) -> str:
 def draw_samples(
     run: Path, draws: Draws, folder: Path, *, device: str = "auto", silent: bool = False
 ) -> Samples:
-    """Draw from the model's own distribution, temperature 1 and nothing cut off.
+    """Draw from the model's own distribution, temperature 1, all symbols allowed, conditions left open.
 
     Args:
         run: directory of a run, or a saved folder.
@@ -73,17 +74,18 @@ def draw_samples(
         ShardError: the folder holds molecules of another request.
         ValueError: there is no trained model.
     """
-    request: dict[str, Any] = {**asdict(draws), "weights": weights_hash(run), "form": 1}
+    request: dict[str, Any] = {**asdict(draws), "weights": weights_hash(run), "form": 2}
     shards = RowShards.open(folder, request)
     if shards.rows < draws.n:
         model, tokenizer = load_trained(run, device)
-        sampling = Sampling(max_length=draws.max_length)
+        sampling, opening = Sampling(max_length=draws.max_length), open_prefix(tokenizer)
+        begin: dict[str, Any] = {"start": opening.start, "banned": opening.banned}
         with ProgressBar("draw", draws.n, "molecules", silent=silent) as progress:
             progress.start(shards.rows)
             while shards.rows < draws.n:
                 drawn: list[Drawn] = []
                 size, seed = min(SHARD, draws.n - shards.rows), shard_seed(draws.seed, shards.done)
-                for sequences in sample(model, size, sampling, seed=seed, batch=draws.batch):
+                for sequences in sample(model, size, sampling, seed=seed, batch=draws.batch, **begin):
                     drawn += of_ids(sequences, tokenizer)
                     progress.advance(len(sequences))
                 shards.write(_columns(drawn))

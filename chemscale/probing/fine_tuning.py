@@ -55,7 +55,8 @@ class FineTuned:
     """What came of it.
 
     Args:
-        predictions: (n, T) of all molecules, in the unit of the labels or as chances of class 1.
+        predictions: (n, T) of all molecules, in the unit of the labels or as chances of class 1; NaN for
+            tasks that the training part cannot teach.
         epochs: that were trained.
         best_epoch: whose weights predicted, from 1.
     """
@@ -96,7 +97,8 @@ def fine_tune(
     """Train a copy of a model and a fresh head on the training part; the model given stays as it was.
 
     Cross entropy for classes, mean square error of standardised labels for numbers, summed over the labels
-    that are there. The weights of the best epoch by the validation part predict.
+    that are there. The weights of the best epoch by the validation part predict; tasks that the training part
+    cannot teach (no label, or one class) are predicted by nothing, as by linear heads.
 
     Args:
         model: the language model.
@@ -117,6 +119,7 @@ def fine_tune(
     net = _Net(model, len(data.tasks), generator, pooling=pooling, layer=layer, start=start)
     device = net.weight.device
     center, scale = _standard(data, parts)
+    gap = np.where(_taught(data, parts), 0.0, np.nan)
     labels = torch.tensor((data.labels - center) / scale, dtype=torch.float32)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     others = [p for p in net.parameters() if p.dim() <= 1]
@@ -135,7 +138,7 @@ def fine_tune(
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             warm.step()
-        value = _validation(_predictions(net, data, parts == 1, tokens) * scale + center, data, parts)
+        value = _validation(_predictions(net, data, parts == 1, tokens) * scale + center + gap, data, parts)
         tell(epoch, abs(value))
         if value > best[0]:
             best = (value, epoch, {name: p.detach().clone() for name, p in net.state_dict().items()})
@@ -147,7 +150,7 @@ def fine_tune(
             "validation part has labels of every task (and both classes)."
         )
     net.load_state_dict(best[2])
-    whole = _predictions(net, data, np.ones(len(data), dtype=bool), tokens) * scale + center
+    whole = _predictions(net, data, np.ones(len(data), dtype=bool), tokens) * scale + center + gap
     return FineTuned(_chances(whole, data.kind), epoch, best[1])
 
 
@@ -163,6 +166,13 @@ def _standard(data: LabelledMolecules, parts: np.ndarray) -> tuple[np.ndarray, n
                 center[task] = there.mean()
                 scale[task] = there.std() or 1.0
     return center, scale
+
+
+def _taught(data: LabelledMolecules, parts: np.ndarray) -> np.ndarray:
+    """(T,) whether the training part has labels of a task, of both classes where it is of classes."""
+    least = 2 if data.kind == "classification" else 1
+    known = [column[~np.isnan(column)] for column in data.labels[parts == 0].T]
+    return np.array([len(np.unique(labels)) >= least for labels in known])
 
 
 def _batches(members: np.ndarray, size: int, generator: torch.Generator) -> Iterator[np.ndarray]:

@@ -1,6 +1,6 @@
 """ROC-AUC, RMSE and MAE over several tasks with missing labels, and their bootstrap over test molecules.
 
-Shapes: n test molecules, T tasks, B draws.
+Shapes: n test molecules, T tasks, B draws, J groups of test molecules that the jackknife leaves out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from scipy import stats
 
 LEVEL = 0.95
 DRAWS_AT_ONCE = 64
+MAX_GROUPS = 1000
+"""Of the jackknife: with more test molecules several are left out at a time."""
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(B,) of labels (n,), predictions (n,) and weights (B, n); NaN where it is not defined."""
 
@@ -26,8 +28,10 @@ def roc_auc(labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) ->
         weights: (B, n) of the molecules.
 
     Returns:
-        NaN where there is one class only.
+        NaN where there is one class only, or a prediction is missing: what was not predicted is no tie.
     """
+    if np.isnan(predictions).any():
+        return np.full(len(weights), np.nan)
     order = np.argsort(predictions, kind="stable")
     begins = np.flatnonzero(np.r_[True, np.diff(predictions[order]) > 0])
     positive = np.add.reduceat((weights * labels)[:, order], begins, axis=1)
@@ -111,16 +115,57 @@ def bootstrap(
     return out
 
 
-def percentile_interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of bootstrap draws; None where one of twenty draws or more is not defined.
+def jackknife(measure: Measure, labels: np.ndarray, several: Sequence[np.ndarray]) -> np.ndarray:
+    """(len(several), J) by how much a measure falls without each group of test molecules; 0 where undefined.
+
+    Args:
+        measure: of one task.
+        labels: (n, T)
+        several: predictions (n, T) of several models.
+    """
+    n = len(labels)
+    group = np.arange(n) % MAX_GROUPS
+    groups = min(n, MAX_GROUPS)
+    left_out = np.empty((len(several), groups))
+    for begin in range(0, groups, DRAWS_AT_ONCE):
+        out = np.arange(begin, min(begin + DRAWS_AT_ONCE, groups))
+        weights = (group[None, :] != out[:, None]).astype(float)
+        for i, predictions in enumerate(several):
+            left_out[i, out] = over_tasks(per_task(measure, labels, predictions, weights))
+    moved = np.full_like(left_out, np.nan)
+    defined = ~np.isnan(left_out)
+    for row, there, values in zip(moved, defined, left_out, strict=True):
+        if there.any():
+            row[:] = values[there].mean() - values
+    return np.nan_to_num(moved)
+
+
+def bootstrap_interval(draws: np.ndarray, value: float, moved: np.ndarray) -> tuple[float, float] | None:
+    """The 95 % interval of bootstrap draws, corrected for their bias and skewness (BCa).
+
+    RMSE and a high ROC-AUC have skew distributions: the middle 95 % of the draws held the truth in 88 to 94
+    of 100 simulated test parts of 60 to 150 molecules, these in 91 to 95 (docs/howto/embeddings.md).
+    B. Efron, Better bootstrap confidence intervals, J. Am. Stat. Assoc. 82, 171 (1987).
 
     Args:
         draws: (B,)
+        value: of the sample itself.
+        moved: (J,) of the jackknife.
+
+    Returns:
+        None where one of twenty draws or more is not defined, or none differs from the others: what was not
+        seen to vary promises nothing.
     """
     good = draws[~np.isnan(draws)]
-    if len(good) <= LEVEL * len(draws):
+    if len(good) <= LEVEL * len(draws) or math.isnan(value) or np.ptp(good) == 0:
         return None
-    low, high = np.quantile(good, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    below = (np.mean(good < value) + np.mean(good <= value)) / 2
+    bias = stats.norm.ppf(np.clip(below, 0.5 / len(good), 1 - 0.5 / len(good)))
+    size = np.square(moved).sum()
+    skew = (moved**3).sum() / (6 * size**1.5) if size > 0 else 0.0
+    shifted = bias + stats.norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    shares = stats.norm.cdf(bias + shifted / np.maximum(1 - skew * shifted, 0.1))
+    low, high = np.quantile(good, shares)
     return float(low), float(high)
 
 

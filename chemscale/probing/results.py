@@ -16,9 +16,10 @@ from chemscale.probing.data import LabelledMolecules, ProbeError
 from chemscale.probing.measures import (
     MEASURES,
     bootstrap,
+    bootstrap_interval,
+    jackknife,
     over_tasks,
     per_task,
-    percentile_interval,
     seed_interval,
 )
 from chemscale.probing.splits import Split
@@ -41,8 +42,8 @@ class Outcome:
         measure: ROC-AUC | RMSE | MAE.
         value: mean over seeds (of the mean over tasks).
         over_seeds: 95 % interval of the mean by Student's t; None for fewer than three seeds.
-        over_molecules: 95 % interval by bootstrap over the test molecules of every seed; None where it is not
-            defined.
+        over_molecules: 95 % interval by bootstrap (BCa) over the test molecules of every seed, what was
+            trained held fixed; None where it is not defined.
         seeds: value of each seed.
         tasks: mean over seeds of each task; NaN where it is not defined.
         minus_morgan: of the difference to the fingerprint on the same draws: its value and interval.
@@ -151,7 +152,8 @@ def _line(each: Outcome) -> str:
         return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
     if math.isnan(each.value):
-        return f"{NAMES[each.features]:20s} {each.measure:8s} not defined: the test part has one class only"
+        what = "no task has both classes in the training and in the test part"
+        return f"{NAMES[each.features]:20s} {each.measure:8s} not defined: {what}"
     text = f"{NAMES[each.features]:20s} {each.measure:8s} {each.value:.3f}"
     text += f"  test molecules {between(each.over_molecules)}"
     if each.over_seeds is not None:
@@ -178,6 +180,7 @@ def outcomes_of(
     for name, measure in MEASURES[data.kind].items():
         values: dict[str, list[np.ndarray]] = {}
         drawn: dict[str, np.ndarray] = {}
+        moved: dict[str, dict[str, np.ndarray]] = {}
         several = {key: [each[i % len(each)] for i in range(len(splits))] for key, each in found.items()}
         for i, split in enumerate(splits):
             test = split.members(2)
@@ -186,24 +189,30 @@ def outcomes_of(
             one = np.ones((1, len(test)))
             # Of one test part the draws are the same for all seeds: its molecules vary once.
             boot = bootstrap(measure, labels, predictions, draws, seed=int(split.id, 16))
-            for key, each, sample in zip(keys, predictions, boot, strict=True):
+            without = jackknife(measure, labels, predictions)
+            for key, each, sample, moves in zip(keys, predictions, boot, without, strict=True):
                 values.setdefault(key, []).append(per_task(measure, labels, each, one)[0])
                 drawn[key] = drawn.get(key, 0) + sample / len(splits)
+                parts = moved.setdefault(key, {})
+                parts[split.id] = parts.get(split.id, 0) + moves / len(splits)
+        moves_of = {key: np.concatenate(list(parts.values())) for key, parts in moved.items()}
         for key, each_task in values.items():
             seeds = [float(over_tasks(each[None])[0]) for each in each_task[: len(found[key])]]
+            value = float(np.mean(seeds))
             difference: tuple[float, Interval] | None = None
             if key != "morgan":
                 other = [float(over_tasks(each[None])[0]) for each in values["morgan"]]
-                gap = float(np.mean(seeds) - np.mean(other))
-                difference = gap, percentile_interval(drawn[key] - drawn["morgan"])
+                gap = value - float(np.mean(other))
+                moves = moves_of[key] - moves_of["morgan"]
+                difference = gap, bootstrap_interval(drawn[key] - drawn["morgan"], gap, moves)
             mean = over_tasks(np.asarray(each_task).T)
             out.append(
                 Outcome(
                     key,
                     name,
-                    float(np.mean(seeds)),
+                    value,
                     seed_interval(seeds),
-                    percentile_interval(drawn[key]),
+                    bootstrap_interval(drawn[key], value, moves_of[key]),
                     seeds,
                     dict(zip(data.tasks, map(float, mean), strict=True)),
                     difference,

@@ -60,6 +60,14 @@ def test_classes_are_chances_and_missing_labels_teach_nothing(opened, table, enc
     assert ((done.predictions > 0) & (done.predictions < 1)).all()
 
 
+def test_a_class_that_training_never_saw_is_not_predicted(opened, table, encoder, parts):
+    data = read_labelled(table, encoder, tasks=["ring", "nitrogen"])
+    data.labels[parts == 0, 1] = 0.0
+    done = fine_tune(opened, data, parts, FineTuning(1, 1, 1e-2), seed=0)
+    assert np.isnan(done.predictions[:, 1]).all()
+    assert np.isfinite(done.predictions[:, 0]).all()
+
+
 def test_settings_that_make_no_sense_and_a_diverged_training_are_refused(opened, data, parts):
     with pytest.raises(ProbeError, match="at least 1"):
         FineTuning(epochs=0)

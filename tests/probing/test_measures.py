@@ -7,10 +7,11 @@ import pytest
 
 from chemscale.probing.measures import (
     bootstrap,
+    bootstrap_interval,
+    jackknife,
     mae,
     over_tasks,
     per_task,
-    percentile_interval,
     rmse,
     roc_auc,
     seed_interval,
@@ -47,6 +48,14 @@ def test_missing_labels_and_single_classes_are_left_out_of_the_mean_and_are_not_
     assert math.isnan(over_tasks(values[:, 2:])[0])
 
 
+def test_a_task_that_nothing_was_predicted_for_has_no_area_and_not_that_of_ties():
+    labels = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
+    predictions = np.array([[0.1, np.nan], [0.9, np.nan], [0.8, np.nan]])
+    values = per_task(roc_auc, labels, predictions, np.ones((1, 3)))
+    assert values[0, 0] == over_tasks(values)[0] == 1.0
+    assert math.isnan(values[0, 1])
+
+
 def test_models_are_compared_on_the_same_draws():
     random = np.random.default_rng(1)
     labels = random.normal(size=(80, 1))
@@ -63,7 +72,9 @@ def covered(measure, truth, make, repeats=200, draws=200):
     hits = 0
     for repeat in range(repeats):
         labels, predictions = make(np.random.default_rng(repeat))
-        interval = percentile_interval(bootstrap(measure, labels, [predictions], draws, seed=repeat)[0])
+        value = measure(labels[:, 0], predictions[:, 0], np.ones((1, len(labels))))[0]
+        sample = bootstrap(measure, labels, [predictions], draws, seed=repeat)[0]
+        interval = bootstrap_interval(sample, value, jackknife(measure, labels, [predictions])[0])
         hits += interval[0] <= truth <= interval[1]
     return hits / repeats
 
@@ -78,19 +89,35 @@ def test_the_interval_over_molecules_covers_the_error_on_all_molecules():
     assert 0.90 <= covered(rmse, 1.0, make) <= 0.985
 
 
-def test_the_interval_over_molecules_covers_the_area_under_the_curve():
-    """Scores one standard deviation apart: the true area is Φ(1/√2)."""
+@pytest.mark.parametrize("apart", [1.0, 2.5])
+def test_the_interval_over_molecules_covers_the_area_under_the_curve(apart):
+    """Scores so many standard deviations apart: the true area is Φ(apart/√2). Near 1 draws are skew."""
 
     def make(random):
         labels = random.integers(0, 2, size=(150, 1)).astype(float)
-        return labels, labels + random.normal(size=(150, 1))
+        return labels, apart * labels + random.normal(size=(150, 1))
 
-    assert 0.90 <= covered(roc_auc, 0.5 * (1 + math.erf(0.5)), make) <= 0.985
+    assert 0.90 <= covered(roc_auc, 0.5 * (1 + math.erf(apart / 2)), make) <= 0.985
+
+
+def test_many_molecules_are_left_out_in_groups_and_bend_the_interval_as_each_of_them_would(monkeypatch):
+    random = np.random.default_rng(0)
+    labels = random.normal(size=(400, 1))
+    predictions = labels + random.laplace(size=(400, 1))
+    draws = bootstrap(rmse, labels, [predictions], 500)[0]
+    value = rmse(labels[:, 0], predictions[:, 0], np.ones((1, 400)))[0]
+    one = bootstrap_interval(draws, value, jackknife(rmse, labels, [predictions])[0])
+    monkeypatch.setattr("chemscale.probing.measures.MAX_GROUPS", 100)
+    groups = jackknife(rmse, labels, [predictions])
+    assert groups.shape == (1, 100)
+    assert bootstrap_interval(draws, value, groups[0]) == pytest.approx(one, abs=0.2 * (one[1] - one[0]))
 
 
 def test_an_interval_that_draws_do_not_support_is_not_given():
-    assert percentile_interval(np.r_[np.full(10, np.nan), np.ones(90)]) is None
-    assert percentile_interval(np.linspace(0, 1, 1001)) == pytest.approx((0.025, 0.975))
+    still = np.zeros(10)
+    assert bootstrap_interval(np.r_[np.full(10, np.nan), np.linspace(0, 1, 90)], 0.5, still) is None
+    assert bootstrap_interval(np.ones(100), 1.0, still) is None  # a perfect area of a small test part
+    assert bootstrap_interval(np.linspace(0, 1, 1001), 0.5, still) == pytest.approx((0.025, 0.975))
     assert seed_interval([1.0, 2.0]) is None
     assert seed_interval([1.0, 2.0, math.nan]) is None
     low, high = seed_interval([1.0, 2.0, 3.0])

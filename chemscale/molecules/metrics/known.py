@@ -23,11 +23,13 @@ class Known:
         reference: whose distributions are compared; None for none.
         training: what is not novel; None for none.
         first: only the so many of the lowest hashes of `training` were trained on; None for all.
+        parent: name of the model that a run was fine-tuned from, whose own data `training` lacks; else empty.
     """
 
     reference: Reference | None = None
     training: Reference | None = None
     first: int | None = None
+    parent: str = ""
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class Known:
         if compared is None and corpus is not None:
             compared = Reference(corpus, split="validation")
         if known is None and corpus is not None:
-            return cls(compared, Reference(corpus, split="train"), first)
+            return cls(compared, Reference(corpus, split="train"), first, parent_of(source))
         return cls(compared, known or compared)
 
     def open(
@@ -93,3 +95,13 @@ def corpus_of(run: Path) -> tuple[Path | None, int | None]:
         corpora,
     )
     return None, None
+
+
+def parent_of(run: Path) -> str:
+    """Name of the model that a run was fine-tuned from; empty where there is none.
+
+    Args:
+        run: directory of a run with a record.
+    """
+    parent = RunRecord.load(run).parent
+    return str(parent.get("name") or "another model") if parent else ""

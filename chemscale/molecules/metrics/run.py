@@ -34,7 +34,7 @@ from chemscale.molecules.metrics.result import (
 )
 from chemscale.molecules.metrics.sampled.files import SamplesError, fingerprint_of, read_samples
 from chemscale.molecules.metrics.sampled.model import Draws, draw_samples, is_model, weights_hash
-from chemscale.molecules.metrics.sampled.samples import Samples
+from chemscale.molecules.metrics.sampled.samples import Samples, lacks_stereo
 from chemscale.molecules.metrics.table import METRICS
 from chemscale.records import find_run
 
@@ -42,6 +42,8 @@ ROWS = 30_000
 """Rows of a file that are judged unless another number is asked for: the number that MOSES recommends."""
 FEW = 1000
 """Molecules below which metrics that depend on their number are far from published ones."""
+COMPARED_FOR_STEREO = 1000
+"""Molecules of a reference that tell whether it has stereo."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def evaluate_molecules(
         if drawn
         else read_samples(found, column=column, most=n or ROWS, workers=processes, silent=silent)
     )
-    return _Comparison(request, samples, *indices, seed, processes, silent).finish(folder)
+    return _Comparison(request, samples, *indices, known.parent, seed, processes, silent).finish(folder)
 
 
 def _default_folder(source: Path) -> Path:
@@ -158,6 +160,7 @@ class _Comparison:
     samples: Samples
     reference: MoleculeIndex | None
     training: MoleculeIndex | None
+    parent: str
     seed: int
     workers: int
     silent: bool
@@ -230,6 +233,22 @@ class _Comparison:
                 reasons = ", ".join(f"{count:,} {reason}" for reason, count in index.refused.items())
                 rows = index.description["rows"]
                 yield f"Of the {name} {refused:,} of {rows:,} rows are no molecules: {reasons}."
+            if index and (without := self._without_stereo(name, index)):
+                yield (
+                    f"The {without} has no stereo and what it is compared with has: the same molecule with "
+                    "and without marks of stereo counts as two, so novelty is too high and similarities are "
+                    "too low. Strip the stereo of both, or compare with what the model was trained on."
+                )
+        if self.parent:
+            yield (
+                f"Fine-tuned from {self.parent}: novel are those that its own data lack; what {self.parent} "
+                "was trained on is not counted. Give a folder of both as --training for novelty beside all."
+            )
+
+    def _without_stereo(self, name: str, index: MoleculeIndex) -> str:
+        """Which of the sample and an index has no stereo where the other has; empty where they agree."""
+        valid, known = self.samples.valid, index.sample(COMPARED_FOR_STEREO)
+        return "sample" if lacks_stereo(valid, known) else name if lacks_stereo(known, valid) else ""
 
     def _content(
         self,

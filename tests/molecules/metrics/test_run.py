@@ -5,10 +5,11 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from chemscale.molecules.metrics import fcd
+from chemscale.molecules.metrics import fcd, known
 from chemscale.molecules.metrics.novelty.index import IndexBuildError
 from chemscale.molecules.metrics.result import METRICS_FILE
 from chemscale.molecules.metrics.run import evaluate_molecules
@@ -157,3 +158,30 @@ def test_an_evaluation_that_was_killed_before_its_end_is_made_by_the_same_call(f
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     (tmp_path / "second" / METRICS_FILE).unlink()
     assert call("second").values == first.values
+
+
+@pytest.mark.parametrize("which", ["sample", "reference"])
+def test_molecules_that_differ_by_marks_of_stereo_alone_are_told(tmp_path, which):
+    flat = [f"CC(N){'C' * n}O" for n in range(1, 9)]
+    marked = [text.replace("C(N)", "[C@H](N)", 1) for text in flat]
+    sample, reference = (flat, marked) if which == "sample" else (marked, flat)
+    put(tmp_path, "sample.smi", "\n".join(sample) + "\n")
+    put(tmp_path, "reference.smi", "\n".join(reference) + "\n")
+    found = judged(tmp_path, out=tmp_path / "o")
+    assert found.values["novel"].value == 1.0
+    assert any(f"The {which} has no stereo" in note for note in found.notes)
+    alike = judged(tmp_path, "reference.smi", out=tmp_path / "alike")
+    assert not any("stereo" in note for note in alike.notes)
+
+
+def test_novelty_of_a_fine_tuned_run_says_whose_data_it_leaves_out(tmp_path, monkeypatch):
+    record = SimpleNamespace(parent={"name": "zinc-w64"})
+    monkeypatch.setattr(known.RunRecord, "load", lambda path: record)
+    monkeypatch.setattr(known, "corpus_of", lambda run: (tmp_path / "corpus", None))
+    of_run = known.Known.of(tmp_path, None, None, None)
+    assert of_run.parent == "zinc-w64"
+    assert known.Known.of(tmp_path, None, tmp_path / "both.smi", None).parent == ""
+    monkeypatch.setattr(known.Known, "of", lambda *_: known.Known(parent="zinc-w64"))
+    put(tmp_path, "sample.smi", "CCO\nCCN\n")
+    found = evaluate_molecules(tmp_path / "sample.smi", out=tmp_path / "o", workers=1, fcd=False, silent=True)
+    assert any("what zinc-w64 was trained on is not counted" in note for note in found.notes)

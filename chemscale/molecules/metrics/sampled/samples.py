@@ -182,3 +182,17 @@ def _canonical(smiles: str) -> tuple[str, str]:
 def occurrences(smiles: Sequence[str]) -> Counter[str]:
     """How often each canonical SMILES is there."""
     return Counter(smiles)
+
+
+def lacks_stereo(smiles: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether no molecule has a mark of stereo, though by the share of others five should at the least.
+
+    Args:
+        smiles: canonical.
+        others: likewise.
+    """
+
+    def marked(texts: Sequence[str]) -> int:
+        return sum(any(mark in text for mark in "@/\\") for text in texts)
+
+    return not marked(smiles) and marked(others) * len(smiles) >= 5 * len(others) > 0

@@ -14,6 +14,7 @@ from chemscale.common.versions import versions
 from chemscale.launchers import hooks
 from chemscale.launchers.ledger import load_ledger
 from chemscale.models.chemgpt_hf import load_pretrained
+from chemscale.models.kernels.products import processor_maker
 from chemscale.models.potentials import load_potential
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from chemscale.points.base import DescriptionError
@@ -40,10 +41,10 @@ def needs_the_same_tools(task):
 
 
 def same_machine(record):
-    """Whether floats are summed in the order of the run that is recorded: same CPU, same releases."""
+    """Whether floats are summed in the order of the run that is recorded: same kind of CPU, same releases."""
     here = versions() | {"chemscale": record.versions["chemscale"]}
-    cpu = torch.backends.cpu.get_cpu_capability()
-    return here == record.versions and cpu == REFERENCE["made_with"]["cpu"]
+    cpu = {"cpu": torch.backends.cpu.get_cpu_capability(), "maker": processor_maker()}
+    return here == record.versions and cpu == REFERENCE["made_with"]
 
 
 def again(folder, task, *more):

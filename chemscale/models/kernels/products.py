@@ -48,7 +48,7 @@ class Linear(nn.Linear):
 def mkl_is_slow() -> bool:
     """Whether this processor has AVX-512 and another maker than Intel, and PyTorch both libraries."""
     return (
-        _maker() in ("AuthenticAMD", "HygonGenuine")
+        processor_maker() in ("AuthenticAMD", "HygonGenuine")
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
@@ -56,7 +56,7 @@ def mkl_is_slow() -> bool:
     )
 
 
-def _maker() -> str | None:
+def processor_maker() -> str | None:
     """``vendor_id`` of the first processor; None where the system does not say."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -110,9 +110,20 @@ def family_of(record: RunRecord) -> str:
 
 
 def families_of(found: Found) -> list[str]:
-    """The family of each run; where there are several notations SELFIES is named too."""
+    """The family of each run; where there are several notations SELFIES is named too. Models that begin from
+    different weights follow no common law: where parents of one name differ, their hashes are named."""
     several = len({notation_of(record) for _, record in found} - {""}) > 1
-    return [_family(record, notation_of(record)) if several else family_of(record) for _, record in found]
+    weights: dict[str, set[str]] = {}
+    for _, record in found:
+        if parent := record.parent:
+            weights.setdefault(parent["name"], set()).add(parent.get("weights_sha256", ""))
+    families = []
+    for _, record in found:
+        family = _family(record, notation_of(record)) if several else family_of(record)
+        if len(weights.get(record.parent.get("name", ""), ())) > 1:
+            family += f" (weights {record.parent.get('weights_sha256', '')[:8]})"
+        families.append(family)
+    return families
 
 
 def _family(record: RunRecord, notation: str) -> str:

@@ -24,6 +24,8 @@ ALPHAS = tuple(10.0**k for k in range(-3, 6))
 """Strengths of ridge regression, weakest first."""
 COSTS = tuple(10.0**k for k in range(-5, 3))
 """Inverse strengths of logistic regression."""
+USUAL = 1.0
+"""Strength, or its inverse, of a task that the validation part has no label of: scikit-learn's own."""
 RADIUS, BITS = 2, 2048
 
 Features = Any
@@ -51,8 +53,8 @@ def fit_heads(
     """Predictions of all molecules by one linear head a task, fitted to the training part alone.
 
     Dense features are standardised by the training part. The strength is the one with the best RMSE or
-    ROC-AUC on the validation part (log loss where it has one class only); a task that the training part
-    cannot teach (no label, or one class) is predicted by nothing.
+    ROC-AUC on the validation part (log loss where it has one class only, the usual strength where it has no
+    label); a task that the training part cannot teach (no label, or one class) is predicted by nothing.
 
     Args:
         features: (n, D)
@@ -77,7 +79,8 @@ def fit_heads(
             strengths.append(None)
             continue
         best = (np.inf, 0.0)
-        for strength in ALPHAS if kind == "regression" else COSTS:
+        tried = (ALPHAS if kind == "regression" else COSTS) if check.any() else (USUAL,)
+        for strength in tried:
             guess = _predict(kind, strength, features, labels[:, task], train)
             loss = _loss(kind, labels[check, task], guess[check])
             if loss < best[0]:
@@ -98,7 +101,7 @@ def _predict(
 
 
 def _loss(kind: str, labels: np.ndarray, guess: np.ndarray) -> float:
-    """Of the validation part; the first strength wins where it has no label."""
+    """Of the validation part; 0 where it has no label."""
     if not len(labels):
         return 0.0
     one = np.ones((1, len(labels)))

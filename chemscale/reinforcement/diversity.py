@@ -26,7 +26,8 @@ class DiversityFilter:
 
     def __init__(self, bucket: int, min_score: float):
         self.bucket, self.min_score = bucket, min_score
-        self.seen: set[str] = set()
+        self.seen: dict[str, str] = {}
+        """Scaffold of each molecule that was put into a bucket."""
         self.sizes: Counter[str] = Counter()
 
     def remember(self, smiles: str, score: float) -> str | None:
@@ -38,8 +39,7 @@ class DiversityFilter:
         """
         if score < self.min_score or smiles in self.seen:
             return None
-        self.seen.add(smiles)
-        key = scaffold(Chem.MolFromSmiles(smiles))
+        self.seen[smiles] = key = scaffold(Chem.MolFromSmiles(smiles))
         self.sizes[key] += 1
         return key
 
@@ -49,7 +49,9 @@ class DiversityFilter:
             self.remember(smiles, score)
 
     def rewards(self, smiles: Sequence[str], scores: Sequence[float]) -> tuple[list[float], set[str]]:
-        """Rewards of molecules in the order of their draw, and those whose bucket is full.
+        """Rewards of molecules in the order of their draw, and those that have none because a bucket is full.
+
+        The latter may have been rewarded earlier: nothing should learn from them again.
 
         Args:
             smiles: canonical; empty where there is no molecule.
@@ -60,8 +62,9 @@ class DiversityFilter:
             if not each or score < self.min_score:
                 rewards.append(score)
                 continue
-            key = self.remember(each, score)
-            if key is not None and self.sizes[key] > self.bucket:
+            is_new = self.remember(each, score) is not None
+            size = self.sizes[self.seen[each]]
+            if size > self.bucket or (size == self.bucket and not is_new):
                 full.add(each)
-            rewards.append(score if key is not None and each not in full else 0.0)
+            rewards.append(score if is_new and each not in full else 0.0)
         return rewards, full

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from chemscale.analysis.fit import fit_runs
+from chemscale.analysis.records_to_points import families_of, notation_of
 from chemscale.laws import PointsError
 from chemscale.records import DataSeen, Loss, Parameters, RunRecord, State
 
@@ -64,3 +65,13 @@ def test_one_notation_is_fitted_as_before(tmp_path):
     law = fit_runs(tmp_path / "s", bootstrap=50).law
     assert law["unit"] == "nats_per_token"
     assert "rungs" not in law
+
+
+def test_runs_from_different_weights_of_one_name_are_two_families(runs):
+    found = [(path.parent, RunRecord.load(path.parent)) for path in sorted(runs.glob("*/record.json"))]
+    found = [(folder, record) for folder, record in found if notation_of(record) == "selfies"]
+    for number, (_, record) in enumerate(found):
+        record.parent = {"name": "parent", "weights_sha256": f"{number % 2}" * 64}
+    assert families_of(found[::2]) == ["chemgpt from parent"] * 2
+    first, second = (f"chemgpt from parent (weights {digit * 8})" for digit in "01")
+    assert families_of(found) == [first, second] * 2

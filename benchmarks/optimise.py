@@ -27,6 +27,7 @@ from typing import Any
 from chemscale.common.files import write_json
 from chemscale.common.logs import show_logs
 from chemscale.laws.reports.plotting import BLUE, VERMILION, close, new_figure, save, style
+from chemscale.molecules.conditions import open_prefix
 from chemscale.molecules.generation.sampling import Sampling
 from chemscale.molecules.loading import load_trained
 from chemscale.reinforcement.curves import area_under_curve, top_curve
@@ -60,11 +61,12 @@ def draws_of_the_prior(prior: str, task: str, budget: int, seed: int, folder: Pa
     score = as_score(TASKS[task])
     journal = Journal(folder / "molecules.csv", score.labels)
     model, tokenizer = load_trained(Path(prior))
+    how, opening = Sampling(max_length=256), open_prefix(tokenizer)
     idle, step = 0, max((row.step for row in journal.rows.values()), default=0)
     with Oracle(score, journal, budget) as oracle:
         while oracle.left and idle < MAX_DRAWS:
             step, before = step + 1, len(journal)
-            drawn = draw(model, tokenizer, 64, Sampling(max_length=256), seed=seed, step=step)
+            drawn = draw(model, tokenizer, 64, how, opening=opening, seed=seed, step=step)
             oracle.ask([each.smiles for each in drawn if each.smiles], step)
             idle = 0 if len(journal) > before else idle + 1
     return [row.score for row in journal.rows.values()]

@@ -74,6 +74,18 @@ def load_trained(run: Path, device: str = "auto") -> tuple[ChemGPT, AnyTokenizer
     return model, tokenizer
 
 
+def suppress_in_transformers(folder: Path, tokenizer: AnyTokenizer) -> None:
+    """Say in ``generation_config.json`` that nothing is drawn that is no symbol, as our sampler has it.
+
+    Args:
+        folder: of a model that ``transformers`` opens.
+        tokenizer: of it.
+    """
+    file = folder / "generation_config.json"
+    never = [tokenizer.pad_id, tokenizer.bos_id, *banned_ids(tokenizer)]
+    write_json(file, json.loads(file.read_text()) | {"suppress_tokens": never})
+
+
 def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name: str, block: int) -> None:
     """Write a Hugging Face folder: weights, tokenizer, and a card that says how to use them.
 
@@ -89,9 +101,7 @@ def save_trained(model: ChemGPT, tokenizer: AnyTokenizer, folder: Path, *, name:
         model, folder, max_length=block, extra={"chemscale": {"name": name, "vocabulary": tokenizer.hash}}
     )
     tokenizer.save(folder, max_length=config.max_positions, padding_side="left")
-    file = folder / "generation_config.json"  # transformers shall not draw what is no symbol either
-    never = [config.pad_id, config.bos_id, *banned_ids(tokenizer)]
-    write_json(file, json.loads(file.read_text()) | {"suppress_tokens": never})
+    suppress_in_transformers(folder, tokenizer)
     bos, eos = (tokenizer.token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
     of = tokenizer.representation
     prompts = '["[C][C]", "[C][=C][C]"]' if of.notation == "selfies" else '["CC", "C=CC"]'

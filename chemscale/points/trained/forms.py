@@ -18,7 +18,7 @@ from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.formats.gguf import require_gguf, save_gguf
 from chemscale.models.formats.gpt2 import positions_for, save_gpt2
 from chemscale.models.formats.onnx import onnx_logits, require_onnx, save_onnx
-from chemscale.molecules.loading import load_trained
+from chemscale.molecules.loading import load_trained, suppress_in_transformers
 from chemscale.points.trained.checkpoint import ExportError
 
 FORMS = ("hf", "gpt2", "onnx", "gguf")
@@ -92,12 +92,14 @@ def write_form(
     model, tokenizer = load_trained(source, "cpu")
     known = json.loads((source / "config.json").read_text()).get("chemscale")
     generation = source / "generation_config.json"
-    ends = json.loads(generation.read_text()).get("max_length") if generation.is_file() else None
+    settings = json.loads(generation.read_text()) if generation.is_file() else {}
+    ends = settings.get("max_length")
     extra = {"chemscale": known} if known else {}
     found = model.config.max_positions
     if form == "gpt2":
         found = positions_for(model.config, positions)
         save_gpt2(model, folder, positions=found, max_length=ends, extra=extra)
+        suppress_in_transformers(folder, tokenizer)
         tokenizer.save(folder, max_length=found, padding_side="left")
     elif form == "onnx":
         save_onnx(model, folder / "model.onnx")

@@ -88,8 +88,10 @@ def evaluate_molecules(
 
     Args:
         source: a file of molecules, a run (its directory or RUNS/SWEEP/NAME) or a saved model folder.
-        reference: molecules that distributions are compared with: a file, a folder, a pattern, a corpus.
-        training: molecules that count as known for novelty; None for the reference.
+        reference: molecules that distributions are compared with: a file, a folder, a pattern, a corpus, or
+            a run, for those that it held out.
+        training: likewise molecules, of a run those that it was trained on, that count
+            as known for novelty; None for the reference.
         n: molecules to draw (10,000), or rows of the file (30,000 at most).
         seed: of draws and resamples.
         batch: molecules drawn at a time.

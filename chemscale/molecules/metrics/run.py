@@ -205,7 +205,7 @@ class _Comparison:
     def _notes(self, reference: Described | None, valid: int) -> Iterator[str]:
         if valid < FEW:
             yield (
-                f"Only {valid:,} valid molecules: uniqueness, nearest neighbours, scaffolds and FCD depend "
+                f"Valid molecules: only {valid:,}. Uniqueness, nearest neighbours, scaffolds and FCD depend "
                 "on their number. Published values are of 10,000 or 30,000."
             )
         if not self.samples.written:

@@ -22,7 +22,7 @@ FRAMES = 120
 
 
 def make_inputs(folder: Path) -> None:
-    """``my.csv``, ``my_molecules.csv``; ``my.extxyz``, ``molecules.xyz``; tables of runs; ``ChemGPT-4.7M``."""
+    """``my.csv``, ``my_molecules.csv``, ``my.extxyz``, ``molecules.xyz``, tables; a ``ChemGPT-4.7M``."""
     smiles = starter_smiles(MOLECULES, workers=1)
     for name in ("my.csv", "my_molecules.csv"):
         rows = [("id", "smiles"), *((f"mol{n}", text) for n, text in enumerate(smiles))]

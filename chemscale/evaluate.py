@@ -29,10 +29,10 @@ def evaluate(
         ),
     ],
     reference: Annotated[
-        str | None, typer.Option(help="Molecules to compare with: a file, folder, pattern or corpus.")
+        str | None, typer.Option(help="Molecules to compare with: a file, folder, pattern, corpus or run.")
     ] = None,
     training: Annotated[
-        str | None, typer.Option(help="Molecules that are not novel; else those of --reference.")
+        str | None, typer.Option(help="Molecules that are not novel, likewise; else those of --reference.")
     ] = None,
     n: Annotated[
         int | None,

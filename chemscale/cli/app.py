@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -15,6 +16,11 @@ HYDRA = ("hydra.errors", "HydraException")
 OF_CONFIGURATION = (HYDRA, ("omegaconf.errors", "OmegaConfBaseException"), ("yaml", "YAMLError"))
 """Modules, and errors of theirs that are the user's. None is imported to catch them: who raised one did so,
 and Hydra takes longer to import than many commands to run."""
+OF_PLACES = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What a file system says of a place that a person named."""
 
 
 @contextlib.contextmanager
@@ -32,7 +38,8 @@ def one_paragraph() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, (ValueError, FileNotFoundError, *_imported(OF_CONFIGURATION))):
+        of_user = isinstance(error, (ValueError, FileNotFoundError, *_imported(OF_CONFIGURATION)))
+        if not of_user and _of_place(error) is None:
             raise
         print(f"\n{_paragraph(error)}\n(CHEMSCALE_DEBUG=1 shows where.)", file=sys.stderr)
         sys.exit(2)
@@ -43,7 +50,21 @@ def _imported(names: Iterable[tuple[str, str]]) -> tuple[type[Exception], ...]:
     return tuple(getattr(sys.modules[module], name) for module, name in names if module in sys.modules)
 
 
+def _of_place(error: BaseException) -> str | None:
+    """What is wrong with the place that a file system refused; None for all other errors."""
+    if not isinstance(error, OSError) or error.errno not in OF_PLACES or not error.strerror:
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        way_out = "Make room; the same command goes on."
+    else:
+        way_out = "Choose a place that can be read and written."
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{place}{error.strerror}. {way_out}"
+
+
 def _paragraph(error: BaseException) -> str:
+    if (of_place := _of_place(error)) is not None:
+        return of_place
     text = str(error).strip()
     if HYDRA[0] in sys.modules and (better := explain_override(text, sys.argv[1:])):
         return better

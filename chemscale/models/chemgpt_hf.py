@@ -215,6 +215,8 @@ def load_pretrained(folder: Path) -> ChemGPT:
             not finite.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise WeightsError(f"{folder}: no such run or folder. Give RUNS/SWEEP/NAME, or a model's folder.")
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise WeightsError(f"{folder}: no {name} there. {_other_weights(folder)}")

@@ -1,5 +1,7 @@
 """Errors of a command line: the user's in one paragraph, all others as they are; no import for it."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -18,6 +20,18 @@ def test_an_error_of_the_users_is_one_paragraph_and_status_2(kind, capsys, monke
         raise kind("the cell is empty")
     assert left.value.code == 2
     assert capsys.readouterr().err.strip().startswith("the cell is empty\n(CHEMSCALE_DEBUG=1")
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [(errno.EACCES, "Choose a place"), (errno.ENOTDIR, "Choose a place"), (errno.ENOSPC, "Make room")],
+)
+def test_a_place_that_cannot_be_written_is_named_with_the_way_out(number, way_out, capsys, monkeypatch):
+    monkeypatch.delenv("CHEMSCALE_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as left, one_paragraph():
+        raise OSError(number, os.strerror(number), "there/vectors.npy")
+    assert left.value.code == 2
+    assert f"there/vectors.npy: {os.strerror(number)}. {way_out}" in capsys.readouterr().err
 
 
 def test_what_hydra_wraps_is_told_after_what_it_says(capsys, monkeypatch):

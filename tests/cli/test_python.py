@@ -32,14 +32,3 @@ def test_what_a_command_refuses_is_raised_and_what_it_printed_is_seen(monkeypatc
     with pytest.raises(CommandError, match="status 2"):
         train("model.widht=8")
     assert "model.width" in cell.getvalue()
-
-
-@pytest.mark.slow
-def test_a_trained_point_comes_back_as_its_record(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    (record,) = train(
-        *("data.count=200", "model.width=16", "model.layers=1", "model.heads=2", "budget.epochs=null"),
-        *("budget.steps=2", "logger=none", "sweep_name=two"),
-    )
-    assert record.state == "done"
-    assert record.final is not None

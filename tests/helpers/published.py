@@ -12,10 +12,10 @@ SYMBOLS = {
 }
 
 
-def published_like(version):
+def published_like(version, symbols=None):
     """The make of the published files with a vocabulary of our own: word pieces, then symbols."""
     pieces = ["C", "O", "[", "]", "##C", "##O", "##]", "##C]", "[C", "1", "##1", "##3"]
-    tokens = [*SPECIALS, *pieces, *SYMBOLS[version].split()]
+    tokens = [*SPECIALS, *pieces, *(symbols or SYMBOLS[version].split())]
 
     def special(name):
         return {"SpecialToken": {"id": name, "type_id": 0}}

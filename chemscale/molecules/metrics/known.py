@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chemscale.common.files import read_regular
 from chemscale.molecules.corpus import MANIFEST
-from chemscale.molecules.metrics.novelty.index import MoleculeIndex, Reference, open_index
-from chemscale.records import RECORD_NAME, RunRecord
+from chemscale.molecules.metrics.novelty.index import IndexBuildError, MoleculeIndex, Reference, open_index
+from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 log = logging.getLogger(__name__)
 
@@ -41,20 +41,27 @@ class Known:
     ) -> Known:
         """What was named; of a run whose corpus is there, its own molecules take the place of what was not.
 
+        A run that is named stands for its corpus: the held-out molecules as a reference, else those that it
+        was trained on.
+
         Args:
             source: what is judged.
             reference: as it was named, or None.
             training: likewise.
             column: of their files.
+
+        Raises:
+            IndexBuildError: a run is named whose corpus is not here.
+            RecordError: several runs have the name.
         """
         corpus, first = (None, None) if reference and training else corpus_of(source)
-        compared = Reference.of(reference, column) if reference else None
-        known = Reference.of(training, column) if training else None
-        if compared is None and corpus is not None:
-            compared = Reference(corpus, split="validation")
-        if known is None and corpus is not None:
+        own = Reference(corpus, split="validation") if corpus else None
+        compared = _named(reference, column, "validation")[0] if reference else own
+        if training:
+            return cls(compared, *_named(training, column, "train"))
+        if corpus is not None:
             return cls(compared, Reference(corpus, split="train"), first, parent_of(source))
-        return cls(compared, known or compared)
+        return cls(compared, compared)
 
     def open(
         self, workers: int, *, silent: bool = False
@@ -71,6 +78,19 @@ class Known:
 
         compared = opened(self.reference)
         return compared, compared if self.training == self.reference else opened(self.training)
+
+
+def _named(path: Path | str, column: str | None, split: str) -> tuple[Reference, int | None]:
+    """What a person named, and how many of its molecules count; of a run it is a part of its corpus."""
+    run = find_run(Path(path))
+    if not (run / RECORD_NAME).is_file():
+        return Reference.of(path, column), None
+    corpus, first = corpus_of(run)
+    if corpus is None:
+        raise IndexBuildError(
+            f"{path}: the corpus that this run was trained on is not here: name it, or a file of molecules."
+        )
+    return Reference(corpus, split=split), first if split == "train" else None
 
 
 def corpus_of(run: Path) -> tuple[Path | None, int | None]:

@@ -90,8 +90,10 @@ def evaluate_molecules(
 
     Args:
         source: a file of molecules, a run (its directory or RUNS/SWEEP/NAME) or a saved model folder.
-        reference: molecules that distributions are compared with: a file, a folder, a pattern, a corpus.
-        training: molecules that count as known for novelty; None for the reference.
+        reference: molecules that distributions are compared with: a file, a folder, a pattern, a corpus, or
+            a run, for those that it held out.
+        training: likewise molecules, of a run those that it was trained on, that count
+            as known for novelty; None for the reference.
         n: molecules to draw (10,000), or rows of the file (30,000 at most).
         seed: of draws and resamples.
         batch: molecules drawn at a time.
@@ -206,7 +208,7 @@ class _Comparison:
     def _notes(self, reference: Described | None, valid: int) -> Iterator[str]:
         if valid < FEW:
             yield (
-                f"Only {valid:,} valid molecules: uniqueness, nearest neighbours, scaffolds and FCD depend "
+                f"Valid molecules: only {valid:,}. Uniqueness, nearest neighbours, scaffolds and FCD depend "
                 "on their number. Published values are of 10,000 or 30,000."
             )
         if not self.samples.written:

@@ -87,7 +87,7 @@ def internal_diversity(bits: np.ndarray) -> tuple[Value, Value]:
         bits: (n, b) packed fingerprints.
     """
     n = len(bits)
-    if not n:
+    if n < 2:  # of one molecule there is no pair, and 0 would look like a finding
         return MISSING, MISSING
     total, square = np.zeros(n), np.zeros(n)
     for rows, _, similar in _rows(bits, bits):

@@ -6,23 +6,28 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import selfies
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from chemscale.molecules.starter.recombine import starter_smiles
+from chemscale.molecules.tokenizers.notation import to_version_1
 from chemscale.structures.starter import StarterFrames, write_starter
+from tests.helpers.published import published_like
+from tests.helpers.published_models import downloaded
 
 MOLECULES = 600
 FRAMES = 120
 
 
 def make_inputs(folder: Path) -> None:
-    """``my.csv``, ``my_molecules.csv``; ``my.extxyz``, ``molecules.xyz``; three tables of runs."""
+    """``my.csv``, ``my_molecules.csv``, ``my.extxyz``, ``molecules.xyz``, tables; a ``ChemGPT-4.7M``."""
     smiles = starter_smiles(MOLECULES, workers=1)
     for name in ("my.csv", "my_molecules.csv"):
         rows = [("id", "smiles"), *((f"mol{n}", text) for n, text in enumerate(smiles))]
         table(folder / name, rows)
+    downloaded(folder / "ChemGPT-4.7M", published_like("1", old_symbols(smiles)))
     labelled = frames(folder / ".frames.npz")
     write(folder / "my.extxyz", labelled, format="extxyz")
     bare = [Atoms(numbers=atoms.numbers, positions=atoms.positions) for atoms in labelled[:10]]
@@ -33,6 +38,17 @@ def make_inputs(folder: Path) -> None:
     head = ("Name", "State", "summary.parameters", "summary.flops", "summary.loss")
     rows = [(f"run{k}", "finished", n, c, loss) for k, (n, _, c, loss) in enumerate(runs)]
     table(folder / "wandb_export.csv", [head, *rows])
+
+
+def old_symbols(smiles: list[str]) -> list[str]:
+    """What molecules without stereo are made of in SELFIES 1, the line of the published models."""
+    new = {
+        symbol
+        for text in smiles
+        if "@" not in text
+        for symbol in selfies.split_selfies(selfies.encoder(text))
+    }
+    return sorted(old for symbol in new if (old := to_version_1(symbol)))
 
 
 def frames(path: Path) -> list[Atoms]:

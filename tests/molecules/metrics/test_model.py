@@ -5,12 +5,14 @@ import torch
 
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.molecules.loading import save_trained
+from chemscale.molecules.metrics.novelty.index import IndexBuildError
 from chemscale.molecules.metrics.run import evaluate_molecules
 from chemscale.molecules.metrics.sampled import model as drawing
 from chemscale.molecules.metrics.sampled.files import SamplesError
 from chemscale.molecules.metrics.sampled.model import Draws, draw_samples
 from chemscale.molecules.row_shards import ShardError
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
+from tests.helpers.local_runs import write_run
 
 DRAWS = Draws(n=50, batch=10, max_length=20)
 
@@ -58,3 +60,11 @@ def test_a_model_is_judged_with_what_became_of_every_sequence(folder, tmp_path):
 def test_a_folder_with_neither_a_model_nor_molecules_is_named(tmp_path):
     with pytest.raises(SamplesError, match="neither a run, a model folder nor"):
         evaluate_molecules(tmp_path, workers=1)
+
+
+def test_a_run_named_as_training_without_its_corpus_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drawn.smi").write_text("CCO\n")
+    write_run(tmp_path / "runs" / "sweep", "run")
+    with pytest.raises(IndexBuildError, match="corpus that this run was trained on is not here"):
+        evaluate_molecules("drawn.smi", training="runs/sweep/run", workers=1)

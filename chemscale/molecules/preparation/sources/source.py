@@ -267,7 +267,9 @@ class Source:
         if "data.smiles_column" in why:
             return f"{self.entry}: {why}. Its first rows are: {seen}."
         out = "Name the column with data.smiles_column=NAME (or its number, from 0)."
-        if isinstance(self.reader, Table) and usual_width(rows) == 1:
+        if "nothing below it" in why:
+            out = "Give a file with molecules in it."
+        elif isinstance(self.reader, Table) and usual_width(rows) == 1:
             out = "If it has several columns, say what stands between them with data.delimiter."
         problem = f"this does not look like a file of SMILES: {why}"
         return f"{self.entry}: {problem}. Its first rows are: {seen}. {out}"

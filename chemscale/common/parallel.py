@@ -6,10 +6,13 @@ import collections
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -52,15 +55,38 @@ def ordered_map(
         raise
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
+def process_pool(workers: int, *, with_main: bool = False) -> ProcessPoolExecutor:
     """Processes of one thread each that leave Ctrl-C to this one and end with it; the caller shuts them down.
 
     Args:
         workers: number of processes.
+        with_main: let them import the script that runs, where tasks are functions of it; such a script
+            needs ``if __name__ == "__main__":``. Otherwise a plain script of a user works as it is.
     """
     # A fork would copy the threads' locks of torch and OpenMP: start clean.
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("forkserver") if with_main else _WithoutMain()
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+
+
+class _ProcessWithoutMain(ForkServerProcess):
+    """A process that does not run the parent's script again to import what is not in it."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with _STARTING:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return ForkServerProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _WithoutMain(ForkServerContext):
+    Process = _ProcessWithoutMain
+
+
+_STARTING = threading.Lock()
 
 
 def _one_thread() -> None:

@@ -46,7 +46,7 @@ class Oracle:
 
     def __enter__(self) -> Oracle:
         if self.workers > 1:
-            self._pool = process_pool(self.workers)
+            self._pool = process_pool(self.workers, with_main=True)
         return self
 
     def __exit__(
@@ -110,7 +110,8 @@ class Oracle:
         except BrokenProcessPool:
             undone = next((b for b, f in futures if not f.done() or f.exception() is not None), [""])
             raise OracleError(
-                f"A process that scores died (killed, out of memory, or a crash) near {undone[0]}. {KEPT}."
+                f"A process that scores died (killed, out of memory, or a crash) near {undone[0]}. {KEPT}. "
+                'In a script of your own the call belongs below `if __name__ == "__main__":`.'
             ) from None
         except (AttributeError, TypeError) as error:
             if "pickle" not in str(error).lower():

@@ -43,7 +43,8 @@ def generate(
         bool, typer.Option("--unique", help="Keep different (and so valid) ones only, until there are n.")
     ] = False,
     tries: Annotated[
-        int | None, typer.Option(help="Sequences to draw at most; 20 times n where not all are kept.")
+        int | None,
+        typer.Option(help="Sequences to draw at most, to whole batches; 20 times n where not all are kept."),
     ] = None,
     temperature: Annotated[float, typer.Option(help="1 is the model's own distribution.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Only the k likeliest symbols; 0 is all.")] = 0,

@@ -183,5 +183,7 @@ def test_novelty_of_a_fine_tuned_run_says_whose_data_it_leaves_out(tmp_path, mon
     assert known.Known.of(tmp_path, None, tmp_path / "both.smi", None).parent == ""
     monkeypatch.setattr(known.Known, "of", lambda *_: known.Known(parent="zinc-w64"))
     put(tmp_path, "sample.smi", "CCO\nCCN\n")
-    found = evaluate_molecules(tmp_path / "sample.smi", out=tmp_path / "o", workers=1, fcd=False, progress=False)
+    found = evaluate_molecules(
+        tmp_path / "sample.smi", out=tmp_path / "o", workers=1, fcd=False, progress=False
+    )
     assert any("what zinc-w64 was trained on is not counted" in note for note in found.notes)

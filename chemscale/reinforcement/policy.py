@@ -13,11 +13,10 @@ from chemscale.models.chemgpt import ChemGPT
 from chemscale.molecules.conditions import Opening
 from chemscale.molecules.generation.sampling import Sampling, sample_batch
 from chemscale.molecules.likelihood import sequence_nll
-from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
+from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, standardize
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 from chemscale.reinforcement.objective import squared_distance
 
-ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
 PACK = 64
 """Sequences of one forward and backward pass: memory does not grow with the batch."""
 

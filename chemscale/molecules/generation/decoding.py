@@ -10,9 +10,7 @@ from rdkit import Chem
 
 from chemscale.molecules.generation.drawing import Batch
 from chemscale.molecules.generation.starts import Scaffold
-from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, standardize
-
-ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
+from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, standardize
 
 
 class Decoder(Protocol):

@@ -8,7 +8,7 @@ from rdkit import Chem, rdBase
 
 from chemscale.molecules.preparation.notations import explain_encoder
 from chemscale.molecules.preparation.standardize import (
-    MAX_SYMBOLS,
+    ANY_LENGTH,
     Molecule,
     Policy,
     Reason,
@@ -25,7 +25,6 @@ from chemscale.molecules.tokenizers.converters import (
 from chemscale.molecules.tokenizers.notation import NOTATIONS, TokenizerError
 
 CANNOT = {"deepsmiles": Reason.NO_DEEPSMILES, "safe": Reason.NO_SAFE}
-AS_IT_IS = Policy(max_symbols=MAX_SYMBOLS)
 
 
 def symbols_of(
@@ -83,5 +82,5 @@ def _read_back(text: str, smiles: str) -> str:
         molecule = Chem.MolFromSmiles(text)
         if molecule is not None and Chem.MolToSmiles(molecule) == smiles:
             return smiles  # as nearly always: the passes of standardize are for the rest
-    found = standardize(text, AS_IT_IS)
+    found = standardize(text, ANY_LENGTH)
     return found.smiles if isinstance(found, Molecule) else ""

@@ -108,6 +108,10 @@ class Policy:
         return {**asdict(self), "selfies_constraints": selfies.get_semantic_constraints()}
 
 
+ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
+"""Nothing is changed or left out of a molecule that a corpus could hold at all."""
+
+
 @dataclass(frozen=True)
 class Molecule:
     """A standardised molecule.

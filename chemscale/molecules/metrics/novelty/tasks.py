@@ -15,7 +15,7 @@ from chemscale.common.files import atomic_write
 from chemscale.molecules.corpus import Corpus, Split
 from chemscale.molecules.preparation.notations import to_smiles
 from chemscale.molecules.preparation.stages import molecule_hash
-from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, Rejected, standardize
+from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
 
 CHUNK = 20_000
 """Rows of a task: some seconds."""
@@ -23,7 +23,6 @@ SAMPLE = 200_000
 """Molecules whose SMILES an index keeps, those of the lowest hashes: a random sample of the distinct ones."""
 SPARE = 4
 """A chunk keeps so many times its share of the sample, for rows that are no molecules or duplicates."""
-ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from typing import Any
 
 import selfies
 
-from chemscale.molecules.metrics.novelty.tasks import ANY_LENGTH
-from chemscale.molecules.preparation.standardize import Molecule, standardize
+from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, standardize
 from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 

@@ -16,9 +16,8 @@ from rdkit import Chem
 
 from chemscale.molecules.descriptors import descriptor, scaffold
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
-from chemscale.molecules.preparation.standardize import MAX_SYMBOLS, Molecule, Policy, Rejected, standardize
+from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
 
-ANY_LENGTH = Policy(max_symbols=MAX_SYMBOLS)
 UNKNOWN = -1
 """The length of a scaffold that is not known."""
 

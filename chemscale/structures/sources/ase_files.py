@@ -19,9 +19,9 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
-from chemscale.structures.sources.label_names import label_kind
 from chemscale.structures.sources.labels import LabelKeys, Labels
-from chemscale.structures.sources.stated_units import same_unit, stated_units, units_of, unread_units
+from chemscale.structures.sources.labels.names import label_kind
+from chemscale.structures.sources.labels.stated_units import same_unit, stated_units, units_of, unread_units
 from chemscale.structures.units import Units
 
 MAX_FRAMES = 512

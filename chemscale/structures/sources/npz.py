@@ -22,9 +22,9 @@ from chemscale.structures.sources.base import (
     per_frame,
 )
 from chemscale.structures.sources.electrons import ElectronNames
-from chemscale.structures.sources.label_names import label_kind
 from chemscale.structures.sources.labels import LabelKeys, Place
-from chemscale.structures.sources.stated_units import stated_units, units_of
+from chemscale.structures.sources.labels.names import label_kind
+from chemscale.structures.sources.labels.stated_units import stated_units, units_of
 from chemscale.structures.units import Units
 
 STEP = 4096

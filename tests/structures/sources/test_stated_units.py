@@ -14,7 +14,7 @@ from ase.db import connect
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.combined import open_sources
-from chemscale.structures.sources.stated_units import stated_units, units_of
+from chemscale.structures.sources.labels.stated_units import stated_units, units_of
 from chemscale.structures.units import Units
 from tests.helpers.sources import BOHR, HARTREE, extxyz, whole
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.sources.label_names import LabelNames, is_gradient, number_or_nan
+from chemscale.structures.sources.labels.names import LabelNames, is_gradient, number_or_nan
 
 PREDICTED_BY = "predicted_by"
 """Key of ``atoms.info`` in files that ``predict`` wrote: the results of the calculator are predictions."""

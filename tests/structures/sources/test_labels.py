@@ -14,7 +14,7 @@ from ase.io import write
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources import ase_files, open_source
 from chemscale.structures.sources.combined import open_sources
-from chemscale.structures.sources.labels.choosing import CALCULATOR, LabelKeys, Labels
+from chemscale.structures.sources.labels import CALCULATOR, LabelKeys, Labels
 from tests.helpers.sources import extxyz, molecule, whole
 
 ONES = np.ones((2, 3))

@@ -1,7 +1,9 @@
 """Which numbers of a frame are its labels: places, names, stated units."""
 
 from chemscale.structures.sources.labels.choosing import (
+    CALCULATOR,
     FREE,
+    INFO,
     PREDICTED,
     PREDICTED_BY,
     REF,
@@ -10,4 +12,4 @@ from chemscale.structures.sources.labels.choosing import (
     Place,
 )
 
-__all__ = ["FREE", "PREDICTED", "PREDICTED_BY", "REF", "LabelKeys", "Labels", "Place"]
+__all__ = ["CALCULATOR", "FREE", "INFO", "PREDICTED", "PREDICTED_BY", "REF", "LabelKeys", "Labels", "Place"]

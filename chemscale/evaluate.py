@@ -129,7 +129,8 @@ def _potential(run: Path, part: str, frames: int | None, batch: int) -> None:
 
     values = evaluate_run(run, part, frames, batch)
     for key, value in values.items():
-        unit = "meV/Å" if key.startswith("forces") else "meV/atom" if key.endswith("per_atom") else "meV"
+        of_label = {"forces": "meV/Å", "stress": "meV/Å³"}.get(key.split("_")[0], "meV")
+        unit = "meV/atom" if key.endswith("per_atom") else of_label
         typer.echo(f"{key:22s} {value:10.3f} {unit}")
     typer.echo(f"Kept in {run / f'evaluation-{part}.json'}")
 

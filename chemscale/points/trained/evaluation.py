@@ -57,8 +57,9 @@ def evaluate_run(run: Path, part: str, frames: int | None = None, batch: int = 3
         raise ValueError(f"{store.path}: its {part} part is empty.")
     found = labels_of(store, chosen)
     labels = {"energies": found["energies"], "force_components": found["components"]}
+    labels |= {"stress_components": found["stresses"]} if found["stresses"] else {}
     if not any(labels.values()):
-        raise ValueError(f"{store.path}: no frame of its {part} part has an energy or forces.")
+        raise ValueError(f"{store.path}: no frame of its {part} part has an energy, forces or a stress.")
     potential = load_potential(run / "model")
     loss = EnergyForceLoss(**record.config["loss"])
     module = InteratomicPotential(potential, loss, AdamW(1e-3), Schedule(), 1).eval()

@@ -14,6 +14,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
@@ -29,6 +30,10 @@ from chemscale.structures.sources.electrons import ElectronCount
 from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
 
 
+WRITTEN = ("energy", "forces", "stress", "virial", "virials")
+"""Keys that labels have beside predictions: of others there is no doubt whose they are."""
+
+
 @dataclass
 class LabelErrors:
     """Differences between predictions and the labels of a file; structures without a label are counted.
@@ -37,23 +42,30 @@ class LabelErrors:
         energy: in meV.
         per_atom: in meV/atom.
         forces: of components, in meV/Å.
+        stress: of components, in meV/Å³.
         without_energy: structures that have no energy.
         without_forces: components that have no force.
+        without_stress: crystals that have no stress.
     """
 
     energy: list[float] = field(default_factory=list)
     per_atom: list[float] = field(default_factory=list)
     forces: list[float] = field(default_factory=list)
+    stress: list[float] = field(default_factory=list)
     without_energy: int = 0
     without_forces: int = 0
+    without_stress: int = 0
 
-    def add(self, found: Labelled, energy: float, forces: np.ndarray | None) -> None:
+    def add(
+        self, found: Labelled, energy: float, forces: np.ndarray | None, stress: np.ndarray | None = None
+    ) -> None:
         """Compare one structure with its labels, where it has any.
 
         Args:
             found: the structure.
             energy: predicted, in eV.
             forces: predicted, in eV/Å: (N, 3).
+            stress: predicted, in eV/Å³: (3, 3).
         """
         if np.isfinite(found.energy):
             self.energy.append(1e3 * (energy - found.energy))
@@ -64,6 +76,10 @@ class LabelErrors:
             known = np.isfinite(found.forces)
             self.forces.extend((1e3 * (forces - found.forces))[known].tolist())
             self.without_forces += int((~known).sum())
+        if stress is not None:
+            has = bool(np.isfinite(found.stress).all())
+            self.stress.extend((1e3 * (stress - found.stress)).ravel().tolist() if has else ())
+            self.without_stress += not has
 
     def summary(self) -> list[str]:
         """MAE and RMSE of each quantity, one line each; labels that are missing are said."""
@@ -72,6 +88,7 @@ class LabelErrors:
             ("energy", self.energy, self.without_energy, "meV"),
             ("energy per atom", self.per_atom, self.without_energy, "meV/atom"),
             ("force component", self.forces, self.without_forces, "meV/Å"),
+            ("stress component", self.stress, self.without_stress, "meV/Å³"),
         ):
             if values:
                 mae = sum(map(abs, values)) / len(values)
@@ -84,6 +101,8 @@ class LabelErrors:
             out.append("energy: not compared, the file has no labels of it")
         if self.without_forces and not self.forces:
             out.append("force component: not compared, the file has no labels of it")
+        if self.without_stress and not self.stress:
+            out.append("stress component: not compared, the file has no labels of it")
         return out
 
 
@@ -96,12 +115,19 @@ class Labelled:
         atoms: in Å.
         energy: label in eV; NaN where missing.
         forces: labels (N, 3) in eV/Å; NaN where missing.
+        stress: label (3, 3) in eV/Å³; NaN where missing.
     """
 
     row: int
     atoms: Atoms
     energy: float
     forces: np.ndarray
+    stress: np.ndarray
+
+    @property
+    def crystal(self) -> bool:
+        """Whether it is periodic in three directions, and can have a stress."""
+        return bool(self.atoms.pbc.all())
 
 
 @dataclass(frozen=True)
@@ -130,12 +156,16 @@ class FileReading:
         energy: unit of the labels.
         length: unit of the positions.
         gradients: whether the forces of the file are gradients.
+        stress: unit of the stresses, or of virials one of energy.
+        compression: whether these are positive under compression.
     """
 
     keys: LabelKeys = field(default_factory=LabelKeys)
     energy: str | None = None
     length: str | None = None
     gradients: bool | None = None
+    stress: str | None = None
+    compression: bool | None = None
 
 
 def predict_file(
@@ -146,13 +176,15 @@ def predict_file(
     batch: int = 32,
     device: str | None = None,
     forces: bool = True,
+    stress: bool = True,
     reading: FileReading | None = None,
     progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
 
     ``energy`` and ``forces`` of the written file are predictions, as its ``predicted_by`` says; the labels
-    they were compared with stand beside them as ``REF_energy`` and ``REF_forces``, in eV and eV/Å.
+    they were compared with stand beside them as ``REF_energy`` and ``REF_forces``, in eV and eV/Å. So do
+    ``stress`` and ``REF_stress`` of crystals, in eV/Å³ and positive under tension.
 
     Args:
         run: directory of a run, RUNS/SWEEP/NAME, or a model folder.
@@ -161,6 +193,7 @@ def predict_file(
         batch: structures at once.
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
+        stress: also predict the stresses of structures that are periodic in three directions.
         reading: names of labels and units, in place of those of the training data.
         progress: whether it is shown.
 
@@ -192,10 +225,12 @@ def predict_file(
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
             _check(potential, group, graphs, structures)
-            predicted = _predict(potential, collate(graphs).to(place), forces)
-            for each, (energy, array) in zip(group, predicted, strict=True):
-                errors.add(each, energy, array)
-                _write(file, each, energy, array, opened, str(run))
+            wanted = stress and any(each.crystal for each in group)
+            predicted = _predict(potential, collate(graphs).to(place), forces, wanted)
+            for each, (energy, array, tensor) in zip(group, predicted, strict=True):
+                of_cell = tensor if each.crystal else None
+                errors.add(each, energy, array, of_cell)
+                _write(file, each, energy, array, of_cell, opened, str(run))
             shown.advance(len(group))
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
@@ -230,6 +265,12 @@ class _Opened:
             self.said.append(f"The file was read in {self.source.units}.")
 
     @property
+    def stress_key(self) -> str | None:
+        """Key of the stresses that are compared."""
+        found = self.source.stresses.place if isinstance(self.source, AseFile) else None
+        return found[0] if found else None
+
+    @property
     def place(self) -> Place | None:
         """Where the labels stand that are compared."""
         return next(iter(getattr(self.source, "places", [])), None)
@@ -256,7 +297,7 @@ class _Opened:
         """How the file was read, once it has been."""
         told = []
         if isinstance(self.source, AseFile):
-            told = [*self.labels.notes(), *self.electrons.notes()]
+            told = [*self.labels.notes(), *self.source.stresses.notes(), *self.electrons.notes()]
         trained = self.trained_on
         if trained and self.place and trained != self.place:
             told.append(f"Compared with {self.place.name}; the model was trained on {trained.name}.")
@@ -286,7 +327,9 @@ def _of_block(block: Block, number: int) -> Labelled:
     atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
     if block.spins[number]:
         atoms.info["spin"] = int(block.spins[number])
-    return Labelled(row, atoms, float(block.energies[number]), block.forces[number])
+    unknown = np.full((3, 3), np.nan)
+    stress = unknown if block.stresses is None else block.stresses[number]
+    return Labelled(row, atoms, float(block.energies[number]), block.forces[number], stress)
 
 
 def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled]]:
@@ -307,38 +350,57 @@ def _check(potential: Potential, group: list[Labelled], graphs: list[Structure],
         raise
 
 
-def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
-    """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
-    result = potential(data, forces=forces)
+def _predict(
+    potential: Potential, data: Any, forces: bool, stress: bool
+) -> Iterator[tuple[float, np.ndarray | None, np.ndarray | None]]:
+    """Energy in eV, forces (N, 3) in eV/Å and stress (3, 3) in eV/Å³ of each structure of a batch."""
+    result = potential(data, forces=forces, stress=stress)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()
     split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(sizes)
-    for energy, force in zip(energies, split, strict=True):
-        yield float(energy), None if force is None else force.numpy()
+    tensors = result.stress.detach().cpu() if stress else [None] * len(sizes)
+    for energy, force, tensor in zip(energies, split, tensors, strict=True):
+        yield (
+            float(energy),
+            None if force is None else force.numpy(),
+            None if tensor is None else tensor.numpy(),
+        )
 
 
 def _write(
-    file: IO[str], found: Labelled, energy: float, forces: np.ndarray | None, opened: _Opened, run: str
+    file: IO[str],
+    found: Labelled,
+    energy: float,
+    forces: np.ndarray | None,
+    stress: np.ndarray | None,
+    opened: _Opened,
+    run: str,
 ) -> None:
     """Write one structure: predictions as results of a calculator, labels behind REF_."""
     atoms = found.atoms
     old = {} if PREDICTED_BY in atoms.info or atoms.calc is None else atoms.calc.results
     compared = opened.place
+    read = {compared.energy, compared.forces} if compared else set()
+    read |= {opened.stress_key} if np.isfinite(found.stress).all() else set()
     for key, value in old.items():
-        if compared is None or compared.origin == "info" or key not in (compared.energy, compared.forces):
+        if compared is None or compared.origin == "info" or key not in read:
             kept = atoms.arrays if np.shape(value)[:1] == (len(atoms),) else atoms.info
             kept[f"file_{key}"] = value
     for holder in (atoms.info, atoms.arrays):
-        for key in ("energy", "forces", "free_energy", "stress", "REF_energy", "REF_forces"):
+        for key in (*WRITTEN, *(f"REF_{key}" for key in WRITTEN), "free_energy"):
             if key in holder:
                 value = holder.pop(key)
-                if compared is None or key not in (compared.energy, compared.forces):
+                if key not in read:
                     holder[f"file_{key}"] = value
     if np.isfinite(found.energy):
         atoms.info["REF_energy"] = found.energy
     if np.isfinite(found.forces).any():
         atoms.arrays["REF_forces"] = found.forces
+    if np.isfinite(found.stress).all():
+        atoms.info["REF_stress"] = found.stress
     atoms.info[PREDICTED_BY] = run
-    results = {"energy": energy} if forces is None else {"energy": energy, "forces": forces}
+    results: dict[str, Any] = {"energy": energy}
+    results |= {} if forces is None else {"forces": forces}
+    results |= {} if stress is None else {"stress": full_3x3_to_voigt_6_stress(stress)}
     atoms.calc = SinglePointCalculator(atoms, **results)
     write(file, atoms, format="extxyz")

@@ -1,4 +1,4 @@
-"""Energies, forces and stresses by a trained potential: ``python -m chemscale.predict RUN FILE --out OUT``."""
+"""Energies, forces, stresses by a trained potential: ``python -m chemscale.predict RUN FILE --out OUT``."""
 
 from __future__ import annotations
 

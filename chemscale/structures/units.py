@@ -75,9 +75,9 @@ def stress_unit(name: str) -> float:
     for candidate, value in {**PRESSURE, "kB": PRESSURE["kbar"]}.items():
         if candidate.lower() == given.lower():
             return value
-    if found := re.fullmatch(r"(.+)/\s*\(?\s*(\w+|Å)\s*\)?\s*(?:\^\s*3|\*\*\s*3|³)", given):
-        energy, length = found[1], found[2]
-    elif found := re.fullmatch(r"(.+)/\s*([^\W\d]+)3", given):
+    if (found := re.fullmatch(r"(.+)/\s*\(?\s*(\w+|Å)\s*\)?\s*(?:\^\s*3|\*\*\s*3|³)", given)) or (
+        found := re.fullmatch(r"(.+)/\s*([^\W\d]+)3", given)
+    ):
         energy, length = found[1], found[2]
     else:
         raise UnitError(f"Unit {name!r} of stresses is not known: choose one of {', '.join(PRESSURE)}.")

@@ -159,7 +159,9 @@ def _explained(found: StressOdds) -> str:
         sign = "−V·σ" if found.virial < 0 else "V·σ"
         return f"energies change as if a virial, {sign}, had been read as a stress or the reverse"
     if found.best == "unrelated":
-        return "the change of energy has nothing to do with the work of the stresses: they belong to other rows"
+        return (
+            "the change of energy has nothing to do with the work of the stresses: they belong to other rows"
+        )
     if found.best == "pressure":
         return (
             f"stresses lack {found.pressure / units.GPa:+.2g} GPa in every frame, as if energies were of another "
@@ -167,9 +169,7 @@ def _explained(found: StressOdds) -> str:
         )
     cause = f"they look like {found.unit}" if found.unit else "no usual unit explains it"
     sign = ", positive under compression" if found.factor < 0 else ""
-    return (
-        f"energies change by about {found.factor:.3g} times the work of the stresses (should be 1): {cause}{sign}"
-    )
+    return f"energies change by about {found.factor:.3g} times the work of the stresses (should be 1): {cause}{sign}"
 
 
 def _way_out(found: StressOdds) -> str:

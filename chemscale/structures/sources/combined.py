@@ -143,5 +143,7 @@ def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
     try:
         stated = replace(source.conversion, **given)  # type: ignore[attr-defined]
     except TypeError as error:
-        raise UnitError(f"data.units: {error}. It has energy, length, gradients, stress and compression.") from None
+        raise UnitError(
+            f"data.units: {error}. It has energy, length, gradients, stress and compression."
+        ) from None
     return open_source(path, reading.get("format"), units=stated, **options)

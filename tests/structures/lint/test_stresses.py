@@ -7,8 +7,8 @@ import pytest
 from ase import units
 
 from chemscale.structures.lint import lint, verdicts
-from chemscale.structures.lint.evidence.strains import strain_work
 from chemscale.structures.lint.evidence.sampling import Sampler, states_of
+from chemscale.structures.lint.evidence.strains import strain_work
 from tests.helpers.crystals import block_of, strained
 
 
@@ -36,12 +36,18 @@ def as_vasp_prints(stresses):
 FAULTS = {
     "positive under compression": (lambda b: -b.stresses, "data.units.compression=true"),
     "GPa": (lambda b: b.stresses / units.GPa, "they look like GPa read as eV/Å³"),
-    "kbar of VASP": (lambda b: -b.stresses / units.GPa * 10, "kbar read as eV/Å³, positive under compression"),
+    "kbar of VASP": (
+        lambda b: -b.stresses / units.GPa * 10,
+        "kbar read as eV/Å³, positive under compression",
+    ),
     "Hartree/Bohr³": (lambda b: b.stresses / (units.Hartree / units.Bohr**3), "look like Hartree/Bohr^3"),
     "virials": (lambda b: -volumes(b) * b.stresses, "−V·σ, had been read as a stress"),
     "order": (lambda b: as_vasp_prints(b.stresses), "as VASP prints them"),
     "zeros": (lambda b: 0 * b.stresses, "60 of 60 stresses are exactly zero"),
-    "one for all": (lambda b: np.repeat(b.stresses[:1], 60, axis=0), "exactly the stress of another geometry"),
+    "one for all": (
+        lambda b: np.repeat(b.stresses[:1], 60, axis=0),
+        "exactly the stress of another geometry",
+    ),
 }
 
 

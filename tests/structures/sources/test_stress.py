@@ -234,5 +234,7 @@ def test_a_store_keeps_stresses_and_weights(tmp_path: Path) -> None:
 
 def test_formats_without_stresses_refuse_the_key(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", z=[1], R=np.zeros((2, 1, 3)), E=np.zeros(2), F=np.zeros((2, 1, 3)))
-    with pytest.raises(SourceError, match="data.stress_key=virial: the reader of format md17 reads no stress"):
+    with pytest.raises(
+        SourceError, match="data.stress_key=virial: the reader of format md17 reads no stress"
+    ):
         open_source(tmp_path / "a.npz", keys=LabelKeys(stress="virial"))

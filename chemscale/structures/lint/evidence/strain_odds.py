@@ -19,7 +19,7 @@ UNITS = {
 """What stresses may be instead of eV/Å³, and the factor that makes them so."""
 
 WIDEST = 0.1
-"""Uncertainty of the work of stresses at most, as a share of its bracket: crystals answer to strain linearly."""
+"""Uncertainty of the work of stresses at most, as a share of its bracket: answers to strain are linear."""
 
 MIN_PRESSURE = 0.3 * units.GPa
 """eV/Å³: a constant pressure below it is what anharmonicity looks like."""

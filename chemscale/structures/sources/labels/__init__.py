@@ -13,4 +13,15 @@ from chemscale.structures.sources.labels.choosing import (
 )
 from chemscale.structures.sources.labels.stress import Stresses
 
-__all__ = ["CALCULATOR", "FREE", "INFO", "PREDICTED", "PREDICTED_BY", "REF", "LabelKeys", "Labels", "Place", "Stresses"]
+__all__ = [
+    "CALCULATOR",
+    "FREE",
+    "INFO",
+    "PREDICTED",
+    "PREDICTED_BY",
+    "REF",
+    "LabelKeys",
+    "Labels",
+    "Place",
+    "Stresses",
+]

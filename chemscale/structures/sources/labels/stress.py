@@ -120,7 +120,9 @@ class Stresses:
         if self.key and self.frames and not self.counts["read"]:
             alike = ", ".join(key for key in self._like if key != self.key)
             advice = f" Like a stress look: {alike}." if alike else ""
-            known = f", and {self.counts['not periodic']:,} that have one are not periodic in three directions"
+            known = (
+                f", and {self.counts['not periodic']:,} that have one are not periodic in three directions"
+            )
             known = known if self.counts["not periodic"] else ""
             raise SourceError(f"data.stress_key={self.key}: no frame has a stress there{known}.{advice}")
 

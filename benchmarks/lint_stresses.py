@@ -5,7 +5,8 @@
 Metals with ASE's effective-medium theory and argon with Lennard-Jones, in strained cells with moved atoms:
 "still" (equation-of-state scans and elastic constants), "warm" (thermal motion in cells that breathe by 1 %)
 and "hot". Each set is drawn anew for every seed; it is linted as it is (an error is a false one), and with
-every fault. "Pulay" adds what a small plane-wave cutoff does: 1 GPa that the energies do not have, which the linter may warn of and must not call an error.
+every fault. "Pulay" adds what a small plane-wave cutoff does: 1 GPa that the energies do not have, which the
+linter may warn of and must not call an error.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class StressCounts:
             yield Finding(
                 "stress",
                 "note",
-                f"Of {self.frames:,} frames that are periodic in three directions {self.known:,} have a stress; "
-                "what is missing is left out of the loss.",
+                f"Of {self.frames:,} frames that are periodic in three directions {self.known:,} have a "
+                "stress; what is missing is left out of the loss.",
             )
         if self.zero:
             yield Finding(
@@ -90,8 +90,8 @@ class StressCounts:
             yield Finding(
                 "stress",
                 "error" if self.repeated >= FEW and self.repeated > 0.1 * self.known else "warning",
-                f"{self.repeated:,} of {self.known:,} frames have exactly the stress of another geometry, for "
-                f"example {self.example}: the array was not updated.",
+                f"{self.repeated:,} of {self.known:,} frames have exactly the stress of another geometry, "
+                f"for example {self.example}: the array was not updated.",
             )
 
 
@@ -109,10 +109,10 @@ def stress_findings(sample: list[Group]) -> list[Finding]:
     worst = max((name for name in found.values if name not in apart), key=lambda name: found.values[name])
     if found.values[worst] >= SURE:
         reason = (
-            f"{found.pairs:,} pairs of crystals in different cells do not decide on the sign and unit of stresses"
+            f"{found.pairs:,} pairs of crystals in different cells do not decide on sign and unit of stresses"
             if found.pairs
-            else "stresses are compared with energies between crystals of the same atoms in slightly different "
-            "cells, and there are no two"
+            else "stresses are compared with energies between crystals of the same atoms in slightly "
+            "different cells, and there are no two"
         )
         return [not_checked("stress", reason)]
     if found.values["order"] >= SURE:
@@ -120,8 +120,8 @@ def stress_findings(sample: list[Group]) -> list[Finding]:
             Finding(
                 "stress",
                 "note",
-                f"Stresses agree with energies between {found.pairs:,} pairs of crystals; whether yz, xz and xy "
-                "stand in their places could not be seen.",
+                f"Stresses agree with energies between {found.pairs:,} pairs of crystals; whether yz, xz and "
+                "xy stand in their places could not be seen.",
             )
         ]
     return []
@@ -152,8 +152,8 @@ def _explained(found: StressOdds) -> str:
         return "energies change by minus the work of the stresses: they are positive under compression"
     if found.best == "order":
         return (
-            "energies change as if the last three of the six numbers of a stress, read as yz, xz, xy, were xy, yz, "
-            "xz, as VASP prints them"
+            "energies change as if the last three of the six numbers of a stress, read as yz, xz, xy, were "
+            "xy, yz, xz, as VASP prints them"
         )
     if found.best == "virial":
         sign = "−V·σ" if found.virial < 0 else "V·σ"
@@ -164,12 +164,13 @@ def _explained(found: StressOdds) -> str:
         )
     if found.best == "pressure":
         return (
-            f"stresses lack {found.pressure / units.GPa:+.2g} GPa in every frame, as if energies were of another "
-            "basis: the Pulay stress of a small plane-wave cutoff does that"
+            f"stresses lack {found.pressure / units.GPa:+.2g} GPa in every frame, as if energies were of "
+            "another basis: the Pulay stress of a small plane-wave cutoff does that"
         )
     cause = f"they look like {found.unit}" if found.unit else "no usual unit explains it"
     sign = ", positive under compression" if found.factor < 0 else ""
-    return f"energies change by about {found.factor:.3g} times the work of the stresses (should be 1): {cause}{sign}"
+    times = f"about {found.factor:.3g} times the work of the stresses (should be 1)"
+    return f"energies change by {times}: {cause}{sign}"
 
 
 def _way_out(found: StressOdds) -> str:

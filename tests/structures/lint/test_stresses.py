@@ -9,6 +9,7 @@ from ase import units
 from chemscale.structures.lint import lint, verdicts
 from chemscale.structures.lint.evidence.sampling import Sampler, states_of
 from chemscale.structures.lint.evidence.strains import strain_work
+from chemscale.structures.lint.stresses import stress_findings
 from tests.helpers.crystals import block_of, strained
 
 
@@ -38,7 +39,7 @@ FAULTS = {
     "GPa": (lambda b: b.stresses / units.GPa, "they look like GPa read as eV/Å³"),
     "kbar of VASP": (
         lambda b: -b.stresses / units.GPa * 10,
-        "kbar read as eV/Å³, positive under compression",
+        "kbar read as eV/Å³, positive under",
     ),
     "Hartree/Bohr³": (lambda b: b.stresses / (units.Hartree / units.Bohr**3), "look like Hartree/Bohr^3"),
     "virials": (lambda b: -volumes(b) * b.stresses, "−V·σ, had been read as a stress"),
@@ -60,12 +61,27 @@ def test_each_fault_of_stresses_is_found_and_named(fault, sound):
     assert message in errors[0].message
 
 
+def sampled(block):
+    sampler = Sampler(1000, 0)
+    sampler.add(block, states_of(block))
+    return sampler.sample()
+
+
 def test_stresses_of_other_rows_are_found():
-    block = block_of(strained(300, rattle=0.03))
+    block = block_of(strained(250))
     wrong = replace(block, stresses=np.random.default_rng(0).permutation(block.stresses))
-    errors = [f for f in found(wrong) if f.severity == "error"]
-    assert len(errors) == 1
+    errors = stress_findings(sampled(wrong))
+    assert [f.severity for f in errors] == ["error"]
     assert "other rows" in errors[0].message
+    assert not stress_findings(sampled(block))
+
+
+def test_a_constant_pressure_that_energies_do_not_have_is_a_warning():
+    block = block_of(strained(100))
+    pulay = replace(block, stresses=block.stresses - 2 * units.GPa * np.eye(3))
+    warnings = stress_findings(sampled(pulay))
+    assert [f.severity for f in warnings] == ["warning"]
+    assert "stresses lack +2 GPa in every frame" in warnings[0].message
 
 
 def test_sound_stresses_pass_in_turned_and_wrapped_cells_too(sound):
@@ -86,9 +102,7 @@ def test_sound_stresses_pass_in_turned_and_wrapped_cells_too(sound):
 
 def test_the_work_of_stress_and_forces_is_the_change_of_energy():
     block = block_of(strained(40, strain=0.003, rattle=0.004))
-    sampler = Sampler(100, 0)
-    sampler.add(block, states_of(block))
-    pairs = strain_work(sampler.sample())
+    pairs = strain_work(sampled(block))
     assert len(pairs) >= 15
     error = np.abs(pairs.change - pairs.work - pairs.of_forces)
     assert np.median(error / np.abs(pairs.change)) < 0.01

@@ -28,6 +28,9 @@ SMALL = [
 ]
 
 
+OUTSIDE = "data.path=../frames.extxyz"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Aluminium in strained cells and water, so that batches hold both."""

@@ -197,8 +197,8 @@ class Stresses:
             keys = (self.place[0], other[0])
             choice = " or ".join(f"data.stress_key={key}" for key in keys)
             raise SourceError(
-                f"{keys[0]} and {keys[1]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V times the stress. "
-                f"{choice} says which to read."
+                f"{keys[0]} and {keys[1]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V times the "
+                f"stress. {choice} says which to read."
             )
 
 

@@ -4,32 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from chemscale.models.potential import Prediction
-from chemscale.models.potentials import build
-from chemscale.models.schnet import SchNetConfig
 from chemscale.structures.evaluation import tables
-from chemscale.structures.evaluation.errors import FrameErrors, Sums
-from chemscale.structures.evaluation.page import write_page
+from chemscale.structures.evaluation.errors import Sums
 from chemscale.structures.evaluation.text import describe_groups
-from chemscale.structures.graphs import Structure, collate
 from chemscale.testing.checks import crystal
-
-POTENTIAL = build(SchNetConfig(width=4, layers=1), (1, 6, 8, 11, 17), references=(1.0, 2.0, 3.0, 4.0, 5.0))
-
-
-def frame(numbers, energy=0.0):
-    numbers = np.array(numbers, np.uint8)
-    positions = np.arange(3.0 * len(numbers)).reshape(-1, 3)
-    forces = np.zeros((len(numbers), 3))
-    return Structure(numbers, positions, energy, forces).with_neighbours(1.0)
-
-
-def compared(frames, energies, forces, stress=None):
-    errors, batch = FrameErrors(POTENTIAL.elements), collate(frames)
-    batch.to("cpu")
-    of_energy = torch.tensor(energies, dtype=torch.float64)
-    errors.add(POTENTIAL, batch, Prediction(of_energy, of_energy, torch.as_tensor(forces), stress))
-    return errors
+from tests.helpers.label_errors import compared, frame
 
 
 def test_errors_are_those_computed_by_hand():
@@ -119,16 +98,3 @@ def test_few_frames_have_no_interval():
     row = tables.row(errors.of("energy"))
     assert row.mae == pytest.approx(100)
     assert np.isnan(row.low)
-
-
-def test_the_page_shows_every_group_element_and_the_worst_frames(tmp_path):
-    frames = [frame([1, 8], 0.01 * i) for i in range(90)]
-    errors = compared(frames, [0.0] * 90, np.full((180, 3), 0.05))
-    groups = tables.table(errors, ["cold", "<hot>"], np.arange(90) % 2)
-    worst = [{"where": "cold, row 3", "quantity": "forces", "error": 50.0}]
-    page = tmp_path / "page.html"
-    write_page(page, "run: test part", ["30 frames"], groups, tables.elements(errors), worst, errors)
-    text = page.read_text()
-    for expected in ("cold", "&lt;hot&gt;", "cold, row 3", "data:image/svg+xml", "meV/atom", " to "):
-        assert expected in text
-    assert "<hot>" not in text

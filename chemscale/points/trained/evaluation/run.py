@@ -15,12 +15,12 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
+from chemscale.points.trained.evaluation.page import write_page
 from chemscale.records import RunRecord
 from chemscale.structures.batches import BatchBudget, ValidationFrames, labels_of
 from chemscale.structures.edges import EdgeCache
 from chemscale.structures.evaluation import tables
 from chemscale.structures.evaluation.errors import FrameErrors
-from chemscale.structures.evaluation.page import write_page
 from chemscale.structures.evaluation.tables import Group
 from chemscale.structures.sources.base import formula
 from chemscale.structures.store import PARTS, FrameStore

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_geometric.data import Data
 
-from chemscale.models.potential import Potential, Prediction
+from chemscale.models.potential import BoundaryError, Potential, Prediction
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.graphs import Structure, collate
 
@@ -78,6 +79,18 @@ class Evaluator:
         """
         self.potential.check_elements(torch.as_tensor(np.asarray(numbers, dtype=np.int64)))
 
+    def check_periodic(self) -> None:
+        """Refuse periodic systems where the potential is for molecules alone.
+
+        Raises:
+            BoundaryError: saying why.
+        """
+        if self.potential.molecules_only:
+            raise BoundaryError(
+                "The system is periodic, and the model has the electrostatics of molecules in vacuum "
+                "(model.electrostatics=true): make it non-periodic, or train with model.electrostatics=false."
+            )
+
     def __call__(
         self,
         numbers: np.ndarray,
@@ -120,7 +133,7 @@ class Evaluator:
             virial = 0.5 * (outer + outer.T)
         return Evaluation(float(found.energy), found.atomic_energies.cpu().numpy(), forces, virial, of_atoms)
 
-    def _atomic_virials(self, batch: torch.Tensor, found: Prediction) -> np.ndarray:
+    def _atomic_virials(self, batch: Data, found: Prediction) -> np.ndarray:
         atoms = batch.z.shape[0]
         if self.potential.molecules_only:
             return np.full((atoms, 3, 3), np.nan)

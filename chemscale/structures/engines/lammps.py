@@ -35,8 +35,8 @@ class LammpsError(ValueError):
 def open_lammps(arguments: Sequence[str] = (), **options: Any) -> Any:
     """Start LAMMPS in this process, as ``lammps.lammps`` does, with the MPI of the package ``mpich``.
 
-    An error of the potential in a step stops the run, and the command that ran it raises that very error. With
-    ``lammps.lammps`` itself it stops as well, but the error is LAMMPS' own and the cause stands in the log.
+    An error of the potential in a step stops the run, and the command that ran it raises that very error.
+    With ``lammps.lammps`` itself it stops as well, but the error is LAMMPS' own and the cause is logged.
 
     Args:
         arguments: of its command line, such as ``["-log", "none", "-screen", "none"]``.
@@ -100,10 +100,10 @@ def attach(
 ) -> str:
     """Let a potential act on all atoms of a LAMMPS that has a box.
 
-    Through ML-IAP it is a pair style: LAMMPS makes the pairs, gets the force of each, and the virial of these,
-    per atom too. LAMMPS must have been built with ML-IAP and its Python coupling; PyPI's and Debian's are not.
-    Through ``fix external``, which every LAMMPS has, positions and cell are handed over, and forces, energy,
-    virial and the shares of atoms in these come back. Both give what ``ChemscaleCalculator`` gives.
+    Through ML-IAP it is a pair style: LAMMPS makes the pairs, gets the force of each, and takes the virial
+    from these, per atom too. LAMMPS must have been built with ML-IAP and its Python coupling; PyPI's and
+    Debian's are not. Through ``fix external``, which every LAMMPS has, it gets positions and cell, and gives
+    forces, energy, virial and the shares of atoms in these. Both give what ``ChemscaleCalculator`` gives.
 
     Args:
         lmp: an instance of ``lammps.lammps``, best of ``open_lammps``; units metal, box and atom types there.
@@ -123,18 +123,21 @@ def attach(
             that is asked for and not there.
         UnknownElementError: an element that the potential was not made for.
         UnknownChargeError: a charge or multiplicity that it can know nothing of.
+        BoundaryError: a periodic box, where the potential is for molecules alone.
         PotentialError: no potential is there.
     """
     _check(lmp, elements)
     evaluator = Evaluator(model, charge=charge, spin=spin, device=device, dtype=dtype)
     evaluator.check_elements(np.array([atomic_numbers[symbol] for symbol in elements]))
+    if _box(lmp)[1].any():
+        evaluator.check_periodic()
     if through not in (None, "mliap", "external"):
         raise LammpsError(f'through={through!r}: it is "mliap", "external" or None.')
     if through == "mliap" and not has_mliap(lmp):
         raise LammpsError(
-            "This LAMMPS was built without ML-IAP or without its Python coupling (cmake -D PKG_ML-IAP=on -D "
-            "PKG_ML-SNAP=on -D PKG_PYTHON=on -D MLIAP_ENABLE_PYTHON=on -D BUILD_SHARED_LIBS=on): build one that "
-            "has them, or leave through out and take fix external."
+            "This LAMMPS was built without ML-IAP or without its Python coupling (cmake -D PKG_ML-IAP=on "
+            "-D PKG_ML-SNAP=on -D PKG_PYTHON=on -D MLIAP_ENABLE_PYTHON=on -D BUILD_SHARED_LIBS=on): build "
+            "one that has them, or leave through out and take fix external."
         )
     if through is None:
         through = "mliap" if has_mliap(lmp) and not evaluator.potential.molecules_only else "external"

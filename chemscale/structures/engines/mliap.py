@@ -41,8 +41,8 @@ class UnifiedPotential:
         potential = evaluator.potential
         if potential.molecules_only:
             raise ValueError(
-                "ML-IAP hands over pairs within the cutoff, and this potential has electrostatics between all "
-                "atoms of a molecule: attach it with through='external'."
+                "ML-IAP hands over pairs within the cutoff, and this potential has electrostatics between "
+                "all atoms of a molecule: attach it with through='external'."
             )
         self._numbers = np.array([atomic_numbers[symbol] for symbol in elements])
         evaluator.check_elements(self._numbers)
@@ -69,8 +69,8 @@ class UnifiedPotential:
         atoms, pairs = data.nlocal, data.npairs
         if data.nlistatoms != atoms:
             raise ValueError(
-                f"The potential gets {data.nlistatoms} of {atoms} atoms. It needs all of them: name an element "
-                "for every atom type in pair_coeff, and do not combine it with pair_style hybrid."
+                f"The potential gets {data.nlistatoms} of {atoms} atoms. It needs all of them: name an "
+                "element for every atom type in pair_coeff, and do not combine it with pair_style hybrid."
             )
         receivers = data.pair_i.astype(np.int64) if pairs else np.zeros(0, np.int64)
         senders = self._own(data) if pairs else np.zeros(0, np.int64)
@@ -95,8 +95,8 @@ class UnifiedPotential:
         senders = own[tags[data.pair_j]]
         if (senders < 0).any():
             raise ValueError(
-                "A neighbour belongs to another process: start LAMMPS on one process, since features of atoms "
-                "are not exchanged between processes."
+                "A neighbour belongs to another process: start LAMMPS on one process, since features of "
+                "atoms are not exchanged between processes."
             )
         return senders
 

@@ -193,7 +193,7 @@ def _numbers(system: Any, topology: Any, chosen: list[int] | None) -> np.ndarray
     nameless = [index for index in chosen if numbers[index] == 0]
     if nameless:
         raise OpenMMError(
-            f"Particle {nameless[0]} is no atom but a virtual site, or has no element ({len(nameless)} such): "
-            "leave those out with particles=…"
+            f"Particle {nameless[0]} is no atom but a virtual site, or has no element ({len(nameless)} "
+            "such): leave those out with particles=…"
         )
     return np.array([numbers[index] for index in chosen])

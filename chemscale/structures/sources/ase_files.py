@@ -132,7 +132,7 @@ class AseFile(Reader):
             atoms_held += len(atoms)
             if len(first) >= FIRST_FRAMES or atoms_held >= FIRST_ATOMS:
                 break
-        labels.choose(first)
+        self._checked(labels.choose, first)
         self.places = [labels.place] if labels.place else []
         for row, atoms in enumerate(chain(first, frames)):
             try:

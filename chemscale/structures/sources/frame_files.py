@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
 
 DOCUMENTATION = re.compile(
@@ -78,6 +79,10 @@ def _reason(path: Path, format: str | None) -> str | None:
         return "hidden"
     if DOCUMENTATION.match(path.name):
         return "documentation"
+    if path.name.lower().endswith(aselmdb.LOCK_SUFFIX):
+        return "a lock"
+    if path.name == aselmdb.METADATA and any(path.parent.glob(f"*{aselmdb.SUFFIX}")):
+        return "sizes of the structures beside it"
     if not path.is_file():
         return "not a file"
     if not path.stat().st_size:

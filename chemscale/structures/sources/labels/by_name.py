@@ -21,7 +21,7 @@ _UNITS = r"hartree|(^|_)(ha|au|ry|rydberg|mev|kcal|kj|j)(_|$)|kcal|kjmol"
 _NO_TOTAL = (
     r"form|interact|bind|hull|kin|repuls|nuclear|atomi[sz]|cohes|adsor|relativ|react|solv|gap|fermi|homo|lumo|"
     r"zero_?point|zpe|gibbs|enthal|therm|exchange|(^|_)xc(_|$)|coulomb|strain|surf|barrier|excit|ioni[sz]|"
-    r"affin|baseline|(^|_)(min|max|mean|shift)(_|$)"
+    r"affin|baseline|(^|_)(min|max|mean|shift|nl)(_|$)"
 )
 _NEUTRAL = r"energ(y|ies)|forces?|frcs?|total|tot|toten|potential|pot|target|label|^u_?0$|(^|_)[ef](_|$)|_"
 

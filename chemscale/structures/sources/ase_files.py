@@ -24,6 +24,7 @@ from chemscale.structures.sources.electrons import ElectronCount, is_electron_na
 from chemscale.structures.sources.labels import LabelKeys, Labels
 from chemscale.structures.sources.labels.names import label_kind
 from chemscale.structures.sources.labels.stated_units import same_unit, stated_units, units_of, unread_units
+from chemscale.structures.sources.outputs import run_state
 from chemscale.structures.units import Units
 
 MAX_FRAMES = 512
@@ -174,6 +175,9 @@ class AseFile(Reader):
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
         databases = ("db", "json", "aselmdb")
         frames = _database(self.path) if self.format in databases else _iread(self.path, first)
+        state = None if first else run_state(self.path, self.format)
+        for text in state.notes() if state else ():
+            self.note(text)
         row = 0
         while True:
             try:
@@ -186,6 +190,8 @@ class AseFile(Reader):
                 raise SourceError(
                     f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({error})."
                 ) from error
+            if state and row in state.unconverged:
+                atoms.calc = None
             yield atoms
             row += 1
 

@@ -164,7 +164,7 @@ def frames_of_molecule(job: tuple[str, int, int, str]) -> dict[str, Any]:
 
 
 def xtb(numbers: np.ndarray, positions: np.ndarray, level: str = LEVEL) -> tuple[float, np.ndarray] | None:
-    """Semi-empirical energy in eV and forces (n, 3) in eV/Å of a neutral singlet; None if it does not converge.
+    """Energy in eV and forces (n, 3) in eV/Å of a neutral singlet; None if it does not converge.
 
     Args:
         numbers: (n,) atomic numbers.

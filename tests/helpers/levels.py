@@ -1,4 +1,4 @@
-"""Files of toy frames of another level of theory: energies shifted by element, other molecules, other elements."""
+"""Toy frames of another level of theory: energies shifted by element; and with another element."""
 
 from __future__ import annotations
 

@@ -37,4 +37,4 @@ def test_each_number_of_frames_is_learned_with_and_without_the_parent(tmp_path):
     tuned = [record for _, record in found if record.parent]
     assert {record.parent["identity"] for record in tuned} == {parent.identity}
     assert parent.config["data"]["method"] == "GFN1-xTB" != tuned[0].config["data"]["method"]
-    assert list((tmp_path / "runs" / "transfer_data").glob("*.md"))
+    assert list((tmp_path / "runs" / "transfer_data").rglob("law.json"))

@@ -98,7 +98,8 @@ class SharedData:
         replay: Replay | None = None,
     ) -> StructureDataModule:
         """Batches of frames: points that see the same in the same order share the plan of their batches."""
-        subset = (data.frames, data.validation_frames, data.workers, replay)
+        weights = tuple(sorted((data.weights or {}).items()))
+        subset = (data.frames, data.validation_frames, data.workers, weights, replay)
         key = (store.hash, budget, accumulate, cutoff, seed, *subset)
 
         def plan() -> StructureDataModule:
@@ -111,6 +112,7 @@ class SharedData:
                 frames=data.frames,
                 validation_frames=data.validation_frames,
                 workers=data.workers,
+                weights=data.weights,
                 replay=replay,
             )
 

@@ -25,6 +25,8 @@ NEWER = {
     "data.condition_bins": 10,
     "data.condition_dropout": 0.1,
     "data.method": "GFN2-xTB",
+    "data.weights": None,
+    "loss.stress": 0.0,
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

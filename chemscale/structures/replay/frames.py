@@ -23,7 +23,7 @@ class Replay:
     """Old frames, and how many of them an epoch has.
 
     Args:
-        store: where they are read from.
+        store: where they are read from; weights of its frames hold.
         frames: (P,) their numbers in it.
         edges: of these frames, within the cutoff of the new ones.
         share: of all frames of an epoch.
@@ -129,7 +129,7 @@ class ReplayBatches(FrameBatches):
         found = []
         for position in positions:
             if position < new:
-                found += members_of(self.store, self.frames, self.edges, [position])
+                found += members_of(self.store, self.frames, self.edges, [position], self.weights)
             else:
                 (old,) = members_of(replay.store, replay.frames, replay.edges, [position - new])
                 found.append(replay.structure(old))

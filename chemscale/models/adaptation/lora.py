@@ -119,6 +119,16 @@ class LowRank(nn.Module):
         return weight + self.weight_of_adapter * (self.a @ self.b)
 
 
+def adapter_product_flops(model: nn.Module) -> int:
+    """FLOPs of the products A·B in a forward pass: they do not grow with a batch; a backward pass has twice.
+
+    Args:
+        model: with adapters or without.
+    """
+    parts = [module for module in model.modules() if isinstance(module, LowRank)]
+    return sum(2 * part.a.numel() * part.b.shape[-1] for part in parts)
+
+
 def merged(model: Model) -> Model:
     """An ordinary model that computes the same; the model itself where it has no adapters.
 

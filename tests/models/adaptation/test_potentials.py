@@ -118,6 +118,14 @@ def test_counted_work_falls_where_less_is_trained(batch):
     assert part[2] < whole[2]
 
 
+def test_work_of_adapters_grows_with_the_batch(batch):
+    """Products of the matrices of the adapters themselves, which no batch has more of, are left out."""
+    tuned = WAYS["adapters"].apply(potential("nequip"), PotentialGroups(potential("nequip")))
+    members = [Structure(batch.z[:4].numpy(), batch.pos[:4].numpy(), spin=1) for _ in range(3)]
+    one, three = (collate([m.with_neighbours(5.0) for m in members[:count]]) for count in (1, 3))
+    assert phase_flops(tuned, three) == [3 * flops for flops in phase_flops(tuned, one)]
+
+
 def test_a_low_rank_parameter_begins_as_it_was_and_copies_do_not_touch_each_other(batch):
     model = potential("nequip")
     expected = model.eval()(batch).energy

@@ -14,6 +14,7 @@ from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_st
 from chemscale.structures.batches import BatchBudget
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.lint.run import lint_store
+from chemscale.structures.replay.frames import Replay
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 from chemscale.training.distributed.ranks import inside_job
@@ -94,10 +95,11 @@ class SharedData:
         *,
         accumulate: int,
         seed: int,
+        replay: Replay | None = None,
     ) -> StructureDataModule:
         """Batches of frames: points that see the same in the same order share the plan of their batches."""
         weights = tuple(sorted((data.weights or {}).items()))
-        subset = (data.frames, data.validation_frames, data.workers, weights)
+        subset = (data.frames, data.validation_frames, data.workers, weights, replay)
         key = (store.hash, budget, accumulate, cutoff, seed, *subset)
 
         def plan() -> StructureDataModule:
@@ -111,6 +113,7 @@ class SharedData:
                 validation_frames=data.validation_frames,
                 workers=data.workers,
                 weights=data.weights,
+                replay=replay,
             )
 
         return self._once("frames", key, plan)

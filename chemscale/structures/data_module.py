@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,6 +14,7 @@ from chemscale.common.samplers import training_loader
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, ValidationFrames
 from chemscale.structures.edges import EdgeCache
 from chemscale.structures.references import Statistics, statistics
+from chemscale.structures.replay.frames import Replay, ReplayBatches
 from chemscale.structures.store import FrameStore
 
 
@@ -35,6 +37,7 @@ class StructureDataModule(pl.LightningDataModule):
         validation_frames: size of the nested validation subset; None for all.
         workers: processes that build batches ahead, as ``common.samplers.training_loader``.
         weights: by which the errors of training frames are multiplied, by the name of the frame.
+        replay: frames of an earlier training set that are learned again beside them; None for none.
 
     Raises:
         SubsetError: more frames than there are, nothing to validate on, or a weight for no frame.
@@ -52,10 +55,11 @@ class StructureDataModule(pl.LightningDataModule):
         validation_frames: int | None = None,
         workers: int | None = None,
         weights: Mapping[str, float] | None = None,
+        replay: Replay | None = None,
     ):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
-        self.accumulate = accumulate
+        self.accumulate, self.replay = accumulate, replay
         self.skipped: list[tuple[int, int]] = []  # (step, count) of data skipped after a roll-back
         train, validation = store.part("train"), store.part("validation")
         if frames is not None and not 1 <= frames <= len(train):
@@ -71,7 +75,8 @@ class StructureDataModule(pl.LightningDataModule):
         self.train_edges = EdgeCache(store, "train", cutoff).open(len(self.train))
         self.validation_edges = EdgeCache(store, "validation", cutoff).open(len(self.validation))
         self.weights = group_weights(store, self.train, weights)
-        self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
+        plan = EpochPlan if replay is None else replay.plan
+        self.plan: EpochPlan = plan(store.sizes[self.train], self.train_edges.counts, budget, seed)
 
     def statistics(self, method: str | Mapping[int, float]) -> Statistics:
         """Statistics of the training subset.
@@ -92,7 +97,8 @@ class StructureDataModule(pl.LightningDataModule):
             rank: number of the rank.
             world: number of ranks.
         """
-        return FrameBatches(
+        batches = FrameBatches if self.replay is None else partial(ReplayBatches, self.replay)
+        return batches(
             self.store,
             self.train,
             self.train_edges,

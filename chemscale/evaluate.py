@@ -15,7 +15,7 @@ OF_MOLECULES = (
     "reference", "training", "n", "seed", "max_length", "device", "column", "reference_column",
     "reference_n", "fcd", "workers", "out",
 )  # fmt: skip
-OF_POTENTIALS = ("part", "frames")
+OF_POTENTIALS = ("part", "frames", "uncertainty")
 
 
 @app.command()
@@ -63,6 +63,10 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Of a potential: only the first so many frames.")
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Calibrate a potential, or a sweep of seeds, on held-out frames."),
+    ] = False,
 ) -> None:
     """Judge generated molecules, or a trained potential.
 
@@ -72,7 +76,8 @@ def evaluate(
     reference is named. The same command again continues, or shows what is there.
 
     Potentials: MAE and RMSE of energies (meV, meV/atom) and force components (meV/Å), kept as
-    evaluation-PART.json in the run.
+    evaluation-PART.json in the run. With --uncertainty, how its last layer (of a sweep of seeds: how far they
+    are apart) tells the errors of held-out frames, and the fraction inside 1 and 2 σ.
 
     Examples:
 
@@ -83,7 +88,12 @@ def evaluate(
       python -m chemscale.evaluate generated.smi --reference test.csv --training train.csv --out moses
 
       python -m chemscale.evaluate runs/rmd17_ethanol/painn-w64-l3 --part test
+
+      python -m chemscale.evaluate runs/seeds --uncertainty
     """
+    if uncertainty:
+        _calibrate(source, frames, batch or 32)
+        return
     run = find_run(source)
     is_potential = (run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt"
     misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
@@ -132,6 +142,14 @@ def _potential(run: Path, part: str, frames: int | None, batch: int) -> None:
         unit = "meV/Å" if key.startswith("forces") else "meV/atom" if key.endswith("per_atom") else "meV"
         typer.echo(f"{key:22s} {value:10.3f} {unit}")
     typer.echo(f"Kept in {run / f'evaluation-{part}.json'}")
+
+
+def _calibrate(source: Path, frames: int | None, batch: int) -> None:
+    """Print how deviations compare with errors."""
+    from chemscale.points.uncertainty.evaluation import evaluate_uncertainty
+
+    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch).lines():
+        typer.echo(line)
 
 
 def main() -> None:

@@ -46,7 +46,8 @@ class RunFrames:
         store = open_or_prepare_structures(data, Path(record.config["structures"]))
         if store.hash != record.data_hash:
             raise ValueError(
-                f"{store.path} is not what {run} was trained on: the hashes differ. Put back the file as it was."
+                f"{store.path} is not what {run} was trained on: the hashes differ. Put back the file "
+                "as it was."
             )
         return cls(store, data)
 

@@ -72,8 +72,8 @@ class Uncertain:
         """
         if self.record is None:
             raise ValueError(
-                f"{self.source}: there is no {RECORD_NAME} beside the model, so what it was trained on is not "
-                "known. Give the directory of its run."
+                f"{self.source}: there is no {RECORD_NAME} beside the model, so what it was trained on is "
+                "not known. Give the directory of its run."
             )
         return RunFrames.of(self.source, self.record)
 
@@ -165,7 +165,9 @@ def fit_last_layer(
     ridge = choose_ridge(gram, torch.cat(features), torch.cat(errors)) if features else 1e-6
     factors = Factors(gram, ridge, about=about)
     model = LastLayer(potential, factors).to(device).eval()
-    held = frames.batches("validation", potential.cutoff, frames=held_out, size=batch, title="held-out frames")
+    held = frames.batches(
+        "validation", potential.cutoff, frames=held_out, size=batch, title="held-out frames"
+    )
     try:
         found = observe(model, held, device).calibrations()
     except CalibrationError as error:

@@ -30,7 +30,7 @@ class Calibration:
         inside: fraction of these inside 1 and 2 calibrated σ.
         inside_stated: likewise of σ as stated, before the factor.
         freedom: degrees of freedom of each deviation, M - 1 of a committee of M; None where it has no noise.
-        correlation: Spearman's rank correlation of |error| and σ on the errors tested; NaN where σ is constant.
+        correlation: Spearman's rank correlation of |error| and σ on the errors tested; NaN of a constant σ.
     """
 
     factor: float
@@ -49,7 +49,10 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, the nominal fractions among it."""
-        return asdict(self) | {"nominal": list(self.nominal), "gaussian": [expected_inside(k) for k in LEVELS]}
+        return asdict(self) | {
+            "nominal": list(self.nominal),
+            "gaussian": [expected_inside(k) for k in LEVELS],
+        }
 
     def describe(self, title: str) -> str:
         """One line for a person.

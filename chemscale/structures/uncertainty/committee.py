@@ -21,7 +21,7 @@ class Committee(nn.Module):
     """Potentials that learned the same data from different starts.
 
     The prediction is the mean over M members, its standard deviation that of the sample, with M - 1 below the
-    sum of squares: each estimates the same unknown energy. Forces and stress are means of derivatives and thus
+    sum of squares: each estimates the same unknown energy. Forces and stress are means of derivatives, so
     derivatives of the mean: a committee conserves energy. Structures are prepared once, their neighbours are
     found once, and members are asked in turn: their sums over neighbours are operations of a library that
     ``torch.func.vmap`` cannot stack, and on a batch they fill the processor one at a time.
@@ -51,7 +51,9 @@ class Committee(nn.Module):
         super().__init__()
         names = list(names or (f"member {n}" for n in range(len(members))))
         if len(members) < 2:
-            raise CommitteeError(f"A committee has two members or more, got {len(members)}: train more seeds.")
+            raise CommitteeError(
+                f"A committee has two members or more, got {len(members)}: train more seeds."
+            )
         self.members = nn.ModuleList(members)
         self.energy_factor, self.forces_factor = energy_factor, forces_factor
         for name, member in zip(names[1:], members[1:], strict=True):

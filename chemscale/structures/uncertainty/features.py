@@ -45,7 +45,7 @@ def last_layer_features(potential: Potential, data: Data, *, differentiable: boo
 
     The input of the last linear layer of each readout is caught as the network runs (MACE has a readout a
     layer, whose features stand side by side). What it is multiplied by on the way to the energy (the scale;
-    in Allegro the cutoff of each edge) is the energy's derivative by the output of the readout, which is exact
+    in Allegro the cutoff of each edge) is the energy's derivative by the output of the readout, exactly,
     since the energy is linear in it. Rows are then summed over the atoms, or edges, of a structure. A bias
     counts as a feature of ones.
 
@@ -94,8 +94,9 @@ def readouts_of(potential: Potential) -> list[nn.Module]:
     )
     if not known:
         raise PotentialError(
-            f"{type(network).__name__}: its last layer is not known. Call the module from features to energies "
-            "`readout` (or `readouts`, a list): torch.nn.Linear, a Sequential that ends in one, or ScaledMLP."
+            f"{type(network).__name__}: its last layer is not known. Call the module from features to "
+            "energies `readout` (or `readouts`, a list): torch.nn.Linear, a Sequential that ends in one, or "
+            "ScaledMLP."
         )
     return found
 

@@ -78,8 +78,8 @@ class LastLayer(nn.Module):
     -∂E/∂r, has the features -∂f/∂r and the same covariance. That takes a backward pass a feature (32 for
     PaiNN of width 64), so leave forces out where only energies matter.
 
-    F. Bigi, S. Chong, M. Ceriotti and F. Grasselli, A prediction rigidity formalism for low-cost uncertainties
-    in trained neural networks, Mach. Learn.: Sci. Technol. 5, 045018 (2024).
+    F. Bigi, S. Chong, M. Ceriotti and F. Grasselli, A prediction rigidity formalism for low-cost
+    uncertainties in trained neural networks, Mach. Learn.: Sci. Technol. 5, 045018 (2024).
 
     Args:
         potential: trained.
@@ -200,7 +200,9 @@ def gram_of(features: Sequence[Tensor]) -> Tensor:
     Args:
         features: (B, P) each.
     """
-    return sum((f.double().T @ f.double() for f in features[1:]), features[0].double().T @ features[0].double())
+    return sum(
+        (f.double().T @ f.double() for f in features[1:]), features[0].double().T @ features[0].double()
+    )
 
 
 def choose_ridge(gram: Tensor, features: Tensor, errors: Tensor) -> float:

@@ -140,8 +140,8 @@ def _of_sweep(path: Path) -> list[tuple[Path, RunRecord]]:
     if len(done) < 2:
         known = ", ".join(sorted({record.name for _, record in found})[:MOST_SHOWN]) or "nothing"
         raise CommitteeError(
-            f"{path}: {len(done)} finished potentials of {len(found)} runs ({known}), and a committee has two "
-            "members or more. Train several seeds, for example seed=0,1,2,3,4."
+            f"{path}: {len(done)} finished potentials of {len(found)} runs ({known}), and a committee has "
+            "two members or more. Train several seeds, for example seed=0,1,2,3,4."
         )
     if len(done) < len(found):
         log.warning("%s: %d of %d runs are finished potentials, the others are left out.", path, len(done),

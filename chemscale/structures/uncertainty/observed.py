@@ -15,7 +15,7 @@ from chemscale.structures.uncertainty.prediction import UncertainPrediction
 
 @dataclass
 class Observed:
-    """Errors and deviations of energies (eV) and force components (eV/Å), frame by frame; NaN without a label.
+    """Errors and deviations of energies (eV) and force components (eV/Å), frame by frame; NaN if unlabelled.
 
     Args:
         energy: errors and deviations of each frame.
@@ -28,9 +28,7 @@ class Observed:
     def __len__(self) -> int:
         return len(self.energy)
 
-    def add(
-        self, energy: tuple[float, float], forces: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def add(self, energy: tuple[float, float], forces: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Note one frame.
 
         Args:

@@ -16,7 +16,7 @@ class UncertainPrediction(Prediction):
 
     Args:
         energy_std: (B,) eV.
-        forces_std: (N, 3) eV/Å, of each component; None where forces, or their deviations, were not asked for.
+        forces_std: (N, 3) eV/Å, of each component; None where they were not asked for.
         stress_std: (B, 3, 3) eV/Å³; None where stress was not asked for or nothing is known of it.
     """
 

@@ -103,7 +103,7 @@ class PotentialPoint(Point):
         _check_labels(store, task.loss)
         _check_validation(data, task.loss)
         flops = _count_flops(model, known, data, task.loss)
-        subset = f"-n{len(data.train)}" if task.data.frames else ""
+        subset = f"-n{len(data.train)}" if task.data.frames or task.data.selection else ""
         common = shared_fields(
             sections,
             micro_batching,

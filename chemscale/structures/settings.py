@@ -41,6 +41,8 @@ class StructureData:
     energy_key: str | None = None
     forces_key: str | None = None
     frames: Count | None = None
+    selection: str | None = None
+    selected: str | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
     workers: Index | None = None

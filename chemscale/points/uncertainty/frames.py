@@ -11,9 +11,10 @@ from torch_geometric.data import Data
 
 from chemscale.common.progress import ProgressBar
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
+from chemscale.points.uncertainty.chosen import selected_positions
 from chemscale.records import RunRecord
 from chemscale.structures.batches import BatchBudget, ValidationFrames
-from chemscale.structures.edges import EdgeCache
+from chemscale.structures.edges import ChosenEdges, EdgeCache
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 
@@ -53,7 +54,9 @@ class RunFrames:
 
     def training(self) -> np.ndarray:
         """Numbers in the store of the frames that the run was trained on."""
-        return np.asarray(self.store.part("train")[: self.data.frames])
+        chosen = selected_positions(self.store, self.data)
+        train = self.store.part("train")
+        return np.asarray(train[: self.data.frames] if chosen is None else train[chosen[: self.data.frames]])
 
     def part(self, part: str) -> np.ndarray:
         """Numbers in the store of a part's frames: of "train" those that were trained on.
@@ -78,7 +81,9 @@ class RunFrames:
         chosen = self.part(part)[:frames]
         if not len(chosen):
             return
-        edges = EdgeCache(self.store, part, cutoff).open(len(chosen))
+        cache = EdgeCache(self.store, part, cutoff)
+        listed = selected_positions(self.store, self.data) if part == "train" else None
+        edges = cache.open(len(chosen)) if listed is None else ChosenEdges(cache, listed[: len(chosen)])
         batches = ValidationFrames(self.store, chosen, edges, BatchBudget(frames=size))
         with ProgressBar(title, len(chosen), "frames", every=5, silent=not title) as progress:
             for index in range(len(batches)):

@@ -62,7 +62,7 @@ def geometric(values: Sequence[float]) -> Estimate:
     """
     logs = np.log(np.asarray(values, float))
     found = mean(logs.tolist())
-    return Estimate(math.exp(found.value), *(math.exp(end) for end in (found.low, found.high)), found.repeats)
+    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.repeats)
 
 
 def mean(values: Sequence[float]) -> Estimate:
@@ -276,8 +276,8 @@ def _draw(curves: Sequence[Curve], unit: str, path: Path) -> None:
         for n, (curve, color) in enumerate(zip(curves, (BLUE, VERMILION, GREEN), strict=False)):
             estimates = [curve.at(k) for k in range(len(curve.labels))]
             middle = np.array([e.value for e in estimates])
-            ends = np.array([[e.value - e.low, e.high - e.value] for e in estimates]).T
-            ends = None if np.isnan(ends).any() else ends
+            reach = np.array([[e.value - e.low, e.high - e.value] for e in estimates]).T
+            ends = None if np.isnan(reach).any() else reach
             at = np.array(curve.labels) * 1.02 ** (n - (len(curves) - 1) / 2)  # side by side
             ax.errorbar(
                 at,

@@ -15,11 +15,11 @@ from chemscale.sweeps.active_learning_sweeper import ActiveLearningSweeper
 from chemscale.sweeps.expansion import SweepError
 
 TOY = [
-    "+sweep=active_learning", "data.count=144", "data.validation_frames=16", "model.width=4", "model.layers=1",
-    "model.radial=4",
-    "budget.steps=4", "trainer.validate_every=4", "logger=none", "trainer.accelerator=cpu",
-    "hydra.sweeper.rounds=[24,32]", "hydra.sweeper.members=2", "hydra.sweeper.repeats=1",
-    "hydra.sweeper.candidates=30", "data.references=minimum_norm", "data.prepare_workers=1", "lint=off",
+    "+sweep=active_learning", "data.count=144", "data.validation_frames=16", "model.width=4",
+    "model.layers=1", "model.radial=4", "budget.steps=4", "trainer.validate_every=4", "logger=none",
+    "trainer.accelerator=cpu", "hydra.sweeper.rounds=[24,32]", "hydra.sweeper.members=2",
+    "hydra.sweeper.repeats=1", "hydra.sweeper.candidates=30", "data.references=minimum_norm",
+    "data.prepare_workers=1", "lint=off",
 ]  # fmt: skip
 
 

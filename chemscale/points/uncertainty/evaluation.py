@@ -98,8 +98,12 @@ def _keep(
     assert isinstance(opened.model, LastLayer)
     calibrations = {key: value.as_dict() for key, value in found.items()}
     factors = opened.model.factors
+    energy, forces = factors_from({key: value.factor for key, value in found.items()})
     kept = replace(
-        factors, about={**factors.about, **about, "calibrations": calibrations}, **factors_from(found)
+        factors,
+        about={**factors.about, **about, "calibrations": calibrations},
+        energy_factor=energy,
+        forces_factor=forces,
     )
     folder = model_folder(Path(source))
     save_factors(folder, opened.potential, kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,8 @@ def open_uncertain(
     if not isinstance(source, str | Path) or is_sweep(Path(source)):
         members = find_members(source)
         known = load_calibration(members)
-        factors = {f"{key}_factor": float(value["factor"]) for key, value in known.items()}
-        model = members.load(device=place, **factors)
+        energy, forces = factors_from({key: float(value["factor"]) for key, value in known.items()})
+        model = members.load(device=place, energy_factor=energy, forces_factor=forces)
         record = members.records[0]
         return Uncertain(model, place, record, members.source, len(members.folders) - 1, bool(known))
     run = find_run(Path(source))
@@ -174,17 +174,18 @@ def fit_last_layer(
         log.warning("The deviations are not calibrated: %s", error)
         return factors
     about["calibrations"] = {key: value.as_dict() for key, value in found.items()}
-    return replace(factors, about=about, **factors_from(found))
+    energy, forces = factors_from({key: value.factor for key, value in found.items()})
+    return replace(factors, about=about, energy_factor=energy, forces_factor=forces)
 
 
-def factors_from(found: dict[str, Calibration]) -> dict[str, float]:
-    """Factors of a model by the names of its arguments; of what was not calibrated, that of the other.
+def factors_from(found: Mapping[str, float]) -> tuple[float, float]:
+    """Factors of energies and of forces; of what was not calibrated that of the other, 1 where neither was.
 
     Args:
-        found: calibrations of "energy" and "forces".
+        found: factors by "energy" and "forces".
     """
-    either = next(iter(found.values())).factor
-    return {f"{key}_factor": found[key].factor if key in found else either for key in ("energy", "forces")}
+    either = next(iter(found.values()), 1.0)
+    return found.get("energy", either), found.get("forces", either)
 
 
 def calibration_file(members: Members) -> Path:

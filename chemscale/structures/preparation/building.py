@@ -235,8 +235,8 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
     ):
         for block in source.blocks():
             files.append(block, names.setdefault(block.name, len(names)))
-            named = (np.full(len(block), key, np.uint64) for key in name_and_formula(block))
-            keys = (geometry_keys(block), *named)
+            of_block = name_and_formula(block)
+            keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))
             for column, values in zip(columns, keys, strict=True):
                 column.append(values)
             progress.advance(len(block))

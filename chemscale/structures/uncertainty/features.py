@@ -150,12 +150,10 @@ def _hidden(readout: nn.Module, x: Tensor) -> Tensor:
     if isinstance(readout, ScaledMLP):
         hidden = readout.hidden(x)
         return hidden * hidden.shape[-1] ** -0.5
-    if isinstance(readout, nn.Linear):
-        linear, hidden = readout, x
-    else:
-        assert isinstance(readout, nn.Sequential)
-        linear, hidden = readout[-1], readout[:-1](x)
-    return hidden if linear.bias is None else torch.cat([hidden, torch.ones_like(hidden[:, :1])], 1)
+    hidden = readout[:-1](x) if isinstance(readout, nn.Sequential) else x
+    return (
+        hidden if len(last_weights(readout)) == 1 else torch.cat([hidden, torch.ones_like(hidden[:, :1])], 1)
+    )
 
 
 def _summed(caught: _Caught, weight: Tensor, c: Connectivity, potential: Potential) -> Tensor:

@@ -31,9 +31,12 @@ class UncertainPrediction(Prediction):
             energy: factor of the energy's.
             forces: factor of those of forces and stress, which both are derivatives of the energy.
         """
-        factors = {"energy_std": energy, "forces_std": forces, "stress_std": forces}
-        given = {key: getattr(self, key) for key in factors}
-        return replace(self, **{k: None if v is None else factors[k] * v for k, v in given.items()})
+        return replace(
+            self,
+            energy_std=None if self.energy_std is None else energy * self.energy_std,
+            forces_std=None if self.forces_std is None else forces * self.forces_std,
+            stress_std=None if self.stress_std is None else forces * self.stress_std,
+        )
 
 
 def largest_force_std(forces_std: Tensor, ptr: Tensor) -> Tensor:

@@ -42,6 +42,8 @@ class StructureData:
     energy_key: str | None = None
     forces_key: str | None = None
     frames: Count | None = None
+    selection: str | None = None
+    selected: str | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
     weights: dict[str, NotNegative] | None = None

@@ -251,7 +251,8 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
     ):
         for block in source.blocks():
             files.append(block, names.setdefault(block.name, len(names)))
-            keys = (_keys(block), *(np.full(len(block), key, np.uint64) for key in name_and_formula(block)))
+            of_block = name_and_formula(block)
+            keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))
             for column, values in zip(columns, keys, strict=True):
                 column.append(values)
             progress.advance(len(block))
@@ -327,8 +328,12 @@ class ArrayFiles:
             file.close()
 
 
-def _keys(block: Block) -> np.ndarray:
-    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,)."""
+def geometry_keys(block: Block) -> np.ndarray:
+    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,).
+
+    Args:
+        block: k frames.
+    """
     rounded = np.round(block.positions * 1e4).astype(np.int64)
     box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
     head = bytes(block.numbers)

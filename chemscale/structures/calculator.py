@@ -16,6 +16,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
+from chemscale.structures.engines.packaged import PackagedPotential
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources.ase_files import check_atoms
 from chemscale.structures.sources.electrons import charge_and_spin, unused_keys
@@ -34,7 +35,8 @@ class ChemscaleCalculator(Calculator):
     their charge or multiplicity, or ``potential`` change; ``reset()`` after weights were changed in place.
 
     Args:
-        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
+        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, a compiled ``model.pt2``, or a
+            ``Potential``.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision of the network; float64 for phonons and tight relaxations. As trained if None.
         kwargs: of ASE's ``Calculator``: atoms, label, directory.
@@ -61,8 +63,8 @@ class ChemscaleCalculator(Calculator):
     ):
         super().__init__(**kwargs)
         if not isinstance(model, Potential):
-            model = load_potential(model_folder(Path(model)), dtype=dtype)
-        elif dtype not in (None, model.dtype):
+            model = open_potential(Path(model), dtype)
+        if dtype not in (None, model.dtype):
             raise ValueError(f"dtype={dtype}: the potential that was given is {model.dtype}; load it so.")
         self.device = named_device(None if device is None else str(device), "device")
         self.potential = model.to(self.device).eval().requires_grad_(False)
@@ -144,6 +146,21 @@ def structure_of(atoms: Atoms) -> Structure:
         cell=np.asarray(atoms.cell) if atoms.pbc.any() else None,
         pbc=np.asarray(atoms.pbc) if atoms.pbc.any() else None,
     )
+
+
+def open_potential(path: Path, dtype: torch.dtype | None = None) -> Potential:
+    """The potential of a run, of a ``model`` folder, or of a package that ``export --as aoti`` compiled.
+
+    Args:
+        path: of one of these; a package's file ends in ``.pt2``.
+        dtype: precision of the network; as trained if None, and as compiled in a package.
+
+    Raises:
+        PotentialError: no potential is there.
+    """
+    if path.suffix == ".pt2":
+        return PackagedPotential(path)
+    return load_potential(model_folder(path), dtype=dtype)
 
 
 def model_folder(path: Path) -> Path:

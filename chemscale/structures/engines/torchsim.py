@@ -17,9 +17,8 @@ from torch_geometric.data import Data
 
 from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
-from chemscale.models.potentials import load_potential
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.calculator import model_folder
+from chemscale.structures.calculator import open_potential
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources.ase_files import check_atoms
 from chemscale.structures.sources.electrons import CHARGE, MULTIPLICITY, UNPAIRED, charge_and_spin
@@ -47,7 +46,8 @@ class ChemscaleTorchSim(ModelInterface):
     another name that ``structures.sources.electrons`` lists), as TorchSim's extras are from 0.6 on.
 
     Args:
-        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
+        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, a compiled ``model.pt2``, or a
+            ``Potential``.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision that states are made with; a total energy in float32 is rounded to some meV.
         network_dtype: precision of the network; as trained if None.
@@ -75,8 +75,8 @@ class ChemscaleTorchSim(ModelInterface):
     ):
         super().__init__()
         if not isinstance(model, Potential):
-            model = load_potential(model_folder(Path(model)), dtype=network_dtype)
-        elif network_dtype not in (None, model.dtype):
+            model = open_potential(Path(model), network_dtype)
+        if network_dtype not in (None, model.dtype):
             raise ValueError(f"network_dtype={network_dtype}: the potential that was given is {model.dtype}.")
         self._device = named_device(None if device is None else str(device), "device")
         self._dtype = dtype

@@ -66,8 +66,8 @@ from chemscale.structures.calculator import ChemscaleCalculator
 atoms.calc = ChemscaleCalculator("model.pt2")
 ```
 """
-EXPORTED = """`model.pt2` is an exported program of PyTorch: `torch.export.load` opens it, which may run code that
-it holds, and `torch._inductor.aoti_compile_and_package` compiles it for a machine, without chemscale on either.
+EXPORTED = """`model.pt2` is an exported program of PyTorch. `torch.export.load` opens it, which may
+run code of its own, and `torch._inductor.aoti_compile_and_package` compiles it for a machine.
 """
 
 

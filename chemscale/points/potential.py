@@ -101,6 +101,7 @@ class PotentialPoint(Point):
         data.training_batches(0, world)  # refuses more ranks than a step has frames
         known = data.statistics(task.data.reference_method)
         _check_labels(store, task.loss)
+        _check_stress(store, data, task.loss)
         _check_validation(data, task.loss)
         flops = _count_flops(model, known, data, task.loss)
         subset = f"-n{len(data.train)}" if task.data.frames else ""
@@ -256,6 +257,7 @@ class PotentialPoint(Point):
                 ("energy_mae", "meV"),
                 ("energy_mae_per_atom", "meV/atom"),
                 ("forces_mae", "meV/Å"),
+                ("stress_mae", "meV/Å³"),
             )
             if key in values
         ]
@@ -275,13 +277,23 @@ def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
         )
 
 
+def _check_stress(store: FrameStore, data: StructureDataModule, loss: EnergyForceLoss) -> None:
+    if loss.stress and not labels_of(store, data.train)["stresses"]:
+        raise ConfigurationError(
+            f"loss.stress={loss.stress:g}: no training frame of {store.path} has a stress. Name its key by "
+            "data.stress_key, or set loss.stress=0."
+        )
+
+
 def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
     """Refuse held-out frames none of whose labels weighs anything: no validation would have a number."""
     found = labels_of(data.store, data.validation)
-    if not (loss.energy and found["energies"]) and not (loss.forces and found["components"]):
+    weighed = {"energies": loss.energy, "components": loss.forces, "stresses": loss.stress}
+    if not any(weight and found[label] for label, weight in weighed.items()):
         raise ConfigurationError(
             f"{data.store.path}: none of the {len(data.validation)} validation frames has a label that "
-            f"loss.energy={loss.energy:g} and loss.forces={loss.forces:g} weigh. Raise "
+            f"loss.energy={loss.energy:g}, loss.forces={loss.forces:g} and loss.stress={loss.stress:g} "
+            "weigh. Raise "
             "data.validation_fraction or data.validation_frames, or weigh the labels that there are."
         )
 

@@ -96,7 +96,8 @@ class SharedData:
         seed: int,
     ) -> StructureDataModule:
         """Batches of frames: points that see the same in the same order share the plan of their batches."""
-        subset = (data.frames, data.validation_frames, data.workers)
+        weights = tuple(sorted((data.weights or {}).items()))
+        subset = (data.frames, data.validation_frames, data.workers, weights)
         key = (store.hash, budget, accumulate, cutoff, seed, *subset)
 
         def plan() -> StructureDataModule:
@@ -109,6 +110,7 @@ class SharedData:
                 frames=data.frames,
                 validation_frames=data.validation_frames,
                 workers=data.workers,
+                weights=data.weights,
             )
 
         return self._once("frames", key, plan)

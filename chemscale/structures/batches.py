@@ -183,10 +183,10 @@ def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:
 class FrameBatches(Dataset[Data]):
     """Micro-batches of a training subset by their number in the run.
 
-    Each carries ``counts`` (frames, atoms, edges) and what the whole optimizer step holds: labelled energies
-    and force components, so that every label weighs the same however a step is cut into micro-batches and
-    ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's frames
-    without its labels: it computes along with the others, and adds nothing.
+    Each carries ``counts`` (frames, atoms, edges) and what the whole optimizer step holds: labelled energies,
+    force and stress components, so that every label weighs the same however a step is cut into micro-batches
+    and ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's
+    frames without its labels: it computes along with the others, and adds nothing.
 
     Args:
         store: where frames are read from.
@@ -196,6 +196,7 @@ class FrameBatches(Dataset[Data]):
         accumulate: micro-batches of an optimizer step on one rank.
         rank: number of this rank.
         world: number of ranks.
+        weights: (F,) by which errors of the frames are multiplied, beside weights of their own; None for 1.
 
     Raises:
         BatchError: more parts than any step has frames.
@@ -211,8 +212,10 @@ class FrameBatches(Dataset[Data]):
         accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
+        weights: np.ndarray | None = None,
     ):
         self.store, self.frames, self.edges, self.plan = store, frames, edges, plan
+        self.weights = weights
         self.accumulate, self.rank, self.world = accumulate, rank, world
         fullest = int(np.diff(plan.epoch(0)[1]).max())
         if fullest < accumulate * world:
@@ -228,13 +231,15 @@ class FrameBatches(Dataset[Data]):
         atoms = self.plan.atoms[whole]
         parts = deal(atoms + self.plan.edges[whole], self.accumulate * self.world)
         mine = whole[parts[micro * self.world + self.rank]]
-        batch = read_batch(self.store, self.frames, self.edges, mine if len(mine) else whole[:1])
+        chosen = mine if len(mine) else whole[:1]
+        batch = read_batch(self.store, self.frames, self.edges, chosen, self.weights)
         if not len(mine):
             _take_labels(batch)
         # As if the step were one batch: what is counted must not depend on how it is cut.
         batch.padded_pairs = len(mine) * int(atoms.max()) ** 2
         totals = labels(batch) if len(parts) == 1 else labels_of(self.store, self.frames[whole])
         batch.step_energies, batch.step_components = totals["energies"], totals["components"]
+        batch.step_stresses = totals["stresses"]
         return batch
 
 
@@ -242,6 +247,8 @@ def _take_labels(batch: Data) -> None:
     """Leave a batch that weighs nothing: no label, and no frame to be counted."""
     batch.energy = torch.full_like(batch.energy, torch.nan)
     batch.forces = torch.full_like(batch.forces, torch.nan)
+    if batch.get("stress") is not None:
+        batch.stress = torch.full_like(batch.stress, torch.nan)
     batch.counts = dict.fromkeys(batch.counts, 0)
 
 
@@ -273,7 +280,13 @@ class ValidationFrames(Dataset[Data]):
         return read_batch(self.store, self.frames, self.edges, positions)
 
 
-def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: np.ndarray) -> Data:
+def read_batch(
+    store: FrameStore,
+    frames: np.ndarray,
+    edges: Edges,
+    positions: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Data:
     """Some frames of a subset as one graph, with their counts.
 
     ``padded_pairs`` are the pairs of atoms if every structure were as large as the largest.
@@ -283,8 +296,12 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
         frames: (F,) numbers in the store of the subset's frames.
         edges: of the subset's frames.
         positions: of the wanted frames within the subset.
+        weights: (F,) by which errors of the subset's frames are multiplied; None for 1.
     """
     members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
+    if weights is not None:
+        for member, position in zip(members, positions, strict=True):
+            member.weight *= float(weights[position])
     batch = collate(members)
     batch.padded_pairs = len(members) * batch.largest**2
     batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
@@ -292,15 +309,17 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
 
 
 def labels(batch: Data) -> dict[str, int]:
-    """Count labelled energies and force components of a batch."""
+    """Count labelled energies, force components and stress components of a batch."""
+    stress = batch.get("stress")
     return {
         "energies": int(batch.energy.isfinite().sum()),
         "components": int(batch.forces.isfinite().sum()),
+        "stresses": 0 if stress is None else int(stress.isfinite().sum()),
     }
 
 
 def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
-    """Count labelled energies and force components of frames of a store, without making a batch.
+    """Count labelled energies, force and stress components of frames of a store, without making a batch.
 
     Args:
         store: where they are.
@@ -311,4 +330,10 @@ def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
         components = sum(int(np.isfinite(f).sum()) for f in forces)
     else:
         components = 3 * int(np.asarray(store.sizes[frames], np.int64).sum())
-    return {"energies": int(np.isfinite(store.energies(frames)).sum()), "components": components}
+    return {
+        "energies": int(np.isfinite(store.energies(frames)).sum()),
+        "components": components,
+        "stresses": int(np.isfinite(store.stresses(frames)[store.is_periodic(frames)]).sum())
+        if store.has_stresses
+        else 0,
+    }

@@ -34,9 +34,10 @@ class StructureDataModule(pl.LightningDataModule):
         frames: size of the nested training subset; None for all.
         validation_frames: size of the nested validation subset; None for all.
         workers: processes that build batches ahead, as ``common.samplers.training_loader``.
+        weights: by which the errors of training frames are multiplied, by the name of the frame.
 
     Raises:
-        SubsetError: more frames than there are, or nothing to validate on.
+        SubsetError: more frames than there are, nothing to validate on, or a weight for no frame.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StructureDataModule(pl.LightningDataModule):
         frames: int | None = None,
         validation_frames: int | None = None,
         workers: int | None = None,
+        weights: Mapping[str, float] | None = None,
     ):
         super().__init__()
         self.store, self.budget, self.cutoff, self.workers = store, budget, cutoff, workers
@@ -68,6 +70,7 @@ class StructureDataModule(pl.LightningDataModule):
         self.validation = np.asarray(validation[:validation_frames])
         self.train_edges = EdgeCache(store, "train", cutoff).open(len(self.train))
         self.validation_edges = EdgeCache(store, "validation", cutoff).open(len(self.validation))
+        self.weights = group_weights(store, self.train, weights)
         self.plan = EpochPlan(store.sizes[self.train], self.train_edges.counts, budget, seed)
 
     def statistics(self, method: str | Mapping[int, float]) -> Statistics:
@@ -97,6 +100,7 @@ class StructureDataModule(pl.LightningDataModule):
             accumulate=self.accumulate,
             rank=rank,
             world=world,
+            weights=self.weights,
         )
 
     def train_dataloader(self) -> DataLoader[Data]:
@@ -120,3 +124,31 @@ class StructureDataModule(pl.LightningDataModule):
             budget = budget.share(self.accumulate * world, sizes, edges)
         batches = ValidationFrames(self.store, self.validation, self.validation_edges, budget)
         return DataLoader(batches, batch_size=None)
+
+
+def group_weights(
+    store: FrameStore, frames: np.ndarray, weights: Mapping[str, float] | None
+) -> np.ndarray | None:
+    """Weights of frames by their names, (F,); None where all are 1.
+
+    Args:
+        store: where they are.
+        frames: (F,) their numbers in it.
+        weights: by name; names that are not listed weigh 1.
+
+    Raises:
+        SubsetError: no frame of the store has a name that is listed, or all frames weigh nothing.
+    """
+    if not weights:
+        return None
+    if unknown := sorted(set(weights) - set(store.names)):
+        rest = f" and {len(store.names) - 20:,} more" if len(store.names) > 20 else ""
+        raise SubsetError(
+            f"data.weights.{unknown[0]}: no frame of {store.path} has this name; there are "
+            f"{', '.join(store.names[:20])}{rest}."
+        )
+    of_names = np.array([weights.get(name, 1.0) for name in store.names])
+    found = of_names[np.asarray(store.groups[frames])]
+    if not (found * store.weights(frames)).any():
+        raise SubsetError("data.weights: every training frame weighs 0. Leave out what is not to be learnt.")
+    return None if (found == 1).all() else found

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from chemscale.common.sections import ConfigurationError, Count, Index, Range
+from chemscale.common.sections import ConfigurationError, Count, Index, NotNegative, Range
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
@@ -43,6 +43,7 @@ class StructureData:
     frames: Count | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
+    weights: dict[str, NotNegative] | None = None
     workers: Index | None = None
     prepare_workers: Count | None = None
     verify: bool = False

@@ -56,7 +56,7 @@ WITHOUT_EFFECT = (
     "data.forces_key",
     "lint",
 )
-NEWER = {"data.condition_dropout": 0.1}
+NEWER = {"data.condition_dropout": 0.1, "loss.stress": 0.0, "data.weights": None}
 """Keys that version 0.1.0 did not have, and the values at which they are left out of the hash."""
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
 """Keys that leave the stable phase of a schedule as it is."""

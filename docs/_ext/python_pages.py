@@ -70,9 +70,12 @@ MODULES = {
     ),
     "structures": (
         "Molecules in space",
-        "The ASE calculator, the store of frames, readers, units.",
+        "The ASE calculator, other simulation programs, the store of frames, readers, units.",
         [
             "chemscale.structures.calculator",
+            "chemscale.structures.engines.lammps",
+            "chemscale.structures.engines.openmm",
+            "chemscale.structures.engines.ipi",
             "chemscale.structures.store",
             "chemscale.structures.blocks",
             "chemscale.structures.sources",

@@ -24,6 +24,8 @@ NEWER = {
     "trainer.generate_n": 1000,
     "data.condition_bins": 10,
     "data.condition_dropout": 0.1,
+    "data.weights": None,
+    "loss.stress": 0.0,
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

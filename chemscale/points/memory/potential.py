@@ -76,7 +76,7 @@ PROBED = 8
 
 
 def objective(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> torch.Tensor:
-    return sum(loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+    return sum(loss.sums(module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
 
 
 def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:

@@ -17,6 +17,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
+from chemscale.structures.engines.packaged import PackagedPotential
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources.ase_files import check_atoms
 from chemscale.structures.sources.electrons import charge_and_spin, unused_keys
@@ -46,8 +47,8 @@ class ChemscaleCalculator(Calculator):
     (eV/Å), and ``stress_std`` (6,) in Voigt order (eV/Å³). They are as the members have them, not calibrated.
 
     Args:
-        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``; also a
-            ``Committee``. None where `committee` lists the runs.
+        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, a compiled ``model.pt2``, or a
+            ``Potential``; also a ``Committee``. None where `committee` lists the runs.
         committee: True where `model` is the folder of a sweep of seeds, or RUNS/SWEEP/PATTERN; or a list of
             runs or model folders, in place of `model`.
         device: where it runs; the GPU if there is one and None is given.
@@ -160,13 +161,12 @@ def _opened(
         return find_members(committee).load(dtype=dtype)
     if model is None:
         raise ValueError("Give a model: a run, a model folder, a Potential, or committee=[RUN, RUN, …].")
-    if isinstance(model, Potential | Committee):
-        if dtype not in (None, model.dtype):
-            raise ValueError(f"dtype={dtype}: the potential that was given is {model.dtype}; load it so.")
-        return model
-    if committee:
+    if committee and not isinstance(model, Potential | Committee):
         return find_members(model).load(dtype=dtype)
-    return load_potential(model_folder(Path(model)), dtype=dtype)
+    found = model if isinstance(model, Potential | Committee) else open_potential(Path(model), dtype)
+    if dtype not in (None, found.dtype):
+        raise ValueError(f"dtype={dtype}: the potential that was given is {found.dtype}; load it so.")
+    return found
 
 
 def _deviations(result: UncertainPrediction) -> dict[str, Any]:
@@ -199,6 +199,21 @@ def structure_of(atoms: Atoms) -> Structure:
         cell=np.asarray(atoms.cell) if atoms.pbc.any() else None,
         pbc=np.asarray(atoms.pbc) if atoms.pbc.any() else None,
     )
+
+
+def open_potential(path: Path, dtype: torch.dtype | None = None) -> Potential:
+    """The potential of a run, of a ``model`` folder, or of a package that ``export --as aoti`` compiled.
+
+    Args:
+        path: of one of these; a package's file ends in ``.pt2``.
+        dtype: precision of the network; as trained if None, and as compiled in a package.
+
+    Raises:
+        PotentialError: no potential is there.
+    """
+    if path.suffix == ".pt2":
+        return PackagedPotential(path)
+    return load_potential(model_folder(path), dtype=dtype)
 
 
 def model_folder(path: Path) -> Path:

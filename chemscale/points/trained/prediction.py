@@ -22,6 +22,7 @@ from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
+from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
@@ -147,6 +148,7 @@ def predict_file(
     device: str | None = None,
     forces: bool = True,
     reading: FileReading | None = None,
+    dispersion: str | Dispersion | None = "auto",
     progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
@@ -162,9 +164,11 @@ def predict_file(
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
         reading: names of labels and units, in place of those of the training data.
+        dispersion: added to the network, as ``ChemscaleCalculator`` has it.
         progress: whether it is shown.
 
     Raises:
+        DispersionError: a functional or an element that D3 does not know.
         ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
         SourceError: `structures` cannot be read; the message names the frame.
@@ -181,6 +185,7 @@ def predict_file(
         raise FileNotFoundError(f"{structures}: {what}.")
     place = named_device(device)
     potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    added = choose(potential.header, dispersion)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
@@ -194,12 +199,23 @@ def predict_file(
             _check(potential, group, graphs, structures)
             predicted = _predict(potential, collate(graphs).to(place), forces)
             for each, (energy, array) in zip(group, predicted, strict=True):
+                if added is not None:
+                    energy, array = _with_dispersion(added, each.atoms, energy, array)
                 errors.add(each, energy, array)
                 _write(file, each, energy, array, opened, str(run))
             shown.advance(len(group))
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    return Prediction(shown.done, time.monotonic() - started, errors, opened.notes())
+    notes = opened.notes() + ([f"{added.describe()} was added to the network."] if added else [])
+    return Prediction(shown.done, time.monotonic() - started, errors, notes)
+
+
+def _with_dispersion(
+    added: Dispersion, atoms: Atoms, energy: float, forces: np.ndarray | None
+) -> tuple[float, np.ndarray | None]:
+    """Energy in eV and forces in eV/Å with dispersion."""
+    found = added.of(atoms.numbers, atoms.positions, np.asarray(atoms.cell), np.asarray(atoms.pbc))
+    return energy + found.energy, None if forces is None else forces + found.forces
 
 
 class _Opened:

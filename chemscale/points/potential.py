@@ -263,6 +263,8 @@ class PotentialPoint(Point):
             "reading": read_structure_data(self.config["data"]).reading,
             "electrons": [list(state) for state in self.statistics.electrons],
         }
+        if "subtract" in self.store.manifest:
+            data["subtract"] = self.store.manifest["subtract"]
         return {"data": data, "identity": self.identity}
 
     def save_model(self, module: InteratomicPotential) -> None:

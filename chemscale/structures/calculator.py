@@ -17,6 +17,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
+from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.engines.packaged import PackagedPotential
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources.ase_files import check_atoms
@@ -53,11 +54,16 @@ class ChemscaleCalculator(Calculator):
             runs or model folders, in place of `model`.
         device: where it runs; the GPU if there is one and None is given.
         dtype: precision of the network; float64 for phonons and tight relaxations. As trained if None.
+        dispersion: what is added to the network: ``auto``, the D3 that was subtracted from its labels
+            (``data.subtract``), if any; None, nothing; a functional such as ``pbe``, or a `Dispersion`, for
+            a network that was trained on labels without dispersion.
         kwargs: of ASE's ``Calculator``: atoms, label, directory.
 
     Raises:
         PotentialError: no potential is there.
         CommitteeError: the runs are no committee: they differ in more than their seed.
+        DispersionError: a functional or, on use, an element that D3 has no parameters for; another dispersion
+            than the one that was subtracted.
         ValueError: a parameter that there is not, or another precision than a given ``Potential`` has.
         SourceError: on use, for what is no structure (positions not finite, no cell where periodic), and a
             charge that is no whole number or is stated twice, and differently.
@@ -75,12 +81,14 @@ class ChemscaleCalculator(Calculator):
         committee: bool | Sequence[str | Path] = False,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        dispersion: str | Dispersion | None = "auto",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         model = _opened(model, committee, dtype)
         self.device = named_device(None if device is None else str(device), "device")
         self.potential: Potential | Committee = model.to(self.device).eval().requires_grad_(False)
+        self.dispersion = choose(self.potential.header, dispersion)
         self._computed_with: tuple[Any, ...] = ()
         self._said: set[str] = set()
 
@@ -102,7 +110,7 @@ class ChemscaleCalculator(Calculator):
 
     def _inputs(self, atoms: Atoms) -> tuple[Any, ...]:
         """What a result depends on beside what ASE compares."""
-        return (*charge_and_spin(atoms), self.potential, self.potential.dtype)
+        return (*charge_and_spin(atoms), self.potential, self.potential.dtype, self.dispersion)
 
     def calculate(
         self,
@@ -133,9 +141,27 @@ class ChemscaleCalculator(Calculator):
             raise NotImplementedError(
                 "Stress is defined for cells that are periodic in all three directions."
             )
+        if self.dispersion is not None:
+            self._add_dispersion(self.dispersion, self.atoms, properties)
         if isinstance(result, UncertainPrediction):
             self.results |= _deviations(result)
         self._computed_with = self._inputs(self.atoms)
+
+    def _add_dispersion(
+        self, dispersion: Dispersion, atoms: Atoms, properties: list[str] | tuple[str, ...]
+    ) -> None:
+        """Add dispersion to the results; to those of atoms, which cost as much again, where asked for."""
+        system = (atoms.numbers, atoms.positions, np.asarray(atoms.cell), np.asarray(atoms.pbc))
+        found = dispersion.of(*system)
+        self.results["energy"] += found.energy
+        self.results["free_energy"] += found.energy
+        self.results["forces"] = self.results["forces"] + found.forces
+        if "stress" in self.results and found.stress is not None:
+            self.results["stress"] = self.results["stress"] + full_3x3_to_voigt_6_stress(found.stress)
+        if "energies" in properties:
+            self.results["energies"] = self.results["energies"] + dispersion.atomic_energies(*system)
+        else:
+            del self.results["energies"]
 
     def _warn_of_unused(self, atoms: Atoms) -> None:
         for key in set(unused_keys(atoms)) - self._said:

@@ -10,6 +10,7 @@ from chemscale.common.sections import ConfigurationError, Count, Index, NotNegat
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
+    from chemscale.structures.dispersion import Dispersion
 
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the frames or molecules, all of them left out."""
@@ -54,11 +55,29 @@ class StructureData:
     validation_fraction: Share = 0.1
     test_fraction: Share = 0.0
     split_seed: int = 0
+    subtract: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "structures" and not self.path:
             raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of frames.")
         _ = self.reference_method
+        _ = self.dispersion
+
+    @property
+    def dispersion(self) -> Dispersion | None:
+        """Dispersion that is subtracted from the labels; None for none.
+
+        Raises:
+            ConfigurationError: a method or functional that there is not.
+        """
+        if self.subtract is None:
+            return None
+        from chemscale.structures.dispersion import Dispersion, DispersionError  # not for --help
+
+        try:
+            return Dispersion.read("data.subtract", self.subtract)
+        except (DispersionError, ImportError) as error:
+            raise ConfigurationError(str(error)) from None
 
     @property
     def held_out_paths(self) -> dict[str, str]:

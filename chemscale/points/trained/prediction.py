@@ -24,6 +24,7 @@ from chemscale.points.uncertainty.opening import open_uncertain
 from chemscale.points.uncertainty.stated import StatedDeviations
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
+from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
@@ -152,6 +153,7 @@ def predict_file(
     forces: bool = True,
     std: bool = False,
     reading: FileReading | None = None,
+    dispersion: str | Dispersion | None = "auto",
     progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
@@ -169,9 +171,11 @@ def predict_file(
         std: also write the standard deviations ``energy_std`` (eV) and ``forces_std`` (N, 3) of each frame:
             of a committee where `run` is a sweep of seeds, else of the last layer (``points.uncertainty``).
         reading: names of labels and units, in place of those of the training data.
+        dispersion: added to the network, as ``ChemscaleCalculator`` has it.
         progress: whether it is shown.
 
     Raises:
+        DispersionError: a functional or an element that D3 does not know.
         ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
         SourceError: `structures` cannot be read; the message names the frame.
@@ -193,6 +197,7 @@ def predict_file(
         uncertain.model if uncertain else load_potential(model_folder(run)).to(place).requires_grad_(False)
     )
     deviations = StatedDeviations(uncertain) if uncertain else None
+    added = choose(potential.header, dispersion)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
@@ -206,6 +211,8 @@ def predict_file(
             _check(potential, group, graphs, structures)
             predicted = list(_predict(potential, collate(graphs).to(place), forces, deviations))
             for number, (each, (energy, array)) in enumerate(zip(group, predicted, strict=True)):
+                if added is not None:
+                    energy, array = _with_dispersion(added, each.atoms, energy, array)
                 errors.add(each, energy, array)
                 if deviations:
                     deviations.add(number, each, energy, array)
@@ -214,7 +221,16 @@ def predict_file(
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
     notes = [*opened.notes(), *(deviations.notes() if deviations else [])]
+    notes += [f"{added.describe()} was added to the network."] if added else []
     return Prediction(shown.done, time.monotonic() - started, errors, notes)
+
+
+def _with_dispersion(
+    added: Dispersion, atoms: Atoms, energy: float, forces: np.ndarray | None
+) -> tuple[float, np.ndarray | None]:
+    """Energy in eV and forces in eV/Å with dispersion."""
+    found = added.of(atoms.numbers, atoms.positions, np.asarray(atoms.cell), np.asarray(atoms.pbc))
+    return energy + found.energy, None if forces is None else forces + found.forces
 
 
 class _Opened:

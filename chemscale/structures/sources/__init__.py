@@ -120,6 +120,7 @@ def guess(path: Path) -> str:
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
+            "whatever else ASE reads."
         ) from None
     return "ase"

@@ -23,6 +23,7 @@ UNITS = {
     "nats_per_heavy_atom": "nats per heavy atom",
     "energy_mae_per_atom": "MAE of energies, meV/atom",
     "forces_mae": "MAE of force components, meV/Å",
+    "stress_mae": "MAE of stress components, meV/Å³",
 }
 PAPER = """@article{frey2023neural,
   title   = {Neural scaling of deep chemical models},

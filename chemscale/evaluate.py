@@ -15,7 +15,7 @@ OF_MOLECULES = (
     "reference", "training", "n", "seed", "max_length", "column", "reference_column",
     "reference_n", "fcd", "workers", "out",
 )  # fmt: skip
-OF_POTENTIALS = ("part", "frames", "by")
+OF_POTENTIALS = ("part", "frames", "by", "uncertainty")
 
 
 @app.command()
@@ -66,6 +66,10 @@ def evaluate(
     by: Annotated[
         str, typer.Option(help="Of a potential, what frames are grouped by: config_type or formula.")
     ] = "config_type",
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Calibrate a potential, or a sweep of seeds, on held-out frames."),
+    ] = False,
 ) -> None:
     """Judge generated molecules, or a trained potential.
 
@@ -76,7 +80,9 @@ def evaluate(
 
     Potentials: MAE and RMSE of energies (meV, meV/atom), force components (meV/Å) and stress components
     (meV/Å³), of all frames, of each config_type and of each element, kept as evaluation-PART.json in the run;
-    evaluation-PART.html has tables with intervals, parity plots and the worst frames.
+    evaluation-PART.html has tables with intervals, parity plots and the worst frames. With
+    --uncertainty, how its last layer (of a sweep of seeds: how far they are apart) tells the errors of
+    held-out frames, and the fraction inside 1 and 2 σ.
 
     Examples:
 
@@ -87,7 +93,12 @@ def evaluate(
       python -m chemscale.evaluate generated.smi --reference test.csv --training train.csv --out moses
 
       python -m chemscale.evaluate runs/rmd17_ethanol/painn-w64-l3 --part test
+
+      python -m chemscale.evaluate runs/seeds --uncertainty
     """
+    if uncertainty:
+        _calibrate(source, frames, batch or 32)
+        return
     run = find_run(source)
     is_potential = (run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt"
     misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
@@ -141,6 +152,14 @@ def _potential(run: Path, part: str, frames: int | None, batch: int, by: str, de
         typer.echo(line)
     typer.echo(f"Kept in {found.path}")
     typer.echo(f"Page: {found.page}")
+
+
+def _calibrate(source: Path, frames: int | None, batch: int) -> None:
+    """Print how deviations compare with errors."""
+    from chemscale.points.uncertainty.evaluation import evaluate_uncertainty
+
+    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch).lines():
+        typer.echo(line)
 
 
 def main() -> None:

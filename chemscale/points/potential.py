@@ -117,7 +117,8 @@ class PotentialPoint(Point):
         _check_stress(store, data, task.loss)
         _check_validation(data, task.loss)
         flops = _count_flops(make, model, data, task.loss)
-        subset = (f"-n{len(data.train)}" if task.data.frames else "") + beginning.suffix
+        subset = f"-n{len(data.train)}" if task.data.frames or task.data.selection else ""
+        subset += beginning.suffix
         common = shared_fields(
             sections,
             micro_batching,
@@ -262,6 +263,8 @@ class PotentialPoint(Point):
             "reading": read_structure_data(self.config["data"]).reading,
             "electrons": [list(state) for state in self.statistics.electrons],
         }
+        if "subtract" in self.store.manifest:
+            data["subtract"] = self.store.manifest["subtract"]
         return {"data": data, "identity": self.identity}
 
     def save_model(self, module: InteratomicPotential) -> None:

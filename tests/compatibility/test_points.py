@@ -27,6 +27,7 @@ NEWER = {
     "data.method": "GFN2-xTB",
     "data.weights": None,
     "loss.stress": 0.0,
+    "data.selected": None,
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

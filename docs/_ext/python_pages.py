@@ -82,6 +82,12 @@ MODULES = {
             "chemscale.structures.sources.base",
             "chemscale.structures.units",
             "chemscale.structures.graphs",
+            "chemscale.structures.uncertainty.committee",
+            "chemscale.structures.uncertainty.members",
+            "chemscale.structures.uncertainty.last_layer",
+            "chemscale.structures.uncertainty.calibration",
+            "chemscale.structures.uncertainty.selection",
+            "chemscale.structures.uncertainty.prediction",
         ],
     ),
     "testing": (

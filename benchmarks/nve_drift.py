@@ -41,7 +41,9 @@ FIELDS = ("family", "ps", "drift_meV_per_atom_ns", "standard_error", "settled", 
 
 def main() -> None:
     """Train, take turns, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="rmd17_ethanol.npz, or another file in the form of rMD17")
     parser.add_argument("--out", type=Path, default=Path("nve-drift"))
     parser.add_argument("--time", default="100ps")
@@ -86,7 +88,13 @@ def train(family: str, given: argparse.Namespace) -> bool:
 def simulate(family: str, start: Path, given: argparse.Namespace, seconds: float) -> bool:
     """A turn of a simulation; whether it is over."""
     command = [
-        *(sys.executable, "-m", "chemscale.simulate", str(given.out / "runs" / "nve_drift" / family), str(start)),
+        *(
+            sys.executable,
+            "-m",
+            "chemscale.simulate",
+            str(given.out / "runs" / "nve_drift" / family),
+            str(start),
+        ),
         *("--ensemble", "nve", "--time", given.time, "--timestep", given.timestep),
         *("--equilibrate", given.equilibrate, "--out", str(given.out / family)),
     ]
@@ -118,8 +126,18 @@ def table(families: list[str], out: Path) -> None:
         ended = report.read_text().splitlines()[0].split(None, 1)[1] if report.exists() else "not yet"
         rows.append(
             [
-                *(family, f"{columns['time_ps'][-1]:g}", f"{drift.value:.3g}", f"{drift.error:.2g}", drift.settled),
-                *(f"{np.abs(energies - energies[0]).max():.3g}", f"{mean(columns['temperature_K']).value:.1f}", ended),
+                *(
+                    family,
+                    f"{columns['time_ps'][-1]:g}",
+                    f"{drift.value:.3g}",
+                    f"{drift.error:.2g}",
+                    drift.settled,
+                ),
+                *(
+                    f"{np.abs(energies - energies[0]).max():.3g}",
+                    f"{mean(columns['temperature_K']).value:.1f}",
+                    ended,
+                ),
             ]
         )
     print("  ".join(FIELDS))

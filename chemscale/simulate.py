@@ -15,7 +15,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def simulate(
-    run: Annotated[Path, typer.Argument(help="A run (its directory, or RUNS/SWEEP/NAME), or a model folder.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run (its directory, or RUNS/SWEEP/NAME), or a model folder.")
+    ],
     start: Annotated[Path, typer.Argument(help="Any file that ASE reads; its last structure is the start.")],
     out: Annotated[Path, typer.Option(help="Folder of this simulation, and of no other.")],
     ensemble: Annotated[str, typer.Option(help="nve, nvt or npt: what is constant.")] = "nvt",
@@ -27,7 +29,9 @@ def simulate(
     thermostat_time: Annotated[str, typer.Option(help="In which the thermostat acts.")] = "100fs",
     pressure: Annotated[float, typer.Option(help="bar, of npt.")] = 1.0,
     barostat_time: Annotated[str, typer.Option(help="Period of the barostat, of npt.")] = "1ps",
-    equilibrate: Annotated[str | None, typer.Option(help="Time with a thermostat that is not counted.")] = None,
+    equilibrate: Annotated[
+        str | None, typer.Option(help="Time with a thermostat that is not counted.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between rows of the log and frames.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the momenta and the thermostat.")] = 0,
     keep_velocities: Annotated[bool, typer.Option(help="Begin with the momenta of START.")] = False,

@@ -189,7 +189,10 @@ class Dispersion:
         periodic = cell is not None and pbc is not None and bool(np.any(pbc))
         lattice = np.asarray(cell, dtype=float) / Bohr if periodic else None
         return _library().DispersionModel(
-            np.asarray(numbers), np.asarray(positions, dtype=float) / Bohr, lattice, np.asarray(pbc) if periodic else None
+            np.asarray(numbers),
+            np.asarray(positions, dtype=float) / Bohr,
+            lattice,
+            np.asarray(pbc) if periodic else None,
         )
 
     def subtract(self, block: Block) -> None:

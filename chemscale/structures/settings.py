@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from chemscale.common.sections import ConfigurationError, Count, Index, Range
+from chemscale.common.sections import ConfigurationError, Count, Index, NotNegative, Range
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
@@ -32,6 +32,7 @@ class StructureData:
 
     source: str
     count: Count = 2000
+    method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
     path: str | None = None
     validation_path: str | None = None
     test_path: str | None = None
@@ -42,8 +43,11 @@ class StructureData:
     energy_key: str | None = None
     forces_key: str | None = None
     frames: Count | None = None
+    selection: str | None = None
+    selected: str | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
+    weights: dict[str, NotNegative] | None = None
     workers: Index | None = None
     prepare_workers: Count | None = None
     verify: bool = False

@@ -20,6 +20,8 @@ from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
+from chemscale.points.uncertainty.opening import open_uncertain
+from chemscale.points.uncertainty.stated import StatedDeviations
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
 from chemscale.structures.dispersion import Dispersion, choose
@@ -28,6 +30,8 @@ from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.electrons import ElectronCount
 from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
+from chemscale.structures.uncertainty.committee import Committee
+from chemscale.structures.uncertainty.last_layer import LastLayer
 
 
 @dataclass
@@ -147,6 +151,7 @@ def predict_file(
     batch: int = 32,
     device: str | None = None,
     forces: bool = True,
+    std: bool = False,
     reading: FileReading | None = None,
     dispersion: str | Dispersion | None = "auto",
     progress: bool = True,
@@ -163,6 +168,8 @@ def predict_file(
         batch: structures at once.
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
+        std: also write the standard deviations ``energy_std`` (eV) and ``forces_std`` (N, 3) of each frame:
+            of a committee where `run` is a sweep of seeds, else of the last layer (``points.uncertainty``).
         reading: names of labels and units, in place of those of the training data.
         dispersion: added to the network, as ``ChemscaleCalculator`` has it.
         progress: whether it is shown.
@@ -176,6 +183,7 @@ def predict_file(
         UnknownElementError: the potential was not made for an element of the file.
         UnknownChargeError: it can know nothing of a charge or multiplicity of the file.
         BoundaryError: it is for molecules alone, and a structure is periodic.
+        CommitteeError: `std` is asked of a sweep whose points are no committee.
     """
     run, structures, out = Path(run), Path(structures), Path(out)
     if out.exists():
@@ -184,7 +192,11 @@ def predict_file(
         what = "a folder. Give one file of it at a time" if structures.is_dir() else "no such file"
         raise FileNotFoundError(f"{structures}: {what}.")
     place = named_device(device)
-    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    uncertain = open_uncertain(run, device=device, batch=batch) if std else None
+    potential = (
+        uncertain.model if uncertain else load_potential(model_folder(run)).to(place).requires_grad_(False)
+    )
+    deviations = StatedDeviations(uncertain) if uncertain else None
     added = choose(potential.header, dispersion)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
@@ -197,16 +209,19 @@ def predict_file(
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
             _check(potential, group, graphs, structures)
-            predicted = _predict(potential, collate(graphs).to(place), forces)
-            for each, (energy, array) in zip(group, predicted, strict=True):
+            predicted = list(_predict(potential, collate(graphs).to(place), forces, deviations))
+            for number, (each, (energy, array)) in enumerate(zip(group, predicted, strict=True)):
                 if added is not None:
                     energy, array = _with_dispersion(added, each.atoms, energy, array)
                 errors.add(each, energy, array)
+                if deviations:
+                    deviations.add(number, each, energy, array)
                 _write(file, each, energy, array, opened, str(run))
             shown.advance(len(group))
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    notes = opened.notes() + ([f"{added.describe()} was added to the network."] if added else [])
+    notes = [*opened.notes(), *(deviations.notes() if deviations else [])]
+    notes += [f"{added.describe()} was added to the network."] if added else []
     return Prediction(shown.done, time.monotonic() - started, errors, notes)
 
 
@@ -310,7 +325,9 @@ def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled
         yield group
 
 
-def _check(potential: Potential, group: list[Labelled], graphs: list[Structure], path: Path) -> None:
+def _check(
+    potential: Potential | Committee | LastLayer, group: list[Labelled], graphs: list[Structure], path: Path
+) -> None:
     """Refuse a structure that the potential can say nothing of, by its frame."""
     try:
         potential.check(collate(graphs))
@@ -323,9 +340,16 @@ def _check(potential: Potential, group: list[Labelled], graphs: list[Structure],
         raise
 
 
-def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
+def _predict(
+    potential: Potential | Committee | LastLayer,
+    data: Any,
+    forces: bool,
+    deviations: StatedDeviations | None = None,
+) -> Iterator[tuple[float, np.ndarray | None]]:
     """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
     result = potential(data, forces=forces)
+    if deviations:
+        deviations.take(result, data)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()
     split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(sizes)

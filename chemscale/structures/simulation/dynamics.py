@@ -175,7 +175,11 @@ class MartynaTobiasKlein(Integrator):
 
     def _variables(self) -> Iterable[tuple[Any, str]]:
         md = self.dynamics
-        owners = (md, self.OF_DYNAMICS), (md._thermostat, self.OF_THERMOSTAT), (md._barostat, self.OF_BAROSTAT)
+        owners = (
+            (md, self.OF_DYNAMICS),
+            (md._thermostat, self.OF_THERMOSTAT),
+            (md._barostat, self.OF_BAROSTAT),
+        )
         return [(owner, name) for owner, names in owners for name in names]
 
 

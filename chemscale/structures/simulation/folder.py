@@ -146,7 +146,9 @@ class Folder:
                 arrays = {key: file[key] for key in file.files}
             head = json.loads(str(arrays.pop("head")))
         except (OSError, ValueError, KeyError) as error:
-            raise SimulationError(f"{self.path / STATE} is damaged ({error}): begin anew in another --out.") from None
+            raise SimulationError(
+                f"{self.path / STATE} is damaged ({error}): begin anew in another --out."
+            ) from None
         for name, size in zip((LOG, TRAJECTORY), head["bytes"], strict=True):
             there = (self.path / name).stat().st_size if (self.path / name).exists() else 0
             if there < size:
@@ -156,7 +158,12 @@ class Folder:
                 )
         own = {key: arrays.pop(key) for key in ("positions", "momenta", "cell")}
         return State(
-            head["step"], **own, rng=head["rng"], integrator=arrays, bytes=tuple(head["bytes"]), ended=head["ended"]
+            head["step"],
+            **own,
+            rng=head["rng"],
+            integrator=arrays,
+            bytes=tuple(head["bytes"]),
+            ended=head["ended"],
         )
 
     def open(self, state: State) -> None:
@@ -249,5 +256,7 @@ def hash_of(*parts: Any) -> str:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}".encode() + np.ascontiguousarray(part).tobytes())
         else:
-            digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+            digest.update(
+                part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+            )
     return digest.hexdigest()[:16]

@@ -109,7 +109,9 @@ def simulate(
         if not known:
             original = atoms.copy()
             set_in_motion(atoms, settings, rng)
-            first = _state(-settings.equilibrate, atoms, rng, integrator(atoms, settings, rng, -settings.equilibrate))
+            first = _state(
+                -settings.equilibrate, atoms, rng, integrator(atoms, settings, rng, -settings.equilibrate)
+            )
             folder.create(_description(settings, described), original, first)
         state = folder.load()
         if state.step > settings.steps:
@@ -195,7 +197,10 @@ class _Loop:
         }
         if self.settings.ensemble == "npt":
             stress = atoms.get_stress(voigt=False, include_ideal_gas=True)
-            row |= {"volume_A3": float(atoms.get_volume()), "pressure_bar": float(-np.trace(stress) / 3 / BAR)}
+            row |= {
+                "volume_A3": float(atoms.get_volume()),
+                "pressure_bar": float(-np.trace(stress) / 3 / BAR),
+            }
         spread = committee_spread(atoms)
         if spread is not None:
             row["forces_std_max"] = float(spread.max())
@@ -230,7 +235,10 @@ class _Signals:
 
 
 def _calculator(
-    model: str | Path | Calculator, device: str | None, dtype: torch.dtype | str | None, options: dict[str, Any]
+    model: str | Path | Calculator,
+    device: str | None,
+    dtype: torch.dtype | str | None,
+    options: dict[str, Any],
 ) -> tuple[Calculator, dict[str, Any]]:
     """The calculator, and what names it."""
     if isinstance(model, Calculator):
@@ -252,7 +260,15 @@ def _parts(atoms: Atoms, settings: Simulation) -> list[Any]:
     """What of the start decides the simulation."""
     info = {key: value for key, value in sorted(atoms.info.items()) if key in ("charge", "spin")}
     momenta = [atoms.get_momenta()] if settings.keep_velocities else []
-    return [atoms.numbers, atoms.positions, np.asarray(atoms.cell), atoms.pbc, atoms.get_masses(), info, *momenta]
+    return [
+        atoms.numbers,
+        atoms.positions,
+        np.asarray(atoms.cell),
+        atoms.pbc,
+        atoms.get_masses(),
+        info,
+        *momenta,
+    ]
 
 
 def _check_forces(atoms: Atoms, settings: Simulation, name: str) -> None:
@@ -262,7 +278,9 @@ def _check_forces(atoms: Atoms, settings: Simulation, name: str) -> None:
         SimulationError: forces are not finite, or it gives no stress or no deviations where they are needed.
     """
     if settings.ensemble == "npt" and "stress" not in atoms.calc.implemented_properties:
-        raise SimulationError(f"{type(atoms.calc).__name__} gives no stress: --ensemble npt cannot go without.")
+        raise SimulationError(
+            f"{type(atoms.calc).__name__} gives no stress: --ensemble npt cannot go without."
+        )
     forces = atoms.get_forces()
     if not np.isfinite(forces).all():
         atom = int(np.flatnonzero(~np.isfinite(forces).all(axis=1))[0])

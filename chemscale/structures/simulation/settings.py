@@ -31,7 +31,9 @@ def femtoseconds(text: str, what: str) -> float:
     except (KeyError, ValueError):
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise SimulationError(f"{what} {text}: give a number above 0 with a unit, such as 0.5fs, 100ps or 1ns.")
+        raise SimulationError(
+            f"{what} {text}: give a number above 0 with a unit, such as 0.5fs, 100ps or 1ns."
+        )
     return value
 
 

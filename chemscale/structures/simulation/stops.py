@@ -96,7 +96,11 @@ class Stops:
         assert atoms.calc is not None
         forces = atoms.get_forces()
         if not (np.isfinite(forces).all() and np.isfinite(atoms.positions).all()):
-            atom = int(np.flatnonzero(~np.isfinite(forces).all(axis=1) | ~np.isfinite(atoms.positions).all(axis=1))[0])
+            atom = int(
+                np.flatnonzero(~np.isfinite(forces).all(axis=1) | ~np.isfinite(atoms.positions).all(axis=1))[
+                    0
+                ]
+            )
             return f"The force on {chemical_symbols[atoms.numbers[atom]]} (atom {atom}) is not finite."
         hottest = self.settings.stop_temperature
         if hottest is not None and not temperature <= hottest * self.settings.temperature:

@@ -14,6 +14,7 @@ from chemscale.structures.sources.base import existing
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
+from chemscale.structures.sources.pyg_files import PyGFile
 from chemscale.structures.units import Units
 
 READERS: dict[str, Callable[..., Source]] = {
@@ -24,6 +25,7 @@ READERS: dict[str, Callable[..., Source]] = {
     "comp6": Comp6,
     "aimnet2": Aimnet2,
     "md17": Md17,
+    "pyg": PyGFile,
     "ase": AseFile,
 }
 """Format → reader."""
@@ -111,11 +113,13 @@ def guess(path: Path) -> str:
         return layout(path)
     if suffix == ".npz":
         return "md17"
+    if suffix in (".pt", ".pth"):
+        return "pyg"
     try:
         ase_format(path)
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
         ) from None
     return "ase"

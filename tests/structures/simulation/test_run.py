@@ -132,7 +132,9 @@ def test_constant_pressure_conserves_what_it_should_and_relaxes_a_compressed_cry
 
 
 def test_the_report_can_be_read_by_people_and_programs(tmp_path):
-    report = simulate(emt(), copper(), tmp_path, Simulation("nvt", 60, timestep=2.0, every=2), progress=False).report
+    report = simulate(
+        emt(), copper(), tmp_path, Simulation("nvt", 60, timestep=2.0, every=2), progress=False
+    ).report
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["temperature"]["value"] == pytest.approx(report.temperature.value)
     assert found["complete"]

@@ -7,8 +7,8 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from chemscale.models.potential import UnknownElementError
 from chemscale.models.painn import PaiNNConfig
+from chemscale.models.potential import UnknownElementError
 from chemscale.models.potentials import build, save_potential
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.simulation.run import simulate
@@ -101,13 +101,22 @@ def test_a_start_that_is_not_there_or_cannot_be_read_is_refused(tmp_path):
 
 
 def text(**changed):
-    given = {"ensemble": "nvt", "time": "1ps", "steps": None, "timestep": "0.5fs", "times": {}, "equilibrate": None}
+    given = {
+        "ensemble": "nvt",
+        "time": "1ps",
+        "steps": None,
+        "timestep": "0.5fs",
+        "times": {},
+        "equilibrate": None,
+    }
     return from_text(**(given | changed))
 
 
 def test_times_are_read_with_their_units():
     assert text().steps == 2000
-    assert text(time="0.001 ns", times={"thermostat_time": "0.1ps"}) == text(times={"thermostat_time": "100fs"})
+    assert text(time="0.001 ns", times={"thermostat_time": "0.1ps"}) == text(
+        times={"thermostat_time": "100fs"}
+    )
     assert text(equilibrate="10 fs").equilibrate == 20
 
 

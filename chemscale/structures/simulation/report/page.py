@@ -82,9 +82,7 @@ def _bond_head(lines: list[str]) -> str:
     return next(line for line in lines if line.split(" ")[0] not in known)
 
 
-def figures(
-    report: Report, columns: dict[str, np.ndarray], structures: Structures
-) -> list[tuple[str, str]]:
+def figures(report: Report, columns: dict[str, np.ndarray], structures: Structures) -> list[tuple[str, str]]:
     """Figures as data addresses, each with its caption.
 
     Args:
@@ -98,17 +96,25 @@ def figures(
     if np.isfinite(conserved).any():
         caption = f"Change of the {report.conserved}."
         found.append((curve(times, conserved, "change (meV/atom)"), caption))
-    found.append((curve(times, columns["temperature_K"], "temperature (K)", report.wanted_temperature), "Temperature."))
+    found.append(
+        (curve(times, columns["temperature_K"], "temperature (K)", report.wanted_temperature), "Temperature.")
+    )
     if report.volume is not None:
         found.append((curve(times, columns["volume_A3"], "volume (Å³)"), "Volume of the cell."))
     if report.uncertainty is not None:
         caption = "Largest standard deviation of a committee's forces on an atom."
         found.append((curve(times, columns["forces_std_max"], "deviation (eV/Å)"), caption))
     if report.distances:
-        kind = "Radial distribution functions." if report.distances[0].normalised else "Distances in the molecule."
+        kind = (
+            "Radial distribution functions."
+            if report.distances[0].normalised
+            else "Distances in the molecule."
+        )
         found.append((distributions(report.distances), kind))
     if len(structures.lengths):
-        found.append((spread(structures), "Bonds of the start: deviation of each length from that at the start."))
+        found.append(
+            (spread(structures), "Bonds of the start: deviation of each length from that at the start.")
+        )
     return found
 
 

@@ -105,7 +105,8 @@ class Report:
         if self.bonds:
             out += ["", f"{'bond':12s} {'start':>7s} {'mean':>7s} {'std':>7s} {'longest':>8s}  Å"]
             out += [
-                f"{b.name:12s} {b.start:7.3f} {b.mean:7.3f} {b.deviation:7.3f} {b.longest:8.3f}" for b in self.bonds
+                f"{b.name:12s} {b.start:7.3f} {b.mean:7.3f} {b.deviation:7.3f} {b.longest:8.3f}"
+                for b in self.bonds
             ]
         return [*out, *(["", *self.notes] if self.notes else [])]
 

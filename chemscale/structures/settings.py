@@ -20,6 +20,10 @@ REFERENCES = ("fit", "minimum_norm", "isolated", "none")
 """Ways of finding reference energies (``structures.references``)."""
 
 
+NEWER_UNITS = ("stress", "compression")
+"""Of ``data.units``: keys that stores made by earlier versions did not have."""
+
+
 @dataclass(frozen=True)
 class StructureData:
     """The section ``data`` of a potential (``conf/data/frames.yaml`` says what each key means).
@@ -42,6 +46,7 @@ class StructureData:
     units: dict[str, Any] | None = None
     energy_key: str | None = None
     forces_key: str | None = None
+    stress_key: str | None = None
     frames: Count | None = None
     selection: str | None = None
     selected: str | None = None
@@ -99,14 +104,16 @@ class StructureData:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the files are read, as the store's key holds it."""
+        """How the files are read, as the store's key holds it: newer keys only where they are given."""
+        units = {k: v for k, v in (self.units or {}).items() if k not in NEWER_UNITS or v is not None}
         return {
             "format": self.format,
             "level": self.level,
             "split": self.split,
-            "units": self.units,
+            "units": units if self.units is not None else None,
             "energy_key": self.energy_key,
             "forces_key": self.forces_key,
+            **({"stress_key": self.stress_key} if self.stress_key is not None else {}),
         }
 
 

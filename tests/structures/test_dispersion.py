@@ -18,6 +18,7 @@ from chemscale.points.data import open_or_prepare_structures
 from chemscale.points.trained.prediction import predict_file
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.dispersion import Dispersion, DispersionError, choose
+from chemscale.structures.engines.evaluator import Evaluator
 from chemscale.structures.preparation.building import build_store
 from chemscale.structures.preparation.splits import SplitPolicy
 from chemscale.structures.settings import StructureData
@@ -35,7 +36,8 @@ def of(atoms, dispersion=PBE):
 def salt():
     """A strained, distorted crystal of eight atoms."""
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    atoms.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + [[0, 0.02, 0], [0, 0.03, 0], [0.01, 0, -0.02]]), True)
+    strain = np.array([[0, 0.02, 0], [0, 0.03, 0], [0.01, 0, -0.02]])
+    atoms.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + strain), scale_atoms=True)
     atoms.rattle(0.1, seed=0)
     return atoms
 
@@ -186,6 +188,14 @@ def test_dispersion_is_never_added_twice_nor_another_one_than_was_subtracted(tmp
     plain = load_potential(model_folder(tmp_path / "plain")).header
     assert choose(plain, "auto") is None
     assert choose(plain, "pbe") == PBE
+
+
+def test_an_engine_that_runs_the_network_alone_says_what_is_missing(tmp_path, caplog):
+    Evaluator(model_folder(tmp_path / "model", KEY), device="cpu")
+    assert "without D3(BJ) of PBE" in caplog.text
+    caplog.clear()
+    Evaluator(model_folder(tmp_path / "plain"), device="cpu")
+    assert not caplog.text
 
 
 def test_predictions_have_it_added_and_say_so(tmp_path):

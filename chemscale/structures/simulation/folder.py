@@ -153,8 +153,8 @@ class Folder:
             there = (self.path / name).stat().st_size if (self.path / name).exists() else 0
             if there < size:
                 raise SimulationError(
-                    f"{self.path / name} has {there:,} bytes, {size:,} when the state was saved: it was changed. "
-                    "Begin anew in another --out."
+                    f"{self.path / name} has {there:,} bytes, {size:,} when the state was saved: it was "
+                    "changed. Begin anew in another --out."
                 )
         own = {key: arrays.pop(key) for key in ("positions", "momenta", "cell")}
         return State(
@@ -172,7 +172,8 @@ class Folder:
         Args:
             state: that the simulation goes on from.
         """
-        self._log, self._trajectory = (open(self.path / name, "r+b") for name in (LOG, TRAJECTORY))
+        self._log = open(self.path / LOG, "r+b")  # noqa: SIM115 (until close)
+        self._trajectory = open(self.path / TRAJECTORY, "r+b")  # noqa: SIM115 (until close)
         for file, size in zip((self._log, self._trajectory), state.bytes, strict=True):
             file.truncate(size)
             file.seek(size)

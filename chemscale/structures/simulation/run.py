@@ -64,9 +64,10 @@ def simulate(
 ) -> Outcome:
     """Simulate, or go on with a simulation that was interrupted.
 
-    The folder `out` gets ``log.csv``, ``trajectory.extxyz``, ``state.npz`` and, at the end, ``report.html``,
-    ``report.json`` and ``report.txt``. Called again with the same model, start and settings it goes on, to the
-    same bits on the same machine and software; with more ``steps`` it lengthens a simulation that is done.
+    The folder `out` gets ``log.csv``, ``trajectory.extxyz``, ``state.npz`` and, at the end,
+    ``report.html``, ``report.json`` and ``report.txt``. Called again with the same model, start and settings
+    it goes on, to the same bits on the same machine and software; with more ``steps`` it lengthens a
+    simulation that is done.
 
     Args:
         model: a run (its directory, or RUNS/SWEEP/NAME), a model folder, or any ASE calculator.

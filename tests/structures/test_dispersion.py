@@ -84,7 +84,8 @@ def test_forces_and_stress_are_slopes_of_the_energy(atoms):
             strained.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + strain), scale_atoms=True)
             pair.append(of(strained).energy)
         slope = (pair[0] - pair[1]) / (2 * step) / atoms.get_volume()
-        assert slope == pytest.approx(found.stress[i, j], abs=2e-6)
+        # A strain takes pairs over the sharp end of the sum at 60 Bohr; stress is up to 0.01 eV/Å³ here.
+        assert slope == pytest.approx(found.stress[i, j], abs=3e-5)
     assert found.stress == pytest.approx(found.stress.T)
 
 

@@ -75,7 +75,7 @@ class Folder:
         self._trajectory: IO[bytes] | None = None
 
     def check(self) -> bool:
-        """Whether this simulation is there already.
+        """Whether this simulation is there already, with a state to go on from.
 
         Raises:
             SimulationError: something else is there.
@@ -93,7 +93,7 @@ class Folder:
                 f"{self.path} holds another simulation (other settings, start or model): name another --out, "
                 "or repeat its command to go on with it. Nothing was changed."
             )
-        return True
+        return (self.path / STATE).exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,20 +110,20 @@ class Folder:
             yield
 
     def create(self, description: dict[str, Any], start: Atoms, state: State) -> None:
-        """Write what a new simulation begins with, ``simulation.json`` last.
+        """Write what a new simulation begins with: whose folder it is first, the state last.
 
         Args:
             description: of the simulation.
             start: structure.
             state: before the first step.
         """
+        self.describe(description)
         with atomic_path(self.path / START) as partial:
             write(partial, start, format="extxyz")
         (self.path / LOG).write_text(",".join(COLUMNS) + "\n")
         (self.path / TRAJECTORY).write_bytes(b"")
         state.bytes = ((self.path / LOG).stat().st_size, 0)
         self._write_state(state)
-        self.describe(description)
 
     def describe(self, description: dict[str, Any]) -> None:
         """Write ``simulation.json``.

@@ -16,7 +16,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def predict(
     run: Annotated[
-        Path, typer.Argument(help="A run (its directory, or RUNS/SWEEP/NAME), or a model folder.")
+        Path,
+        typer.Argument(
+            help="A run (its directory, or RUNS/SWEEP/NAME), a model folder, or with --std a sweep."
+        ),
     ],
     structures: Annotated[
         Path, typer.Argument(help="Any file that training reads: extxyz, xyz, cif, traj, db, npz, HDF5, …")
@@ -25,6 +28,9 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, help="Structures at once.")] = 32,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the GPU if there is one.")] = None,
     forces: Annotated[bool, typer.Option(help="Predict forces as well.")] = True,
+    std: Annotated[
+        bool, typer.Option(help="Write standard deviations: of a sweep of seeds, or of the last layer.")
+    ] = False,
     stress: Annotated[bool, typer.Option(help="Predict stresses of crystals as well.")] = True,
     energy_key: Annotated[str | None, typer.Option(help="Energies of the file to compare with.")] = None,
     forces_key: Annotated[str | None, typer.Option(help="Forces of the file to compare with.")] = None,
@@ -50,6 +56,8 @@ def predict(
       python -m chemscale.predict runs/single/painn-w64-l3 test.extxyz --out predicted.extxyz --batch 8
 
       python -m chemscale.predict runs/single/painn-w64-l3 test.xyz --out out.xyz --energy-key dft_energy
+
+      python -m chemscale.predict runs/seeds test.xyz --out out.xyz --std
     """
     # They load torch: not for --help.
     from chemscale.points.trained.prediction import FileReading, predict_file
@@ -60,7 +68,15 @@ def predict(
     reading = FileReading(keys, energy_unit, length_unit, gradients, stress_unit, compression)
     try:
         found = predict_file(
-            run, structures, out, batch=batch, device=device, forces=forces, stress=stress, reading=reading
+            run,
+            structures,
+            out,
+            batch=batch,
+            device=device,
+            forces=forces,
+            stress=stress,
+            std=std,
+            reading=reading,
         )
     except SourceError as error:
         raise SourceError(as_options(str(error))) from None

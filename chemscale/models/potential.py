@@ -347,9 +347,10 @@ class Potential(nn.Module):
     def _check_boundary(self, data: Data) -> None:
         if data.get("cell") is not None and self.molecules_only:
             raise BoundaryError(
-                "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
-                "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "
-                "Set pbc to False for a molecule; for crystals train with model.electrostatics=false."
+                "A structure is periodic, and the model is for molecules in vacuum "
+                "(model.electrostatics=true or model.edges=own): the energy would depend on how atoms lie in "
+                "the cell. Set pbc to False for a molecule; for crystals train with "
+                "model.electrostatics=false or model.edges=ours."
             )
 
     def _say_once(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from chemscale.structures.edges import Edges
-from chemscale.structures.graphs import collate
+from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.store import FrameStore
 
 
@@ -105,9 +106,17 @@ class EpochPlan:
             number: of the epoch.
         """
         if self._epoch is None or self._epoch[0] != number:
-            order = np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
+            order = self.order(number)
             self._epoch = (number, order, cut(self.atoms[order], self.edges[order], self.budget))
         return self._epoch[1:]
+
+    def order(self, number: int) -> np.ndarray:
+        """Positions of the frames of an epoch within the subset, (F,).
+
+        Args:
+            number: of the epoch.
+        """
+        return np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
 
     def locate(self, index: int) -> tuple[int, int]:
         """Epoch of a step, and its number within that.
@@ -231,16 +240,31 @@ class FrameBatches(Dataset[Data]):
         atoms = self.plan.atoms[whole]
         parts = deal(atoms + self.plan.edges[whole], self.accumulate * self.world)
         mine = whole[parts[micro * self.world + self.rank]]
-        chosen = mine if len(mine) else whole[:1]
-        batch = read_batch(self.store, self.frames, self.edges, chosen, self.weights)
+        batch = batch_of(self.members(mine if len(mine) else whole[:1]))
         if not len(mine):
             _take_labels(batch)
         # As if the step were one batch: what is counted must not depend on how it is cut.
         batch.padded_pairs = len(mine) * int(atoms.max()) ** 2
-        totals = labels(batch) if len(parts) == 1 else labels_of(self.store, self.frames[whole])
+        totals = labels(batch) if len(parts) == 1 else self.labels_of(whole)
         batch.step_energies, batch.step_components = totals["energies"], totals["components"]
         batch.step_stresses = totals["stresses"]
         return batch
+
+    def members(self, positions: np.ndarray) -> list[Structure]:
+        """Frames of the subset with their neighbours.
+
+        Args:
+            positions: of them within the subset.
+        """
+        return members_of(self.store, self.frames, self.edges, positions, self.weights)
+
+    def labels_of(self, positions: np.ndarray) -> dict[str, int]:
+        """Count labelled energies, force and stress components of frames of the subset.
+
+        Args:
+            positions: of them within the subset.
+        """
+        return labels_of(self.store, self.frames[positions])
 
 
 def _take_labels(batch: Data) -> None:
@@ -298,10 +322,30 @@ def read_batch(
         positions: of the wanted frames within the subset.
         weights: (F,) by which errors of the subset's frames are multiplied; None for 1.
     """
+    return batch_of(members_of(store, frames, edges, positions, weights))
+
+
+def members_of(
+    store: FrameStore,
+    frames: np.ndarray,
+    edges: Edges,
+    positions: Sequence[int] | np.ndarray,
+    weights: np.ndarray | None = None,
+) -> list[Structure]:
+    """Some frames of a subset with their neighbours; arguments as ``read_batch``."""
     members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
     if weights is not None:
         for member, position in zip(members, positions, strict=True):
             member.weight *= float(weights[position])
+    return members
+
+
+def batch_of(members: Sequence[Structure]) -> Data:
+    """Structures as one graph, with their counts, as ``read_batch``.
+
+    Args:
+        members: each with its neighbours.
+    """
     batch = collate(members)
     batch.padded_pairs = len(members) * batch.largest**2
     batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}

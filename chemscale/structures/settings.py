@@ -10,6 +10,7 @@ from chemscale.common.sections import ConfigurationError, Count, Index, NotNegat
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
+    from chemscale.structures.dispersion import Dispersion
 
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the frames or molecules, all of them left out."""
@@ -35,6 +36,7 @@ class StructureData:
 
     source: str
     count: Count = 2000
+    method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
     path: str | None = None
     validation_path: str | None = None
     test_path: str | None = None
@@ -46,6 +48,8 @@ class StructureData:
     forces_key: str | None = None
     stress_key: str | None = None
     frames: Count | None = None
+    selection: str | None = None
+    selected: str | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
     weights: dict[str, NotNegative] | None = None
@@ -56,11 +60,29 @@ class StructureData:
     validation_fraction: Share = 0.1
     test_fraction: Share = 0.0
     split_seed: int = 0
+    subtract: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "structures" and not self.path:
             raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of frames.")
         _ = self.reference_method
+        _ = self.dispersion
+
+    @property
+    def dispersion(self) -> Dispersion | None:
+        """Dispersion that is subtracted from the labels; None for none.
+
+        Raises:
+            ConfigurationError: a method or functional that there is not.
+        """
+        if self.subtract is None:
+            return None
+        from chemscale.structures.dispersion import Dispersion, DispersionError  # not for --help
+
+        try:
+            return Dispersion.read("data.subtract", self.subtract)
+        except (DispersionError, ImportError) as error:
+            raise ConfigurationError(str(error)) from None
 
     @property
     def held_out_paths(self) -> dict[str, str]:

@@ -22,13 +22,18 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.points.trained.label_errors import LabelErrors, Labelled
+from chemscale.points.uncertainty.opening import open_uncertain
+from chemscale.points.uncertainty.stated import StatedDeviations
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
+from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.electrons import ElectronCount
 from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
+from chemscale.structures.uncertainty.committee import Committee
+from chemscale.structures.uncertainty.last_layer import LastLayer
 
 WRITTEN = ("energy", "forces", "stress", "virial", "virials")
 """Keys that labels have beside predictions: of others there is no doubt whose they are."""
@@ -80,8 +85,10 @@ def predict_file(
     batch: int = 32,
     device: str | None = None,
     forces: bool = True,
+    std: bool = False,
     stress: bool = True,
     reading: FileReading | None = None,
+    dispersion: str | Dispersion | None = "auto",
     progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
@@ -97,11 +104,15 @@ def predict_file(
         batch: structures at once.
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
+        std: also write the standard deviations ``energy_std`` (eV) and ``forces_std`` (N, 3) of each frame:
+            of a committee where `run` is a sweep of seeds, else of the last layer (``points.uncertainty``).
         stress: also predict the stresses of structures that are periodic in three directions.
         reading: names of labels and units, in place of those of the training data.
+        dispersion: added to the network, as ``ChemscaleCalculator`` has it.
         progress: whether it is shown.
 
     Raises:
+        DispersionError: a functional or an element that D3 does not know.
         ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
         SourceError: `structures` cannot be read; the message names the frame.
@@ -109,6 +120,7 @@ def predict_file(
         UnknownElementError: the potential was not made for an element of the file.
         UnknownChargeError: it can know nothing of a charge or multiplicity of the file.
         BoundaryError: it is for molecules alone, and a structure is periodic.
+        CommitteeError: `std` is asked of a sweep whose points are no committee.
     """
     run, structures, out = Path(run), Path(structures), Path(out)
     if out.exists():
@@ -117,7 +129,12 @@ def predict_file(
         what = "a folder. Give one file of it at a time" if structures.is_dir() else "no such file"
         raise FileNotFoundError(f"{structures}: {what}.")
     place = named_device(device)
-    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    uncertain = open_uncertain(run, device=device, batch=batch) if std else None
+    potential = (
+        uncertain.model if uncertain else load_potential(model_folder(run)).to(place).requires_grad_(False)
+    )
+    deviations = StatedDeviations(uncertain) if uncertain else None
+    added = choose(potential.header, dispersion)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
@@ -130,15 +147,39 @@ def predict_file(
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
             _check(potential, group, graphs, structures)
             wanted = stress and any(each.crystal for each in group)
-            predicted = _predict(potential, collate(graphs).to(place), forces, wanted)
-            for each, (energy, array, tensor) in zip(group, predicted, strict=True):
-                of_cell = tensor if each.crystal else None
-                errors.add(each, energy, array, of_cell)
-                _write(file, each, energy, array, of_cell, opened, str(run))
+            predicted = _predict(potential, collate(graphs).to(place), forces, wanted, deviations)
+            for number, (each, of) in enumerate(zip(group, predicted, strict=True)):
+                found = of if each.crystal else replace(of, stress=None)
+                if added is not None:
+                    found = _with_dispersion(added, each.atoms, found)
+                errors.add(each, found.energy, found.forces, found.stress)
+                if deviations:
+                    deviations.add(number, each, found.energy, found.forces)
+                _write(file, each, found, opened, str(run))
             shown.advance(len(group))
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    return Prediction(shown.done, time.monotonic() - started, errors, opened.notes())
+    notes = [*opened.notes(), *(deviations.notes() if deviations else [])]
+    notes += [f"{added.describe()} was added to the network."] if added else []
+    return Prediction(shown.done, time.monotonic() - started, errors, notes)
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """Energy in eV, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
+
+    energy: float
+    forces: np.ndarray | None
+    stress: np.ndarray | None
+
+
+def _with_dispersion(added: Dispersion, atoms: Atoms, predicted: _Predicted) -> _Predicted:
+    found = added.of(atoms.numbers, atoms.positions, np.asarray(atoms.cell), np.asarray(atoms.pbc))
+    return _Predicted(
+        predicted.energy + found.energy,
+        None if predicted.forces is None else predicted.forces + found.forces,
+        None if predicted.stress is None or found.stress is None else predicted.stress + found.stress,
+    )
 
 
 class _Opened:
@@ -241,7 +282,9 @@ def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled
         yield group
 
 
-def _check(potential: Potential, group: list[Labelled], graphs: list[Structure], path: Path) -> None:
+def _check(
+    potential: Potential | Committee | LastLayer, group: list[Labelled], graphs: list[Structure], path: Path
+) -> None:
     """Refuse a structure that the potential can say nothing of, by its frame."""
     try:
         potential.check(collate(graphs))
@@ -255,31 +298,30 @@ def _check(potential: Potential, group: list[Labelled], graphs: list[Structure],
 
 
 def _predict(
-    potential: Potential, data: Any, forces: bool, stress: bool
-) -> Iterator[tuple[float, np.ndarray | None, np.ndarray | None]]:
-    """Energy in eV, forces (N, 3) in eV/Å and stress (3, 3) in eV/Å³ of each structure of a batch."""
+    potential: Potential | Committee | LastLayer,
+    data: Any,
+    forces: bool,
+    stress: bool,
+    deviations: StatedDeviations | None = None,
+) -> list[_Predicted]:
     result = potential(data, forces=forces, stress=stress)
+    if deviations:
+        deviations.take(result, data)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()
     split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(sizes)
     tensors = result.stress.detach().cpu() if stress else [None] * len(sizes)
-    for energy, force, tensor in zip(energies, split, tensors, strict=True):
-        yield (
+    return [
+        _Predicted(
             float(energy),
             None if force is None else force.numpy(),
             None if tensor is None else tensor.numpy(),
         )
+        for energy, force, tensor in zip(energies, split, tensors, strict=True)
+    ]
 
 
-def _write(
-    file: IO[str],
-    found: Labelled,
-    energy: float,
-    forces: np.ndarray | None,
-    stress: np.ndarray | None,
-    opened: _Opened,
-    run: str,
-) -> None:
+def _write(file: IO[str], found: Labelled, predicted: _Predicted, opened: _Opened, run: str) -> None:
     """Write one structure: predictions as results of a calculator, labels behind REF_."""
     atoms = found.atoms
     old = {} if PREDICTED_BY in atoms.info or atoms.calc is None else atoms.calc.results
@@ -303,8 +345,9 @@ def _write(
     if np.isfinite(found.stress).all():
         atoms.info["REF_stress"] = found.stress
     atoms.info[PREDICTED_BY] = run
-    results: dict[str, Any] = {"energy": energy}
-    results |= {} if forces is None else {"forces": forces}
-    results |= {} if stress is None else {"stress": full_3x3_to_voigt_6_stress(stress)}
+    results: dict[str, Any] = {"energy": predicted.energy}
+    results |= {} if predicted.forces is None else {"forces": predicted.forces}
+    if predicted.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(predicted.stress)
     atoms.calc = SinglePointCalculator(atoms, **results)
     write(file, atoms, format="extxyz")

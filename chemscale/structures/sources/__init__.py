@@ -11,9 +11,11 @@ from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile, ase_format
 from chemscale.structures.sources.base import existing
+from chemscale.structures.sources.cp2k import POSITIONS, Cp2kFile
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
+from chemscale.structures.sources.pyg_files import PyGFile
 from chemscale.structures.units import Units
 
 READERS: dict[str, Callable[..., Source]] = {
@@ -24,6 +26,8 @@ READERS: dict[str, Callable[..., Source]] = {
     "comp6": Comp6,
     "aimnet2": Aimnet2,
     "md17": Md17,
+    "pyg": PyGFile,
+    "cp2k": Cp2kFile,
     "ase": AseFile,
 }
 """Format → reader."""
@@ -118,11 +122,16 @@ def guess(path: Path) -> str:
         return layout(path)
     if suffix == ".npz":
         return "md17"
+    if POSITIONS.match(path.name):
+        return "cp2k"
+    if suffix in (".pt", ".pth"):
+        return "pyg"
     try:
         ase_format(path)
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
+            "whatever else ASE reads."
         ) from None
     return "ase"

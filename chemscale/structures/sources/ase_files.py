@@ -17,6 +17,8 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
+from chemscale.structures.sources.aselmdb import open_lmdb
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
 from chemscale.structures.sources.labels import LabelKeys, Labels, Stresses
@@ -30,6 +32,7 @@ from chemscale.structures.sources.labels.stated_units import (
 )
 from chemscale.structures.sources.labels.stress import check_stated
 from chemscale.structures.sources.labels.weights import FrameWeights
+from chemscale.structures.sources.outputs import run_state
 from chemscale.structures.units import Units
 
 MAX_FRAMES = 512
@@ -64,7 +67,7 @@ class _Frame:
 
 
 class AseFile(Reader):
-    """Frames of an extended XYZ file, of an ASE database, or of any format of `ase.io.iread`.
+    """Frames of an extended XYZ file, of an ASE database or LMDB, or of any format of `ase.io.iread`.
 
     Labels of all frames come from one place: ``REF_energy`` and ``REF_forces``, or those of the calculator
     (where ASE puts the ``energy`` and ``forces`` of extended XYZ; ``free_energy`` where it stands beside
@@ -151,7 +154,7 @@ class AseFile(Reader):
             atoms_held += len(atoms)
             if len(first) >= FIRST_FRAMES or atoms_held >= FIRST_ATOMS:
                 break
-        labels.choose(first)
+        self._checked(labels.choose, first)
         self.stresses, self.weights = self._stress_readers()
         self.stresses.choose(first, labels.place)
         self.places = [labels.place] if labels.place else []
@@ -201,17 +204,25 @@ class AseFile(Reader):
 
     def _atoms(self, first: bool = False) -> Iterator[Any]:
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
-        frames = _database(self.path) if self.format in ("db", "json") else _iread(self.path, first)
+        databases = ("db", "json", "aselmdb")
+        frames = _database(self.path) if self.format in databases else _iread(self.path, first)
+        state = None if first else run_state(self.path, self.format)
+        for text in state.notes() if state else ():
+            self.note(text)
         row = 0
         while True:
             try:
                 atoms = next(frames)
             except StopIteration:
                 return
+            except SourceError:
+                raise
             except Exception as error:  # whatever a format's own parser raises
                 raise SourceError(
                     f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({error})."
                 ) from error
+            if state and row in state.unconverged:
+                atoms.calc = None
             yield atoms
             row += 1
 
@@ -223,9 +234,11 @@ class AseFile(Reader):
             except SourceError:  # said where it is read
                 return {}
             entries = {} if first is None else first.info
-        elif self.format in ("db", "json"):
+        elif self.format in ("db", "json", "aselmdb"):
             try:
-                entries = connect(self.path).metadata
+                entries = _connected(self.path).metadata
+            except SourceError:
+                raise
             except Exception as error:  # whatever a backend raises
                 raise SourceError(f"{self.path}: not a readable ASE database ({error}).") from error
         else:
@@ -338,6 +351,8 @@ def ase_format(path: Path) -> str:
     Raises:
         SourceError: ASE does not know its format.
     """
+    if path.suffix.lower() == LMDB_SUFFIX:
+        return "aselmdb"
     try:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -351,9 +366,13 @@ def _iread(path: Path, first: bool) -> Iterator[Any]:
     return iter(iread(str(path), index=":1" if first else ":", do_not_split_by_at_sign=True))
 
 
+def _connected(path: Path) -> Any:
+    return open_lmdb(path) if path.suffix.lower() == LMDB_SUFFIX else connect(path)
+
+
 def _database(path: Path) -> Iterator[Any]:
     """Rows of an ASE database, key-value pairs and data in ``info``, where `ase.io` would drop them."""
-    for entry in connect(path).select():
+    for entry in _connected(path).select():
         atoms = entry.toatoms()
         atoms.info.update({**entry.key_value_pairs, **entry.data})
         yield atoms

@@ -74,6 +74,8 @@ MODULES = {
         [
             "chemscale.structures.calculator",
             "chemscale.structures.engines.lammps",
+            "chemscale.structures.engines.packaged",
+            "chemscale.structures.engines.torchsim",
             "chemscale.structures.engines.openmm",
             "chemscale.structures.engines.ipi",
             "chemscale.structures.store",

@@ -127,7 +127,10 @@ def _take_constants(graph: GraphModule) -> list[Tensor]:
             node.replace_all_uses_with(graph.graph.placeholder(f"constant_{number}"))
         graph.graph.erase_node(node)
     graph.recompile()
-    return [getattr(graph, str(node.target)) for node in nodes]
+    values = [getattr(graph, str(node.target)) for node in nodes]
+    for name in {str(node.target) for node in nodes}:
+        delattr(graph, name)
+    return values
 
 
 def export_structure_graph(potential: Potential) -> ExportedProgram:

@@ -166,7 +166,7 @@ def predict_file(
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Energy in eV, forces (N, 3) in eV/Å and stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
+    """Energy in eV, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
 
     energy: float
     forces: np.ndarray | None
@@ -232,7 +232,7 @@ class _Opened:
                     self.electrons.read(found[0])
                 except SourceError as error:
                     raise SourceError(f"{self.source.path}, frame {row}: {error}") from None
-                yield Labelled(row, *found[:3])
+                yield Labelled(row, *found)
             return
         for block in self.source.blocks():
             for number in range(len(block)):

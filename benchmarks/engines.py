@@ -148,8 +148,8 @@ def with_openmm(model: Potential, steps: int) -> Figures:
 INPUT = """<simulation verbosity='low'><output prefix='out'>
 <properties stride='{every}' filename='log'>
 [potential{{electronvolt}}, conserved{{electronvolt}}]</properties>
-<trajectory stride='{every}' filename='pos' format='ase'>positions{{angstrom}}</trajectory>
-<trajectory stride='{every}' filename='force' format='ase'>forces{{ev/ang}}</trajectory></output>
+<trajectory stride='{every}' filename='pos' format='ase'>positions{{ase}}</trajectory>
+<trajectory stride='{every}' filename='force' format='ase'>forces{{ase}}</trajectory></output>
 <total_steps>{steps}</total_steps><prng><seed>1</seed></prng>
 <ffsocket name='a' mode='unix' pbc='False'><latency>1e-4</latency>
 <address>{address}</address></ffsocket>
@@ -190,7 +190,7 @@ def with_ipi(model: Potential, steps: int) -> Figures:
         log = np.loadtxt(here / "out.log")
         places, pulls = (read(next(here.glob(f"out.{kind}_0*")), ":") for kind in ("pos", "force"))
         for (energy, total), place, pull in zip(log, places, pulls, strict=True):
-            forces = pull.arrays.get("forces", pull.positions)
+            forces = pull.arrays["forces"] if "forces" in pull.arrays else pull.get_forces()
             found.frames.append((place.positions, energy, forces, total))
     return found
 
@@ -198,7 +198,7 @@ def with_ipi(model: Potential, steps: int) -> Figures:
 def main() -> None:
     """Run the engines that are asked for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
     )
     parser.add_argument("model", help="a run or a model folder")
     parser.add_argument("--steps", type=int, default=500)

@@ -2,9 +2,10 @@
 
     python benchmarks/nve_drift.py rmd17_ethanol.npz --out nve-drift --time 100ps --minutes 120
 
-It trains a small potential of each family (``--train-steps``), starts each from the same frame, and lets them take
-turns of ``--turn`` minutes until all have simulated ``--time`` or ``--minutes`` are over. The same command goes on
-with what is not done. ``--out`` gets the runs, a folder for each simulation, and ``drift.csv``.
+It trains a small potential of each family (``--train-steps``), starts each from the same frame, and lets
+them take turns of ``--turn`` minutes until all have simulated ``--time`` or ``--minutes`` are over. The same
+command goes on with what is not done. ``--out`` gets the runs, a folder for each simulation, and
+``drift.csv``.
 """
 
 from __future__ import annotations

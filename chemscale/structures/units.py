@@ -75,14 +75,12 @@ def stress_unit(name: str) -> float:
     for candidate, value in {**PRESSURE, "kB": PRESSURE["kbar"]}.items():
         if candidate.lower() == given.lower():
             return value
-    if (found := re.fullmatch(r"(.+)/\s*\(?\s*(\w+|Å)\s*\)?\s*(?:\^\s*3|\*\*\s*3|³)", given)) or (
-        found := re.fullmatch(r"(.+)/\s*([^\W\d]+)3", given)
-    ):
-        energy, length = found[1], found[2]
-    else:
+    found = re.fullmatch(r"(.+)/\s*\(?\s*(\w+)\s*\)?\s*(?:\^\s*3|\*\*\s*3|³)", given)
+    found = found or re.fullmatch(r"(.+)/\s*([^\W\d]+)3", given)
+    if found is None:
         raise UnitError(f"Unit {name!r} of stresses is not known: choose one of {', '.join(PRESSURE)}.")
     try:
-        return unit(energy.strip("() "), ENERGY) / unit(length, LENGTH) ** 3
+        return unit(found[1].strip("() "), ENERGY) / unit(found[2], LENGTH) ** 3
     except UnitError as error:
         raise UnitError(f"Unit {name!r} of stresses: {error}") from None
 
@@ -145,9 +143,9 @@ class Units:
             value = self.to_ev if virial else self.to_ev / self.to_angstrom**3
         elif virial != _is_energy(self.stress):
             wanted = "an energy such as eV" if virial else "such as eV/Angstrom^3, GPa or kbar"
+            held = "virials" if virial else "stresses"
             raise UnitError(
-                f"data.units.stress={self.stress}, but what is read holds {'virials' if virial else 'stresses'}, "
-                f"whose unit is {wanted}."
+                f"data.units.stress={self.stress}, but what is read holds {held}, whose unit is {wanted}."
             )
         else:
             value = unit(self.stress, ENERGY) if virial else stress_unit(self.stress)
@@ -157,8 +155,9 @@ class Units:
         """What was in the file, in words for the manifest."""
         kind = "gradients" if self.gradients else "forces"
         stress = f", stresses in {self.stress}" if self.stress else ""
-        sign = {None: "", True: ", positive under compression", False: ", positive under tension"}
-        return f"{self.energy}, {self.length}, {kind} in {self.energy}/{self.length}{stress}{sign[self.compression]}"
+        if self.compression is not None:
+            stress += f", positive under {'compression' if self.compression else 'tension'}"
+        return f"{self.energy}, {self.length}, {kind} in {self.energy}/{self.length}{stress}"
 
 
 def _is_energy(name: str) -> bool:

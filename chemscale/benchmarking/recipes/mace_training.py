@@ -5,6 +5,7 @@ Runs in the folder where it is started and leaves ``result.json`` there.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import ase
@@ -94,8 +95,8 @@ def main() -> None:
     work = arguments(__doc__ or "")
     from mace import tools
     from mace.cli import run_train
-    from mace.tools import train
 
+    train: Any = importlib.import_module("mace.tools.train")  # mace.tools has a function of this name
     snapshots = Snapshots(work["steps"])
     step = train.take_step
     trained: list[tuple[torch.nn.Module, list[torch.nn.Parameter]]] = []

@@ -15,6 +15,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential, Prediction
 from chemscale.models.potentials import load_potential
 from chemscale.points.trained.checkpoint import ExportError
+from chemscale.structures.dispersion import warn_of_network_alone
 from chemscale.structures.engines.packaged import GraphPotential, PackagedPotential
 from chemscale.structures.graphs import Structure, collate
 from chemscale.training.compilation.standalone import (
@@ -75,6 +76,7 @@ def write_potential_form(
         HardwareError: no such device is here.
     """
     potential = load_potential(source).to(named_device(device, "--device")).requires_grad_(False)
+    warn_of_network_alone(potential.header, f"--as {form}")
     folder.mkdir(parents=True)
     path, facts = folder / FILE, metadata_of(potential, __version__)
     try:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from chemscale.models.potential import BoundaryError, Potential, Prediction
 from chemscale.structures.calculator import ChemscaleCalculator
+from chemscale.structures.dispersion import warn_of_network_alone
 from chemscale.structures.graphs import Structure, collate
 
 
@@ -63,7 +64,8 @@ class Evaluator:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
-        opened = ChemscaleCalculator(model, device=device, dtype=dtype)
+        opened = ChemscaleCalculator(model, device=device, dtype=dtype, dispersion=None)
+        warn_of_network_alone(opened.potential.header, "The engine")
         self.potential, self.device = opened.potential, opened.device
         self.charge, self.spin = int(charge), int(spin)
         self.potential.check_electrons(self.charge, self.spin)

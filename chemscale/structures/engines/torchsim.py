@@ -19,6 +19,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.calculator import open_potential
+from chemscale.structures.dispersion import warn_of_network_alone
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources.ase_files import check_atoms
 from chemscale.structures.sources.electrons import CHARGE, MULTIPLICITY, UNPAIRED, charge_and_spin
@@ -78,6 +79,7 @@ class ChemscaleTorchSim(ModelInterface):
             model = open_potential(Path(model), network_dtype)
         if network_dtype not in (None, model.dtype):
             raise ValueError(f"network_dtype={network_dtype}: the potential that was given is {model.dtype}.")
+        warn_of_network_alone(model.header, "The model for TorchSim")
         self._device = named_device(None if device is None else str(device), "device")
         self._dtype = dtype
         self.potential = model.to(self._device).eval().requires_grad_(False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from ase import units
 
 from chemscale.structures.blocks import Block
 from chemscale.structures.lint.evidence.geometry import array_hashes
@@ -75,8 +76,8 @@ class StressCounts:
             yield Finding(
                 "stress",
                 "note",
-                f"Of {self.frames:,} frames that are periodic in three directions {self.known:,} have a stress; "
-                "what is missing is left out of the loss.",
+                f"Of {self.frames:,} frames that are periodic in three directions {self.known:,} have a "
+                "stress; what is missing is left out of the loss.",
             )
         if self.zero:
             yield Finding(
@@ -89,8 +90,8 @@ class StressCounts:
             yield Finding(
                 "stress",
                 "error" if self.repeated >= FEW and self.repeated > 0.1 * self.known else "warning",
-                f"{self.repeated:,} of {self.known:,} frames have exactly the stress of another geometry, for "
-                f"example {self.example}: the array was not updated.",
+                f"{self.repeated:,} of {self.known:,} frames have exactly the stress of another geometry, "
+                f"for example {self.example}: the array was not updated.",
             )
 
 
@@ -102,14 +103,16 @@ def stress_findings(sample: list[Group]) -> list[Finding]:
     """
     found = stress_odds(strain_work(sample))
     if found.values[found.best] > LIMIT:
-        return [Finding("stress", "error", _message(found))]
-    worst = max((name for name in found.values if name != "order"), key=lambda name: found.values[name])
+        doubtful = "pressure" in (found.best, *found.also)
+        return [Finding("stress", "warning" if doubtful else "error", _message(found))]
+    apart = ("order", "pressure")
+    worst = max((name for name in found.values if name not in apart), key=lambda name: found.values[name])
     if found.values[worst] >= SURE:
         reason = (
-            f"{found.pairs:,} pairs of crystals in different cells do not decide on the sign and unit of stresses"
+            f"{found.pairs:,} pairs of crystals in different cells do not decide on sign and unit of stresses"
             if found.pairs
-            else "stresses are compared with energies between crystals of the same atoms in slightly different "
-            "cells, and there are no two"
+            else "stresses are compared with energies between crystals of the same atoms in slightly "
+            "different cells, and there are no two"
         )
         return [not_checked("stress", reason)]
     if found.values["order"] >= SURE:
@@ -117,42 +120,68 @@ def stress_findings(sample: list[Group]) -> list[Finding]:
             Finding(
                 "stress",
                 "note",
-                f"Stresses agree with energies between {found.pairs:,} pairs of crystals; whether yz, xz and xy "
-                "stand in their places could not be seen.",
+                f"Stresses agree with energies between {found.pairs:,} pairs of crystals; whether yz, xz and "
+                "xy stand in their places could not be seen.",
             )
         ]
     return []
 
 
 def _message(found: StressOdds) -> str:
-    odds = found.values[found.best]
-    between = f"between {found.pairs:,} pairs of crystals in neighbouring cells"
+    also = [ALTERNATIVES[name] for name in found.also]
+    rest = f" Nearly as likely: {' or '.join(also)}." if also else ""
+    return (
+        f"Between {found.pairs:,} pairs of crystals in neighbouring cells {_explained(found)} (log odds "
+        f"{found.values[found.best]:.0f}; sound ones have negative ones).{_way_out(found)}{rest}"
+    )
+
+
+ALTERNATIVES = {
+    "compression": "stresses that are positive under compression",
+    "unit": "another unit",
+    "virial": "virials read as stresses or the reverse",
+    "order": "another order of yz, xz, xy",
+    "pressure": "a pressure that energies do not have",
+    "unrelated": "stresses of other rows",
+}
+"""Kinds of explanations, in words."""
+
+
+def _explained(found: StressOdds) -> str:
     if found.best == "compression":
-        return (
-            f"Stresses are positive under compression: {between} energies change by minus their work (log odds "
-            f"{odds:.0f}; sound ones have negative ones). Set data.units.compression=true, or false for virials."
-        )
+        return "energies change by minus the work of the stresses: they are positive under compression"
     if found.best == "order":
         return (
-            f"The last three of the six numbers of a stress are in another order than yz, xz, xy: {between} "
-            f"energies change as if they were xy, yz, xz, as VASP prints them (log odds {odds:.0f}). Put them in "
-            "ASE's order."
+            "energies change as if the last three of the six numbers of a stress, read as yz, xz, xy, were "
+            "xy, yz, xz, as VASP prints them"
         )
     if found.best == "virial":
         sign = "−V·σ" if found.virial < 0 else "V·σ"
-        return (
-            f"Stresses and virials are mixed up: {between} energies change as if one were read as the other, "
-            f"{sign} (log odds {odds:.0f}). A key with virial in its name is read as one, others as stresses: "
-            "rename it in the file."
-        )
+        return f"energies change as if a virial, {sign}, had been read as a stress or the reverse"
     if found.best == "unrelated":
         return (
-            f"Stresses belong to other rows: {between} the change of energy has nothing to do with their work "
-            f"(log odds {odds:.0f}; sound ones have negative ones). Make the column anew."
+            "the change of energy has nothing to do with the work of the stresses: they belong to other rows"
+        )
+    if found.best == "pressure":
+        return (
+            f"stresses lack {found.pressure / units.GPa:+.2g} GPa in every frame, as if energies were of "
+            "another basis: the Pulay stress of a small plane-wave cutoff does that"
         )
     cause = f"they look like {found.unit}" if found.unit else "no usual unit explains it"
-    sign = " and data.units.compression=true" if found.factor < 0 else ""
-    return (
-        f"Changes of energy are about {found.factor:.3g} times the work of the stresses (should be 1), {between}: "
-        f"{cause}{', positive under compression' if found.factor < 0 else ''}. Set data.units.stress{sign}."
-    )
+    sign = ", positive under compression" if found.factor < 0 else ""
+    times = f"about {found.factor:.3g} times the work of the stresses (should be 1)"
+    return f"energies change by {times}: {cause}{sign}"
+
+
+def _way_out(found: StressOdds) -> str:
+    if found.best == "compression":
+        return " Set data.units.compression=true, or false for virials."
+    if found.best == "order":
+        return " Put them in ASE's order."
+    if found.best == "virial":
+        return " A key with virial in its name is read as one, others as stresses: rename it in the file."
+    if found.best == "unrelated":
+        return " Make the column anew."
+    if found.best == "pressure":
+        return " Raise the cutoff, or leave stresses out of the loss."
+    return f" Set data.units.stress{' and data.units.compression=true' if found.factor < 0 else ''}."

@@ -1,1 +1,1 @@
-"""Molecular dynamics with a trained potential, continued exactly, stopped in time, and reported with errors."""
+"""Molecular dynamics with a trained potential: continued exactly, stopped in time, reported with errors."""

@@ -75,7 +75,7 @@ class Folder:
         self._trajectory: IO[bytes] | None = None
 
     def check(self) -> bool:
-        """Whether this simulation is there already.
+        """Whether this simulation is there already, with a state to go on from.
 
         Raises:
             SimulationError: something else is there.
@@ -93,7 +93,7 @@ class Folder:
                 f"{self.path} holds another simulation (other settings, start or model): name another --out, "
                 "or repeat its command to go on with it. Nothing was changed."
             )
-        return True
+        return (self.path / STATE).exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,20 +110,20 @@ class Folder:
             yield
 
     def create(self, description: dict[str, Any], start: Atoms, state: State) -> None:
-        """Write what a new simulation begins with, ``simulation.json`` last.
+        """Write what a new simulation begins with: whose folder it is first, the state last.
 
         Args:
             description: of the simulation.
             start: structure.
             state: before the first step.
         """
+        self.describe(description)
         with atomic_path(self.path / START) as partial:
             write(partial, start, format="extxyz")
         (self.path / LOG).write_text(",".join(COLUMNS) + "\n")
         (self.path / TRAJECTORY).write_bytes(b"")
         state.bytes = ((self.path / LOG).stat().st_size, 0)
         self._write_state(state)
-        self.describe(description)
 
     def describe(self, description: dict[str, Any]) -> None:
         """Write ``simulation.json``.
@@ -153,8 +153,8 @@ class Folder:
             there = (self.path / name).stat().st_size if (self.path / name).exists() else 0
             if there < size:
                 raise SimulationError(
-                    f"{self.path / name} has {there:,} bytes, {size:,} when the state was saved: it was changed. "
-                    "Begin anew in another --out."
+                    f"{self.path / name} has {there:,} bytes, {size:,} when the state was saved: it was "
+                    "changed. Begin anew in another --out."
                 )
         own = {key: arrays.pop(key) for key in ("positions", "momenta", "cell")}
         return State(
@@ -172,7 +172,8 @@ class Folder:
         Args:
             state: that the simulation goes on from.
         """
-        self._log, self._trajectory = (open(self.path / name, "r+b") for name in (LOG, TRAJECTORY))
+        self._log = open(self.path / LOG, "r+b")  # noqa: SIM115 (until close)
+        self._trajectory = open(self.path / TRAJECTORY, "r+b")  # noqa: SIM115 (until close)
         for file, size in zip((self._log, self._trajectory), state.bytes, strict=True):
             file.truncate(size)
             file.seek(size)

@@ -28,9 +28,10 @@ class Distances:
     """Distribution of distances between two elements.
 
     Args:
-        name: such as C-H.
+        name: such as H-C, the lighter element first.
         r: (K,) Å, middles of bins.
-        values: (K,) g(r) of a crystal, 1 for atoms without order; probability density in 1/Å of a molecule.
+        values: (K,) g(r) of a crystal, 1 for atoms without order, or (N - 1)/N among N of one element;
+            probability density in 1/Å of a molecule.
         normalised: whether it is g(r).
     """
 

@@ -17,7 +17,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from chemscale.common.progress import ProgressBar
-from chemscale.structures.calculator import ChemscaleCalculator, model_folder
+from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.simulation.dynamics import BAR, Integrator, integrator
 from chemscale.structures.simulation.folder import Folder, State, hash_of
 from chemscale.structures.simulation.report.report import Report, make_report
@@ -64,9 +64,10 @@ def simulate(
 ) -> Outcome:
     """Simulate, or go on with a simulation that was interrupted.
 
-    The folder `out` gets ``log.csv``, ``trajectory.extxyz``, ``state.npz`` and, at the end, ``report.html``,
-    ``report.json`` and ``report.txt``. Called again with the same model, start and settings it goes on, to the
-    same bits on the same machine and software; with more ``steps`` it lengthens a simulation that is done.
+    The folder `out` gets ``log.csv``, ``trajectory.extxyz``, ``state.npz`` and, at the end,
+    ``report.html``, ``report.json`` and ``report.txt``. Called again with the same model, start and settings
+    it goes on, to the same bits on the same machine and software; with more ``steps`` it lengthens a
+    simulation that is done.
 
     Args:
         model: a run (its directory, or RUNS/SWEEP/NAME), a model folder, or any ASE calculator.
@@ -104,24 +105,33 @@ def simulate(
     stops = Stops(settings, Bonds.of(atoms), cutoff if settings.ensemble == "npt" else 0.0)
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.locked():
-        known = folder.check()
         rng = np.random.Generator(np.random.PCG64(settings.seed))
-        if not known:
-            original = atoms.copy()
-            set_in_motion(atoms, settings, rng)
-            first = _state(
-                -settings.equilibrate, atoms, rng, integrator(atoms, settings, rng, -settings.equilibrate)
-            )
-            folder.create(_description(settings, described), original, first)
-        state = folder.load()
-        if state.step > settings.steps:
-            raise SimulationError(
-                f"{folder.path} is at step {state.step:,} already, --steps {settings.steps:,} asks for fewer."
-            )
-        folder.describe(_description(settings, described))
+        state = _begin(folder, atoms, settings, rng, _description(settings, described))
         step, ended, interrupted = _Loop(folder, atoms, settings, stops, state, rng).run(progress)
         report = None if interrupted else make_report(folder.path, settings, stops.bonds, ended, step)
     return Outcome(step, ended, interrupted, report)
+
+
+def _begin(
+    folder: Folder, atoms: Atoms, settings: Simulation, rng: np.random.Generator, description: dict[str, Any]
+) -> State:
+    """The state that a simulation goes on from, its first one where it is new.
+
+    Raises:
+        SimulationError: it is damaged, of another simulation, or further than it is asked to be.
+    """
+    if not folder.check():
+        original, step = atoms.copy(), -settings.equilibrate
+        set_in_motion(atoms, settings, rng)
+        first = _state(step, atoms, rng, integrator(atoms, settings, rng, step))
+        folder.create(description, original, first)
+    state = folder.load()
+    if state.step > settings.steps:
+        raise SimulationError(
+            f"{folder.path} is at step {state.step:,} already, --steps {settings.steps:,} asks for fewer."
+        )
+    folder.describe(description)
+    return state
 
 
 class _Loop:
@@ -251,9 +261,14 @@ def _calculator(
         raise SimulationError(f"--dtype {dtype}: choose float64 or float32.")
     dtype = named[dtype] if isinstance(dtype, str) else dtype or torch.float64
     calculator = ChemscaleCalculator(path, device=device, dtype=dtype, **options)
-    files = sorted(model_folder(path).rglob("*.safetensors"))
-    weights = hash_of(*(file.read_bytes() for file in files))
-    return calculator, {"model": str(path), "weights": weights, "dtype": str(dtype), "options": options}
+    weights = [tensor.detach().cpu().numpy() for tensor in calculator.potential.state_dict().values()]
+    packaged = [path.read_bytes()] if path.suffix == ".pt2" else []
+    return calculator, {
+        "model": str(path),
+        "weights": hash_of(*weights, *packaged),
+        "dtype": str(dtype),
+        "options": options,
+    }
 
 
 def _parts(atoms: Atoms, settings: Simulation) -> list[Any]:

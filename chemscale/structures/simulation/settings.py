@@ -12,7 +12,7 @@ UNITS = {"fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9}
 
 
 class SimulationError(ValueError):
-    """A simulation that cannot be run as asked; the message names the setting or the atoms, and the way out."""
+    """A simulation that cannot be run as asked; the message names the setting or atoms, and the way out."""
 
 
 def femtoseconds(text: str, what: str) -> float:

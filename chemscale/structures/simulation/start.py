@@ -103,9 +103,9 @@ def check_cell(atoms: Atoms, cutoff: float, name: str) -> None:
     thinnest = heights(atoms).min()
     if thinnest < cutoff:
         raise SimulationError(
-            f"{name}: the cell is {thinnest:.2f} Å thin, less than the cutoff of {cutoff:g} Å. Atoms would feel "
-            "images of themselves, which move as they do, and the volume would fluctuate by that. Repeat the "
-            "cell (atoms.repeat) for --ensemble npt."
+            f"{name}: the cell is {thinnest:.2f} Å thin, less than the cutoff of {cutoff:g} Å. Atoms would "
+            "feel images of themselves, which move as they do, and the volume would fluctuate by that. "
+            "Repeat the cell (atoms.repeat) for --ensemble npt."
         )
 
 
@@ -143,8 +143,9 @@ def _refuse_timestep(atoms: Atoms, timestep: float) -> None:
     limit = min(LONGEST_STEP, HYDROGEN_STEP * np.sqrt(masses[lightest] / 1.008))
     if timestep > limit * (1 + 1e-9):
         raise SimulationError(
-            f"--timestep {timestep:g}fs: too long for {chemical_symbols[atoms.numbers[lightest]]}, whose bonds "
-            f"vibrate in some ten steps of {limit:.2g} fs. Take at most that; 0.5fs is usual with hydrogen."
+            f"--timestep {timestep:g}fs: too long for {chemical_symbols[atoms.numbers[lightest]]}, whose "
+            f"bonds vibrate in some ten steps of {limit:.2g} fs. Take at most that; 0.5fs is usual with "
+            "hydrogen."
         )
 
 

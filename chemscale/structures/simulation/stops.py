@@ -145,8 +145,8 @@ class Stops:
         if spread[worst] <= limit:
             return None
         return (
-            f"The committee disagrees: forces on {chemical_symbols[atoms.numbers[worst]]} (atom {worst}) have a "
-            f"standard deviation of {spread[worst]:.2f} eV/Å, above {limit:g}."
+            f"The committee disagrees: forces on {chemical_symbols[atoms.numbers[worst]]} (atom {worst}) "
+            f"have a standard deviation of {spread[worst]:.2f} eV/Å, above {limit:g}."
         )
 
 

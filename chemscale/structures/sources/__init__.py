@@ -11,6 +11,7 @@ from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile, ase_format
 from chemscale.structures.sources.base import existing
+from chemscale.structures.sources.cp2k import POSITIONS, Cp2kFile
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
@@ -26,6 +27,7 @@ READERS: dict[str, Callable[..., Source]] = {
     "aimnet2": Aimnet2,
     "md17": Md17,
     "pyg": PyGFile,
+    "cp2k": Cp2kFile,
     "ase": AseFile,
 }
 """Format → reader."""
@@ -120,6 +122,8 @@ def guess(path: Path) -> str:
         return layout(path)
     if suffix == ".npz":
         return "md17"
+    if POSITIONS.match(path.name):
+        return "cp2k"
     if suffix in (".pt", ".pth"):
         return "pyg"
     try:
@@ -127,6 +131,7 @@ def guess(path: Path) -> str:
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
+            "whatever else ASE reads."
         ) from None
     return "ase"

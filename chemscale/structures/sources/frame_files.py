@@ -9,6 +9,7 @@ from pathlib import Path
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
+from chemscale.structures.sources.cp2k import of_a_run
 from chemscale.structures.sources.outputs import superfluous
 from chemscale.structures.sources.pyg_files import processed_file
 
@@ -51,7 +52,7 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         raise FileNotFoundError(f"{key}={path}: no such file, folder or pattern, or an empty folder.")
     files, left_out = [], []
     for entry in found:
-        reason = superfluous(entry, found) or _reason(entry, format)
+        reason = superfluous(entry, found) or of_a_run(entry) or _reason(entry, format)
         if reason is None:
             files.append(entry)
         else:

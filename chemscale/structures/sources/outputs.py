@@ -1,4 +1,4 @@
-"""Outputs of quantum chemistry codes as they come: which steps converged, and which files of a run are read."""
+"""Outputs of codes as they come: which steps converged, and which files of a run are read."""
 
 from __future__ import annotations
 

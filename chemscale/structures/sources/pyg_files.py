@@ -38,11 +38,11 @@ FORCES = ("force", "forces", "F", "neg_dy")
 class PyGFile(Reader):
     """Frames of a file that `torch_geometric` wrote, in file order; nothing is downloaded or unpickled as code.
 
-    The file is what ``InMemoryDataset.save`` leaves in ``processed`` (``MD17``, ``QM9`` and others), or a list
-    of ``Data`` that ``torch.save`` wrote. Each ``Data`` has ``z`` and ``pos``, and ``energy`` or ``y``; forces
-    are ``force`` or ``forces``, minus the gradient; ``charge`` and ``spin`` (2S+1) are read where they are
-    there. A ``y`` of 19 columns is that of QM9, of which U0 is read unless ``data.energy_key`` names another
-    one of `TARGETS`. Tensors are mapped from the file, not read into memory.
+    The file is what ``InMemoryDataset.save`` leaves in ``processed`` (``MD17``, ``QM9`` and others), or a
+    list of ``Data`` that ``torch.save`` wrote. Each ``Data`` has ``z`` and ``pos``, and ``energy`` or ``y``;
+    forces are ``force`` or ``forces``, minus the gradient; ``charge`` and ``spin`` (2S+1) are read where they
+    are there. A ``y`` of 19 columns is that of QM9, of which U0 is read unless ``data.energy_key``
+    names another one of `TARGETS`. Tensors are mapped from the file, not read into memory.
 
     Args:
         path: the file.
@@ -70,7 +70,8 @@ class PyGFile(Reader):
         self.forces = self._key("forces", given.forces, FORCES)
         if not (self.energy or self.forces):
             raise SourceError(
-                f"{self.path}: no {' or '.join(ENERGY)} among {', '.join(self.frames.keys)}. Give data.energy_key."
+                f"{self.path}: no {' or '.join(ENERGY)} among {', '.join(self.frames.keys)}. Give "
+                "data.energy_key."
             )
         self._check_energies(given)
         self._say_which()
@@ -88,8 +89,8 @@ class PyGFile(Reader):
         """
         if not self._has_units:
             raise SourceError(
-                f"{self.path}: files of PyTorch Geometric state no units, and this is neither MD17 nor QM9 by "
-                "its folder or columns. Give data.units.energy."
+                f"{self.path}: files of PyTorch Geometric state no units, and this is neither MD17 nor QM9 "
+                "by its folder or columns. Give data.units.energy."
             )
         held: list[dict[str, np.ndarray]] = []
         start = 0

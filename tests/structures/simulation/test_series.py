@@ -15,14 +15,14 @@ def autoregressive(memory, length, rng):
 @pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
 def test_intervals_of_means_and_slopes_hold_the_truth_as_often_as_they_say(memory):
     rng = np.random.default_rng(1)
-    times = np.arange(4000) / 7
+    times = np.arange(8000) / 7
     found = []
     for _ in range(250):
-        noise = autoregressive(memory, 4000, rng)
+        noise = autoregressive(memory, 8000, rng)
         a, b = mean(noise + 5), slope(times, noise + 0.3 * times)
         if a.settled and b.settled:
             found.append((abs(a.value - 5) < a.half_width, abs(b.value - 0.3) < b.half_width))
-    assert len(found) > 200
+    assert len(found) > 150
     for share in np.mean(found, axis=0):  # 95 % ± 3 binomial errors, and 2 % for what blocking leaves
         assert 0.89 < share < 0.99
 

@@ -69,7 +69,7 @@ def test_a_folder_of_shards_is_read_in_a_stable_order(tmp_path: Path) -> None:
         frames = [frame(0.9 + i / 100, -2.0 - i - 10 * number) for i in range(3)]
         shard(tmp_path / f"data000{number}.aselmdb", frames, {"charge": number, "spin": 2 - number})
     np.savez(tmp_path / "metadata.npz", natoms=[2, 2])
-    source = structure_source(StructureData("structures", path=str(tmp_path)), tmp_path)
+    source = structure_source(StructureData("structures", path=str(tmp_path)), tmp_path / "s")[1]
     block = whole(source)
     assert block.energies.tolist() == [-2, -3, -4, -12, -13, -14]
     assert block.charges.tolist() == [0, 0, 0, 1, 1, 1]

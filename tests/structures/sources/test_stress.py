@@ -182,7 +182,7 @@ def test_units_that_are_not_known_are_refused_before_anything_is_read(tmp_path: 
 
 def test_a_stress_in_another_unit_than_the_first_frame_states_is_refused(tmp_path: Path) -> None:
     frames = [crystal(stress=STRESS, stress_unit="GPa"), crystal(stress=STRESS, stress_unit="kbar")]
-    with pytest.raises(SourceError, match="frame 1: it states its stress in kbar, .* states GPa"):
+    with pytest.raises(SourceError, match=r"frame 1: it states its stress in kbar, .* states GPa"):
         read(tmp_path, frames)
     assert read(tmp_path, frames, units={"stress": "GPa"})[0].stresses is not None
 
@@ -234,7 +234,5 @@ def test_a_store_keeps_stresses_and_weights(tmp_path: Path) -> None:
 
 def test_formats_without_stresses_refuse_the_key(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", z=[1], R=np.zeros((2, 1, 3)), E=np.zeros(2), F=np.zeros((2, 1, 3)))
-    with pytest.raises(
-        SourceError, match="data.stress_key=virial: the reader of format md17 reads no stress"
-    ):
+    with pytest.raises(SourceError, match=r"data.stress_key=virial: the reader .* md17 reads no stress"):
         open_source(tmp_path / "a.npz", keys=LabelKeys(stress="virial"))

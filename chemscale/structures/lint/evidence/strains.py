@@ -30,6 +30,8 @@ class StrainWork:
         bracket: (m,) eV, of the work.
         reordered: (m,) eV, the work if the last three numbers of each stress stood in the order xy, yz, xz.
         reordered_bracket: (m,) eV.
+        average: (m,) eV, the work of the median pressure of all frames: what stresses of other rows have.
+        dilation: (m,) Å³, the work of a unit of pressure under tension.
         change: (m,) eV, of the energy.
         of_forces: (m,) eV by which the forces change the energy when atoms move within the cell.
         forces_bracket: (m,) eV.
@@ -40,6 +42,8 @@ class StrainWork:
     bracket: np.ndarray
     reordered: np.ndarray
     reordered_bracket: np.ndarray
+    average: np.ndarray
+    dilation: np.ndarray
     change: np.ndarray
     of_forces: np.ndarray
     forces_bracket: np.ndarray
@@ -105,6 +109,9 @@ def _compare(group: Group, scaled: np.ndarray, a: np.ndarray, b: np.ndarray) -> 
         end = volumes[1] * np.einsum("kij,kij->k", turn @ stresses[b] @ back, second)
         found[name] = (start + end) / 2
         found["bracket" if name == "work" else "reordered_bracket"] = np.abs(end - start) / 2
+    dilation = sum(v * np.einsum("kii->k", e) for v, e in zip(volumes, (first, second), strict=True)) / 2
+    found["dilation"] = dilation
+    found["average"] = dilation * np.median(np.einsum("kii->k", group.stresses) / 3)
     step = scaled[b] - scaled[a]
     step -= np.rint(step)
     step -= step.mean(axis=1, keepdims=True)

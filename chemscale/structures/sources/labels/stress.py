@@ -133,14 +133,15 @@ class Stresses:
             key = self.place[0]
             rest = "" if self.counts["read"] == self.frames else f" of {self.frames:,}"
             meaning = "virials, of which −virial/V is the stress" if _is_virial(key) else "stresses"
-            yield f"Stresses: {key} in {self.counts['read']:,}{rest} frames, {self._described(key)} ({meaning})."
+            number = f"{self.counts['read']:,}{rest}"
+            yield f"Stresses: {key} in {number} frames, {self._described(key)} ({meaning})."
         elif self._like and not self.counts["not periodic"]:
             name = next(iter(self._like))
             yield f"No stress was read. {name} looks like one: data.stress_key={name} reads it."
         if self.counts["not periodic"]:
             yield (
-                f"{self.counts['not periodic']:,} frames have a stress and are not periodic in three directions: "
-                "it was left out, as it depends on how much vacuum the cell holds."
+                f"{self.counts['not periodic']:,} frames have a stress and are not periodic in three "
+                "directions: it was left out, as it depends on how much vacuum the cell holds."
             )
         if self.counts["infinite"]:
             yield f"{self.counts['infinite']:,} frames have an infinite stress, which counts as missing."
@@ -194,8 +195,8 @@ class Stresses:
         if gap > DISAGREEMENT * float(np.abs(values).max()) + 10 * SMALLEST:
             assert self.place is not None
             raise SourceError(
-                f"{self.place[0]} and {other[0]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V times the "
-                f"stress. data.stress_key={self.place[0]} or data.stress_key={other[0]} says which to read."
+                f"{self.place[0]} and {other[0]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V "
+                f"times the stress. data.stress_key={self.place[0]} or data.stress_key={other[0]} says which to read."
             )
 
 
@@ -264,8 +265,8 @@ def _tensor(value: Any, key: str) -> np.ndarray:
     if array.shape in ((9,), (3, 3)):
         return array.reshape(3, 3)
     raise SourceError(
-        f"{key} has shape {np.shape(value)}; a stress has 6 numbers in the order xx, yy, zz, yz, xz, xy, or 9, "
-        "or 3×3."
+        f"{key} has shape {np.shape(value)}; a stress has 6 numbers in the order xx, yy, zz, yz, xz, xy, or "
+        "9, or 3×3."
     )
 
 

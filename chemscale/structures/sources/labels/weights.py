@@ -1,4 +1,4 @@
-"""Weights that frames state about themselves: ``weight``, MACE's ``config_weight``, and those of single labels."""
+"""Weights that frames state: ``weight``, MACE's ``config_weight``, and those of single labels."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ class FrameWeights:
                 value = self._number(atoms, key)
                 if value not in (0.0, 1.0):
                     raise SourceError(
-                        f"{key}={value:g}: of one label alone only 0 (the label is left out) and 1 can be had. "
-                        "Give the frame a config_weight, or its config_type one in data.weights, and remove it."
+                        f"{key}={value:g}: of one label alone only 0 (the label is left out) and 1 can be "
+                        "had. Give the frame a config_weight, or its config_type one in data.weights, and "
+                        "remove it."
                     )
                 if value == 0.0:
                     left_out.add(label)
@@ -71,8 +72,8 @@ class FrameWeights:
         if self.counts["weight"]:
             rest = "" if self.counts["weight"] == self.frames else f" of {self.frames:,}"
             yield (
-                f"Weights: {' or '.join(self._keys)} in {self.counts['weight']:,}{rest} frames, {self.least:g} to "
-                f"{self.most:g}: it multiplies the errors of the frame in training."
+                f"Weights: {' or '.join(self._keys)} in {self.counts['weight']:,}{rest} frames, "
+                f"{self.least:g} to {self.most:g}: it multiplies the errors of the frame in training."
             )
         for key, label in OF_LABELS.items():
             if self.counts[key]:

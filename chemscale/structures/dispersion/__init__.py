@@ -9,6 +9,7 @@ any distance, and what is left for the network to learn is short-ranged.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -19,6 +20,8 @@ from ase.data import chemical_symbols
 from ase.units import Bohr, Hartree
 
 from chemscale.structures.blocks import Block
+
+log = logging.getLogger(__name__)
 
 METHODS = ("d3bj",)
 HEAVIEST = 103
@@ -235,6 +238,23 @@ def subtracted(header: Mapping[str, Any]) -> Dispersion | None:
     return None if key is None else Dispersion.read("data.subtract", key)
 
 
+def warn_of_network_alone(header: Mapping[str, Any], where: str) -> None:
+    """Say that dispersion is missing where only the network goes.
+
+    Args:
+        header: of a potential.
+        where: it goes, the subject of the sentence.
+    """
+    own = subtracted(header)
+    if own is not None:
+        log.warning(
+            "%s holds the network alone, which was trained on labels without %s: add that there, or energies "
+            "and forces are not the total ones.",
+            where,
+            own.describe(),
+        )
+
+
 def choose(header: Mapping[str, Any], wanted: str | Dispersion | None) -> Dispersion | None:
     """Dispersion to add to what a model predicts.
 
@@ -252,8 +272,8 @@ def choose(header: Mapping[str, Any], wanted: str | Dispersion | None) -> Disper
     chosen = wanted if isinstance(wanted, Dispersion) else Dispersion("d3bj", wanted)
     if own is not None and own != chosen:
         raise DispersionError(
-            f"dispersion={chosen.functional}: {own.describe()} was subtracted from the labels of this model, so "
-            'that has to be added. Leave it at "auto".'
+            f"dispersion={chosen.functional}: {own.describe()} was subtracted from the labels of this "
+            'model, so that has to be added. Leave it at "auto".'
         )
     return chosen
 

@@ -232,7 +232,7 @@ class _Opened:
                     self.electrons.read(found[0])
                 except SourceError as error:
                     raise SourceError(f"{self.source.path}, frame {row}: {error}") from None
-                yield Labelled(row, *found[:3])
+                yield Labelled(row, *found)
             return
         for block in self.source.blocks():
             for number in range(len(block)):

@@ -295,6 +295,11 @@ def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
 
 
 def _check_stress(store: FrameStore, data: StructureDataModule, loss: EnergyForceLoss) -> None:
+    if loss.stress and "optional" not in store.manifest:
+        raise ConfigurationError(
+            f"loss.stress={loss.stress:g}: {store.path} was prepared before stresses were read. Remove the "
+            "folder, and the next command prepares it anew."
+        )
     if loss.stress and not labels_of(store, data.train)["stresses"]:
         raise ConfigurationError(
             f"loss.stress={loss.stress:g}: no training frame of {store.path} has a stress. Name its key by "

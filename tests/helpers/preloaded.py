@@ -112,7 +112,7 @@ def serve(path: str) -> None:
 
     for module in pkgutil.walk_packages(chemscale.__path__, "chemscale."):
         # Scripts of workers and recipes are run by interpreters of their own, with their folder on the path.
-        scripts = (".workers." in module.name) or (".recipes." in module.name)
+        scripts = any(f".{folder}." in module.name for folder in ("workers", "recipes"))
         if not module.name.endswith("__main__") and not scripts:
             importlib.import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -102,10 +102,12 @@ def build_store(
                 "energy": "eV",
                 "length": "Angstrom",
                 "forces": "eV/Angstrom",
+                "stress": "eV/Angstrom^3",
                 "in the source": source.units,
             },
             "level": source.level,
             "kind": getattr(source, "kind", ""),
+            "optional": list(OPTIONAL_ARRAYS),  # what was looked for: stores of before have neither
             "labels": [vars(place) for place in getattr(source, "places", [])],
             "files": source.files() if isinstance(source, CombinedSource) else [],
         }

@@ -81,7 +81,7 @@ def test_a_constant_pressure_that_energies_do_not_have_is_a_warning():
     pulay = replace(block, stresses=block.stresses - 2 * units.GPa * np.eye(3))
     warnings = stress_findings(sampled(pulay))
     assert [f.severity for f in warnings] == ["warning"]
-    assert "stresses lack +2 GPa in every frame" in warnings[0].message
+    assert "stresses lack +2.1 GPa in every frame" in warnings[0].message
 
 
 def test_sound_stresses_pass_in_turned_and_wrapped_cells_too(sound):

@@ -194,9 +194,11 @@ class Stresses:
         gap = float(np.abs(values - also).max())
         if gap > DISAGREEMENT * float(np.abs(values).max()) + 10 * SMALLEST:
             assert self.place is not None
+            keys = (self.place[0], other[0])
+            choice = " or ".join(f"data.stress_key={key}" for key in keys)
             raise SourceError(
-                f"{self.place[0]} and {other[0]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V "
-                f"times the stress. data.stress_key={self.place[0]} or data.stress_key={other[0]} says which to read."
+                f"{keys[0]} and {keys[1]} disagree: {gap:.3g} eV/Å³ apart, where a virial is −V times the "
+                f"stress. {choice} says which to read."
             )
 
 

@@ -30,6 +30,12 @@ CONFIGS: dict[str, type] = {
     )
 }
 FORMAT = "chemscale-potential-1"
+PACKAGE_FORMAT = "chemscale-package-1"
+"""Of a file with the graph of a potential for programs without Python."""
+INPUTS = ("numbers", "positions", "cell", "senders", "receivers", "shifts", "charge", "spin")
+"""What the graph of such a file takes of one structure, in this order."""
+OUTPUTS = ("energy", "energies", "forces", "virial", "stress")
+"""What it gives, in this order."""
 
 
 class PotentialConfig(Protocol):

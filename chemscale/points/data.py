@@ -129,10 +129,13 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
         options["files"] = {part: len(members) for part, members in parts.items()}
     if len(files) > len(parts):  # names of frames begin with those of the files
         options["names"] = [file.name for file in files]
+    subtract = data.dispersion
+    if subtract is not None:
+        options["subtract"] = subtract.as_key()
     key = store_key(files, options)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root):
-        store = build_store(source, target, policy, name=files[0].name)
+        store = build_store(source, target, policy, name=files[0].name, subtract=subtract)
     if data.verify:
         store.verify()
     return store
@@ -151,7 +154,7 @@ def structure_source(data: StructureData, root: Path) -> tuple[dict[str, list[Pa
     """
     from chemscale.structures.preparation.separate_files import SeparateFiles
     from chemscale.structures.sources.combined import open_sources
-    from chemscale.structures.starter import LEVEL, StarterFrames, write_starter
+    from chemscale.structures.sources.starter import LEVEL, StarterFrames, write_starter
 
     root.mkdir(parents=True, exist_ok=True)
     if data.source == "starter_structures":

@@ -94,15 +94,8 @@ class PotentialPoint(Point):
         beginning.check(store, task.data, sections.resolve_strategy())
 
         def batches(accumulate: int, replay: Replay | None = None) -> StructureDataModule:
-            return shared.frames(
-                store,
-                task.batch.budget,
-                model.cutoff,
-                task.data,
-                accumulate=accumulate,
-                seed=general.seed,
-                replay=replay,
-            )
+            how: dict[str, Any] = {"accumulate": accumulate, "seed": general.seed, "replay": replay}
+            return shared.frames(store, task.batch.budget, model.cutoff, task.data, **how)
 
         known = beginning.statistics(batches(1), task.data)
         known, replay = beginning.replay(known, model.cutoff, task.data, shared, Path(general.structures))
@@ -263,6 +256,8 @@ class PotentialPoint(Point):
             "reading": read_structure_data(self.config["data"]).reading,
             "electrons": [list(state) for state in self.statistics.electrons],
         }
+        if "subtract" in self.store.manifest:
+            data["subtract"] = self.store.manifest["subtract"]
         return {"data": data, "identity": self.identity}
 
     def save_model(self, module: InteratomicPotential) -> None:
@@ -300,6 +295,11 @@ def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
 
 
 def _check_stress(store: FrameStore, data: StructureDataModule, loss: EnergyForceLoss) -> None:
+    if loss.stress and "optional" not in store.manifest:
+        raise ConfigurationError(
+            f"loss.stress={loss.stress:g}: {store.path} was prepared before stresses were read. Remove the "
+            "folder, and the next command prepares it anew."
+        )
     if loss.stress and not labels_of(store, data.train)["stresses"]:
         raise ConfigurationError(
             f"loss.stress={loss.stress:g}: no training frame of {store.path} has a stress. Name its key by "

@@ -55,6 +55,10 @@ WITHOUT_EFFECT = (
     "data.format",
     "data.energy_key",
     "data.forces_key",
+    "data.subtract",  # the labels in the store are other ones
+    "data.stress_key",
+    "data.units.stress",
+    "data.units.compression",
     "lint",
 )
 NEWER = {
@@ -91,6 +95,6 @@ def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WI
 def _drop(tree: dict[str, Any], path: list[str], *values: Any) -> None:
     """Take a key out, if values are given only where it has one of them."""
     for part in path[:-1]:
-        tree = tree.get(part, {})
+        tree = tree.get(part) or {}
     if not values or tree.get(path[-1]) in values:
         tree.pop(path[-1], None)

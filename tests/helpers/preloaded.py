@@ -111,8 +111,9 @@ def serve(path: str) -> None:
     import chemscale
 
     for module in pkgutil.walk_packages(chemscale.__path__, "chemscale."):
-        # Scripts of workers are run by interpreters of their own, with their folder on the path.
-        if not module.name.endswith("__main__") and ".workers." not in module.name:
+        # Scripts of workers and recipes are run by interpreters of their own, with their folder on the path.
+        scripts = any(f".{folder}." in module.name for folder in ("workers", "recipes"))
+        if not module.name.endswith("__main__") and not scripts:
             importlib.import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener = socket.socket(socket.AF_UNIX)

@@ -26,6 +26,7 @@ class Groups(ABC):
         layers: number of layers.
         numbered: the group whose members are numbered, ``blocks`` or ``layers``: ``blocks:0-5``.
         prefix: what every name begins with, and no pattern.
+        place: name of the list of layers, without the prefix; that of the group if None.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Groups(ABC):
         layers: int,
         numbered: str,
         prefix: str = "",
+        place: str | None = None,
     ):
         self.shapes, self.patterns, self.layers = dict(shapes), dict(patterns), layers
         self.numbered, self.prefix = numbered, prefix
+        self.place = numbered if place is None else place
 
     @abstractmethod
     def adapted(self, targets: Sequence[str]) -> frozenset[str]:
@@ -77,7 +80,9 @@ class Groups(ABC):
                 raise AdaptationError(
                     f"{key}={group}: the {self.numbered} of the model are numbered 0 to {self.layers - 1}."
                 )
-            return self.matching(rf"{self.numbered}\.({'|'.join(map(str, range(first, last + 1)))})\.")
+            numbers = "|".join(map(str, range(first, last + 1)))
+            if found := self.matching(rf"{re.escape(self.place)}\.({numbers})\."):
+                return found
         found = self.matching(self.patterns[group]) if group in self.patterns else set()
         if not found:
             raise AdaptationError(

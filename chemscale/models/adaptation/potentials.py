@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -43,8 +44,10 @@ class PotentialGroups(Groups):
     def __init__(self, potential: Potential):
         network, config = potential.network, potential.network.config
         trainable = {name: p.shape for name, p in potential.named_parameters() if p.requires_grad}
+        place = next(name for name, module in network.named_modules() if module is network.layers)
+        patterns = GROUPS if place == "layers" else _patterns_around(network, place)
         own: dict[str, str] = getattr(config, "groups", {})
-        super().__init__(trainable, {**GROUPS, **own}, int(config.layers), "layers", PREFIX)  # type: ignore[union-attr,arg-type]
+        super().__init__(trainable, {**patterns, **own}, int(config.layers), "layers", PREFIX, place)  # type: ignore[union-attr,arg-type]
         self.config, self.known = config, potential.elements
         self.neighbours = float(potential.header["neighbours"])
         self.maps = frozenset(
@@ -67,13 +70,13 @@ class PotentialGroups(Groups):
 
     def of_group(self, group: str, key: str) -> set[str]:
         """Names of the parameters of one group; arguments as ``members``."""
-        if group == ELEMENTS:
+        if group == ELEMENTS and self.elements:
             return set(self.elements)
         return super().of_group(group, key)
 
     def names(self) -> list[str]:
         """Names of the groups that have members."""
-        return [*super().names(), ELEMENTS]
+        return [*super().names(), *([ELEMENTS] if self.elements else [])]
 
     def adapted(self, targets: Sequence[str]) -> frozenset[str]:
         """Names of the matrices that adapters stand beside.
@@ -93,6 +96,13 @@ class PotentialGroups(Groups):
                 f"{', '.join(kind.__name__ for kind in MAPS)} of chemscale). Use model.freeze."
             )
         return chosen
+
+
+def _patterns_around(network: nn.Module, place: str) -> dict[str, str]:
+    """Groups of a network whose parts are not called as ours: its tables and its layers."""
+    tables = [name for name, module in network.named_modules() if isinstance(module, nn.Embedding)]
+    patterns = {"embeddings": rf"({'|'.join(map(re.escape, tables))})\."} if tables else {}
+    return patterns | ({"layers": rf"{re.escape(place)}\."} if place else {})
 
 
 def _matrices(module: nn.Module) -> list[str]:

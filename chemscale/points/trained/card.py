@@ -70,7 +70,7 @@ class Described:
 
     Args:
         name: title.
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
         facts: content of ``provenance.json``.
         tokenizer: of the model; None for a potential.
         positions: that the model has; 0 for a potential.

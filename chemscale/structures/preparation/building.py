@@ -18,6 +18,7 @@ from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_folder
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.dispersion import Dispersion
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
 from chemscale.structures.preparation.separate_files import SeparateFiles
@@ -62,7 +63,14 @@ def store_key(files: list[Path], options: dict[str, Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str = "") -> FrameStore:
+def build_store(
+    source: Source,
+    target: Path,
+    policy: SplitPolicy,
+    *,
+    name: str = "",
+    subtract: Dispersion | None = None,
+) -> FrameStore:
     """Write the store of `source` at `target`, or open the one that is there.
 
     It is written beside and renamed at the end: an interrupted build leaves nothing that looks like a store.
@@ -72,6 +80,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
         target: folder of the store.
         policy: how frames are divided where the source publishes no split.
         name: of the data, for messages and the manifest; that of the folder in messages if empty.
+        subtract: dispersion that is taken off the labels.
 
     Raises:
         SourceError: the source holds no frame, or none to train on.
@@ -81,7 +90,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
-        written = _write_frames(source, folder, title)
+        written = _write_frames(source, folder, title, subtract)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
         (folder / "names.json").write_text(json.dumps(written.names))
@@ -93,13 +102,17 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
                 "energy": "eV",
                 "length": "Angstrom",
                 "forces": "eV/Angstrom",
+                "stress": "eV/Angstrom^3",
                 "in the source": source.units,
             },
             "level": source.level,
             "kind": getattr(source, "kind", ""),
+            "optional": list(OPTIONAL_ARRAYS),  # what was looked for: stores of before have neither
             "labels": [vars(place) for place in getattr(source, "places", [])],
             "files": source.files() if isinstance(source, CombinedSource) else [],
         }
+        if subtract is not None:
+            manifest["subtract"] = subtract.as_key()
         (folder / MANIFEST).write_text(json.dumps(manifest))
         store = FrameStore(folder)
         molecule = molecules_of(store, written.named, written.formulas, written.geometry)
@@ -112,7 +125,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
             np.save(folder / f"{part}.npy", members.astype(np.int64))
         contents = _contents(store, parts, molecule)
         manifest |= {
-            "notes": [*source.notes, *_missing(contents["counts"]), *notes],
+            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
             "split": _describe_split(source, policy),
             **contents,
             "hash": content_hash(folder),
@@ -241,7 +254,14 @@ def _missing(counts: dict[str, int]) -> list[str]:
     ]
 
 
-def _write_frames(source: Source, folder: Path, name: str) -> Written:
+def _without(subtract: Dispersion | None) -> list[str]:
+    """What is said of dispersion that the labels are without."""
+    if subtract is None:
+        return []
+    return [f"{subtract.describe()} was subtracted from the labels; predictions have it added again."]
+
+
+def _write_frames(source: Source, folder: Path, name: str, subtract: Dispersion | None) -> Written:
     """Append every block of a source to the arrays of a store."""
     columns: list[list[np.ndarray]] = [[np.zeros(0, np.uint64)] for _ in range(3)]
     names: dict[str, int] = {}
@@ -250,6 +270,8 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
         ProgressBar(f"{name}: reading", None, "frames", every=5.0) as progress,
     ):
         for block in source.blocks():
+            if subtract is not None:
+                subtract.subtract(block)
             files.append(block, names.setdefault(block.name, len(names)))
             of_block = name_and_formula(block)
             keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))

@@ -73,7 +73,7 @@ def open_source(
         split: which published split of an rMD17 file to use, 1 … 5.
         units: what the file holds, where it is not what its format usually holds. An array of forces that
             holds +dE/dx has ``gradients=True``.
-        keys: names of the energy and the forces, in place of the format's own.
+        keys: names of the energy, the forces and the stress, in place of the format's own.
 
     Raises:
         SourceError: there is no such file, its format or layout is not known, or the format has no level or
@@ -97,6 +97,13 @@ def open_source(
     if keys is not None and (keys.energy or keys.forces):
         if "keys" not in signature(READERS[name]).parameters:
             raise SourceError(f"data.format={name}: its reader takes no data.energy_key and data.forces_key.")
+        options["keys"] = keys
+    if keys is not None and keys.stress:
+        if READERS[name] is not AseFile:
+            raise SourceError(
+                f"data.stress_key={keys.stress}: the reader of format {name} reads no stresses. Those of "
+                "extended XYZ and of whatever else ASE reads (data.format=ase) are."
+            )
         options["keys"] = keys
     return READERS[name](path, units=units, **options)
 

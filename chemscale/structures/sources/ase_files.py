@@ -21,9 +21,17 @@ from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
 from chemscale.structures.sources.aselmdb import open_lmdb
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
-from chemscale.structures.sources.labels import LabelKeys, Labels
+from chemscale.structures.sources.labels import LabelKeys, Labels, Stresses
 from chemscale.structures.sources.labels.names import label_kind
-from chemscale.structures.sources.labels.stated_units import same_unit, stated_units, units_of, unread_units
+from chemscale.structures.sources.labels.stated_units import (
+    same_unit,
+    stated_stress,
+    stated_units,
+    units_of,
+    unread_units,
+)
+from chemscale.structures.sources.labels.stress import check_stated
+from chemscale.structures.sources.labels.weights import FrameWeights
 from chemscale.structures.sources.outputs import run_state
 from chemscale.structures.units import Units
 
@@ -32,6 +40,9 @@ MAX_FRAMES = 512
 
 FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
 """Frames that decide where the labels of a file stand, and atoms that they have together at most."""
+
+AS_WRITTEN = ("extxyz", "db", "json", "traj", "aselmdb")
+"""Formats whose numbers are as somebody wrote them: of others, outputs of codes, ASE converts stresses."""
 
 MIN_PERIOD = 0.05
 """Length of a cell vector at least, in the unit of the file, which may be nm."""
@@ -51,6 +62,8 @@ class _Frame:
     spin: int
     cell: np.ndarray
     pbc: np.ndarray
+    stress: np.ndarray
+    weight: float
 
 
 class AseFile(Reader):
@@ -61,7 +74,8 @@ class AseFile(Reader):
     forces), or ``energy`` and ``forces`` of ``info`` and ``arrays``; `labels.Labels` has the rule, and the
     notes name the place. Charge and multiplicity stand in ``info`` under one of the names of `electrons`. A
     block is named by ``config_type`` (IsolatedAtom among them) or by its formula, and holds up to 512 frames
-    that follow each other and have the same name, atoms and periodicity. Stresses are not read.
+    that follow each other and have the same name, atoms and periodicity. Stresses and virials come from the
+    same place (`labels.Stresses`), weights of frames from ``config_weight`` or ``weight``.
 
     Args:
         path: the file.
@@ -86,7 +100,9 @@ class AseFile(Reader):
         self.keys, self._given = keys or LabelKeys(), units is not None
         self.needs_labels = True
         """Whether a file without labels is refused: one of several only counts as unlabelled."""
+        self._stated_stress: dict[str, str] = {}
         self._stated = self._units_of_the_file()
+        self.stresses, self.weights = self._stress_readers()
         if self._stated:
             listed = ", ".join(f"{quantity} in {name}" for quantity, name in self._stated.items())
             if units is None:
@@ -103,8 +119,8 @@ class AseFile(Reader):
         """
         labels, electrons = Labels(self.keys), ElectronCount()
         held: list[_Frame] = []
-        for row, (atoms, energy, forces) in enumerate(self.labelled(labels)):
-            frame = self._frame(row, atoms, energy, forces, electrons)
+        for row, (atoms, energy, forces, stress) in enumerate(self.labelled(labels)):
+            frame = self._frame(row, atoms, energy, forces, stress, electrons)
             if held and (frame.key != held[0].key or len(held) == MAX_FRAMES):
                 yield self._join(held)
                 held = []
@@ -113,13 +129,16 @@ class AseFile(Reader):
             yield self._join(held)
         if self.needs_labels or labels.counts["labelled"]:
             self._checked(labels.refuse_if_wrong)
+            self._checked(self.stresses.refuse_if_wrong)
         if not labels.counts["labelled"]:
             self.places = []
-        for text in (*labels.notes(), *electrons.notes()):
+        for text in (*labels.notes(), *self.stresses.notes(), *self.weights.notes(), *electrons.notes()):
             self.note(text)
 
-    def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray]]:
-        """ASE's atoms of every frame in Å, with energy in eV and forces (n, 3) in eV/Å, NaN where missing.
+    def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray, np.ndarray]]:
+        """ASE's atoms of every frame in Å, with its energy, forces and stress, NaN where missing.
+
+        The energy is in eV, forces (n, 3) in eV/Å, the stress (3, 3) in eV/Å³.
 
         Args:
             labels: which choose where they stand, and count.
@@ -136,6 +155,8 @@ class AseFile(Reader):
             if len(first) >= FIRST_FRAMES or atoms_held >= FIRST_ATOMS:
                 break
         self._checked(labels.choose, first)
+        self.stresses, self.weights = self._stress_readers()
+        self.stresses.choose(first, labels.place)
         self.places = [labels.place] if labels.place else []
         for row, atoms in enumerate(chain(first, frames)):
             try:
@@ -144,13 +165,19 @@ class AseFile(Reader):
                     _check_entries(atoms)
                 self._check_units(atoms)
                 energy, forces = labels.read(atoms)
+                atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
+                atoms.positions *= units.to_angstrom
+                stress = self.stresses.read(atoms)
             except SourceError as error:
                 raise SourceError(f"{self.path}, frame {row}: {error}") from None
             if labels.place and not self.places:
                 self.places = [labels.place]
-            atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
-            atoms.positions *= units.to_angstrom
-            yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom
+            yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom, stress
+
+    def _stress_readers(self) -> tuple[Stresses, FrameWeights]:
+        """What reads stresses and weights in one pass over the file."""
+        code = "" if self.format in AS_WRITTEN else self.format
+        return Stresses(self.keys.stress, self.conversion, self._stated_stress, code), FrameWeights()
 
     def first_frame(self) -> Any:
         """ASE's atoms of the first frame as they stand in the file; None if there is none.
@@ -162,7 +189,11 @@ class AseFile(Reader):
 
     def _check_units(self, atoms: Any) -> None:
         """Refuse a frame that states other units than the file is read in."""
-        if self.format != "extxyz" or self._given:
+        if self.format != "extxyz":
+            return
+        given = self.conversion.stress is not None
+        check_stated(stated_stress(atoms.info), self._stated_stress, given)
+        if self._given:
             return
         for quantity, name in stated_units(atoms.info).items():
             if not same_unit(quantity, name, self.conversion):
@@ -214,6 +245,7 @@ class AseFile(Reader):
             return {}
         for statement in unread_units(entries):
             self.note(f"The file states {statement}, which was not understood and not applied.")
+        self._stated_stress = self._checked(stated_stress, entries)
         return self._checked(stated_units, entries)
 
     def _checked(self, function: Any, *arguments: Any) -> Any:
@@ -224,10 +256,17 @@ class AseFile(Reader):
             raise SourceError(f"{self.path}: {error}") from None
 
     def _frame(
-        self, row: int, atoms: Any, energy: float, forces: np.ndarray, electrons: ElectronCount
+        self,
+        row: int,
+        atoms: Any,
+        energy: float,
+        forces: np.ndarray,
+        stress: np.ndarray,
+        electrons: ElectronCount,
     ) -> _Frame:
         try:
             charge, spin = electrons.read(atoms)
+            weight, left_out = self.weights.read(atoms)
         except SourceError as error:
             raise SourceError(f"{self.path}, frame {row}: {error}") from None
         pbc = np.asarray(atoms.pbc, bool)
@@ -236,8 +275,10 @@ class AseFile(Reader):
             key=(name, atoms.numbers.tobytes(), bool(pbc.any())),
             numbers=atoms.numbers,
             positions=atoms.positions,
-            energy=energy,
-            forces=forces,
+            energy=np.nan if "energy" in left_out else energy,
+            forces=np.full_like(forces, np.nan) if "forces" in left_out else forces,
+            stress=np.full_like(stress, np.nan) if "stress" in left_out else stress,
+            weight=weight,
             row=row,
             charge=charge,
             spin=spin,
@@ -258,6 +299,8 @@ class AseFile(Reader):
             spins=[f.spin for f in frames],
             cells=np.stack([f.cell for f in frames]) if periodic else None,
             pbc=np.stack([f.pbc for f in frames]) if periodic else None,
+            stresses=np.stack([f.stress for f in frames]) if periodic else None,
+            weights=np.array([f.weight for f in frames]),
         )
 
 

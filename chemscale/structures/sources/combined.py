@@ -110,8 +110,8 @@ def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str]
 
     Args:
         files: in order.
-        reading: ``format``, ``level``, ``split``, ``energy_key``, ``forces_key``, ``units`` (a mapping of
-            ``Units``); None for the default.
+        reading: ``format``, ``level``, ``split``, ``energy_key``, ``forces_key``, ``stress_key``, ``units``
+            (a mapping of ``Units``); None for the default.
         said: notes about the files.
 
     Raises:
@@ -155,5 +155,7 @@ def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
     try:
         stated = replace(source.conversion, **given)  # type: ignore[attr-defined]
     except TypeError as error:
-        raise UnitError(f"data.units: {error}. It has energy, length and gradients.") from None
+        raise UnitError(
+            f"data.units: {error}. It has energy, length, gradients, stress and compression."
+        ) from None
     return open_source(path, reading.get("format"), units=stated, **options)

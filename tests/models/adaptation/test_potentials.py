@@ -183,6 +183,19 @@ def test_a_family_of_ones_own_has_groups_adapters_and_elements_too(batch, monkey
         with_elements(build(OutsiderConfig(odd=True), ELEMENTS), (1, 6, 7, 8))
 
 
+def test_a_module_of_pytorch_geometric_has_its_tables_and_layers():
+    groups = PotentialGroups(build(read_config({"family": "pyg", "width": 8, "layers": 2}), ELEMENTS))
+    assert groups.names() == ["embeddings", "layers"]
+    assert groups.members(["embeddings"], "k") == {"network.module.embedding.weight"}
+    first = groups.members(["layers:0"], "k")
+    assert first
+    assert all(name.startswith("network.module.interactions.0.") for name in first)
+    with pytest.raises(
+        AdaptationError, match=r"no group of parameters. There are embeddings, layers, layers:N"
+    ):
+        groups.members(["readout"], "k")
+
+
 def test_what_a_potential_does_not_have_is_refused_by_its_key():
     groups = PotentialGroups(potential("mace"))
     with pytest.raises(AdaptationError, match=r"model.freeze=blocks: no group.*layers:N"):

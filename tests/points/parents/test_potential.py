@@ -92,7 +92,10 @@ def test_a_shape_that_nobody_stated_is_taken_and_a_stated_one_kept_for_a_check(p
         (("model.references=fit",), "model.references='fit': give refit or parent"),
         (("data.references={H:1,C:2,O:3}",), r"data.references=.*model.references"),
         (("data.references=isolated",), "data.references=isolated: with model.from"),
-        (("model.freeze=layers", "strategy=fsdp2"), "strategy=fsdp2: model.freeze and model.lora"),
+        (
+            ("model.freeze=layers", "strategy=fsdp2", "loss.forces=0"),
+            "strategy=fsdp2: model.freeze and model.lora",
+        ),
     ],
 )
 def test_what_contradicts_the_parent_is_refused_by_its_key(folder, parent, more, message):
@@ -127,6 +130,7 @@ def test_what_is_no_trained_potential_is_refused_with_its_path(folder, parent, t
             begun(folder, path)
 
 
+@pytest.mark.slow
 def test_the_identity_hashes_the_weights_and_not_the_path(folder, parent, tmp_path):
     here = begun(folder, parent)
     there = begun(folder, shutil.copytree(parent / "model", tmp_path / "model"))
@@ -149,7 +153,11 @@ class Stop(pl.Callback):
     ("more", "frozen"),
     [
         (("model.freeze=[embeddings,'layers:0']", "model.replay=0.4"), ("embedding.", "layers.0.")),
-        (("model.lora.rank=2", "model.lora.targets=layers"), ("embedding.", "readout.")),
+        pytest.param(
+            ("model.lora.rank=2", "model.lora.targets=layers"),
+            ("embedding.", "readout."),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_run_that_is_stopped_goes_on_to_the_bit_and_its_model_is_an_ordinary_one(
@@ -182,6 +190,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit_and_its_model_is_an_ordinary_o
     assert np.isfinite(atoms.get_forces()).all()
 
 
+@pytest.mark.slow
 def test_the_record_names_the_parent_and_a_plan_says_what_is_trained(folder, parent, tmp_path):
     point = begun(folder, parent, "model.freeze=layers", "model.replay=0.2", runs=tmp_path)
     record = open_record(point, [])

@@ -28,12 +28,18 @@ def parent(folder):
     return point.directory
 
 
+@pytest.fixture(scope="module")
+def moved(folder, parent):
+    """A point of the new level that begins from it."""
+    return begun(folder, parent, "new")
+
+
 def begun(folder, parent, name, *more):
     return potential_in(folder, *SHORT, f"data.path={folder}/{name}.extxyz", f"model.from={parent}", *more)
 
 
-def test_offsets_of_elements_are_found_to_a_millionth_and_the_error_is_the_parents(folder, parent):
-    old, new = begun(folder, parent, "old"), begun(folder, parent, "new")
+def test_offsets_of_elements_are_found_to_a_millionth_and_the_error_is_the_parents(folder, parent, moved):
+    old, new = begun(folder, parent, "old"), moved
     theirs = np.array(old.beginning.parent.references)
     shift = np.array(new.statistics.references) - np.array(old.statistics.references)
     assert shift == pytest.approx([OFFSETS[z] for z in (1, 6, 8)], abs=1e-6)
@@ -51,16 +57,16 @@ def test_offsets_of_elements_are_found_to_a_millionth_and_the_error_is_the_paren
     assert "shifted" in " ".join(new.notes)
 
 
-def test_kept_references_are_the_parents(folder, parent):
+def test_kept_references_are_the_parents(folder, parent, moved):
     point = begun(folder, parent, "new", "model.references=parent")
     assert point.statistics.references == point.beginning.parent.references
     assert point.config["model"]["references"] == "parent"
-    assert point.identity != begun(folder, parent, "new").identity
+    assert point.identity != moved.identity
     assert "stay the parent's" in " ".join(point.notes)
 
 
-def test_shifts_are_exact_where_labels_are_the_networks_own_plus_offsets(folder, parent):
-    point = begun(folder, parent, "new")
+def test_shifts_are_exact_where_labels_are_the_networks_own_plus_offsets(moved):
+    point = moved
     model = point.beginning.parent.load()
     every = np.arange(len(point.data.train))
     counts = compositions(point.store, point.data.train, (1, 6, 8))
@@ -73,8 +79,8 @@ def test_shifts_are_exact_where_labels_are_the_networks_own_plus_offsets(folder,
     assert np.array(found.values) - model.references.numpy() == pytest.approx([0.5, -3.0, 7.25], abs=1e-6)
 
 
-def test_without_energies_they_stay(folder, parent):
-    point = begun(folder, parent, "new")
+def test_without_energies_they_stay(moved):
+    point = moved
     real = point.store._energies
     point.store._energies = np.full_like(np.array(real), np.nan)
     found = refit(point.beginning.parent.load(), point.data, ())

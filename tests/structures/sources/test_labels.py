@@ -190,7 +190,7 @@ def test_labels_of_training_come_first_where_they_are_preferred(tmp_path: Path) 
     path = extxyz(tmp_path / "a.xyz", [labelled({"REF_energy": -1.0}, energy=-2.0)])
     source = ase_files.AseFile(path)
     trained = Labels(LabelKeys(), CALCULATOR)
-    assert [energy for _, energy, _ in source.labelled(trained)] == [-2]
+    assert [found[1] for found in source.labelled(trained)] == [-2]
 
 
 def test_charges_and_multiplicities_that_were_not_read_are_named(tmp_path: Path) -> None:

@@ -27,15 +27,22 @@ class LabelKeys:
     Args:
         energy: ``data.energy_key``.
         forces: ``data.forces_key``.
+        stress: ``data.stress_key``; of a stress or a virial.
     """
 
     energy: str | None = None
     forces: str | None = None
+    stress: str | None = None
 
     @classmethod
     def of(cls, reading: Any) -> LabelKeys:
         """The keys of a section ``data`` as plain values."""
-        return cls(reading.get("energy_key"), reading.get("forces_key"))
+        return cls(reading.get("energy_key"), reading.get("forces_key"), reading.get("stress_key"))
+
+    @property
+    def of_atoms(self) -> dict[str, str]:
+        """Those of energy and forces that were given."""
+        return {k: v for k, v in (("energy", self.energy), ("forces", self.forces)) if v}
 
     def check_sign(self, gradients_stated: bool) -> None:
         """Refuse an array of gradients whose sign is left open.
@@ -186,14 +193,14 @@ class Labels:
                 than `MAX_ELSEWHERE` of them in another one.
         """
         if self.frames and not self.counts["labelled"]:
-            wanted = [f"data.{kind}_key={key}" for kind, key in vars(self.keys).items() if key]
+            wanted = [f"data.{kind}_key={key}" for kind, key in self.keys.of_atoms.items()]
             sought = " and ".join(wanted) or " or ".join(place.name for place in PLACES)
             raise SourceError(
                 f"no frame has an energy or forces ({sought}). {self.names.advice('energy')}"
                 f"{self.names.advice('forces')}Its keys: {', '.join(self.names.all) or 'none'}."
             )
-        for kind, key in vars(self.keys).items():
-            if key and self.frames and not self.counts[kind]:
+        for kind, key in self.keys.of_atoms.items():
+            if self.frames and not self.counts[kind]:
                 raise SourceError(
                     f"data.{kind}_key={key}: no frame has it. {self.names.advice(kind)}"
                     f"Its keys: {', '.join(self.names.all)}."

@@ -96,16 +96,16 @@ def evaluate(
 
       python -m chemscale.evaluate runs/seeds --uncertainty
     """
-    if uncertainty:
-        _calibrate(source, frames, batch or 32)
-        return
-    run = find_run(source)
-    is_potential = (run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt"
+    run = source if uncertainty else find_run(source)  # of seeds several runs have one name
+    is_potential = uncertainty or ((run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt")
     misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
     for name in misplaced:
         if _was_given(context, name):
             kind = "molecules" if is_potential else "a potential"
             raise ValueError(f"--{name.replace('_', '-')} is for {kind}: leave it out for {source}.")
+    if uncertainty:
+        _calibrate(source, frames, batch or 32, device)
+        return
     if is_potential:
         _potential(run, part, frames, batch or 32, by, device)
         return
@@ -154,11 +154,12 @@ def _potential(run: Path, part: str, frames: int | None, batch: int, by: str, de
     typer.echo(f"Page: {found.page}")
 
 
-def _calibrate(source: Path, frames: int | None, batch: int) -> None:
+def _calibrate(source: Path, frames: int | None, batch: int, device: str) -> None:
     """Print how deviations compare with errors."""
     from chemscale.points.uncertainty.evaluation import evaluate_uncertainty
 
-    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch).lines():
+    place = None if device == "auto" else device
+    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch, device=place).lines():
         typer.echo(line)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
-from chemscale.models.layers.activations import ScaledMLP
+from chemscale.models.layers.activations import READOUT_START, ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelMixing,
@@ -103,7 +103,7 @@ class NequIP(nn.Module):
             layers.append(layer)
             irreps = layer.irreps_out
         self.layers = nn.ModuleList(layers)
-        self.readout = ScaledMLP([config.width, config.width // 2 or 1, 1])
+        self.readout = ScaledMLP([config.width, config.width // 2 or 1, 1], last=READOUT_START)
 
     def forward(self, graph: AtomGraph) -> Tensor:
         """Energies of atoms in units of the potential's scale, (N,)."""

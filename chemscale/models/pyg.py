@@ -316,7 +316,7 @@ def _found(name: str) -> Callable[..., Any]:
             f"model.module={name}: is no class of torch.nn.Module. A function that returns one is taken from "
             "modules that CHEMSCALE_PLUGINS names."
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _parameters(module: nn.Module, config: PyGConfig) -> list[str]:

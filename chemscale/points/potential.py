@@ -94,15 +94,8 @@ class PotentialPoint(Point):
         beginning.check(store, task.data, sections.resolve_strategy())
 
         def batches(accumulate: int, replay: Replay | None = None) -> StructureDataModule:
-            return shared.frames(
-                store,
-                task.batch.budget,
-                model.cutoff,
-                task.data,
-                accumulate=accumulate,
-                seed=general.seed,
-                replay=replay,
-            )
+            how: dict[str, Any] = {"accumulate": accumulate, "seed": general.seed, "replay": replay}
+            return shared.frames(store, task.batch.budget, model.cutoff, task.data, **how)
 
         known = beginning.statistics(batches(1), task.data)
         known, replay = beginning.replay(known, model.cutoff, task.data, shared, Path(general.structures))

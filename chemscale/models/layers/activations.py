@@ -58,16 +58,24 @@ SILU_NORM = 1.6790
 """1/√E[silu(x)²] for standard normal x: keeps the scale of a signal through a SiLU, as e3nn normalises."""
 
 
+READOUT_START = 0.1
+"""What readouts start with: at 1 the forces of an untrained network are as large as the labels, in random
+directions, which hundreds of steps unlearn (docs/lab-notes.md)."""
+
+
 class ScaledMLP(nn.Module):
     """A bias-free MLP whose signal starts with unit variance, SiLU between layers (NequIP, Allegro, MACE).
 
     Args:
         widths: of the input, of what is between, and of the output.
+        last: what the last layer's weights are multiplied by once, when they are drawn.
     """
 
-    def __init__(self, widths: list[int]):
+    def __init__(self, widths: list[int], *, last: float = 1.0):
         super().__init__()
-        self.weights = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in pairwise(widths)])
+        drawn = [torch.randn(a, b) for a, b in pairwise(widths)]
+        drawn[-1] *= last
+        self.weights = nn.ParameterList([nn.Parameter(weight) for weight in drawn])
 
     def forward(self, x: Tensor) -> Tensor:
         last = self.weights[-1]

@@ -11,7 +11,6 @@ from torch_geometric.data import Data
 
 from chemscale.models.potential import BoundaryError, Potential, Prediction
 from chemscale.structures.calculator import ChemscaleCalculator
-from chemscale.structures.dispersion import warn_of_network_alone
 from chemscale.structures.graphs import Structure, collate
 
 
@@ -29,7 +28,8 @@ class Evaluation:
         forces: (n, 3) eV/Å.
         virial: (3, 3) eV, minus the derivative of the energy by a symmetric strain: -volume × stress.
         atomic_virials: (n, 3, 3) eV, half of each edge's virial at either end; their sum is the virial where
-            the energy depends on edges alone. NaN where it does not (electrostatics between all pairs).
+            the energy depends on edges alone. NaN where it does not (electrostatics between all pairs,
+            dispersion).
     """
 
     energy: float
@@ -41,6 +41,8 @@ class Evaluation:
 
 class Evaluator:
     """A potential as a function of positions: numbers, charge and multiplicity stay, atoms move.
+
+    Dispersion that was subtracted from the labels of its training (``data.subtract``) is added.
 
     Args:
         model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
@@ -64,9 +66,9 @@ class Evaluator:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
-        opened = ChemscaleCalculator(model, device=device, dtype=dtype, dispersion=None)
-        warn_of_network_alone(opened.potential.header, "The engine")
+        opened = ChemscaleCalculator(model, device=device, dtype=dtype)
         self.potential, self.device = opened.potential, opened.device
+        self.dispersion = opened.dispersion
         self.charge, self.spin = int(charge), int(spin)
         self.potential.check_electrons(self.charge, self.spin)
 
@@ -125,15 +127,24 @@ class Evaluator:
         batch = collate([structure]).to(self.device)
         found = self.potential(batch, stress=periodic, create_graph=False)
         assert found.forces is not None
-        forces = found.forces.cpu().numpy()
-        of_atoms = self._atomic_virials(batch, found)
-        if found.stress is not None:
+        forces, energies = found.forces.cpu().numpy(), found.atomic_energies.cpu().numpy()
+        energy, of_atoms = float(found.energy), self._atomic_virials(batch, found)
+        stress = None if found.stress is None else found.stress[0].cpu().numpy()
+        if self.dispersion is not None:
+            system = (structure.numbers, structure.positions, structure.cell, structure.pbc)
+            added = self.dispersion.of(*system)
+            energy, forces = energy + added.energy, forces + added.forces
+            energies = energies + self.dispersion.atomic_energies(*system)
+            of_atoms = np.full_like(of_atoms, np.nan)
+            if stress is not None:
+                stress = np.full((3, 3), np.nan) if added.stress is None else stress + added.stress
+        if stress is not None:
             assert cell is not None
-            virial = -found.stress[0].cpu().numpy() * abs(np.linalg.det(cell))
+            virial = -stress * abs(np.linalg.det(cell))
         else:
             outer = structure.positions.T @ forces
             virial = 0.5 * (outer + outer.T)
-        return Evaluation(float(found.energy), found.atomic_energies.cpu().numpy(), forces, virial, of_atoms)
+        return Evaluation(energy, energies, forces, virial, of_atoms)
 
     def _atomic_virials(self, batch: Data, found: Prediction) -> np.ndarray:
         atoms = batch.z.shape[0]

@@ -139,8 +139,14 @@ def attach(
             "-D PKG_ML-SNAP=on -D PKG_PYTHON=on -D MLIAP_ENABLE_PYTHON=on -D BUILD_SHARED_LIBS=on): build "
             "one that has them, or leave through out and take fix external."
         )
+    if through == "mliap" and evaluator.dispersion is not None:
+        raise LammpsError(
+            f"{evaluator.dispersion.describe()} was subtracted from the labels of this model, and ML-IAP "
+            "knows pairs within the cutoff alone: leave through out, and fix external gets both."
+        )
     if through is None:
-        through = "mliap" if has_mliap(lmp) and not evaluator.potential.molecules_only else "external"
+        pairs = not evaluator.potential.molecules_only and evaluator.dispersion is None
+        through = "mliap" if pairs and has_mliap(lmp) else "external"
     (_attach_mliap if through == "mliap" else _attach_external)(lmp, evaluator, elements)
     return through
 

@@ -127,7 +127,7 @@ class Cp2kFile(Reader):
             from ase.io import read
 
             try:
-                atoms = read(restart, format="cp2k-restart")
+                atoms: Any = read(restart, format="cp2k-restart")
             except Exception as error:  # whatever ASE's parser raises
                 raise SourceError(f"{restart}: ASE cannot read it ({error}).") from error
             self._pbc = np.asarray(atoms.pbc, bool)

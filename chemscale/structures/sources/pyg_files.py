@@ -36,7 +36,7 @@ FORCES = ("force", "forces", "F", "neg_dy")
 
 
 class PyGFile(Reader):
-    """Frames of a file that `torch_geometric` wrote, in file order; nothing is downloaded or unpickled as code.
+    """Frames of a file that `torch_geometric` wrote, in file order; nothing is downloaded, no code is run.
 
     The file is what ``InMemoryDataset.save`` leaves in ``processed`` (``MD17``, ``QM9`` and others), or a
     list of ``Data`` that ``torch.save`` wrote. Each ``Data`` has ``z`` and ``pos``, and ``energy`` or ``y``;

@@ -154,7 +154,7 @@ def structure_source(data: StructureData, root: Path) -> tuple[dict[str, list[Pa
     """
     from chemscale.structures.preparation.separate_files import SeparateFiles
     from chemscale.structures.sources.combined import open_sources
-    from chemscale.structures.starter import LEVEL, StarterFrames, write_starter
+    from chemscale.structures.sources.starter import LEVEL, StarterFrames, write_starter
 
     root.mkdir(parents=True, exist_ok=True)
     if data.source == "starter_structures":

@@ -77,6 +77,8 @@ MODULES = {
             "chemscale.structures.simulation.run",
             "chemscale.structures.simulation.settings",
             "chemscale.structures.engines.lammps",
+            "chemscale.structures.engines.packaged",
+            "chemscale.structures.engines.torchsim",
             "chemscale.structures.engines.openmm",
             "chemscale.structures.engines.ipi",
             "chemscale.structures.store",

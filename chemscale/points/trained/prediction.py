@@ -166,7 +166,7 @@ def predict_file(
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Energy in eV, forces (N, 3) in eV/Å and stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
+    """Energy in eV, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
 
     energy: float
     forces: np.ndarray | None

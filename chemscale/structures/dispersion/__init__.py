@@ -183,7 +183,7 @@ class Dispersion:
         """
         self.check(numbers)
         pairs = self._model(numbers, positions, cell, pbc).get_pairwise_dispersion(self._damping)
-        return sum(np.array(values) for values in pairs.values()).sum(axis=1) * Hartree  # type: ignore[union-attr,no-any-return]
+        return sum(np.array(values) for values in pairs.values()).sum(axis=1) * Hartree  # type: ignore[union-attr]
 
     @staticmethod
     def _model(

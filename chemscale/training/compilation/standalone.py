@@ -104,21 +104,33 @@ class OneStructure(nn.Module):
 
 
 class _Traced(nn.Module):
-    """A traced graph that holds its weights, and as buffers the constants that it was traced with."""
+    """A traced graph that holds its weights, and the constants that tracing left in it, as buffers."""
 
     def __init__(self, graph: GraphModule, weights: Mapping[str, Tensor]):
         super().__init__()
-        for name in {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}:
-            constant = getattr(graph, name)
-            delattr(graph, name)
-            graph.register_buffer(name, constant)
-        self.graph, self.held = graph, [f"weight_{number}" for number in range(len(weights))]
-        for name, tensor in zip(self.held, weights.values(), strict=True):
+        held = [*_take_constants(graph), *weights.values()]
+        self.graph, self.held = graph, [f"held_{number}" for number in range(len(held))]
+        for name, tensor in zip(self.held, held, strict=True):
             self.register_buffer(name, tensor.detach().clone())
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`INPUTS` to `OUTPUTS`."""
         return self.graph(*(getattr(self, name) for name in self.held), *inputs)
+
+
+def _take_constants(graph: GraphModule) -> list[Tensor]:
+    """Make the constants of a graph its first arguments, which torch.export does not lose; their values."""
+    nodes = [node for node in graph.graph.nodes if node.op == "get_attr"]
+    first = next(iter(graph.graph.nodes))
+    for number, node in enumerate(nodes):
+        with graph.graph.inserting_before(first):
+            node.replace_all_uses_with(graph.graph.placeholder(f"constant_{number}"))
+        graph.graph.erase_node(node)
+    graph.recompile()
+    values = [getattr(graph, str(node.target)) for node in nodes]
+    for name in {str(node.target) for node in nodes}:
+        delattr(graph, name)
+    return values
 
 
 def export_structure_graph(potential: Potential) -> ExportedProgram:

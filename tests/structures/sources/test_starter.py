@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.starter import MOLECULES, StarterFrames, frames_of_molecule, write_starter, xtb
+from chemscale.structures.sources.starter import (
+    MOLECULES,
+    StarterFrames,
+    frames_of_molecule,
+    write_starter,
+    xtb,
+)
 
 
 def test_forces_are_minus_the_gradient_of_the_energy():

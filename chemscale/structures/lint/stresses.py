@@ -33,16 +33,13 @@ class StressCounts:
         frames: that are periodic in three directions.
         known: of them, that have a stress.
         zero: stresses that are exactly zero beside forces that are not.
-        repeated: stresses that are exactly those of another cell or other positions.
-        example: the first of these.
     """
 
     frames: int = 0
     known: int = 0
     zero: int = 0
-    repeated: int = 0
-    example: str = ""
-    _seen: dict[int, int] = field(default_factory=dict)
+    _kept: list[np.ndarray] = field(default_factory=list)
+    _places: list[tuple[str, np.ndarray]] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
         """Count over a block.
@@ -60,12 +57,28 @@ class StressCounts:
         self.known += int(known.sum())
         zero = known & (block.stresses == 0).all(axis=(1, 2))
         self.zero += int((zero & (np.nan_to_num(block.forces) != 0).any(axis=(1, 2))).sum())
-        places = np.concatenate([block.cells, block.positions], axis=1)
-        stresses, geometries = array_hashes(block.stresses), array_hashes(places)
-        for at in np.flatnonzero(known & ~zero):
-            if self._seen.setdefault(int(stresses[at]), int(geometries[at])) != int(geometries[at]):
-                self.repeated += 1
-                self.example = self.example or f"{block.name}, row {block.rows[at]}"
+        kept = known & ~zero
+        energies = np.where(kept, block.energies, np.nan)
+        hashes = array_hashes(block.stresses), array_hashes(block.positions)
+        self._kept.append(np.stack([*hashes, energies.view(np.uint64)], axis=1)[kept])
+        self._places.append((block.name, block.rows[kept]))
+
+    def repeated(self) -> tuple[int, str]:
+        """Frames with exactly the stress of an earlier one and another energy, and the first of them."""
+        if not self._kept:
+            return 0, ""
+        kept = np.concatenate(self._kept)
+        energies = np.ascontiguousarray(kept[:, 2]).view(np.float64)
+        _, first, inverse = np.unique(kept[:, 0], return_index=True, return_inverse=True)
+        earlier = first[inverse.reshape(-1)]
+        # A copy that was moved or reordered has the energy as well.
+        other = (kept[:, 1] != kept[earlier, 1]) & (np.abs(energies - energies[earlier]) > 1e-6)
+        at = int(np.argmax(other)) if other.any() else 0
+        for name, rows in self._places:
+            if at < len(rows):
+                return int(other.sum()), f"{name}, row {rows[at]}"
+            at -= len(rows)
+        return 0, ""
 
     def findings(self) -> Iterator[Finding]:
         """What the counts show."""
@@ -86,12 +99,13 @@ class StressCounts:
                 f"{self.zero:,} of {self.known:,} stresses are exactly zero beside forces that are not: a "
                 "placeholder. Set it to NaN or remove it: missing stresses weigh nothing.",
             )
-        if self.repeated:
+        repeated, example = self.repeated()
+        if repeated:
             yield Finding(
                 "stress",
-                "error" if self.repeated >= FEW and self.repeated > 0.1 * self.known else "warning",
-                f"{self.repeated:,} of {self.known:,} frames have exactly the stress of another geometry, "
-                f"for example {self.example}: the array was not updated.",
+                "error" if repeated >= FEW and repeated > 0.1 * self.known else "warning",
+                f"{repeated:,} of {self.known:,} frames have exactly the stress of another geometry, "
+                f"for example {example}: the array was not updated.",
             )
 
 

@@ -173,7 +173,7 @@ def main() -> None:
     found = {}
     for frames in arguments.frames:
         found[frames] = measure(frames, arguments.seeds)
-        print(f"{frames} frames: {({key: dict(of) for key, of in found[frames].items()})}", flush=True)
+        print(f"{frames} frames: { ({key: dict(of) for key, of in found[frames].items()}) }", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
     tried = arguments.seeds * len(SETS)

@@ -39,8 +39,12 @@ class Errors:
 
     def detach(self) -> Errors:
         """The same errors without what led to them."""
-        given = {key: getattr(self, key) for key in ("energy", "forces", "stress")}
-        return replace(self, **{key: None if e is None else e.detach() for key, e in given.items()})
+        return replace(
+            self,
+            energy=self.energy.detach(),
+            forces=None if self.forces is None else self.forces.detach(),
+            stress=None if self.stress is None else self.stress.detach(),
+        )
 
 
 class Sums(NamedTuple):

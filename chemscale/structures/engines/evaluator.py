@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from chemscale.models.potential import BoundaryError, Potential, Prediction
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.graphs import Structure, collate
+from chemscale.structures.uncertainty.committee import Committee
 
 
 class NotFiniteError(ValueError):
@@ -67,7 +68,12 @@ class Evaluator:
         dtype: torch.dtype | None = None,
     ):
         opened = ChemscaleCalculator(model, device=device, dtype=dtype)
-        self.potential, self.device = opened.potential, opened.device
+        if isinstance(opened.potential, Committee):
+            raise ValueError(
+                "A committee runs in ASE alone: ChemscaleCalculator has it. Name one of its members."
+            )
+        self.potential: Potential = opened.potential
+        self.device = opened.device
         self.dispersion = opened.dispersion
         self.charge, self.spin = int(charge), int(spin)
         self.potential.check_electrons(self.charge, self.spin)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,8 @@ def _load(path: Path) -> tuple[Graph, Mapping[str, str]]:
     if not path.is_file():
         raise PotentialError(f"{path}: no such file. chemscale.export RUN --to FOLDER --as aoti writes one.")
     try:
-        facts = torch._C._aoti.AOTIModelPackageLoader.load_metadata_from_package(str(path), "model")
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader
+        facts = loader.load_metadata_from_package(str(path), "model")
     except (RuntimeError, AttributeError) as error:
         raise PotentialError(f"{path}: no package of AOTInductor ({_line(error)}).") from None
     if facts.get("format") != PACKAGE_FORMAT:

@@ -45,7 +45,7 @@ from chemscale.structures.store import (
 
 log = logging.getLogger(__name__)
 
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 """Raise it when the same source and options would give another store."""
 
 

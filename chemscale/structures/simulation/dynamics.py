@@ -194,7 +194,7 @@ class EverythingAtOnce(Calculator):
 
     def __init__(self, inner: Calculator):
         super().__init__()
-        self.inner = inner.inner if isinstance(inner, EverythingAtOnce) else inner
+        self.inner: Calculator = inner.inner if isinstance(inner, EverythingAtOnce) else inner
 
     def calculate(
         self,

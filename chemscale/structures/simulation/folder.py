@@ -230,7 +230,7 @@ class Folder:
                 positions=state.positions,
                 momenta=state.momenta,
                 cell=state.cell,
-                **state.integrator,
+                **state.integrator,  # type: ignore[arg-type]
             )
 
 

@@ -88,7 +88,7 @@ class OneStructure(nn.Module):
         connectivity = potential.connectivity(data)
         vectors, pairs = potential.vectors(data, positions.detach())
         leaves = [leaf.detach().requires_grad_() for leaf in (vectors, pairs) if leaf is not None]
-        energies = potential.energies_of(connectivity, *leaves)
+        energies = potential.energies_of(connectivity, leaves[0], leaves[1] if len(leaves) > 1 else None)
         of_edges, *of_pairs = torch.autograd.grad(
             energies.sum(), leaves, allow_unused=True, materialize_grads=True
         )

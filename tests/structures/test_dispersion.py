@@ -17,8 +17,7 @@ from chemscale.models.potentials import build, load_potential, save_potential
 from chemscale.points.data import open_or_prepare_structures
 from chemscale.points.trained.prediction import predict_file
 from chemscale.structures.calculator import ChemscaleCalculator
-from chemscale.structures.dispersion import Dispersion, DispersionError, choose
-from chemscale.structures.engines.evaluator import Evaluator
+from chemscale.structures.dispersion import Dispersion, DispersionError, choose, warn_of_network_alone
 from chemscale.structures.preparation.building import build_store
 from chemscale.structures.preparation.splits import SplitPolicy
 from chemscale.structures.settings import StructureData
@@ -191,11 +190,12 @@ def test_dispersion_is_never_added_twice_nor_another_one_than_was_subtracted(tmp
     assert choose(plain, "pbe") == PBE
 
 
-def test_an_engine_that_runs_the_network_alone_says_what_is_missing(tmp_path, caplog):
-    Evaluator(model_folder(tmp_path / "model", KEY), device="cpu")
+def test_what_goes_as_the_network_alone_says_what_is_missing(caplog):
+    warn_of_network_alone({"data": {"subtract": KEY}}, "The file")
+    assert "The file holds the network alone" in caplog.text
     assert "without D3(BJ) of PBE" in caplog.text
     caplog.clear()
-    Evaluator(model_folder(tmp_path / "plain"), device="cpu")
+    warn_of_network_alone({"data": {}}, "The file")
     assert not caplog.text
 
 

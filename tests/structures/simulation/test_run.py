@@ -129,7 +129,7 @@ def test_constant_pressure_conserves_what_it_should_and_relaxes_a_compressed_cry
     report = simulate(emt(), atoms, tmp_path / "a", settings, progress=False).report
     row = read_log(tmp_path / "a" / LOG)
     assert np.ptp(row["conserved_eV"]) < 0.05 * np.ptp(row["potential_eV"])
-    assert row["volume_A3"][:3].mean() < 0.97 * row["volume_A3"][80:].mean()
+    assert row["volume_A3"][0] < 0.97 * row["volume_A3"][80:].mean()
     assert abs(row["pressure_bar"][80:].mean()) < 0.2 * row["pressure_bar"][0]
     assert report.volume.value == pytest.approx(row["volume_A3"].mean())
 

@@ -68,7 +68,7 @@ def test_a_unit_that_is_given_leaves_the_others_as_the_format_has_them(files):
 def test_unknown_units_are_refused(files):
     with pytest.raises(UnitError, match="Unit 'furlong' is not known"):
         open_sources(files, {"units": {"length": "furlong"}})
-    with pytest.raises(UnitError, match="energy, length and gradients"):
+    with pytest.raises(UnitError, match="energy, length, gradients, stress and compression"):
         open_sources(files, {"units": {"force": "eV"}})
 
 

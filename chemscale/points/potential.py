@@ -91,7 +91,7 @@ class PotentialPoint(Point):
         model = read_config(beginning.shape_of(config["model"]))
         store = shared.store(task.data, Path(general.structures), task.lint)
         notes = _check_model(model, store, task.data)
-        beginning.check(store, task.data, sections.resolve_strategy())
+        beginning.check(store, task.data)
 
         def batches(accumulate: int, replay: Replay | None = None) -> StructureDataModule:
             how: dict[str, Any] = {"accumulate": accumulate, "seed": general.seed, "replay": replay}

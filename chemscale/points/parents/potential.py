@@ -25,7 +25,6 @@ from chemscale.structures.references import Statistics
 from chemscale.structures.replay.frames import Replay
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import PARTS, FrameStore
-from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 
 SPECIAL_REFERENCES = ("isolated", "none")
 """Ways of finding reference energies that a parent's would contradict (``data.references``)."""
@@ -133,17 +132,16 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
         """
         return {key: value for key, value in model.items() if key not in self.reader.names()}
 
-    def check(self, store: FrameStore, data: StructureData, strategy: str) -> None:
-        """Refuse data and a strategy that the parent does not go with, before anything is computed.
+    def check(self, store: FrameStore, data: StructureData) -> None:
+        """Refuse data that the parent does not go with, before anything is computed.
 
         Args:
             store: the data.
             data: their section.
-            strategy: resolved.
 
         Raises:
-            ConfigurationError: elements that the parent does not know, reference energies that are given
-                twice, or weights that no rank holds whole of which a part is frozen.
+            ConfigurationError: elements that the parent does not know, or reference energies that are given
+                twice.
         """
         if self.parent is None or self.settings is None:
             return
@@ -151,11 +149,6 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
             raise ConfigurationError(
                 f"data.references={data.references}: with model.from it is model.references that decides, "
                 "refit (the parent's, shifted by what the frames say) or parent. Leave data.references out."
-            )
-        if not self.adaptation.is_full and strategy in SHARDED_WEIGHTS:
-            raise ConfigurationError(
-                f"strategy={strategy}: model.freeze and model.lora train a part of a potential where every "
-                "rank holds whole weights. Use strategy=single, ddp or zero1, or train all weights."
             )
         new = self._new_elements(store)
         if not new:

@@ -92,10 +92,6 @@ def test_a_shape_that_nobody_stated_is_taken_and_a_stated_one_kept_for_a_check(p
         (("model.references=fit",), "model.references='fit': give refit or parent"),
         (("data.references={H:1,C:2,O:3}",), r"data.references=.*model.references"),
         (("data.references=isolated",), "data.references=isolated: with model.from"),
-        (
-            ("model.freeze=layers", "strategy=fsdp2", "loss.forces=0"),
-            "strategy=fsdp2: model.freeze and model.lora",
-        ),
     ],
 )
 def test_what_contradicts_the_parent_is_refused_by_its_key(folder, parent, more, message):

@@ -27,6 +27,7 @@ FUNCTIONS = {
     "optimise": "chemscale.reinforcement.run:optimise",
     "export": "chemscale.points.trained.export:export",
     "predict": "chemscale.points.trained.prediction:predict_file",
+    "select": "chemscale.points.uncertainty.selecting:select_frames",
 }
 """Functions of this package: the module that holds each, and its name there."""
 

@@ -22,6 +22,8 @@ VERBS = {
     "probe": "measured properties predicted from a trained model",
     "dashboard": "a live page of sweeps, or a prepared W&B workspace",
     "predict": "energies and forces of structures by a trained potential",
+    "select": "frames of a pool that are worth a label: far, uncertain or random ones",
+    "simulate": "molecular dynamics with a trained potential, and what to trust of it",
     "bench": "training, generation and forces timed beside other codes and revisions",
 }
 

@@ -12,10 +12,10 @@ from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 OF_MOLECULES = (
-    "reference", "training", "n", "seed", "max_length", "device", "column", "reference_column",
+    "reference", "training", "n", "seed", "max_length", "column", "reference_column",
     "reference_n", "fcd", "workers", "out",
 )  # fmt: skip
-OF_POTENTIALS = ("part", "frames")
+OF_POTENTIALS = ("part", "frames", "by", "uncertainty")
 
 
 @app.command()
@@ -57,12 +57,19 @@ def evaluate(
         int | None, typer.Option(min=1, help="Molecules drawn at a time (256); frames at once (32).")
     ] = None,
     max_length: Annotated[int, typer.Option(min=1, help="Symbols at most; longer are truncated.")] = 512,
-    device: Annotated[str, typer.Option(help="Where a model draws: cpu, cuda, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="Where a model runs: cpu, cuda, or auto.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")] = None,
     part: Annotated[str, typer.Option(help="Of a potential: test, validation or train.")] = "test",
     frames: Annotated[
         int | None, typer.Option(min=1, help="Of a potential: only the first so many frames.")
     ] = None,
+    by: Annotated[
+        str, typer.Option(help="Of a potential, what frames are grouped by: config_type or formula.")
+    ] = "config_type",
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Calibrate a potential, or a sweep of seeds, on held-out frames."),
+    ] = False,
 ) -> None:
     """Judge generated molecules, or a trained potential.
 
@@ -71,8 +78,11 @@ def evaluate(
     the reference's own values. A run is sampled at temperature 1 and compared with its own corpus, unless a
     reference is named. The same command again continues, or shows what is there.
 
-    Potentials: MAE and RMSE of energies (meV, meV/atom) and force components (meV/Å), kept as
-    evaluation-PART.json in the run.
+    Potentials: MAE and RMSE of energies (meV, meV/atom), force components (meV/Å) and stress components
+    (meV/Å³), of all frames, of each config_type and of each element, kept as evaluation-PART.json in the run;
+    evaluation-PART.html has tables with intervals, parity plots and the worst frames. With
+    --uncertainty, how its last layer (of a sweep of seeds: how far they are apart) tells the errors of
+    held-out frames, and the fraction inside 1 and 2 σ.
 
     Examples:
 
@@ -83,16 +93,21 @@ def evaluate(
       python -m chemscale.evaluate generated.smi --reference test.csv --training train.csv --out moses
 
       python -m chemscale.evaluate runs/rmd17_ethanol/painn-w64-l3 --part test
+
+      python -m chemscale.evaluate runs/seeds --uncertainty
     """
-    run = find_run(source)
-    is_potential = (run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt"
+    run = source if uncertainty else find_run(source)  # of seeds several runs have one name
+    is_potential = uncertainty or ((run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt")
     misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
     for name in misplaced:
         if _was_given(context, name):
             kind = "molecules" if is_potential else "a potential"
             raise ValueError(f"--{name.replace('_', '-')} is for {kind}: leave it out for {source}.")
+    if uncertainty:
+        _calibrate(source, frames, batch or 32, device)
+        return
     if is_potential:
-        _potential(run, part, frames, batch or 32)
+        _potential(run, part, frames, batch or 32, by, device)
         return
     from chemscale.molecules.metrics.run import evaluate_molecules  # loads torch and RDKit: not for --help
 
@@ -123,15 +138,29 @@ def _was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _potential(run: Path, part: str, frames: int | None, batch: int) -> None:
+def _potential(run: Path, part: str, frames: int | None, batch: int, by: str, device: str) -> None:
     """Print the errors of a potential."""
     from chemscale.points.trained.evaluation import evaluate_run
+    from chemscale.structures.evaluation.text import describe_groups
 
-    values = evaluate_run(run, part, frames, batch)
-    for key, value in values.items():
-        unit = "meV/Å" if key.startswith("forces") else "meV/atom" if key.endswith("per_atom") else "meV"
+    found = evaluate_run(run, part, frames, batch, by=by, device=None if device == "auto" else device)
+    for key, value in found.values.items():
+        of_label = {"forces": "meV/Å", "stress": "meV/Å³"}.get(key.split("_")[0], "meV")
+        unit = "meV/atom" if key.endswith("per_atom") else of_label
         typer.echo(f"{key:22s} {value:10.3f} {unit}")
-    typer.echo(f"Kept in {run / f'evaluation-{part}.json'}")
+    for line in describe_groups(found.groups[1:], by):
+        typer.echo(line)
+    typer.echo(f"Kept in {found.path}")
+    typer.echo(f"Page: {found.page}")
+
+
+def _calibrate(source: Path, frames: int | None, batch: int, device: str) -> None:
+    """Print how deviations compare with errors."""
+    from chemscale.points.uncertainty.evaluation import evaluate_uncertainty
+
+    place = None if device == "auto" else device
+    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch, device=place).lines():
+        typer.echo(line)
 
 
 def main() -> None:

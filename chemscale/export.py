@@ -29,7 +29,8 @@ def export(
         typer.Option(
             "--as",
             help="hf: GPT-Neo for transformers (a potential: its safetensors); gpt2: an exact GPT-2, which "
-            "more programs serve; onnx: one graph for onnxruntime; gguf: one file for llama.cpp.",
+            "more programs serve; onnx: one graph for onnxruntime; gguf: one file for llama.cpp. Of a "
+            "potential: aoti: one compiled file for C++; exported: PyTorch's portable program.",
         ),
     ] = "hf",
     positions: Annotated[
@@ -55,8 +56,15 @@ def export(
         list[str] | None, typer.Option(help="For the model card: a data set on the Hub; may be repeated.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Compare the logits of what was written with ours.")
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Compare the logits (a potential: energies, forces, stress) of what was written with ours.",
+        ),
     ] = True,
+    device: Annotated[
+        str, typer.Option(help="Of --as aoti and exported: where the file will run, cpu or cuda.")
+    ] = "cpu",
 ) -> None:
     """Write a trained model as a folder for others, with a model card.
 
@@ -72,6 +80,8 @@ def export(
       python -m chemscale.export --from-hf ChemGPT-4.7M --to repaired --rows prune
 
       python -m chemscale.export runs/chemgpt_sizes/chemgpt-w64-l8 --push me/my-chemgpt --private
+
+      python -m chemscale.export runs/single/painn-w64-l3 --to package --as aoti
     """
     from chemscale.points.trained.export import export as write  # loads torch: not for --help
 
@@ -89,6 +99,7 @@ def export(
         license=license,
         datasets=tuple(dataset or ()),
         check=check,
+        device=device,
     )
     for line in done.lines:
         typer.echo(line)

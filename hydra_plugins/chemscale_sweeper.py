@@ -7,6 +7,7 @@ from hydra.core.config_store import ConfigStore
 
 from chemscale.launchers import hooks
 from chemscale.laws.early_stopping.rule import RUNGS
+from chemscale.sweeps.active_learning_sweeper import ActiveLearningSweeper
 from chemscale.sweeps.early_stopping_sweeper import EstimatingSweeper
 from chemscale.sweeps.sweeper import PointSweeper
 
@@ -17,6 +18,10 @@ class ChemscaleSweeper(PointSweeper):
 
 class ChemscaleEstimatingSweeper(EstimatingSweeper):
     """``override /hydra/sweeper: chemscale_early_stopping``"""
+
+
+class ChemscaleActiveLearningSweeper(ActiveLearningSweeper):
+    """``override /hydra/sweeper: chemscale_active_learning``"""
 
 
 @dataclass
@@ -77,5 +82,33 @@ ConfigStore.instance().store(
     group="hydra/sweeper",
     name="chemscale_early_stopping",
     node=ChemscaleEstimatingSweeperConf,
+    provider="chemscale",
+)
+
+
+@dataclass
+class ChemscaleActiveLearningSweeperConf(ChemscaleSweeperConf):
+    _target_: str = "hydra_plugins.chemscale_sweeper.ChemscaleActiveLearningSweeper"
+    finish: str = hooks.FINISH_ROUNDS
+    choose: str = hooks.CHOOSE_FRAMES
+    rounds: list[int] = field(
+        default_factory=lambda: [96, 192, 384],
+        metadata={"meaning": "rising numbers of labelled frames, one a round"},
+    )
+    methods: list[str] = field(
+        default_factory=lambda: ["random", "uncertain"],
+        metadata={"meaning": "ways of choosing frames: uncertain, farthest, random"},
+    )
+    members: int = field(default=3, metadata={"meaning": "seeds of each committee"})
+    repeats: int = field(default=3, metadata={"meaning": "repetitions, each from other frames and seeds"})
+    candidates: int = field(
+        default=1000, metadata={"meaning": "frames of the pool that a committee looks at in a round, at most"}
+    )
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="chemscale_active_learning",
+    node=ChemscaleActiveLearningSweeperConf,
     provider="chemscale",
 )

@@ -26,6 +26,7 @@ LOSSES = {
     "energy_rmse": ("E RMSE (meV)", 2),
     "forces_mae": ("F MAE (meV/Å)", 2),
     "forces_rmse": ("F RMSE (meV/Å)", 2),
+    "stress_mae": ("stress MAE (meV/Å³)", 3),
 }
 """Columns of the table: title and digits."""
 RATES = {"tokens_per_second": "tokens/s", "atoms_per_second": "atoms/s"}

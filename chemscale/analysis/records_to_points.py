@@ -132,6 +132,7 @@ def _family(record: RunRecord, notation: str) -> str:
     family += f" {notation}" if notation else ""
     if parent := record.parent:
         how = f", {parent['adaptation']}" if "adaptation" in parent else ""
+        how += f", replay {parent['replay']['share']:g}" if "replay" in parent else ""
         family += f" from {parent['name']}{how}"
     return f"{family}{_given(record)}"
 

@@ -19,8 +19,8 @@ from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.sources import Source
 from chemscale.molecules.starter.recombine import starter_smiles
-from chemscale.structures.starter import MOLECULES as SMALL_MOLECULES
-from chemscale.structures.starter import force_field
+from chemscale.structures.sources.starter import MOLECULES as SMALL_MOLECULES
+from chemscale.structures.sources.starter import force_field
 
 MOLECULES, STRUCTURES = 2000, 384
 SPREAD = 0.05

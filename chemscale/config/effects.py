@@ -28,6 +28,7 @@ RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "model.radial_width": _wherever("model.radial_layers", 0),
     "data.condition_bins": _wherever("data.condition", None),
     "data.condition_dropout": _wherever("data.condition", None),
+    "data.references": lambda flat: "model.from is set" if flat.get("model.from") else "",
     "model.window": _wherever("model.layers", 1),
 }
 """Key → why it has no effect in a configuration, by its dotted names; empty where it has one."""

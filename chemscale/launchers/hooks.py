@@ -16,6 +16,8 @@ FINISH_SWEEP = "chemscale.analysis.finish.finish_sweep"
 PLAN_SETTINGS = "chemscale.analysis.early_stopping_sweep.plan_settings"
 CHOOSE_SETTINGS = "chemscale.analysis.early_stopping_sweep.choose"
 FINISH_SETTINGS = "chemscale.analysis.early_stopping_sweep.finish"
+CHOOSE_FRAMES = "chemscale.points.uncertainty.rounds.choose_frames"
+FINISH_ROUNDS = "chemscale.analysis.active_learning.finish"
 
 
 def resolve(name: str) -> Callable[..., Any]:

@@ -86,6 +86,8 @@ class Allegro(nn.Module):
     """
 
     degree: Tensor
+    reads_out_edges = True
+    """The rows of ``readout`` are edges, not atoms."""
 
     def __init__(self, config: AllegroConfig, types: int, neighbours: float):
         super().__init__()

@@ -47,7 +47,8 @@ class Prediction:
         energy: (B,) eV.
         atomic_energies: (N,) eV, reference energies included.
         forces: (N, 3) eV/Å; None if not asked for.
-        stress: (B, 3, 3) eV/Å³, positive when the crystal is under tension; None if not asked for.
+        stress: (B, 3, 3) eV/Å³, positive when the crystal is under tension; NaN for a molecule among
+            crystals; None if not asked for.
         edge_forces: (E, 3) eV/Å, -∂E/∂(r_sender - r_receiver): the force of each edge on its sender, and with
             the other sign on its receiver, in the network's precision; None if neither forces nor stress
             were asked for. Electrostatics between all pairs is not among it.
@@ -58,6 +59,14 @@ class Prediction:
     forces: Tensor | None = None
     stress: Tensor | None = None
     edge_forces: Tensor | None = None
+
+
+def _per_volume(virial: Tensor, cell: Tensor) -> Tensor:
+    """Virials over the volume of their cells, (B, 3, 3); NaN where there is none, with gradients of 0."""
+    volume = torch.linalg.det(cell.to(torch.float64)).abs()[:, None, None]
+    has_cell = volume > 0
+    stress = virial / torch.where(has_cell, volume, torch.ones_like(volume))
+    return torch.where(has_cell, stress, torch.full_like(stress, torch.nan))
 
 
 def largest_of(data: Data) -> int:
@@ -191,8 +200,7 @@ class Potential(nn.Module):
                 result.forces = self._forces(connectivity, gradients)
             if stress:
                 strained = virial(vectors.detach().double(), gradients[0].double(), connectivity)
-                volume = torch.linalg.det(data.cell.to(torch.float64)).abs()
-                result.stress = strained / volume[:, None, None]
+                result.stress = _per_volume(strained, data.cell)
         return result
 
     def connectivity(self, data: Data) -> Connectivity:
@@ -339,9 +347,10 @@ class Potential(nn.Module):
     def _check_boundary(self, data: Data) -> None:
         if data.get("cell") is not None and self.molecules_only:
             raise BoundaryError(
-                "A structure is periodic, and the model has the electrostatics of molecules in vacuum "
-                "(model.electrostatics=true): the energy would depend on how atoms lie in the cell. "
-                "Set pbc to False for a molecule; for crystals train with model.electrostatics=false."
+                "A structure is periodic, and the model is for molecules in vacuum "
+                "(model.electrostatics=true or model.edges=own): the energy would depend on how atoms lie in "
+                "the cell. Set pbc to False for a molecule; for crystals train with "
+                "model.electrostatics=false or model.edges=ours."
             )
 
     def _say_once(self, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from chemscale.common.plugins import load_plugins
 from chemscale.common.sections import read_section
@@ -19,14 +19,23 @@ from chemscale.models.mace import MACEConfig
 from chemscale.models.nequip import NequIPConfig
 from chemscale.models.painn import PaiNNConfig
 from chemscale.models.potential import Potential
+from chemscale.models.pyg import PyGConfig
 from chemscale.models.schnet import SchNetConfig
 from chemscale.models.spookynet import SpookyNetConfig
 
 CONFIGS: dict[str, type] = {
     config.family: config
-    for config in (SchNetConfig, PaiNNConfig, AllegroConfig, SpookyNetConfig, NequIPConfig, MACEConfig)
+    for config in (
+        *(SchNetConfig, PaiNNConfig, AllegroConfig, SpookyNetConfig, NequIPConfig, MACEConfig, PyGConfig),
+    )
 }
 FORMAT = "chemscale-potential-1"
+PACKAGE_FORMAT = "chemscale-package-1"
+"""Of a file with the graph of a potential for programs without Python."""
+INPUTS = ("numbers", "positions", "cell", "senders", "receivers", "shifts", "charge", "spin")
+"""What the graph of such a file takes of one structure, in this order."""
+OUTPUTS = ("energy", "energies", "forces", "virial", "stress")
+"""What it gives, in this order."""
 
 
 class PotentialConfig(Protocol):
@@ -192,9 +201,23 @@ def save_potential(potential: Potential, directory: Path, extra: dict[str, Any] 
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in potential.state_dict().items()}, directory / "model.safetensors")
+    save_file(_apart(potential.state_dict()), directory / "model.safetensors")
     header = {**potential.header, **(extra or {})}
     (directory / "config.json").write_text(json.dumps(header, indent=1, default=str))
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by name, those that share memory as copies: safetensors writes no two names of one.
+
+    A module may hold its weights under two names, as the filters of PyG's SchNet; both are read again.
+    """
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor.contiguous()
+        seen.add(memory)
+    return apart
 
 
 def load_potential(directory: Path, *, dtype: torch.dtype | None = None) -> Potential:

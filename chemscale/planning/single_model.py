@@ -99,7 +99,7 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
         PlanError: no such model, or not a ChemGPT.
     """
     from chemscale.models.chemgpt import ChemGPTConfig  # torch: only where it is needed
-    from chemscale.points.parents.settings import KEYS
+    from chemscale.points.parents.settings import LanguageTransfer
 
     overrides = [f"model={name}", *settings]
     try:
@@ -112,7 +112,8 @@ def read_model(name: str, settings: Sequence[str], vocab: int, length: float, pr
     model: Any = OmegaConf.to_container(composed.model)
     if model.pop("family") != "chemgpt":
         raise PlanError(f"--model {name}: potentials fit one GPU, so that there is nothing to place.")
-    config = ChemGPTConfig(vocab_size=vocab, **{k: v for k, v in model.items() if k not in KEYS})
+    shape = {k: v for k, v in model.items() if k not in LanguageTransfer.names()}
+    config = ChemGPTConfig(vocab_size=vocab, **shape)
     one_million = 10**6
     return PaperModel(
         counts=config.parameter_counts(),

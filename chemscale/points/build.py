@@ -15,6 +15,7 @@ from chemscale.points.base import Point
 from chemscale.points.parents.beginning import stated_shape
 from chemscale.points.sections import GeneralSettings
 from chemscale.points.shared_data import SharedData
+from chemscale.points.uncertainty.chosen import stated_selection
 from chemscale.training.budget import Budget
 from chemscale.training.distributed.ranks import inside_job
 from chemscale.training.settings import TrainerSettings
@@ -60,6 +61,7 @@ def resolve_config(
         refuse_missing_gpu(config)
     config["budget"] = choose_budget(config["budget"], typed)
     config["model"] = stated_shape(config, [*typed, *own])
+    config["data"] = stated_selection(config["data"])
     if not recorded:
         Budget.from_mapping(config["budget"])  # refused before data are prepared
     return config

@@ -129,10 +129,13 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
         options["files"] = {part: len(members) for part, members in parts.items()}
     if len(files) > len(parts):  # names of frames begin with those of the files
         options["names"] = [file.name for file in files]
+    subtract = data.dispersion
+    if subtract is not None:
+        options["subtract"] = subtract.as_key()
     key = store_key(files, options)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root):
-        store = build_store(source, target, policy, name=files[0].name)
+        store = build_store(source, target, policy, name=files[0].name, subtract=subtract)
     if data.verify:
         store.verify()
     return store
@@ -151,16 +154,17 @@ def structure_source(data: StructureData, root: Path) -> tuple[dict[str, list[Pa
     """
     from chemscale.structures.preparation.separate_files import SeparateFiles
     from chemscale.structures.sources.combined import open_sources
-    from chemscale.structures.starter import StarterFrames, write_starter
+    from chemscale.structures.sources.starter import LEVEL, StarterFrames, write_starter
 
     root.mkdir(parents=True, exist_ok=True)
     if data.source == "starter_structures":
-        files = [root / f"starter-{data.count}.npz"]
+        level = "" if data.method == LEVEL else f"-{data.method}"
+        files = [root / f"starter-{data.count}{level}.npz"]
         with make_once(files[0], root) as missing:
             if missing:
-                log.info("Making the starter structures with GFN2-xTB (%s) …", files[0])
-                write_starter(files[0], data.count, workers=data.prepare_workers)
-        return {"train": files}, StarterFrames(files[0])
+                log.info("Making the starter structures with %s (%s) …", data.method, files[0])
+                write_starter(files[0], data.count, workers=data.prepare_workers, level=data.method)
+        return {"train": files}, StarterFrames(files[0], data.method)
     if data.split is not None and data.held_out_paths:
         raise ConfigurationError(
             f"data.split={data.split} takes the parts that were published; it cannot go with "

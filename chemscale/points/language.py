@@ -23,8 +23,8 @@ from chemscale.points.base import Point, shared_fields
 from chemscale.points.data import read_molecule_data
 from chemscale.points.estimates.trial import free_gpu, time_trial
 from chemscale.points.memory.language import Sizes, fit_micro_batching, sizes_of
-from chemscale.points.parents.beginning import Beginning
-from chemscale.points.parents.settings import KEYS
+from chemscale.points.parents.language import LanguageBeginning
+from chemscale.points.parents.settings import LanguageTransfer
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
@@ -50,7 +50,7 @@ class LanguagePoint(Point):
     model: ChemGPTConfig
     batch: TokenBatch
     sizes: Sizes
-    beginning: Beginning
+    beginning: LanguageBeginning
 
     unit = "tokens"
 
@@ -66,7 +66,7 @@ class LanguagePoint(Point):
             ConfigurationError: what cannot be run, by its key.
             ValueError: what the package that reads a section refuses.
         """
-        config, beginning = Beginning.read(config)
+        config, beginning = LanguageBeginning.read(config)
         sections = Sections.read(config)
         batch, data = read_section(TokenBatch, config["batch"], "batch"), read_molecule_data(config["data"])
         _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
@@ -262,11 +262,11 @@ def model_of(values: dict[str, Any], tokenizer: AnyTokenizer) -> ChemGPTConfig:
 
 def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
     """The section ``model``, with what the tokenizer gives."""
-    own = {key: value for key, value in values.items() if key not in ("family", *KEYS)}
+    own = {key: value for key, value in values.items() if key not in {"family", *LanguageTransfer.names()}}
     return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
-def _epoch(data: MoleculeDataModule, model: ChemGPTConfig, beginning: Beginning) -> Epoch:
+def _epoch(data: MoleculeDataModule, model: ChemGPTConfig, beginning: LanguageBeginning) -> Epoch:
     lengths = data.train.positions
     return Epoch(
         cuts=data.plan.blocks_of_epoch(),

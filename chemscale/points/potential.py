@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,6 +16,7 @@ from chemscale.common.files import atomic_folder, write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.memory import Memory, rank_memory
 from chemscale.hardware.step_time import Work
+from chemscale.models.adaptation.lora import merged
 from chemscale.models.kernels.compiled import use_kernels
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import PotentialConfig, build, parameter_counts, read_config, save_potential
@@ -31,6 +33,7 @@ from chemscale.points.memory.potential import (
     objective,
     weights_of,
 )
+from chemscale.points.parents.potential import PotentialBeginning
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
@@ -38,6 +41,7 @@ from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.charges import check_charges
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.references import Statistics
+from chemscale.structures.replay.frames import Replay
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 from chemscale.tasks.losses import EnergyForceLoss
@@ -55,6 +59,7 @@ class PotentialPoint(Point):
     data: StructureDataModule
     store: FrameStore
     model: PotentialConfig
+    beginning: PotentialBeginning
     statistics: Statistics
     loss: EnergyForceLoss
     ema: float | None
@@ -80,30 +85,33 @@ class PotentialPoint(Point):
                 f"model={config['model']['family']} is a potential: add task=potential to the command "
                 "(energies and forces, batches of frames)."
             )
+        config, beginning = PotentialBeginning.read(config)
         sections, task = Sections.read(config), PotentialSections.read(config)
         general, world = sections.general, sections.placement.world
-        model = read_config(config["model"])
+        model = read_config(beginning.shape_of(config["model"]))
         store = shared.store(task.data, Path(general.structures), task.lint)
         notes = _check_model(model, store, task.data)
+        beginning.check(store, task.data, sections.resolve_strategy())
 
-        def batches(accumulate: int) -> StructureDataModule:
-            return shared.frames(
-                store,
-                task.batch.budget,
-                model.cutoff,
-                task.data,
-                accumulate=accumulate,
-                seed=general.seed,
-            )
+        def batches(accumulate: int, replay: Replay | None = None) -> StructureDataModule:
+            how: dict[str, Any] = {"accumulate": accumulate, "seed": general.seed, "replay": replay}
+            return shared.frames(store, task.batch.budget, model.cutoff, task.data, **how)
 
-        micro_batching = decide_micro_batching(sections, task, model, batches)
-        data = batches(micro_batching.accumulate)
+        known = beginning.statistics(batches(1), task.data)
+        known, replay = beginning.replay(known, model.cutoff, task.data, shared, Path(general.structures))
+
+        def make() -> Potential:
+            return beginning.adapt(build(model, known.elements, neighbours=known.neighbours))
+
+        micro_batching = decide_micro_batching(sections, task, make, lambda parts: batches(parts, replay))
+        data = batches(micro_batching.accumulate, replay)
         data.training_batches(0, world)  # refuses more ranks than a step has frames
-        known = data.statistics(task.data.reference_method)
         _check_labels(store, task.loss)
+        _check_stress(store, data, task.loss)
         _check_validation(data, task.loss)
-        flops = _count_flops(model, known, data, task.loss)
-        subset = f"-n{len(data.train)}" if task.data.frames else ""
+        flops = _count_flops(make, model, data, task.loss)
+        subset = f"-n{len(data.train)}" if task.data.frames or task.data.selection else ""
+        subset += beginning.suffix
         common = shared_fields(
             sections,
             micro_batching,
@@ -112,12 +120,13 @@ class PotentialPoint(Point):
             epoch=_epoch(data, flops),
             cuts_per_step=1,
         )
-        _check_precision(sections, task, model, known, data)
+        _check_precision(sections, task, lambda: beginning.build(model, known), data)
         return cls(
             **common,
             store=store,
             data=data,
             model=model,
+            beginning=beginning,
             statistics=known,
             loss=task.loss,
             ema=task.ema,
@@ -130,14 +139,18 @@ class PotentialPoint(Point):
         return self.store.hash
 
     def build_potential(self) -> Potential:
+        """With the weights that training begins with."""
+        return self.beginning.build(self.model, self.statistics)
+
+    def _whole(self) -> Potential:
+        """One of its shape with any weights, none of them frozen."""
         known = self.statistics
-        return build(
-            self.model,
-            known.elements,
-            references=known.references,
-            scale=known.scale,
-            neighbours=known.neighbours,
-        )
+        with torch.random.fork_rng(devices=[]):
+            return build(self.model, known.elements, neighbours=known.neighbours)
+
+    def _like(self) -> Potential:
+        """One of its shape with any weights, frozen where it is."""
+        return self.beginning.adapt(self._whole())
 
     def build_module(self) -> InteratomicPotential:
         return InteratomicPotential(
@@ -150,8 +163,7 @@ class PotentialPoint(Point):
         )
 
     def parameter_counts(self) -> dict[str, int]:
-        with torch.random.fork_rng(devices=[]):
-            return parameter_counts(self.build_potential())
+        return parameter_counts(self._whole())
 
     def batch_flops(self, batch: Any) -> float:
         counts = batch.counts
@@ -167,16 +179,20 @@ class PotentialPoint(Point):
         ]
         return "\n".join(lines)
 
+    def describe_parent(self) -> str:
+        return self.beginning.describe(self._whole(), self.data.replay, len(self.data.train))
+
     def note_unique(self, record: RunRecord) -> None:
-        record.data.unique_frames = self.epoch.amounts["frames"]
-        record.data.unique_atoms = self.epoch.amounts["atoms"]
+        record.parent = self.beginning.note(self._whole(), self.data.replay)
+        record.data.unique_frames = len(self.data.train)
+        record.data.unique_atoms = int(self.store.sizes[self.data.train].sum())
 
     def memory(self, strategy: str | None = None, world: int | None = None) -> Memory:
         planned = self.placement.world
         world = planned if world is None else world
         return rank_memory(
             strategy or self.strategy,
-            weights_of(self.parameter_counts()["all"], self.optimizer, self.ema),
+            weights_of(self._like(), self.optimizer, self.ema),
             world,
             activations=self._kept * planned / world,
             accumulate=self.settings.micro_batching.accumulate,
@@ -198,13 +214,13 @@ class PotentialPoint(Point):
         kept = WORKING * kept_bytes(module, self.loss, batch)
         if not self.placement.has_gpu:
             return kept
-        counted, load = counted_work(self.model, self.statistics, self.data, self.loss)
+        counted, load = counted_work(self._like, self.data, self.loss)
         return kept + counted.largest * load_of(batch) / load
 
     def work(self) -> Work:
         """Counted on a few frames here; bytes grow with atoms and edges, operations do not."""
         batch = self.data.training_batches(0, self.placement.world)[0]
-        counted, load = counted_work(self.model, self.statistics, self.data, self.loss)
+        counted, load = counted_work(self._like, self.data, self.loss)
         moved = counted.moved * load_of(batch) / load
         return Work(counted.operations, self.batch_flops(batch), moved, self.parameter_counts()["all"])
 
@@ -227,7 +243,7 @@ class PotentialPoint(Point):
 
     def describe_model(self, folder: Path) -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):
-            header = self.build_potential().header
+            header = self._whole().header
         write_json(folder / "config.json", header | self.origin)
         return {"elements": header["elements"]}
 
@@ -240,12 +256,14 @@ class PotentialPoint(Point):
             "reading": read_structure_data(self.config["data"]).reading,
             "electrons": [list(state) for state in self.statistics.electrons],
         }
+        if "subtract" in self.store.manifest:
+            data["subtract"] = self.store.manifest["subtract"]
         return {"data": data, "identity": self.identity}
 
     def save_model(self, module: InteratomicPotential) -> None:
         """The averaged weights, with what a calculator has to know."""
         with atomic_folder(self.model_folder) as partial:
-            save_potential(module.best_model, partial, self.origin)
+            save_potential(merged(module.best_model), partial, self.origin)
 
     @staticmethod
     def summary(loss: Loss) -> str:
@@ -256,6 +274,7 @@ class PotentialPoint(Point):
                 ("energy_mae", "meV"),
                 ("energy_mae_per_atom", "meV/atom"),
                 ("forces_mae", "meV/Å"),
+                ("stress_mae", "meV/Å³"),
             )
             if key in values
         ]
@@ -275,13 +294,28 @@ def _check_labels(store: FrameStore, loss: EnergyForceLoss) -> None:
         )
 
 
+def _check_stress(store: FrameStore, data: StructureDataModule, loss: EnergyForceLoss) -> None:
+    if loss.stress and "optional" not in store.manifest:
+        raise ConfigurationError(
+            f"loss.stress={loss.stress:g}: {store.path} was prepared before stresses were read. Remove the "
+            "folder, and the next command prepares it anew."
+        )
+    if loss.stress and not labels_of(store, data.train)["stresses"]:
+        raise ConfigurationError(
+            f"loss.stress={loss.stress:g}: no training frame of {store.path} has a stress. Name its key by "
+            "data.stress_key, or set loss.stress=0."
+        )
+
+
 def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
     """Refuse held-out frames none of whose labels weighs anything: no validation would have a number."""
     found = labels_of(data.store, data.validation)
-    if not (loss.energy and found["energies"]) and not (loss.forces and found["components"]):
+    weighed = {"energies": loss.energy, "components": loss.forces, "stresses": loss.stress}
+    if not any(weight and found[label] for label, weight in weighed.items()):
         raise ConfigurationError(
             f"{data.store.path}: none of the {len(data.validation)} validation frames has a label that "
-            f"loss.energy={loss.energy:g} and loss.forces={loss.forces:g} weigh. Raise "
+            f"loss.energy={loss.energy:g}, loss.forces={loss.forces:g} and loss.stress={loss.stress:g} "
+            "weigh. Raise "
             "data.validation_fraction or data.validation_frames, or weigh the labels that there are."
         )
 
@@ -303,7 +337,7 @@ def _check_model(model: PotentialConfig, store: FrameStore, data: StructureData)
 
 
 def _count_flops(
-    model: PotentialConfig, known: Statistics, data: StructureDataModule, loss: EnergyForceLoss
+    make: Callable[[], Potential], model: PotentialConfig, data: StructureDataModule, loss: EnergyForceLoss
 ) -> PotentialFlops:
     few = np.flatnonzero(data.train_edges.counts)[:2]
     if not len(few):
@@ -313,15 +347,14 @@ def _count_flops(
         )
     batch = read_batch(data.store, data.train, data.train_edges, few)
     with torch.random.fork_rng(devices=[]):
-        potential = build(model, known.elements, neighbours=known.neighbours)
+        potential = make()
     return count_potential_flops(potential, batch, forces=loss.forces > 0)
 
 
 def _check_precision(
     sections: Sections,
     task: PotentialSections,
-    model: PotentialConfig,
-    known: Statistics,
+    make: Callable[[], Potential],
     data: StructureDataModule,
 ) -> None:
     """Refuse a precision that changes the forces by more than ``force_error_limit`` of their RMS."""
@@ -332,24 +365,24 @@ def _check_precision(
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sections.general.seed)
-        potential = build(model, known.elements, neighbours=known.neighbours).to(device)
+        potential = make().to(device)
     batch = read_batch(data.store, data.train, data.train_edges, np.arange(min(8, len(data.train))))
     error = force_error(potential, batch.to(device), precision)
     if not error <= task.force_error_limit:
         raise ConfigurationError(
-            f"precision={precision}: forces of {model.family} differ from float64 by {error:.2%} of their "
-            f"RMS, more than force_error_limit={task.force_error_limit:g}. Use precision=32."
+            f"precision={precision}: forces differ from float64 by {error:.2%} of their RMS, "
+            f"more than force_error_limit={task.force_error_limit:g}. Use precision=32."
         )
 
 
 def _epoch(data: StructureDataModule, flops: PotentialFlops) -> Epoch:
-    atoms, edges = int(data.plan.atoms.sum()), int(data.plan.edges.sum())
     order, bounds = data.plan.epoch(0)
+    atoms, edges = int(data.plan.atoms[order].sum()), int(data.plan.edges[order].sum())
     pairs = sum(
         (end - start) * int(data.plan.atoms[order[start:end]].max()) ** 2 for start, end in pairwise(bounds)
     )
     return Epoch(
         cuts=len(bounds) - 1,
-        amounts={"frames": len(data.train), "atoms": atoms},
-        flops=flops.of(atoms, edges, pairs, len(data.train)),
+        amounts={"frames": len(order), "atoms": atoms},
+        flops=flops.of(atoms, edges, pairs, len(order)),
     )

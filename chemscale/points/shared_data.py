@@ -11,9 +11,11 @@ from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.preparation.telling import log_conditions, log_sources
 from chemscale.molecules.settings import MoleculeData
 from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_structures
+from chemscale.points.uncertainty.chosen import selected_positions
 from chemscale.structures.batches import BatchBudget
 from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.lint.run import lint_store
+from chemscale.structures.replay.frames import Replay
 from chemscale.structures.settings import StructureData
 from chemscale.structures.store import FrameStore
 from chemscale.training.distributed.ranks import inside_job
@@ -94,9 +96,11 @@ class SharedData:
         *,
         accumulate: int,
         seed: int,
+        replay: Replay | None = None,
     ) -> StructureDataModule:
         """Batches of frames: points that see the same in the same order share the plan of their batches."""
-        subset = (data.frames, data.validation_frames, data.workers)
+        weights = tuple(sorted((data.weights or {}).items()))
+        subset = (data.frames, data.selected, data.validation_frames, data.workers, weights, replay)
         key = (store.hash, budget, accumulate, cutoff, seed, *subset)
 
         def plan() -> StructureDataModule:
@@ -107,8 +111,11 @@ class SharedData:
                 seed=seed,
                 accumulate=accumulate,
                 frames=data.frames,
+                selection=selected_positions(store, data),
                 validation_frames=data.validation_frames,
                 workers=data.workers,
+                weights=data.weights,
+                replay=replay,
             )
 
         return self._once("frames", key, plan)

@@ -206,6 +206,7 @@ COLUMNS = {
     "energy_mae_per_atom": ("meV/atom", 3),
     "forces_mae": ("F MAE, meV/Å", 2),
     "forces_rmse": ("F RMSE", 2),
+    "stress_mae": ("stress MAE, meV/Å³", 3),
 }
 """Losses that the table of results shows: title and digits."""
 

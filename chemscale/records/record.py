@@ -102,7 +102,7 @@ class Loss:
     """One validation result.
 
     Language: nats per token, per molecule and per heavy atom. Potentials: the training objective, MAE and
-    RMSE of energies in meV and meV/atom and of force components in meV/Å.
+    RMSE of energies in meV and meV/atom, of force components in meV/Å and of stress components in meV/Å³.
     """
 
     step: int

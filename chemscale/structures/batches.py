@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from chemscale.structures.edges import Edges
-from chemscale.structures.graphs import collate
+from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.store import FrameStore
 
 
@@ -105,9 +106,17 @@ class EpochPlan:
             number: of the epoch.
         """
         if self._epoch is None or self._epoch[0] != number:
-            order = np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
+            order = self.order(number)
             self._epoch = (number, order, cut(self.atoms[order], self.edges[order], self.budget))
         return self._epoch[1:]
+
+    def order(self, number: int) -> np.ndarray:
+        """Positions of the frames of an epoch within the subset, (F,).
+
+        Args:
+            number: of the epoch.
+        """
+        return np.random.default_rng((self.seed, number)).permutation(len(self.atoms))
 
     def locate(self, index: int) -> tuple[int, int]:
         """Epoch of a step, and its number within that.
@@ -183,10 +192,10 @@ def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:
 class FrameBatches(Dataset[Data]):
     """Micro-batches of a training subset by their number in the run.
 
-    Each carries ``counts`` (frames, atoms, edges) and what the whole optimizer step holds: labelled energies
-    and force components, so that every label weighs the same however a step is cut into micro-batches and
-    ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's frames
-    without its labels: it computes along with the others, and adds nothing.
+    Each carries ``counts`` (frames, atoms, edges) and what the whole optimizer step holds: labelled energies,
+    force and stress components, so that every label weighs the same however a step is cut into micro-batches
+    and ranks. A rank that the short last step of an epoch leaves without a frame gets one of the step's
+    frames without its labels: it computes along with the others, and adds nothing.
 
     Args:
         store: where frames are read from.
@@ -196,6 +205,7 @@ class FrameBatches(Dataset[Data]):
         accumulate: micro-batches of an optimizer step on one rank.
         rank: number of this rank.
         world: number of ranks.
+        weights: (F,) by which errors of the frames are multiplied, beside weights of their own; None for 1.
 
     Raises:
         BatchError: more parts than any step has frames.
@@ -211,8 +221,10 @@ class FrameBatches(Dataset[Data]):
         accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
+        weights: np.ndarray | None = None,
     ):
         self.store, self.frames, self.edges, self.plan = store, frames, edges, plan
+        self.weights = weights
         self.accumulate, self.rank, self.world = accumulate, rank, world
         fullest = int(np.diff(plan.epoch(0)[1]).max())
         if fullest < accumulate * world:
@@ -228,20 +240,39 @@ class FrameBatches(Dataset[Data]):
         atoms = self.plan.atoms[whole]
         parts = deal(atoms + self.plan.edges[whole], self.accumulate * self.world)
         mine = whole[parts[micro * self.world + self.rank]]
-        batch = read_batch(self.store, self.frames, self.edges, mine if len(mine) else whole[:1])
+        batch = batch_of(self.members(mine if len(mine) else whole[:1]))
         if not len(mine):
             _take_labels(batch)
         # As if the step were one batch: what is counted must not depend on how it is cut.
         batch.padded_pairs = len(mine) * int(atoms.max()) ** 2
-        totals = labels(batch) if len(parts) == 1 else labels_of(self.store, self.frames[whole])
+        totals = labels(batch) if len(parts) == 1 else self.labels_of(whole)
         batch.step_energies, batch.step_components = totals["energies"], totals["components"]
+        batch.step_stresses = totals["stresses"]
         return batch
+
+    def members(self, positions: np.ndarray) -> list[Structure]:
+        """Frames of the subset with their neighbours.
+
+        Args:
+            positions: of them within the subset.
+        """
+        return members_of(self.store, self.frames, self.edges, positions, self.weights)
+
+    def labels_of(self, positions: np.ndarray) -> dict[str, int]:
+        """Count labelled energies, force and stress components of frames of the subset.
+
+        Args:
+            positions: of them within the subset.
+        """
+        return labels_of(self.store, self.frames[positions])
 
 
 def _take_labels(batch: Data) -> None:
     """Leave a batch that weighs nothing: no label, and no frame to be counted."""
     batch.energy = torch.full_like(batch.energy, torch.nan)
     batch.forces = torch.full_like(batch.forces, torch.nan)
+    if batch.get("stress") is not None:
+        batch.stress = torch.full_like(batch.stress, torch.nan)
     batch.counts = dict.fromkeys(batch.counts, 0)
 
 
@@ -273,7 +304,13 @@ class ValidationFrames(Dataset[Data]):
         return read_batch(self.store, self.frames, self.edges, positions)
 
 
-def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: np.ndarray) -> Data:
+def read_batch(
+    store: FrameStore,
+    frames: np.ndarray,
+    edges: Edges,
+    positions: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Data:
     """Some frames of a subset as one graph, with their counts.
 
     ``padded_pairs`` are the pairs of atoms if every structure were as large as the largest.
@@ -283,8 +320,32 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
         frames: (F,) numbers in the store of the subset's frames.
         edges: of the subset's frames.
         positions: of the wanted frames within the subset.
+        weights: (F,) by which errors of the subset's frames are multiplied; None for 1.
     """
+    return batch_of(members_of(store, frames, edges, positions, weights))
+
+
+def members_of(
+    store: FrameStore,
+    frames: np.ndarray,
+    edges: Edges,
+    positions: Sequence[int] | np.ndarray,
+    weights: np.ndarray | None = None,
+) -> list[Structure]:
+    """Some frames of a subset with their neighbours; arguments as ``read_batch``."""
     members = [edges.attach(store.structure(int(frames[p])), int(p)) for p in positions]
+    if weights is not None:
+        for member, position in zip(members, positions, strict=True):
+            member.weight *= float(weights[position])
+    return members
+
+
+def batch_of(members: Sequence[Structure]) -> Data:
+    """Structures as one graph, with their counts, as ``read_batch``.
+
+    Args:
+        members: each with its neighbours.
+    """
     batch = collate(members)
     batch.padded_pairs = len(members) * batch.largest**2
     batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
@@ -292,15 +353,17 @@ def read_batch(store: FrameStore, frames: np.ndarray, edges: Edges, positions: n
 
 
 def labels(batch: Data) -> dict[str, int]:
-    """Count labelled energies and force components of a batch."""
+    """Count labelled energies, force components and stress components of a batch."""
+    stress = batch.get("stress")
     return {
         "energies": int(batch.energy.isfinite().sum()),
         "components": int(batch.forces.isfinite().sum()),
+        "stresses": 0 if stress is None else int(stress.isfinite().sum()),
     }
 
 
 def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
-    """Count labelled energies and force components of frames of a store, without making a batch.
+    """Count labelled energies, force and stress components of frames of a store, without making a batch.
 
     Args:
         store: where they are.
@@ -311,4 +374,10 @@ def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
         components = sum(int(np.isfinite(f).sum()) for f in forces)
     else:
         components = 3 * int(np.asarray(store.sizes[frames], np.int64).sum())
-    return {"energies": int(np.isfinite(store.energies(frames)).sum()), "components": components}
+    return {
+        "energies": int(np.isfinite(store.energies(frames)).sum()),
+        "components": components,
+        "stresses": int(np.isfinite(store.stresses(frames)[store.is_periodic(frames)]).sum())
+        if store.has_stresses
+        else 0,
+    }

@@ -31,9 +31,11 @@ class Block:
         spins: (k,) multiplicity 2S+1, 0 where it is not stated; all 0 if None.
         cells: (k, 3, 3) Å, or None for molecules.
         pbc: (k, 3) periodic directions, or None for molecules.
+        stresses: (k, 3, 3) eV/Å³, positive under tension as ASE has them; None where no frame has one.
+        weights: (k,) by which a frame's errors are multiplied in training; None for 1.
 
     Raises:
-        SourceError: shapes do not agree, or atomic numbers lie outside 1 … 118.
+        SourceError: shapes do not agree, atomic numbers lie outside 1 … 118, or a weight is below 0.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Block:
     spins: np.ndarray = None  # type: ignore[assignment]
     cells: np.ndarray | None = None
     pbc: np.ndarray | None = None
+    stresses: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         numbers = np.asarray(self.numbers)
@@ -61,7 +65,11 @@ class Block:
         self.rows = np.asarray(self.rows, dtype=np.int64)
         self.charges = np.zeros(k, np.int8) if self.charges is None else np.asarray(self.charges, np.int8)
         self.spins = np.zeros(k, np.uint8) if self.spins is None else np.asarray(self.spins, np.uint8)
-        expected = {
+        if self.stresses is not None:
+            self.stresses = finite_or_nan(self.stresses)
+        if self.weights is not None:
+            self.weights = np.asarray(self.weights, np.float64)
+        expected: dict[str, tuple[int, ...]] = {
             "numbers": (n,),
             "positions": (k, n, 3),
             "energies": (k,),
@@ -69,13 +77,18 @@ class Block:
             "rows": (k,),
             "charges": (k,),
             "spins": (k,),
+            "stresses": (k, 3, 3),
+            "weights": (k,),
         }
         for key, shape in expected.items():
-            if getattr(self, key).shape != shape:
+            if getattr(self, key) is not None and getattr(self, key).shape != shape:
                 raise SourceError(
                     f"{self.name}: {key} has shape {getattr(self, key).shape}, expected {shape} "
                     f"({k} frames of {n} atoms)."
                 )
+        if self.weights is not None and not (np.isfinite(self.weights) & (self.weights >= 0)).all():
+            row = int(self.rows[~(np.isfinite(self.weights) & (self.weights >= 0))][0])
+            raise SourceError(f"{self.name}, row {row}: its weight must be a number of at least 0.")
         if not np.isfinite(self.positions).all():
             row = int(self.rows[~np.isfinite(self.positions).all(axis=(1, 2))][0])
             raise SourceError(f"{self.name}, row {row}: a coordinate is not finite. Remove the frame.")
@@ -100,6 +113,8 @@ class Block:
             self.spins[chosen],
             None if self.cells is None else self.cells[chosen],
             None if self.pbc is None else self.pbc[chosen],
+            None if self.stresses is None else self.stresses[chosen],
+            None if self.weights is None else self.weights[chosen],
         )
 
 

@@ -138,3 +138,20 @@ class Edges:
         if path.stat().st_size == 0:
             return np.zeros((0, columns), kind)
         return np.memmap(path, dtype=kind, mode="r").reshape(-1, columns)
+
+
+class ChosenEdges(Edges):
+    """Cached edges of some frames of a part, by their position among these.
+
+    Args:
+        cache: where they are.
+        positions: of the frames within the part, in any order.
+    """
+
+    def __init__(self, cache: EdgeCache, positions: np.ndarray):
+        super().__init__(cache, int(np.max(positions, initial=-1)) + 1)
+        self.positions = np.asarray(positions)
+        self.counts = self.counts[self.positions]
+
+    def attach(self, structure: Structure, position: int) -> Structure:
+        return super().attach(structure, int(self.positions[position]))

@@ -27,6 +27,8 @@ class Structure:
         pbc: (3,) periodic directions; None for a molecule.
         edges: (2, E) senders and receivers in any order, if they are known already.
         shifts: (E, 3) cells that each sender is shifted by, if they are known already.
+        stress: (3, 3) eV/Å³, positive under tension; None for NaN.
+        weight: by which its errors are multiplied in training.
     """
 
     numbers: np.ndarray
@@ -39,6 +41,8 @@ class Structure:
     pbc: np.ndarray | None = None
     edges: np.ndarray | None = field(default=None, repr=False)
     shifts: np.ndarray | None = field(default=None, repr=False)
+    stress: np.ndarray | None = None
+    weight: float = 1.0
 
     def with_neighbours(self, cutoff: float) -> Structure:
         """This structure, its neighbour list found if it has none.
@@ -61,8 +65,9 @@ def collate(structures: Sequence[Structure]) -> Data:
         ``z`` (N,), ``pos`` (N, 3) float64 Å, ``edge_index`` (2, E) as [sender, receiver] by receiver,
         ``batch`` (N,), ``ptr`` (B + 1,), ``charge``, ``spin`` (B,), ``energy`` (B,) and ``forces`` (N, 3)
         float64, NaN where unknown; ``largest``, the atoms of the largest, an int; ``sender_order`` (E,),
-        edges ordered by sender; for crystals ``cell`` (B, 3, 3) and ``edge_shift`` (E, 3). Where each edge
-        has its reverse: ``halves`` (E/2,), one of each two, ``half_offsets`` (E + 1,), how many of these come
+        edges ordered by sender; for crystals ``cell`` (B, 3, 3), ``edge_shift`` (E, 3) and, where any has
+        one, ``stress`` (B, 3, 3) float64; ``weight`` (B,) float64 where any is not 1. Where each edge has
+        its reverse: ``halves`` (E/2,), one of each two, ``half_offsets`` (E + 1,), how many of these come
         before each edge, ``pair_of`` (E,), its two, and ``both`` (E,), edges by these twos.
     """
     sizes = np.array([len(s.numbers) for s in structures])
@@ -91,6 +96,12 @@ def collate(structures: Sequence[Structure]) -> Data:
         shifts = [np.zeros((s.edges.shape[1], 3)) if s.shifts is None else s.shifts for s in structures]  # type: ignore[union-attr]
         joined = np.concatenate(shifts).astype(np.float64)
         data.edge_shift = torch.from_numpy(joined if order is None else joined[order])
+        if any(s.stress is not None for s in structures):
+            unknown = np.full((3, 3), np.nan)
+            stresses = [unknown if s.stress is None else s.stress for s in structures]
+            data.stress = torch.from_numpy(np.stack(stresses).astype(np.float64))
+    if any(s.weight != 1.0 for s in structures):
+        data.weight = torch.tensor([s.weight for s in structures], dtype=torch.float64)
     for name, numbers in _orders(data.edge_index.numpy(), data.get("edge_shift")).items():
         data[name] = torch.from_numpy(numbers)
     return data

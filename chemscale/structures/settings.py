@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from chemscale.common.sections import ConfigurationError, Count, Index, Range
+from chemscale.common.sections import ConfigurationError, Count, Index, NotNegative, Range
 
 if TYPE_CHECKING:
     from chemscale.structures.batches import BatchBudget
+    from chemscale.structures.dispersion import Dispersion
 
 Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, below=True)]
 """Of the frames or molecules, all of them left out."""
@@ -17,6 +18,10 @@ Share = Annotated[int, Range(0, 1, below=True)] | Annotated[float, Range(0, 1, b
 
 REFERENCES = ("fit", "minimum_norm", "isolated", "none")
 """Ways of finding reference energies (``structures.references``)."""
+
+
+NEWER_UNITS = ("stress", "compression")
+"""Of ``data.units``: keys that stores made by earlier versions did not have."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class StructureData:
 
     source: str
     count: Count = 2000
+    method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
     path: str | None = None
     validation_path: str | None = None
     test_path: str | None = None
@@ -40,9 +46,13 @@ class StructureData:
     units: dict[str, Any] | None = None
     energy_key: str | None = None
     forces_key: str | None = None
+    stress_key: str | None = None
     frames: Count | None = None
+    selection: str | None = None
+    selected: str | None = None
     validation_frames: Count | None = 500
     references: str | dict[str, Any] = "fit"
+    weights: dict[str, NotNegative] | None = None
     workers: Index | None = None
     prepare_workers: Count | None = None
     verify: bool = False
@@ -50,11 +60,29 @@ class StructureData:
     validation_fraction: Share = 0.1
     test_fraction: Share = 0.0
     split_seed: int = 0
+    subtract: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.source == "structures" and not self.path:
             raise ConfigurationError("data.path is missing: name a file, a folder or a pattern of frames.")
         _ = self.reference_method
+        _ = self.dispersion
+
+    @property
+    def dispersion(self) -> Dispersion | None:
+        """Dispersion that is subtracted from the labels; None for none.
+
+        Raises:
+            ConfigurationError: a method or functional that there is not.
+        """
+        if self.subtract is None:
+            return None
+        from chemscale.structures.dispersion import Dispersion, DispersionError  # not for --help
+
+        try:
+            return Dispersion.read("data.subtract", self.subtract)
+        except (DispersionError, ImportError) as error:
+            raise ConfigurationError(str(error)) from None
 
     @property
     def held_out_paths(self) -> dict[str, str]:
@@ -76,14 +104,16 @@ class StructureData:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the files are read, as the store's key holds it."""
+        """How the files are read, as the store's key holds it: newer keys only where they are given."""
+        units = {k: v for k, v in (self.units or {}).items() if k not in NEWER_UNITS or v is not None}
         return {
             "format": self.format,
             "level": self.level,
             "split": self.split,
-            "units": self.units,
+            "units": units if self.units is not None else None,
             "energy_key": self.energy_key,
             "forces_key": self.forces_key,
+            **({"stress_key": self.stress_key} if self.stress_key is not None else {}),
         }
 
 

@@ -31,6 +31,9 @@ FRAME_ARRAYS = {
 CELL_ARRAYS = {"cells": ("<f8", 9), "pbc": ("u1", 3)}
 """File name → (type, columns); one row an atom, or one a frame."""
 
+OPTIONAL_ARRAYS = {"stresses": ("<f8", 9), "weights": ("<f8", 1)}
+"""One row a frame, where any frame has one."""
+
 
 class StoreError(ValueError):
     """A store that is not whole, or that does not hold what is asked of it."""
@@ -57,6 +60,8 @@ class FrameStore:
     _groups: np.ndarray
     _cells: np.ndarray
     _pbc: np.ndarray
+    _stresses: np.ndarray | None = None
+    _weights: np.ndarray | None = None
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -75,6 +80,9 @@ class FrameStore:
         self.periodic = bool(self.manifest["periodic"])
         if self.periodic:
             for name, (kind, columns) in CELL_ARRAYS.items():
+                setattr(self, f"_{name}", self._open(name, kind, columns))
+        for name, (kind, columns) in OPTIONAL_ARRAYS.items():
+            if (self.path / name).exists():
                 setattr(self, f"_{name}", self._open(name, kind, columns))
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
@@ -141,7 +149,27 @@ class FrameStore:
             spin=int(self._spins[frame]),
             cell=np.asarray(self._cells[frame]).reshape(3, 3) if periodic else None,
             pbc=np.asarray(self._pbc[frame]).astype(bool) if periodic else None,
+            stress=self._stress(frame) if periodic else None,
+            weight=1.0 if self._weights is None else float(self._weights[frame]),
         )
+
+    def _stress(self, frame: int) -> np.ndarray | None:
+        return None if self._stresses is None else np.asarray(self._stresses[frame]).reshape(3, 3)
+
+    @property
+    def has_stresses(self) -> bool:
+        """Whether any frame has a stress."""
+        return self._stresses is not None
+
+    def stresses(self, frames: np.ndarray) -> np.ndarray:
+        """Stresses of frames in eV/Å³, (k, 3, 3); NaN where there is no label."""
+        if self._stresses is None:
+            return np.full((len(frames), 3, 3), np.nan)
+        return np.asarray(self._stresses[frames]).reshape(-1, 3, 3)
+
+    def weights(self, frames: np.ndarray) -> np.ndarray:
+        """Weights that frames have of their own, (k,); 1 where the source states none."""
+        return np.ones(len(frames)) if self._weights is None else np.asarray(self._weights[frames])
 
     def energies(self, frames: np.ndarray) -> np.ndarray:
         """Energies of frames in eV, (k,); NaN where there is no label."""
@@ -215,6 +243,8 @@ class FrameStore:
                 pbc=np.stack([np.zeros(3, bool) if s.pbc is None else s.pbc for s in members])
                 if periodic
                 else None,
+                stresses=None if self._stresses is None else self.stresses(frames[start:end]),
+                weights=None if self._weights is None else self.weights(frames[start:end]),
             )
             start = end
 
@@ -234,7 +264,11 @@ def content_hash(path: Path) -> str:
     """SHA-256 over every array of a store, in the order of their names."""
     total = hashlib.sha256()
     files = sorted(
-        [*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *(f"{p}.npy" for p in (*PARTS, ISOLATED)), "names.json"]
+        [
+            *(*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS),
+            *(f"{p}.npy" for p in (*PARTS, ISOLATED)),
+            "names.json",
+        ]
     )
     for name in files:
         if (path / name).exists():

@@ -44,6 +44,7 @@ WITHOUT_EFFECT = (
     "data.pieces",
     "data.validation_path",
     "data.test_path",
+    "data.selection",  # data.selected, the hash of what it lists, stands for it
     "data.smiles_column",
     "data.delimiter",
     "data.encoding",
@@ -54,9 +55,19 @@ WITHOUT_EFFECT = (
     "data.format",
     "data.energy_key",
     "data.forces_key",
+    "data.subtract",  # the labels in the store are other ones
+    "data.stress_key",
+    "data.units.stress",
+    "data.units.compression",
     "lint",
 )
-NEWER = {"data.condition_dropout": 0.1}
+NEWER = {
+    "data.condition_dropout": 0.1,
+    "data.method": "GFN2-xTB",
+    "loss.stress": 0.0,
+    "data.selected": None,
+    "data.weights": None,
+}
 """Keys that version 0.1.0 did not have, and the values at which they are left out of the hash."""
 OF_THE_HORIZON = ("budget", "schedule.cooldown", "schedule.floor")
 """Keys that leave the stable phase of a schedule as it is."""
@@ -84,6 +95,6 @@ def identity(config: dict[str, Any], data_hash: str, without: Iterable[str] = WI
 def _drop(tree: dict[str, Any], path: list[str], *values: Any) -> None:
     """Take a key out, if values are given only where it has one of them."""
     for part in path[:-1]:
-        tree = tree.get(part, {})
+        tree = tree.get(part) or {}
     if not values or tree.get(path[-1]) in values:
         tree.pop(path[-1], None)

@@ -1,4 +1,4 @@
-"""An interatomic potential as a Lightning module: energies and forces, averaged weights, metrics in meV."""
+"""An interatomic potential as a Lightning module: its loss, averaged weights, metrics in meV."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from torch_geometric.data import Data
 from chemscale.models.potential import Potential, Prediction
 from chemscale.tasks.averaging import WeightAverage
 from chemscale.tasks.base import Task
-from chemscale.tasks.losses import EnergyForceLoss, error_of
+from chemscale.tasks.losses import EnergyForceLoss, Errors, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
+
+TERMS = ("energy", "forces", "stress")
+"""Terms of the loss, in the order of their sums."""
 
 
 class InteratomicPotential(Task):
@@ -54,18 +57,31 @@ class InteratomicPotential(Task):
 
     # --- training ---
 
-    def errors(self, model: Potential, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
-        """(B,) energy errors in eV, (N, 3) force errors in eV/Å (None if no force is wanted), (B,) atoms.
+    def errors(self, model: Potential, batch: Data, *, stress: bool | None = None) -> Errors:
+        """Errors of a batch; those of stresses where the batch has any and they are wanted.
 
-        Errors are 0 where there is no label.
+        Args:
+            model: that predicts.
+            batch: with its labels.
+            stress: whether stresses are wanted; None where the loss weighs them.
         """
-        return self._errors_of(model(batch, forces=self.loss.forces > 0), batch)
+        wanted = self.loss.stress > 0 if stress is None else stress
+        wanted = wanted and batch.get("stress") is not None
+        return self._errors_of(model(batch, forces=self.loss.forces > 0, stress=wanted), batch)
 
     @staticmethod
-    def _errors_of(prediction: Prediction, batch: Data) -> tuple[Tensor, Tensor | None, Tensor]:
-        atoms = (batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64)
-        force_error = None if prediction.forces is None else error_of(prediction.forces, batch.forces)
-        return error_of(prediction.energy, batch.energy), force_error, atoms
+    def _errors_of(prediction: Prediction, batch: Data) -> Errors:
+        stress = batch.get("stress")
+        return Errors(
+            energy=error_of(prediction.energy, batch.energy),
+            forces=None if prediction.forces is None else error_of(prediction.forces, batch.forces),
+            stress=None
+            if prediction.stress is None or stress is None
+            else error_of(prediction.stress, stress),
+            atoms=(batch.ptr[1:] - batch.ptr[:-1]).to(torch.float64),
+            batch=batch.batch,
+            weights=batch.get("weight"),
+        )
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """The loss over the labels of the whole optimiser step.
@@ -79,23 +95,32 @@ class InteratomicPotential(Task):
             if self.compiled is None
             else self._errors_of(self.compiled(batch), batch)
         )
-        of_energy, of_forces = self.loss.sums(*errors)
-        counts = (batch.energy.isfinite().sum(), batch.forces.isfinite().sum())
-        self.step_sums.append((of_energy.detach(), of_forces.detach(), *counts))
-        energy = of_energy / max(1, batch.step_energies)
-        forces = of_forces / max(1, batch.step_components)
-        return share * (self.loss.energy * energy + self.loss.forces * forces)
+        sums = self.loss.sums(errors)
+        row = [sums.energy.detach(), sums.forces.detach()]
+        counts: list[Tensor | float] = [batch.energy.isfinite().sum(), batch.forces.isfinite().sum()]
+        energy = sums.energy / max(1, batch.step_energies)
+        forces = sums.forces / max(1, batch.step_components)
+        total = self.loss.energy * energy + self.loss.forces * forces
+        if self.loss.stress > 0:
+            row.append(sums.stress.detach())
+            counts.append(0.0 if errors.stress is None else batch.stress.isfinite().sum())
+            total = total + self.loss.stress * (sums.stress / max(1, batch.step_stresses))
+        self.step_sums.append((*row, *counts))
+        return share * total
 
     def training_metrics(self, sums: list[float]) -> dict[str, float]:
         """The logged loss from the sums of ``step_sums``, and its parts that there are labels for."""
-        energy, forces, energies, components = sums
-        parts = {"energy_loss": (energy, energies), "force_loss": (forces, components)}
+        terms = len(sums) // 2
+        parts = {
+            name: (total, count)
+            for name, total, count in zip(TERMS[:terms], sums[:terms], sums[terms:], strict=True)
+            if count
+        }
+        weighed = {name: getattr(self.loss, name) * total / count for name, (total, count) in parts.items()}
+        names = {"energy": "energy_loss", "forces": "force_loss", "stress": "stress_loss"}
         return {
-            "loss": self.loss.weighted(
-                self.loss.energy * (energy / energies) if energies else None,
-                self.loss.forces * (forces / components) if components else None,
-            ),
-            **{name: total / count for name, (total, count) in parts.items() if count},
+            "loss": self.loss.weighted(*(weighed.get(name) for name in TERMS)),
+            **{names[name]: total / count for name, (total, count) in parts.items()},
         }
 
     def stepped(self) -> None:
@@ -105,41 +130,51 @@ class InteratomicPotential(Task):
     # --- validation ---
 
     def validation_step(self, batch: Data, batch_idx: int) -> dict[str, Any]:
-        """Sums over the batch, of the averaged weights' errors."""
+        """Sums over the batch, of the averaged weights' errors; every frame weighs the same."""
         model = self.best_model
         with torch.enable_grad():
-            energy_error, force_error, atoms = self.errors(model.eval(), batch)
-        energy = energy_error.detach()
-        per_atom = energy / atoms
-        of_energy, of_forces = self.loss.sums(energy, force_error, atoms)
-        sums = {
-            "energy_objective": of_energy,
-            "force_objective": of_forces,
+            errors = self.errors(model.eval(), batch, stress=True).detach().unweighted()
+        energy = errors.energy
+        per_atom = energy / errors.atoms
+        objective = self.loss.sums(errors)
+        sums: dict[str, Any] = {
+            "energy_objective": objective.energy,
+            "force_objective": objective.forces,
             "energies": batch.energy.isfinite().sum(),
             "energy_absolute": energy.abs().sum(),
             "energy_square": energy.square().sum(),
             "per_atom_absolute": per_atom.abs().sum(),
             "per_atom_square": per_atom.square().sum(),
+            # Of every batch, whether it has crystals or not: ranks add up the same numbers.
+            **dict.fromkeys(("stress_objective", "stresses", "stress_absolute", "stress_square"), 0.0),
         }
-        if force_error is not None:
-            forces = force_error.detach()
+        if errors.forces is not None:
             sums |= {
                 "components": batch.forces.isfinite().sum(),
-                "force_absolute": forces.abs().sum(),
-                "force_square": forces.square().sum(),
+                "force_absolute": errors.forces.abs().sum(),
+                "force_square": errors.forces.square().sum(),
+            }
+        if errors.stress is not None:
+            sums |= {
+                "stress_objective": objective.stress,
+                "stresses": batch.stress.isfinite().sum(),
+                "stress_absolute": errors.stress.abs().sum(),
+                "stress_square": errors.stress.square().sum(),
             }
         return sums
 
     def validation_metrics(self, sums: dict[str, float]) -> dict[str, float]:
-        """MAE and RMSE: energies in meV and meV/atom, force components in meV/Å; the training objective.
+        """MAE and RMSE: energies in meV and meV/atom, force components in meV/Å, stress components in meV/Å³.
 
-        What the set has no label for is left out; without any label the objective is NaN.
+        And the training objective. What the set has no label for is left out; without any label that the loss
+        weighs the objective is NaN.
         """
-        energies, components = sums["energies"], sums.get("components", 0.0)
+        energies, components, stresses = sums["energies"], sums.get("components", 0.0), sums["stresses"]
         metrics = {
             "objective": self.loss.weighted(
                 self.loss.energy * sums["energy_objective"] / energies if energies else None,
                 self.loss.forces * sums["force_objective"] / components if components else None,
+                self.loss.stress * sums["stress_objective"] / stresses if stresses else None,
             )
         }
         if energies:
@@ -149,11 +184,13 @@ class InteratomicPotential(Task):
                 "energy_mae_per_atom": 1e3 * sums["per_atom_absolute"] / energies,
                 "energy_rmse_per_atom": 1e3 * math.sqrt(sums["per_atom_square"] / energies),
             }
-        if components:
-            metrics |= {
-                "forces_mae": 1e3 * sums["force_absolute"] / components,
-                "forces_rmse": 1e3 * math.sqrt(sums["force_square"] / components),
-            }
+        for name, count in (("force", components), ("stress", stresses)):
+            if count:
+                plural = "forces" if name == "force" else name
+                metrics |= {
+                    f"{plural}_mae": 1e3 * sums[f"{name}_absolute"] / count,
+                    f"{plural}_rmse": 1e3 * math.sqrt(sums[f"{name}_square"] / count),
+                }
         return metrics
 
     def validated(self, objective: float) -> bool:

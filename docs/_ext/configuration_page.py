@@ -103,21 +103,28 @@ def _defaults() -> str:
 
 
 def _sweeps() -> str:
-    """Keys of the two sweepers, from their classes."""
-    from hydra_plugins.chemscale_sweeper import ChemscaleEstimatingSweeperConf, ChemscaleSweeperConf
+    """Keys of the sweepers, from their classes."""
+    from hydra_plugins.chemscale_sweeper import (
+        ChemscaleActiveLearningSweeperConf,
+        ChemscaleEstimatingSweeperConf,
+        ChemscaleSweeperConf,
+    )
 
     lines = [
         "## hydra.sweeper\n",
         "What a sweep file of your own sets, after `override /hydra/sweeper: chemscale` (or",
-        "`chemscale_early_stopping`, which also has the rule) in its defaults and `hydra.mode: MULTIRUN`.\n",
+        "`chemscale_early_stopping`, which also has the rule, or `chemscale_active_learning`, which makes",
+        "its own points) in its defaults and `hydra.mode: MULTIRUN`.\n",
         "| key | of | default | meaning |",
         "|---|---|---|---|",
     ]
     common = {field.name for field in fields(ChemscaleSweeperConf)}
-    for field in fields(ChemscaleEstimatingSweeperConf):
+    rounds = [field for field in fields(ChemscaleActiveLearningSweeperConf) if field.name not in common]
+    for field in (*fields(ChemscaleEstimatingSweeperConf), *rounds):
         meanings = field.metadata.get("meaning")
         default = field.default_factory() if field.default_factory is not MISSING else field.default
-        of = "both" if field.name in common else "`chemscale_early_stopping`"
+        own = "`chemscale_active_learning`" if field in rounds else "`chemscale_early_stopping`"
+        of = "all" if field.name in common else own
         rows = [(field.name, default, meanings)]
         if isinstance(meanings, dict):
             rows = [(f"{field.name}.{key}", default[key], meaning) for key, meaning in meanings.items()]

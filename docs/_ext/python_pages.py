@@ -70,15 +70,29 @@ MODULES = {
     ),
     "structures": (
         "Molecules in space",
-        "The ASE calculator, the store of frames, readers, units.",
+        "The ASE calculator, other simulation programs, the store of frames, readers, units.",
         [
             "chemscale.structures.calculator",
+            "chemscale.structures.dispersion",
+            "chemscale.structures.simulation.run",
+            "chemscale.structures.simulation.settings",
+            "chemscale.structures.engines.lammps",
+            "chemscale.structures.engines.packaged",
+            "chemscale.structures.engines.torchsim",
+            "chemscale.structures.engines.openmm",
+            "chemscale.structures.engines.ipi",
             "chemscale.structures.store",
             "chemscale.structures.blocks",
             "chemscale.structures.sources",
             "chemscale.structures.sources.base",
             "chemscale.structures.units",
             "chemscale.structures.graphs",
+            "chemscale.structures.uncertainty.committee",
+            "chemscale.structures.uncertainty.members",
+            "chemscale.structures.uncertainty.last_layer",
+            "chemscale.structures.uncertainty.calibration",
+            "chemscale.structures.uncertainty.selection",
+            "chemscale.structures.uncertainty.prediction",
         ],
     ),
     "testing": (
@@ -144,7 +158,14 @@ RESULTS = {
         "tokenizers.published.ChemGPTTokenizer",
     ],
     "probing": ["data.LabelledMolecules"],
-    "structures": ["sources.labels.LabelKeys", "sources.labels.Place"],
+    "structures": [
+        "simulation.report.report.BondLength",
+        "simulation.report.report.Report",
+        "simulation.observables.Distances",
+        "simulation.series.Estimate",
+        "sources.labels.LabelKeys",
+        "sources.labels.Place",
+    ],
 }
 """Classes that functions take or return, and that nobody needs to import: their names below the package."""
 

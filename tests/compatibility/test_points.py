@@ -24,6 +24,10 @@ NEWER = {
     "trainer.generate_n": 1000,
     "data.condition_bins": 10,
     "data.condition_dropout": 0.1,
+    "data.method": "GFN2-xTB",
+    "data.weights": None,
+    "loss.stress": 0.0,
+    "data.selected": None,
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

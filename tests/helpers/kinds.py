@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from chemscale.models.adaptation.adaptation import Adaptation
+from chemscale.models.adaptation.chemgpt import chemgpt_groups
 from chemscale.models.adaptation.lora import Lora, merged
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.molecules.loading import load_trained, save_trained
@@ -46,7 +47,7 @@ def _write_lora(parent: Path, folder: Path) -> None:
     """What fine-tuning by adapters leaves: they are merged into the weights."""
     model, tokenizer = load_trained(parent, "cpu")
     torch.manual_seed(1)
-    tuned = Adaptation(lora=Lora(2, 4.0)).apply(model)
+    tuned = Adaptation(lora=Lora(2, 4.0)).apply(model, chemgpt_groups(model.config))
     for name, weight in tuned.named_parameters():
         if "lora_" in name:
             weight.data = 0.3 * torch.randn_like(weight)

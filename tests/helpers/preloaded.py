@@ -10,6 +10,7 @@ test that kills with SIGKILL, or looks for a signal in a status, starts ``sys.ex
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import json
@@ -111,9 +112,12 @@ def serve(path: str) -> None:
     import chemscale
 
     for module in pkgutil.walk_packages(chemscale.__path__, "chemscale."):
-        # Scripts of workers are run by interpreters of their own, with their folder on the path.
-        if not module.name.endswith("__main__") and ".workers." not in module.name:
-            importlib.import_module(module.name)
+        # Scripts of workers and recipes are run by interpreters of their own, with their folder on the path.
+        scripts = any(f".{folder}." in module.name for folder in ("workers", "recipes"))
+        if not module.name.endswith("__main__") and not scripts:
+            # A plugin of another code may only be imported by that code: whoever wants it imports it.
+            with contextlib.suppress(ImportError, AttributeError):
+                importlib.import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.part")

@@ -22,6 +22,9 @@ def whole(source: Source) -> Block:
     blocks = list(source.blocks())
     fields = ("positions", "energies", "forces", "rows", "charges", "spins")
     joined = {key: np.concatenate([getattr(b, key) for b in blocks]) for key in fields}
+    for key in ("cells", "pbc", "stresses", "weights"):
+        found = [getattr(b, key) for b in blocks]
+        joined |= {} if any(each is None for each in found) else {key: np.concatenate(found)}
     return Block(name=blocks[0].name, numbers=blocks[0].numbers, **joined)
 
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from chemscale.points.build import read_point
 from chemscale.points.cost import plan_points
-from chemscale.structures.starter import write_starter
+from chemscale.structures.sources.starter import write_starter
 from tests.helpers.paths import ROOT
 
 CONF = ROOT / "conf"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from chemscale.records import RunRecord, State, find_records
-from chemscale.structures.starter import write_starter
+from chemscale.structures.sources.starter import write_starter
 from chemscale.training.compilation.install import BACKEND
 from tests.helpers.runs import assert_same_run, finish, rows, start, wait_for_step
 

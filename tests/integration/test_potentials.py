@@ -19,7 +19,7 @@ from chemscale.points.trained.prediction import predict_file
 from chemscale.records import State, find_records
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.preparation.building import SplitPolicy, build_store
-from chemscale.structures.starter import StarterFrames, write_starter
+from chemscale.structures.sources.starter import StarterFrames, write_starter
 from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, wait_for_step
 

@@ -105,14 +105,14 @@ def test_labels_that_are_missing_are_counted_and_leave_averages_finite(model: Pa
 
 
 def test_a_file_without_labels_says_so_and_names_what_looks_like_some(model: Path, tmp_path: Path) -> None:
-    frame = Atoms("H2", [[0, 0, 0], [1, 0, 0]], info={"dft_energy": -1.0})
+    frame = Atoms("H2", [[0, 0, 0], [1, 0, 0]], info={"binding_energy": -1.0})
     found, _ = predict(model, extxyz(tmp_path / "a.xyz", [frame]))
     assert "energy: not compared, the file has no labels of it" in found.errors.summary()
-    assert any("data.energy_key=dft_energy reads it" in note for note in found.notes)
+    assert any("data.energy_key=binding_energy reads it" in note for note in found.notes)
     shown = CliRunner().invoke(
         app, [str(model), str(tmp_path / "a.xyz"), "--out", str(tmp_path / "b.xyz"), "--device", "cpu"]
     )
-    assert "--energy-key dft_energy reads it" in shown.stdout
+    assert "--energy-key binding_energy reads it" in shown.stdout
 
 
 def test_a_file_is_read_in_the_units_of_the_training_data(model: Path, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_a_step_on_one_rank_is_the_sequence_of_the_plan_in_its_order(store, trai
     for step in (0, 3, 9):
         straight = read_batch(store, frames, edges, whole.plan.frames(step))
         assert torch.equal(straight.pos, whole[step].pos)
-        assert (whole[step].step_energies, whole[step].step_components) == tuple(labels(straight).values())
+        step_labels = (whole[step].step_energies, whole[step].step_components, whole[step].step_stresses)
+        assert step_labels == tuple(labels(straight).values())
 
 
 @pytest.mark.parametrize("budget", [BatchBudget(frames=16), BatchBudget(atoms=90)])

@@ -10,7 +10,7 @@ from chemscale.models.schnet import SchNetConfig
 from chemscale.records import Loss
 from chemscale.structures.graphs import collate
 from chemscale.tasks.averaging import WeightAverage
-from chemscale.tasks.losses import EnergyForceLoss, error_of
+from chemscale.tasks.losses import EnergyForceLoss, Errors, error_of
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.tasks.potential import InteratomicPotential
 from chemscale.testing.checks import molecule
@@ -42,7 +42,7 @@ def test_missing_labels_leave_gradients_finite():
     task, structures = module(), [labelled(0), labelled(1)]
     structures[1].forces[2] = np.nan
     structures[0].energy = np.nan
-    sum(task.loss.sums(*task.errors(task.model, collate(structures)))).backward()
+    sum(task.loss.sums(task.errors(task.model, collate(structures)))).backward()
     assert all(p.grad.isfinite().all() for p in task.model.parameters() if p.grad is not None)
 
 
@@ -97,9 +97,9 @@ def test_metrics_are_in_mev():
 
 def test_energies_alone_need_no_forces():
     task = module(forces=0.0, energy=1.0)
-    energy_error, force_error, _ = task.errors(task.model, collate([labelled(0)]))
-    assert force_error is None
-    energy_error.square().sum().backward()
+    errors = task.errors(task.model, collate([labelled(0)]))
+    assert errors.forces is None
+    errors.energy.square().sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in task.model.parameters())
 
 
@@ -107,9 +107,11 @@ def test_energies_alone_need_no_forces():
 def test_losses_are_what_their_names_say(kind, expected):
     loss = EnergyForceLoss(kind=kind, delta=0.5, per_atom=False)
     missing = error_of(torch.ones(1, 3), torch.full((1, 3), float("nan")))
-    energy, forces = loss.sums(torch.tensor([2.0]), missing, torch.tensor([4.0]))
+    one = torch.zeros(1, dtype=torch.int64)
+    errors = Errors(torch.tensor([2.0]), missing, None, torch.tensor([4.0]), one)
+    energy, forces, stress = loss.sums(errors)
     assert float(energy) == pytest.approx(expected)
-    assert float(forces) == 0.0
+    assert float(forces) == float(stress) == 0.0
 
 
 def test_bad_losses_and_averages_are_refused():

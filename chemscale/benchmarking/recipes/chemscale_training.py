@@ -71,7 +71,7 @@ def main() -> None:
     InteratomicPotential.stepped = counted  # type: ignore[method-assign]
     sys.argv = ["train", *command_line(work)]
     runpy.run_module("chemscale.train", run_name="__main__", alter_sys=True)
-    frames = ase.io.read(work["files"]["test"], ":")
+    frames: Any = ase.io.read(work["files"]["test"], ":")
     model = modules[0].best_model
     found = []
     for _, _, weights in snapshots.taken:

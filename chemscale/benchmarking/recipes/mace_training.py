@@ -81,7 +81,8 @@ def predictions(
     from mace.tools import torch_geometric
 
     keys = data.KeySpecification(info_keys={"energy": ENERGY}, arrays_keys={"forces": FORCES})
-    table = tools.AtomicNumberTable([int(z) for z in model.atomic_numbers])
+    numbers: Any = model.atomic_numbers
+    table = tools.AtomicNumberTable([int(z) for z in numbers])
     graphs = [
         data.AtomicData.from_config(data.config_from_atoms(frame, keys), z_table=table, cutoff=cutoff)
         for frame in frames
@@ -110,7 +111,7 @@ def main() -> None:
 
     train.take_step = counted
     run_train.run(tools.build_default_arg_parser().parse_args(command_line(work)))
-    frames = ase.io.read(work["files"]["test"], ":")
+    frames: Any = ase.io.read(work["files"]["test"], ":")
     ((model, moving),) = trained
     found = []
     for _, _, weights in snapshots.taken:

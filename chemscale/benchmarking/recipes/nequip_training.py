@@ -166,7 +166,7 @@ def main() -> None:
         "hydra.output_subdir=null",
     ]
     train.main()
-    frames = ase.io.read(work["files"]["test"], ":")
+    frames: Any = ase.io.read(work["files"]["test"], ":")
     (model,) = modules[0].model.values()
     found = []
     for _, _, weights in snapshots.taken:

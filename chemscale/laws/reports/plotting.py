@@ -54,6 +54,8 @@ UNITS = {
     "nats_per_heavy_atom": "validation loss (nats per heavy atom)",
     "forces_mae": "validation force MAE (meV/Å)",
     "forces_rmse": "validation force RMSE (meV/Å)",
+    "stress_mae": "validation stress MAE (meV/Å³)",
+    "stress_rmse": "validation stress RMSE (meV/Å³)",
     "energy_mae": "validation energy MAE (meV)",
     "energy_mae_per_atom": "validation energy MAE (meV/atom)",
     "energy_rmse": "validation energy RMSE (meV)",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chemscale.models.adaptation.adaptation import Adaptation
-from chemscale.models.adaptation.groups import MATRICES, shapes
+from chemscale.models.adaptation.chemgpt import MATRICES, chemgpt_groups
 from chemscale.models.chemgpt import ChemGPTConfig
 
 
@@ -49,7 +49,9 @@ def products(config: ChemGPTConfig, adaptation: Adaptation) -> Iterator[Product]
         config: of the model.
         adaptation: what is trained.
     """
-    frozen, known, lora = adaptation.frozen(config), shapes(config), adaptation.lora
+    groups, lora = chemgpt_groups(config), adaptation.lora
+    frozen, known = adaptation.frozen(groups), groups.shapes
+    adapted = groups.adapted(lora.targets) if lora is not None else frozenset()
 
     def trains(prefix: str) -> bool:
         return any(name.startswith(prefix) and name not in frozen for name in known)
@@ -60,7 +62,7 @@ def products(config: ChemGPTConfig, adaptation: Adaptation) -> Iterator[Product]
             prefix = f"blocks.{block}.{layer}."
             name = f"{prefix}weight"
             adapter = (0, 0)
-            if lora is not None and lora.adapts(name):
+            if lora is not None and name in adapted:
                 out, given = known[name]
                 adapter = (lora.rank * given, lora.rank * out)
             if layer in MATRICES:

@@ -1,92 +1,116 @@
-"""Named groups of a ChemGPT's parameters: what ``model.freeze`` and ``model.lora.also`` are written in."""
+"""Named groups of a model's parameters: what ``model.freeze`` and ``model.lora.also`` are written in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 import torch
 
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-
-MATRICES = ("qkv", "attention_out", "mlp_in", "mlp_out")
-"""Linear layers of a block."""
-GROUPS = {
-    "embeddings": r"(token|position)_embedding\.",
-    "tokens": r"token_embedding\.",
-    "head": r"token_embedding\.",
-    "positions": r"position_embedding\.",
-    "blocks": r"blocks\.",
-    "attention": r"blocks\.\d+\.(qkv|attention_out)\.",
-    "mlp": r"blocks\.\d+\.(mlp_in|mlp_out)\.",
-    "norms": r"(blocks\.\d+\.norm_\w+|norm)\.",
-}
-"""Group → the names of its parameters. The head is the table of tokens: ChemGPT ties them."""
 BUT = re.compile(r"all[ -]but[ -]+(.+)")
-BLOCKS = re.compile(r"blocks:(\d+)(?:-(\d+))?")
+SPAN = r"(\d+)(?:-(\d+))?"
 
 
 class AdaptationError(ValueError):
     """A group that a model does not have, or an adaptation that cannot be; the message names the way out."""
 
 
-@cache
-def shapes(config: ChemGPTConfig) -> dict[str, torch.Size]:
-    """Shapes of a model's parameters by name; nothing is allocated.
+class Groups(ABC):
+    """The parameters of one model by name, and the groups that some of them are called by.
 
     Args:
-        config: of the model.
+        shapes: of the parameters that can be trained, by name.
+        patterns: group → regular expression that the names of its parameters begin with.
+        layers: number of layers.
+        numbered: the group whose members are numbered, ``blocks`` or ``layers``: ``blocks:0-5``.
+        prefix: what every name begins with, and no pattern.
+        place: name of the list of layers, without the prefix; that of the group if None.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return {name: parameter.shape for name, parameter in ChemGPT(config).named_parameters()}
 
+    def __init__(
+        self,
+        shapes: Mapping[str, torch.Size],
+        patterns: Mapping[str, str],
+        layers: int,
+        numbered: str,
+        prefix: str = "",
+        place: str | None = None,
+    ):
+        self.shapes, self.patterns, self.layers = dict(shapes), dict(patterns), layers
+        self.numbered, self.prefix = numbered, prefix
+        self.place = numbered if place is None else place
 
-def members(config: ChemGPTConfig, groups: Sequence[str], key: str) -> frozenset[str]:
-    """Names of the parameters in any of some groups.
+    @abstractmethod
+    def adapted(self, targets: Sequence[str]) -> frozenset[str]:
+        """Names of the matrices that adapters stand beside.
 
-    Args:
-        config: of the model.
-        groups: names of ``GROUPS``, ``blocks:3``, ``blocks:0-5``, or ``all but GROUP and GROUP``.
-        key: of the configuration that lists them, for messages.
+        Args:
+            targets: as ``model.lora.targets`` lists them.
 
-    Raises:
-        AdaptationError: a group that the model does not have.
-    """
-    found: set[str] = set()
-    for group in groups:
-        if but := BUT.fullmatch(group.strip()):
-            kept = members(config, re.split(r"\s*,\s*|\s+and\s+", but[1].strip()), key)
-            found |= set(shapes(config)) - kept
-        else:
-            found |= _of_group(config, group.strip(), key)
-    return frozenset(found)
+        Raises:
+            AdaptationError: something that can have none.
+        """
 
+    def members(self, groups: Sequence[str], key: str) -> frozenset[str]:
+        """Names of the parameters in any of some groups.
 
-def _of_group(config: ChemGPTConfig, group: str, key: str) -> set[str]:
-    if span := BLOCKS.fullmatch(group):
-        first, last = int(span[1]), int(span[2] or span[1])
-        if not first <= last < config.layers:
+        Args:
+            groups: names of groups, ``blocks:3``, ``blocks:0-5``, or ``all but GROUP and GROUP``.
+            key: of the configuration that lists them, for messages.
+
+        Raises:
+            AdaptationError: a group that the model does not have.
+        """
+        found: set[str] = set()
+        for group in groups:
+            if but := BUT.fullmatch(group.strip()):
+                kept = self.members(re.split(r"\s*,\s*|\s+and\s+", but[1].strip()), key)
+                found |= set(self.shapes) - kept
+            else:
+                found |= self.of_group(group.strip(), key)
+        return frozenset(found)
+
+    def of_group(self, group: str, key: str) -> set[str]:
+        """Names of the parameters of one group; arguments as ``members``."""
+        if span := re.fullmatch(f"{self.numbered}:{SPAN}", group):
+            first, last = int(span[1]), int(span[2] or span[1])
+            if not first <= last < self.layers:
+                raise AdaptationError(
+                    f"{key}={group}: the {self.numbered} of the model are numbered 0 to {self.layers - 1}."
+                )
+            numbers = "|".join(map(str, range(first, last + 1)))
+            if found := self.matching(rf"{re.escape(self.place)}\.({numbers})\."):
+                return found
+        found = self.matching(self.patterns[group]) if group in self.patterns else set()
+        if not found:
             raise AdaptationError(
-                f"{key}={group}: the blocks of the model are numbered 0 to {config.layers - 1}."
+                f"{key}={group}: no group of parameters. There are {', '.join(self.names())}, "
+                f"{self.numbered}:N, {self.numbered}:N-M and 'all but GROUP'."
             )
-        pattern = rf"blocks\.({'|'.join(map(str, range(first, last + 1)))})\."
-    elif group in GROUPS:
-        pattern = GROUPS[group]
-    else:
-        raise AdaptationError(
-            f"{key}={group}: no group of parameters. There are {', '.join(GROUPS)}, blocks:N, blocks:N-M "
-            "and 'all but GROUP'."
-        )
-    return {name for name in shapes(config) if re.match(pattern, name)}
+        return found
 
+    def names(self) -> list[str]:
+        """Names of the groups that have members."""
+        return [group for group, pattern in self.patterns.items() if self.matching(pattern)]
 
-def count(config: ChemGPTConfig, names: Iterable[str]) -> int:
-    """Numbers in some parameters.
+    def matching(self, pattern: str) -> set[str]:
+        """Names of the parameters that begin with a regular expression."""
+        return {name for name in self.shapes if re.match(pattern, name.removeprefix(self.prefix))}
 
-    Args:
-        config: of the model.
-        names: of the parameters.
-    """
-    known = shapes(config)
-    return sum(known[name].numel() for name in names)
+    def count(self, names: Iterable[str]) -> int:
+        """Numbers in some parameters.
+
+        Args:
+            names: of the parameters.
+        """
+        return sum(self.shapes[name].numel() for name in names)
+
+    def ranks(self, names: Iterable[str]) -> int:
+        """Numbers of adapters of rank 1 beside some matrices: inputs + outputs of each.
+
+        Args:
+            names: of parameters whose last two dimensions are a matrix; of several each has an adapter.
+        """
+        return sum(prod(self.shapes[name][:-2]) * sum(self.shapes[name][-2:]) for name in names)

@@ -78,9 +78,15 @@ class ScaledMLP(nn.Module):
         self.weights = nn.ParameterList([nn.Parameter(weight) for weight in drawn])
 
     def forward(self, x: Tensor) -> Tensor:
-        last = len(self.weights) - 1
-        for index, weight in enumerate(self.weights):
-            x = x @ (weight * (weight.shape[0] ** -0.5))
-            if index < last:
-                x = F.silu(x) * SILU_NORM
+        last = self.weights[-1]
+        return self.hidden(x) @ (last * (last.shape[0] ** -0.5))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last layer is applied to, (…, F); without its factor of F^-½.
+
+        Args:
+            x: input of the first layer.
+        """
+        for weight in self.weights[:-1]:
+            x = F.silu(x @ (weight * (weight.shape[0] ** -0.5))) * SILU_NORM
         return x

@@ -11,6 +11,7 @@ from chemscale.common.sections import ConfigurationError
 from chemscale.hardware.accelerators import REDUCED
 from chemscale.hardware.memory import Memory, Transformer, Weights, rank_memory
 from chemscale.models.adaptation.adaptation import Adaptation
+from chemscale.models.adaptation.chemgpt import chemgpt_groups
 from chemscale.models.adaptation.costs import blocks_with_gradient
 from chemscale.models.chemgpt import ChemGPTConfig
 from chemscale.models.kernels.attention import LARGEST
@@ -76,9 +77,10 @@ def sizes_of(sections: Sections, model: ChemGPTConfig, corpus: Corpus, adaptatio
         corpus: whose first molecules stand for all.
         adaptation: which weights are trained.
     """
-    adapters = adaptation.lora.parameters(model) if adaptation.lora else 0
+    groups = chemgpt_groups(model)
+    adapters = adaptation.adapters(groups)
     count = model.parameter_counts()["all"] + adapters
-    trained = None if adaptation.is_full else adaptation.trained_parameters(model)
+    trained = None if adaptation.is_full else adaptation.trained_parameters(groups)
     reached = None if adaptation.is_full else blocks_with_gradient(model, adaptation)
     lengths = corpus.train.positions[:SAMPLED]
     slots, squares, longest = layout(lengths)

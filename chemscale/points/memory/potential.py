@@ -9,18 +9,17 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from chemscale.common.sections import ConfigurationError, OpenShare, Positive, read_section
 from chemscale.hardware.memory import Memory, Weights, rank_memory
 from chemscale.models.layers.trilinear import in_one_part
 from chemscale.models.potential import Potential
-from chemscale.models.potentials import PotentialConfig, build
 from chemscale.points.data import read_structure_data
 from chemscale.points.placement import choose_micro_batching, what_fits
 from chemscale.points.sections import Sections
 from chemscale.structures.batches import read_batch
 from chemscale.structures.data_module import StructureDataModule
-from chemscale.structures.references import Statistics
 from chemscale.structures.settings import FrameBatch, StructureData
 from chemscale.tasks.losses import EnergyForceLoss
 from chemscale.tasks.optimisation import AdamW, Plateau
@@ -76,7 +75,7 @@ PROBED = 8
 
 
 def objective(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> torch.Tensor:
-    return sum(loss.sums(*module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+    return sum(loss.sums(module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
 
 
 def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:
@@ -85,20 +84,19 @@ def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) 
 
 
 def counted_work(
-    model: PotentialConfig, known: Statistics, data: StructureDataModule, loss: EnergyForceLoss
+    make: Callable[[], Potential], data: StructureDataModule, loss: EnergyForceLoss
 ) -> tuple[Counted, int]:
     """What a training step on a few frames asks of a GPU, and their load.
 
     Args:
-        model: its shape.
-        known: of the training frames.
+        make: a potential of its shape, frozen where it is.
         data: whose first frames are taken.
         loss: on energies and forces.
     """
     few = np.flatnonzero(data.train_edges.counts)[:COUNTED]
     batch = read_batch(data.store, data.train, data.train_edges, few)
     with torch.random.fork_rng(devices=[]):
-        potential = build(model, known.elements, neighbours=known.neighbours).train()
+        potential = make().train()
     module = InteratomicPotential(potential, loss, AdamW(lr=1e-3), Plateau(), 1, ema=None)
     with in_one_part():
         return count_work(lambda: objective(module, loss, batch).backward()), load_of(batch)
@@ -109,14 +107,21 @@ def load_of(batch: Any) -> int:
     return int(batch.counts["atoms"]) + int(batch.counts["edges"])
 
 
-def weights_of(count: int, optimizer: AdamW, ema: float | None) -> Weights:
-    return Weights(count, averages=0 if ema is None else 1, moments=3 if optimizer.amsgrad else 2)
+def weights_of(model: nn.Module, optimizer: AdamW, ema: float | None) -> Weights:
+    """Numbers of a model, adapters included, and those of them that are trained."""
+    numbers = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return Weights(
+        sum(count for count, _ in numbers),
+        averages=0 if ema is None else 1,
+        moments=3 if optimizer.amsgrad else 2,
+        trained=sum(count for count, trained in numbers if trained),
+    )
 
 
 def decide_micro_batching(
     sections: Sections,
     task: PotentialSections,
-    model: PotentialConfig,
+    make: Callable[[], Potential],
     batches: Callable[[int], StructureDataModule],
 ) -> MicroBatching:
     """Decide ``batch.accumulate``; potentials do not recompute.
@@ -124,7 +129,7 @@ def decide_micro_batching(
     Args:
         sections: of the configuration.
         task: those of potentials alone.
-        model: its shape.
+        make: a potential of its shape, frozen where it is.
         batches: the data module for a number of micro-batches.
 
     Raises:
@@ -143,7 +148,7 @@ def decide_micro_batching(
     fullest = int(np.diff(data.plan.epoch(0)[1]).max())
     numbers = list(range(1, max(1, fullest // world) + 1))
     if not isinstance(per_gpu, int):  # auto
-        return _largest(sections, task, model, data, numbers)
+        return _largest(sections, task, make, data, numbers)
     numbers = [k for k in numbers if -(-fullest // (k * world)) <= per_gpu]
     return MicroBatching(numbers[0] if numbers else max(1, fullest // world))
 
@@ -151,26 +156,25 @@ def decide_micro_batching(
 def _largest(
     sections: Sections,
     task: PotentialSections,
-    model: PotentialConfig,
+    make: Callable[[], Potential],
     data: StructureDataModule,
     numbers: list[int],
 ) -> MicroBatching:
     """The fewest micro-batches that fit, from what a few frames keep and the heaviest step of an epoch."""
     placement = sections.placement
-    known = data.statistics(task.data.reference_method)
     loads = data.plan.atoms + data.plan.edges
     few = np.arange(min(PROBED, len(data.train)))
     with torch.random.fork_rng(devices=[]):
-        potential = build(model, known.elements, neighbours=known.neighbours).train()
+        potential = make().train()
     module = InteratomicPotential(potential, task.loss, sections.optimizer, Plateau(), 1, ema=None)
     batch = read_batch(data.store, data.train, data.train_edges, few)
     per_load = WORKING * kept_bytes(module, task.loss, batch) / loads[few].sum()
     if placement.has_gpu:
-        counted, load = counted_work(model, known, data, task.loss)
+        counted, load = counted_work(make, data, task.loss)
         per_load += counted.largest / load
     order, bounds = data.plan.epoch(0)
     heaviest = max(int(loads[order[start:end]].sum()) for start, end in pairwise(bounds))
-    weights = weights_of(sum(p.numel() for p in potential.parameters()), sections.optimizer, task.ema)
+    weights = weights_of(potential, sections.optimizer, task.ema)
 
     def memory(strategy: str, ranks: int, accumulate: int) -> Memory:
         # A deal leaves a part at most one frame above its even share.

@@ -1,32 +1,32 @@
-"""What a point takes from the model that it begins from: its shape, its vocabulary, its weights."""
+"""Where a model begins: what it takes from a trained one, and what of that is trained further."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import yaml
 
 from chemscale.common.sections import ConfigurationError
-from chemscale.config.options import option
-from chemscale.models.adaptation.adaptation import Adaptation, with_vocabulary
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.molecules.corpus import Corpus
-from chemscale.molecules.settings import MoleculeData
-from chemscale.molecules.tokenizers.growing import grow
-from chemscale.molecules.tokenizers.opening import load_tokenizer
+from chemscale.config.options import groups, option
+from chemscale.models.adaptation.adaptation import Adaptation
+from chemscale.models.potentials import CONFIGS
 from chemscale.points.parents.parent import Parent, open_parent
-from chemscale.points.parents.settings import FROM, KEYS, PARENT, TransferSettings, refuse_idle
-from chemscale.points.shared_data import SharedData
+from chemscale.points.parents.settings import FROM, PARENT, TransferSettings, refuse_idle
 
-SHAPE = ("width", "layers", "heads", "window", "max_positions")
-"""Keys of the section ``model`` that a parent decides."""
+LANGUAGE_SHAPE = ("width", "layers", "heads", "window", "max_positions")
+"""Keys of the section ``model`` that the parent of a language model decides."""
+P = TypeVar("P", bound=Parent)
+S = TypeVar("S", bound=TransferSettings)
 
 
 def stated_shape(config: Mapping[str, Any], stated: Sequence[str]) -> dict[str, Any]:
     """The section ``model`` with those keys of the shape that somebody set, where it begins from a parent.
 
-    A key that has the value of ``conf/model/chemgpt.yaml`` was set by nobody, unless a command line says so.
+    A key that has the value of ``conf/model/FAMILY.yaml``, or of the class of a family that has no such file,
+    was set by nobody, unless a command line says so.
 
     Args:
         config: composed, plain dictionaries.
@@ -36,30 +36,42 @@ def stated_shape(config: Mapping[str, Any], stated: Sequence[str]) -> dict[str, 
     if model.get(FROM) is None or model.get(PARENT) is not None:
         return model
     typed = {word.lstrip("+~").split("=", 1)[0] for word in stated}
-    keys = option("model", "chemgpt").keys
-    for key in SHAPE:
-        name = f"model.{key}"
-        if key in model and name not in typed and str(model[key]) == keys[name].default:
+    for key, default in _defaults(str(model.get("family"))).items():
+        if key in model and f"model.{key}" not in typed and model[key] == default:
             del model[key]
     return model
 
 
+def _defaults(family: str) -> dict[str, Any]:
+    """What the keys of a family's shape are where nobody sets them."""
+    if family != "chemgpt" and family not in CONFIGS:  # refused by its name
+        return {}
+    names = LANGUAGE_SHAPE if family == "chemgpt" else [f.name for f in fields(CONFIGS[family])]
+    if family in groups()["model"]:
+        keys = option("model", family).keys
+        return {n: yaml.safe_load(keys[f"model.{n}"].default) for n in names if f"model.{n}" in keys}
+    return {f.name: f.default for f in fields(CONFIGS[family]) if f.default is not MISSING}
+
+
 @dataclass(frozen=True)
-class Beginning:
-    """Where a language model begins.
+class Beginning(ABC, Generic[P, S]):
+    """Where a model begins; a subclass for each kind of model.
 
     Args:
         parent: whose weights it takes; None for fresh ones.
+        settings: keys of the section ``model`` that are about it.
         adaptation: what of it is trained.
-        grows: whether symbols that the parent lacks are added to its vocabulary.
     """
 
-    parent: Parent | None = None
+    kind: ClassVar[type[Parent]]
+    reader: ClassVar[type[TransferSettings]]
+
+    parent: P | None = None
+    settings: S | None = None
     adaptation: Adaptation = field(default_factory=Adaptation)
-    grows: bool = False
 
     @classmethod
-    def read(cls, config: dict[str, Any]) -> tuple[dict[str, Any], Beginning]:
+    def read(cls, config: dict[str, Any]) -> tuple[dict[str, Any], Self]:
         """The configuration with the parent's shape and the hash of its weights, and where the model begins.
 
         Without a parent the keys of ``model`` that are about one are left out: such a point is hashed as
@@ -73,63 +85,42 @@ class Beginning:
             AdaptationError: groups or adapters that cannot be.
         """
         model = config["model"]
-        settings = TransferSettings.read(model)
+        settings = cls.reader.read(model)
         refuse_idle(model, settings)
-        plain = {key: value for key, value in model.items() if key not in KEYS}
+        plain = {key: value for key, value in model.items() if key not in cls.reader.names()}
         path = model.get(FROM)
         if path is None:
             return {**config, "model": plain}, cls()
         if not isinstance(path, str) or not path:
             raise ConfigurationError(f"model.from={path}: give the path of a run or folder, or null.")
-        parent = open_parent(path)
+        parent: Any = open_parent(path, cls.kind)
         begun_with = model.get(PARENT)
         if begun_with not in (None, parent.weights_sha256):
             raise ConfigurationError(
                 f"model.from={path}: other weights lie there than when this run was planned. Put them back, "
                 "or start the command again, which makes another run of it."
             )
-        shape = {key: getattr(parent.config, key) for key in SHAPE}
-        for key, value in shape.items():
+        for key, value in parent.shape.items():
             if plain.get(key, value) != value:
-                raise ConfigurationError(
-                    f"model.{key}={plain[key]}: {path} has {value}, and its weights fit no other shape. "
-                    f"Leave model.{key} out or give the same, or begin from another model."
-                )
-        settings.adaptation.frozen(parent.config)  # refused before a corpus is prepared
-        inherited = {FROM: path, PARENT: parent.weights_sha256, **settings.effective()}
-        model = {**plain, **shape, **inherited}
-        return {**config, "model": model}, cls(parent, settings.adaptation, settings.new_symbols == "grow")
+                raise ConfigurationError(cls._contradiction(path, key, plain[key], value))
+        adaptation = settings.adaptation
+        adaptation.frozen(parent.groups)  # refused before data are prepared
+        beginning: Any = cls(parent, settings, adaptation)  # type: ignore[arg-type]
+        inherited = {FROM: path, PARENT: parent.weights_sha256, **settings.effective(), **beginning.kept()}
+        return {**config, "model": {**plain, **parent.shape, **inherited}}, beginning
 
-    def corpus(self, data: MoleculeData, shared: SharedData, corpora: Path) -> Corpus:
-        """The corpus of a section ``data``, in the vocabulary of the parent.
+    @staticmethod
+    def _contradiction(path: str, key: str, stated: Any, value: Any) -> str:
+        if key == "family":
+            return f"model.family={stated}: {path} is a {value}. Add model={value} to the command."
+        return (
+            f"model.{key}={stated}: {path} has {value}, and its weights fit no other shape. "
+            f"Leave model.{key} out or give the same, or begin from another model."
+        )
 
-        Args:
-            data: the section.
-            shared: data that points have in common.
-            corpora: where corpora are kept.
-
-        Raises:
-            ConfigurationError: another tokenizer is asked for, or the parent's cannot grow.
-            ValueError: as ``SharedData.corpus``.
-        """
-        parent = self.parent
-        if parent is None:
-            return shared.corpus(data, corpora)
-        if data.tokenizer is not None:
-            asked = load_tokenizer(Path(data.tokenizer).expanduser())
-            if asked.hash != parent.tokenizer.hash:
-                raise ConfigurationError(
-                    f"data.tokenizer={data.tokenizer}: it is not the one of model.from, whose weights fit no "
-                    "other vocabulary. Leave data.tokenizer out: the parent's is taken."
-                )
-        folder = parent.folder
-        if self.grows:
-            own = shared.corpus(replace(data, tokenizer=None), corpora).tokenizer
-            grown = grow(parent.tokenizer, own)
-            if grown.vocab_size > parent.tokenizer.vocab_size:
-                folder = corpora / "vocabularies" / grown.hash[:12]
-                grown.save(folder)
-        return shared.corpus(replace(data, tokenizer=str(folder)), corpora)
+    def kept(self) -> dict[str, Any]:
+        """More keys of the section ``model`` that are hashed: what else of the parent decides the result."""
+        return {}
 
     @property
     def suffix(self) -> str:
@@ -139,91 +130,51 @@ class Beginning:
         lora = self.adaptation.lora
         return f"-lora{lora.rank}" if lora else "-tuned" if self.adaptation.is_full else "-frozen"
 
-    def check_vocabulary(self, model: ChemGPTConfig) -> None:
-        """Refuse new symbols whose rows would never be trained.
+    def describe_start(self, trained: int, every: int) -> str:
+        """The first sentence on the parent for the plan.
 
         Args:
-            model: the shape with the vocabulary of the corpus.
-
-        Raises:
-            ConfigurationError: there are new symbols, and the table of tokens is frozen.
+            trained: numbers that are trained.
+            every: numbers of the model.
         """
+        assert self.parent is not None
         parent = self.parent
-        if parent is None or model.vocab_size == parent.config.vocab_size:
-            return
-        if "token_embedding.weight" in self.adaptation.frozen(model):
-            new = model.vocab_size - parent.config.vocab_size
-            way = "Set model.lora.also=tokens" if self.adaptation.lora else "Leave tokens out of model.freeze"
-            raise ConfigurationError(
-                f"model.new_symbols=grow: {new} new symbols would keep the rows that they begin with, since "
-                f"the table of tokens is frozen. {way}, or set model.new_symbols=drop."
-            )
-
-    def build(self, config: ChemGPTConfig) -> ChemGPT:
-        """The model with the weights that training begins with.
-
-        Args:
-            config: its shape, with the vocabulary of the corpus.
-        """
-        model = ChemGPT(config) if self.parent is None else with_vocabulary(self.parent.load(), config)
-        return self.adapt(model)
-
-    def adapt(self, model: ChemGPT) -> ChemGPT:
-        """Freeze and insert what the adaptation says.
-
-        Args:
-            model: it is changed and given back.
-        """
-        return model if self.adaptation.is_full else self.adaptation.apply(model)
-
-    def describe(self, model: ChemGPTConfig, dropped: int) -> str:
-        """One line on the parent for the plan; empty without one.
-
-        Args:
-            model: shape of the point's model.
-            dropped: molecules of its data that the vocabulary cannot write.
-        """
-        if self.parent is None:
-            return ""
-        parent, adaptation = self.parent, self.adaptation
-        trained, every = adaptation.trained_parameters(model), model.parameter_counts()["all"]
         which = f"{parent.name} ({parent.identity})" if parent.identity else parent.name
-        text = (
-            f"Begins from {which}, weights {parent.weights_sha256[:12]}: {adaptation.describe()}; "
+        return (
+            f"Begins from {which}, weights {parent.weights_sha256[:12]}: {self.adaptation.describe()}; "
             f"{trained:,} numbers are trained, of a model of {every:,}."
         )
-        if new := model.vocab_size - parent.config.vocab_size:
-            text += f" {new} new symbol{'s begin' if new > 1 else ' begins'} as the mean of the others."
-        if dropped:
-            text += f" {dropped:,} molecules hold symbols that its vocabulary lacks and are left out" + (
-                "." if self.grows else "; model.new_symbols=grow adds them."
-            )
-        return text
 
-    def note(self, model: ChemGPTConfig) -> dict[str, Any]:
-        """What the record of the run says of its parent; nothing without one.
+    def note_start(self, trained: int, **more: Any) -> dict[str, Any]:
+        """What the record of the run says of its parent.
 
         Args:
-            model: shape of the point's model.
+            trained: numbers that are trained.
+            more: of this kind of model.
         """
-        if self.parent is None:
-            return {}
+        assert self.parent is not None
         adapted = {} if self.adaptation.is_full else {"adaptation": self.adaptation.describe()}
         return {
             "identity": self.parent.identity,
             "name": self.parent.name,
             "weights_sha256": self.parent.weights_sha256,
-            "vocabulary": self.parent.tokenizer.hash,
-            "new_symbols": model.vocab_size - self.parent.config.vocab_size,
-            "trained_parameters": self.adaptation.trained_parameters(model),
+            **more,
+            "trained_parameters": trained,
             **adapted,
         }
 
+    @classmethod
+    def adapted_like(cls, model: Any, section: Mapping[str, Any]) -> Any:
+        """A model with the names that checkpoints of a run have; it is changed and given back.
 
-def adaptation_of(model: Mapping[str, Any]) -> Adaptation:
-    """What of a model is trained, by the section ``model`` of a record.
+        Args:
+            model: of its shape.
+            section: ``model`` of the run's record.
+        """
+        adaptation = cls.reader.read(section).adaptation
+        return model if adaptation.is_full else adaptation.apply(model, cls.groups_of(model))
 
-    Args:
-        model: plain dictionary.
-    """
-    return TransferSettings.read(model).adaptation
+    @staticmethod
+    @abstractmethod
+    def groups_of(model: Any) -> Any:
+        """Groups of a model of this kind."""

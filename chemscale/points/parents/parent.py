@@ -3,62 +3,116 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from torch import nn
 
 from chemscale.common.sections import ConfigurationError
-from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale.molecules.loading import load_trained
-from chemscale.molecules.tokenizers.opening import AnyTokenizer
+from chemscale.models.adaptation.groups import Groups
 from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 
 @dataclass(frozen=True)
-class Parent:
-    """A trained ChemGPT, without its weights in memory.
+class Parent(ABC):
+    """A trained model, without its weights in memory; a subclass for each kind of model.
 
     Args:
-        folder: of its model and tokenizer.
-        config: its shape.
-        tokenizer: that it was trained with.
+        folder: of its model.
         name: of its run, or of the folder.
-        identity: of its run; None where only the folder is there.
+        record: of its run; None where only the folder is there.
         weights_sha256: of the names, shapes and numbers of its weights, however they lie in files.
     """
 
+    files: ClassVar[tuple[str, ...]]
+    """Of its folder: what is opened again when one of them changes."""
+
     folder: Path
-    config: ChemGPTConfig
-    tokenizer: AnyTokenizer
     name: str
-    identity: str | None
+    record: RunRecord | None
     weights_sha256: str
 
-    def load(self) -> ChemGPT:
-        """The model with its weights, on the CPU.
+    @property
+    def identity(self) -> str | None:
+        """Identity of its run; None where only the folder is there."""
+        return self.record.identity if self.record else None
+
+    @property
+    @abstractmethod
+    def shape(self) -> dict[str, Any]:
+        """Keys of the section ``model`` that it decides, with their values."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> Groups:
+        """Its parameters by name."""
+
+    @classmethod
+    @abstractmethod
+    def refuse_family(cls, run: Path, family: str) -> None:
+        """Refuse the model of another kind.
+
+        Args:
+            run: whose it is.
+            family: its architecture.
+
+        Raises:
+            ValueError: it is of another kind.
+        """
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path, record: RunRecord | None) -> Self:
+        """Open the model of a folder.
+
+        Args:
+            folder: of its files.
+            record: of its run, if it has one.
+
+        Raises:
+            ValueError: it is none.
+        """
+
+    @abstractmethod
+    def load(self) -> nn.Module:
+        """The model with its weights, on the CPU, in training.
 
         Raises:
             ConfigurationError: other weights lie there by now.
         """
-        model = load_trained(self.folder, "cpu")[0]
-        if weights_sha256(model) != self.weights_sha256:
+
+    def refuse_others(self, found: str) -> None:
+        """Refuse weights that are not those that the run was planned with.
+
+        Args:
+            found: hash of what lies there now.
+
+        Raises:
+            ConfigurationError: they are others.
+        """
+        if found != self.weights_sha256:
             raise ConfigurationError(
                 f"{self.folder}: other weights lie there than when this run was planned. Put them back, or "
                 "start the command again, which makes another run of it."
             )
-        return model.train()
 
 
-def open_parent(path: str) -> Parent:
+P = TypeVar("P", bound=Parent)
+_opened: dict[tuple[Any, ...], Parent] = {}
+
+
+def open_parent(path: str, kind: type[P]) -> P:
     """The trained model of a run or folder.
 
     Args:
         path: directory of a finished run, RUNS/SWEEP/NAME, or the folder of a model.
+        kind: of model.
 
     Raises:
-        ConfigurationError: there is no ChemGPT that is trained; the message says what is there.
+        ConfigurationError: there is no such model that is trained; the message says what is there.
     """
     try:
         run = find_run(Path(path).expanduser())
@@ -66,33 +120,21 @@ def open_parent(path: str) -> Parent:
             raise ValueError(f"{run}: no such run or folder.")
         folder = run / "model" if (run / "model").is_dir() else run
         record = _record_of(folder)
-        if record is not None and record.family != "chemgpt":
-            raise ValueError(f"{run} is a {record.family}; only ChemGPTs can be trained further so far.")
+        if record is not None:
+            kind.refuse_family(run, record.family)
         if folder == run and (run / RECORD_NAME).exists():
             raise ValueError(f"{run} is not done, so it has no model yet; its own command continues it.")
-        files = [folder / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
+        files = [folder / name for name in kind.files]
         stamps = tuple((f.stat().st_mtime_ns, f.stat().st_size) for f in files if f.is_file())
-        return _open(folder.resolve(), stamps)
+        key = (kind, folder.resolve(), stamps)
+        if key not in _opened:  # planning a sweep asks for the same one again and again
+            with torch.random.fork_rng(devices=[]):
+                _opened[key] = kind.read(folder.resolve(), record)
+        return _opened[key]  # type: ignore[return-value]
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"model.from={path}: config.json there is damaged ({error}).") from None
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"model.from={path}: {error}") from None
-
-
-@lru_cache(maxsize=16)
-def _open(folder: Path, stamps: tuple[tuple[int, int], ...]) -> Parent:
-    """The parent in a folder whose files have these times and sizes."""
-    with torch.random.fork_rng(devices=[]):
-        model, tokenizer = load_trained(folder, "cpu")
-    record = _record_of(folder)
-    return Parent(
-        folder=folder,
-        config=model.config,
-        tokenizer=tokenizer,
-        name=record.name if record else folder.name,
-        identity=record.identity if record else None,
-        weights_sha256=weights_sha256(model),
-    )
 
 
 def _record_of(folder: Path) -> RunRecord | None:
@@ -101,15 +143,17 @@ def _record_of(folder: Path) -> RunRecord | None:
     return RunRecord.load(beside) if folder.name == "model" and beside.is_file() else None
 
 
-def weights_sha256(model: ChemGPT) -> str:
+def weights_sha256(model: nn.Module, about: str = "") -> str:
     """Hash of the weights: the same for every file and folder that holds them.
 
     Args:
         model: with its weights, on the CPU.
+        about: what its tensors do not say and decides what it computes.
     """
-    found = hashlib.sha256()
+    found = hashlib.sha256(about.encode())
     for name, tensor in sorted(model.state_dict().items()):
-        numbers = tensor.detach().float().contiguous().numpy()
+        kept = tensor.detach()
+        numbers = (kept if kept.dtype == torch.float64 else kept.float()).contiguous().numpy()
         found.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        found.update(memoryview(numbers).cast("B"))
+        found.update(memoryview(numbers.reshape(-1)).cast("B"))
     return found.hexdigest()

@@ -23,6 +23,7 @@ UNITS = {
     "nats_per_heavy_atom": "nats per heavy atom",
     "energy_mae_per_atom": "MAE of energies, meV/atom",
     "forces_mae": "MAE of force components, meV/Å",
+    "stress_mae": "MAE of stress components, meV/Å³",
 }
 PAPER = """@article{frey2023neural,
   title   = {Neural scaling of deep chemical models},
@@ -69,7 +70,7 @@ class Described:
 
     Args:
         name: title.
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
         facts: content of ``provenance.json``.
         tokenizer: of the model; None for a potential.
         positions: that the model has; 0 for a potential.

@@ -56,18 +56,31 @@ from chemscale.structures.calculator import ChemscaleCalculator
 atoms.calc = ChemscaleCalculator(FOLDER)
 ```
 """
+AOTI = """`model.pt2` is a package of AOTInductor: it runs from C++ without Python, with the PyTorch and on
+the kind of machine that it was compiled for. It holds machine code: to open one is to run it. What it takes
+and gives stands in its metadata and in chemscale's guide to C++. From Python:
+
+```python
+from chemscale.structures.calculator import ChemscaleCalculator
+
+atoms.calc = ChemscaleCalculator("model.pt2")
+```
+"""
+EXPORTED = """`model.pt2` is an exported program of PyTorch. `torch.export.load` opens it, which may
+run code of its own, and `torch._inductor.aoti_compile_and_package` compiles it for a machine.
+"""
 
 
 def usage(form: str, tokenizer: Any, positions: int) -> str:
     """How a model of this form is used.
 
     Args:
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
         tokenizer: of the model; None for a potential.
         positions: that it has.
     """
     if tokenizer is None:
-        return POTENTIAL
+        return {"aoti": AOTI, "exported": EXPORTED}.get(form, POTENTIAL)
     bos, eos = tokenizer.token(tokenizer.bos_id), tokenizer.token(tokenizer.eos_id)
     texts = [text for text in map(_text, (("CC", "CC=C")), (tokenizer, tokenizer)) if text] or ["…"]
     quoted = "[" + ", ".join(f'"{text}"' for text in texts) + "]"
@@ -96,7 +109,7 @@ def limits(tokenizer: Any, positions: int, form: str) -> str:
     Args:
         tokenizer: of the model; None for a potential.
         positions: that it has.
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
     """
     if tokenizer is None:
         return "It knows no elements, charges or levels of theory but those of its training data."

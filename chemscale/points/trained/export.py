@@ -13,6 +13,7 @@ from chemscale.points.trained.card import CardSettings, Described, write_card
 from chemscale.points.trained.checkpoint import ExportError, export_model
 from chemscale.points.trained.forms import Written, check_form, write_form
 from chemscale.points.trained.hub import check_push, push
+from chemscale.points.trained.potential_forms import POTENTIAL_FORMS, WrittenPotential, write_potential_form
 from chemscale.points.trained.provenance import facts_of_folder, is_export, write_facts
 from chemscale.points.trained.source import Repair, Source, from_download, from_run
 
@@ -26,11 +27,11 @@ class Exported:
     Args:
         name: of the model.
         folder: with its files; None where they went to the Hub alone.
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
         step: of the checkpoint; None where it was a folder.
         positions: longest sequence, begin and end included; 0 for a potential.
-        difference: largest difference of logits from those of chemscale's model; None where nothing was there
-            to compare with.
+        difference: largest difference of logits, or of energies, forces and stress, from those of chemscale's
+            model; None where nothing was there to compare with.
         url: of the repository on the Hub; None where nothing was pushed.
         lines: all of it in words.
     """
@@ -60,6 +61,7 @@ def export(
     license: str = "unknown",
     datasets: tuple[str, ...] = (),
     check: bool = True,
+    device: str = "cpu",
 ) -> Exported:
     """Write a trained model as a folder that others can use, with a model card, and push it if asked.
 
@@ -73,7 +75,7 @@ def export(
         from_hf: a downloaded ChemGPT folder to repair, in place of `run`.
         step: of a checkpoint that is still there; the newest whole one where None.
         form: hf (GPT-Neo for ``transformers``, or a potential's safetensors), gpt2 (an exact GPT-2), onnx,
-            or gguf (for llama.cpp).
+            or gguf (for llama.cpp); of a potential aoti (compiled, for C++) or exported (PyTorch's program).
         rows: keep | prune, what becomes of word pieces in a downloaded vocabulary.
         names: published | selfies2, of the symbols of a downloaded vocabulary.
         positions: of gpt2 and gguf; None for as many as are exact.
@@ -81,10 +83,12 @@ def export(
         private: of a repository that is made now.
         license: identifier of the Hub for the model card.
         datasets: names on the Hub, for the model card.
-        check: compare the written form's logits with the model's, by ``transformers`` or onnxruntime.
+        check: compare the written form's logits with the model's, by ``transformers`` or onnxruntime; of a
+            potential its energies, forces and stress.
+        device: cpu or cuda, where a potential's aoti or exported form will run.
 
     Returns:
-        Where the files are, and how far their logits agree.
+        Where the files are, and how far what they compute agrees.
 
     Raises:
         ExportError: nothing to export, no place for it, options that do not go together, a form that does not
@@ -94,14 +98,14 @@ def export(
     settings = CardSettings(license, tuple(datasets))
     repair = Repair(rows, names)
     target = _check_request(run, to, from_hf, step, repair, push_to)
-    check_form(form, positions)
+    check_form(form, positions, device)
     if push_to is not None:
         check_push(push_to)
     as_it_is = target is None and form == "hf" and settings == CardSettings()
     if push_to is not None and run is not None and as_it_is and is_export(Path(run)):
         return _push_as_it_is(Path(run), push_to, private=private)
     make = partial(_stage, run, from_hf, step, repair)
-    write = partial(_write, form=form, positions=positions, check=check, settings=settings)
+    write = partial(_write, form=form, positions=positions, check=check, settings=settings, device=device)
     return _carry_out(make, write, target, form, push_to, private)
 
 
@@ -117,7 +121,7 @@ def _stage(
 
 def _carry_out(
     make: Callable[[Path], Source],
-    write: Callable[..., Written | None],
+    write: Callable[..., Written | WrittenPotential | None],
     target: Path | None,
     form: str,
     push_to: str | None,
@@ -196,18 +200,30 @@ def _check_request(
 
 
 def _write(
-    source: Source, form: str, folder: Path, *, positions: int | None, check: bool, settings: CardSettings
-) -> Written | None:
+    source: Source,
+    form: str,
+    folder: Path,
+    *,
+    positions: int | None,
+    check: bool,
+    settings: CardSettings,
+    device: str,
+) -> Written | WrittenPotential | None:
     """Write a staged model in a form, with its card.
 
     Raises:
-        ExportError: a potential in a form of language models.
+        ExportError: a potential in a form of language models, or the other way round.
     """
-    if source.potential:
+    written: Written | WrittenPotential | None = None
+    if form in POTENTIAL_FORMS and not source.potential:
+        raise ExportError(f"--as {form} is for potentials: {source.name} is a ChemGPT.")
+    if form in POTENTIAL_FORMS:
+        written = write_potential_form(form, source.folder, folder, device=device, check=check)
+        described = Described(source.name, form, source.facts, None, 0, written.proof)
+    elif source.potential:
         if form != "hf":
             raise ExportError(f"--as {form} is for ChemGPTs: {source.name} is a potential.")
         described = Described(source.name, form, source.facts, None, 0)
-        written = None
     else:
         written = write_form(form, source.folder, folder, name=source.name, positions=positions, check=check)
         tokenizer = load_tokenizer(folder)

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chemscale.hardware.devices import named_device
 from chemscale.models.chemgpt import ChemGPT
 from chemscale.models.formats.gguf import require_gguf, save_gguf
 from chemscale.models.formats.gpt2 import positions_for, save_gpt2
 from chemscale.models.formats.onnx import onnx_logits, require_onnx, save_onnx
 from chemscale.molecules.loading import load_trained, suppress_in_transformers
 from chemscale.points.trained.checkpoint import ExportError
+from chemscale.points.trained.potential_forms import POTENTIAL_FORMS
 
-FORMS = ("hf", "gpt2", "onnx", "gguf")
+FORMS = ("hf", "gpt2", "onnx", "gguf", *POTENTIAL_FORMS)
 TOLERANCE = 1e-3
 """Largest difference of logits, in units of the largest logit, that rounding explains through 24 layers."""
 CHECKED = 4
@@ -51,21 +53,27 @@ class Written:
         return f"Its logits differ from those of chemscale's model by at most {most} ({self.against})."
 
 
-def check_form(form: str, positions: int | None) -> None:
+def check_form(form: str, positions: int | None, device: str = "cpu") -> None:
     """Refuse what cannot be written, before anything is read.
 
     Args:
-        form: hf | gpt2 | onnx | gguf.
+        form: hf | gpt2 | onnx | gguf | aoti | exported.
         positions: asked for.
+        device: asked for.
 
     Raises:
         ExportError: an unknown form, or an option of another.
+        HardwareError: no such device is here.
         WeightsError: packages of ONNX or GGUF are missing.
     """
     if form not in FORMS:
         raise ExportError(f"--as {form}: choose one of {', '.join(FORMS)}.")
     if positions is not None and form not in ("gpt2", "gguf"):
         raise ExportError("--positions is for --as gpt2 and gguf, whose positions end where they are exact.")
+    if device != "cpu" and form not in POTENTIAL_FORMS:
+        raise ExportError(f"--device is for --as {' and '.join(POTENTIAL_FORMS)}, which run where it says.")
+    if form in POTENTIAL_FORMS:
+        named_device(device)
     if form == "gguf":
         require_gguf()
     if form == "onnx":

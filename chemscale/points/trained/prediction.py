@@ -14,94 +14,29 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
+from chemscale.points.trained.label_errors import LabelErrors, Labelled
+from chemscale.points.uncertainty.opening import open_uncertain
+from chemscale.points.uncertainty.stated import StatedDeviations
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.calculator import model_folder, structure_of
+from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.electrons import ElectronCount
 from chemscale.structures.sources.labels import PREDICTED_BY, LabelKeys, Labels, Place
+from chemscale.structures.uncertainty.committee import Committee
+from chemscale.structures.uncertainty.last_layer import LastLayer
 
-
-@dataclass
-class LabelErrors:
-    """Differences between predictions and the labels of a file; structures without a label are counted.
-
-    Args:
-        energy: in meV.
-        per_atom: in meV/atom.
-        forces: of components, in meV/Å.
-        without_energy: structures that have no energy.
-        without_forces: components that have no force.
-    """
-
-    energy: list[float] = field(default_factory=list)
-    per_atom: list[float] = field(default_factory=list)
-    forces: list[float] = field(default_factory=list)
-    without_energy: int = 0
-    without_forces: int = 0
-
-    def add(self, found: Labelled, energy: float, forces: np.ndarray | None) -> None:
-        """Compare one structure with its labels, where it has any.
-
-        Args:
-            found: the structure.
-            energy: predicted, in eV.
-            forces: predicted, in eV/Å: (N, 3).
-        """
-        if np.isfinite(found.energy):
-            self.energy.append(1e3 * (energy - found.energy))
-            self.per_atom.append(self.energy[-1] / len(found.atoms))
-        else:
-            self.without_energy += 1
-        if forces is not None:
-            known = np.isfinite(found.forces)
-            self.forces.extend((1e3 * (forces - found.forces))[known].tolist())
-            self.without_forces += int((~known).sum())
-
-    def summary(self) -> list[str]:
-        """MAE and RMSE of each quantity, one line each; labels that are missing are said."""
-        out = []
-        for title, values, missing, unit in (
-            ("energy", self.energy, self.without_energy, "meV"),
-            ("energy per atom", self.per_atom, self.without_energy, "meV/atom"),
-            ("force component", self.forces, self.without_forces, "meV/Å"),
-        ):
-            if values:
-                mae = sum(map(abs, values)) / len(values)
-                rmse = (sum(v * v for v in values) / len(values)) ** 0.5
-                rest = f" ({missing:,} have none)" if missing else ""
-                out.append(
-                    f"{title}: MAE {mae:.2f}, RMSE {rmse:.2f} {unit} against {len(values):,} labels{rest}"
-                )
-        if self.without_energy and not self.energy:
-            out.append("energy: not compared, the file has no labels of it")
-        if self.without_forces and not self.forces:
-            out.append("force component: not compared, the file has no labels of it")
-        return out
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A structure of a file with its labels.
-
-    Args:
-        row: in the file.
-        atoms: in Å.
-        energy: label in eV; NaN where missing.
-        forces: labels (N, 3) in eV/Å; NaN where missing.
-    """
-
-    row: int
-    atoms: Atoms
-    energy: float
-    forces: np.ndarray
+WRITTEN = ("energy", "forces", "stress", "virial", "virials")
+"""Keys that labels have beside predictions: of others there is no doubt whose they are."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +65,16 @@ class FileReading:
         energy: unit of the labels.
         length: unit of the positions.
         gradients: whether the forces of the file are gradients.
+        stress: unit of the stresses, or of virials one of energy.
+        compression: whether these are positive under compression.
     """
 
     keys: LabelKeys = field(default_factory=LabelKeys)
     energy: str | None = None
     length: str | None = None
     gradients: bool | None = None
+    stress: str | None = None
+    compression: bool | None = None
 
 
 def predict_file(
@@ -146,13 +85,17 @@ def predict_file(
     batch: int = 32,
     device: str | None = None,
     forces: bool = True,
+    std: bool = False,
+    stress: bool = True,
     reading: FileReading | None = None,
+    dispersion: str | Dispersion | None = "auto",
     progress: bool = True,
 ) -> Prediction:
     """Predict every structure of a file and write them as extended XYZ, whole or not at all.
 
     ``energy`` and ``forces`` of the written file are predictions, as its ``predicted_by`` says; the labels
-    they were compared with stand beside them as ``REF_energy`` and ``REF_forces``, in eV and eV/Å.
+    they were compared with stand beside them as ``REF_energy`` and ``REF_forces``, in eV and eV/Å. So do
+    ``stress`` and ``REF_stress`` of crystals, in eV/Å³ and positive under tension.
 
     Args:
         run: directory of a run, RUNS/SWEEP/NAME, or a model folder.
@@ -161,10 +104,15 @@ def predict_file(
         batch: structures at once.
         device: cpu, cuda or cuda:N; the GPU if there is one, where None.
         forces: also predict forces.
+        std: also write the standard deviations ``energy_std`` (eV) and ``forces_std`` (N, 3) of each frame:
+            of a committee where `run` is a sweep of seeds, else of the last layer (``points.uncertainty``).
+        stress: also predict the stresses of structures that are periodic in three directions.
         reading: names of labels and units, in place of those of the training data.
+        dispersion: added to the network, as ``ChemscaleCalculator`` has it.
         progress: whether it is shown.
 
     Raises:
+        DispersionError: a functional or an element that D3 does not know.
         ValueError: `out` exists, or the device does not.
         FileNotFoundError: `structures` does not.
         SourceError: `structures` cannot be read; the message names the frame.
@@ -172,6 +120,7 @@ def predict_file(
         UnknownElementError: the potential was not made for an element of the file.
         UnknownChargeError: it can know nothing of a charge or multiplicity of the file.
         BoundaryError: it is for molecules alone, and a structure is periodic.
+        CommitteeError: `std` is asked of a sweep whose points are no committee.
     """
     run, structures, out = Path(run), Path(structures), Path(out)
     if out.exists():
@@ -180,7 +129,12 @@ def predict_file(
         what = "a folder. Give one file of it at a time" if structures.is_dir() else "no such file"
         raise FileNotFoundError(f"{structures}: {what}.")
     place = named_device(device)
-    potential = load_potential(model_folder(run)).to(place).requires_grad_(False)
+    uncertain = open_uncertain(run, device=device, batch=batch) if std else None
+    potential = (
+        uncertain.model if uncertain else load_potential(model_folder(run)).to(place).requires_grad_(False)
+    )
+    deviations = StatedDeviations(uncertain) if uncertain else None
+    added = choose(potential.header, dispersion)
     opened = _Opened(potential.header.get("data") or {}, structures, reading or FileReading())
     errors = LabelErrors()
     started = time.monotonic()
@@ -192,14 +146,40 @@ def predict_file(
         for group in _groups(opened.structures(), batch):
             graphs = [structure_of(each.atoms).with_neighbours(potential.cutoff) for each in group]
             _check(potential, group, graphs, structures)
-            predicted = _predict(potential, collate(graphs).to(place), forces)
-            for each, (energy, array) in zip(group, predicted, strict=True):
-                errors.add(each, energy, array)
-                _write(file, each, energy, array, opened, str(run))
+            wanted = stress and any(each.crystal for each in group)
+            predicted = _predict(potential, collate(graphs).to(place), forces, wanted, deviations)
+            for number, (each, of) in enumerate(zip(group, predicted, strict=True)):
+                found = of if each.crystal else replace(of, stress=None)
+                if added is not None:
+                    found = _with_dispersion(added, each.atoms, found)
+                errors.add(each, found.energy, found.forces, found.stress)
+                if deviations:
+                    deviations.add(number, each, found.energy, found.forces)
+                _write(file, each, found, opened, str(run))
             shown.advance(len(group))
         if not shown.done:
             raise SourceError(f"{structures}: there is no frame in it.")
-    return Prediction(shown.done, time.monotonic() - started, errors, opened.notes())
+    notes = [*opened.notes(), *(deviations.notes() if deviations else [])]
+    notes += [f"{added.describe()} was added to the network."] if added else []
+    return Prediction(shown.done, time.monotonic() - started, errors, notes)
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """Energy in eV, forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³ of a structure; None if not asked for."""
+
+    energy: float
+    forces: np.ndarray | None
+    stress: np.ndarray | None
+
+
+def _with_dispersion(added: Dispersion, atoms: Atoms, predicted: _Predicted) -> _Predicted:
+    found = added.of(atoms.numbers, atoms.positions, np.asarray(atoms.cell), np.asarray(atoms.pbc))
+    return _Predicted(
+        predicted.energy + found.energy,
+        None if predicted.forces is None else predicted.forces + found.forces,
+        None if predicted.stress is None or found.stress is None else predicted.stress + found.stress,
+    )
 
 
 class _Opened:
@@ -230,6 +210,12 @@ class _Opened:
             self.said.append(f"The file was read in {self.source.units}.")
 
     @property
+    def stress_key(self) -> str | None:
+        """Key of the stresses that are compared."""
+        found = self.source.stresses.place if isinstance(self.source, AseFile) else None
+        return found[0] if found else None
+
+    @property
     def place(self) -> Place | None:
         """Where the labels stand that are compared."""
         return next(iter(getattr(self.source, "places", [])), None)
@@ -256,7 +242,7 @@ class _Opened:
         """How the file was read, once it has been."""
         told = []
         if isinstance(self.source, AseFile):
-            told = [*self.labels.notes(), *self.electrons.notes()]
+            told = [*self.labels.notes(), *self.source.stresses.notes(), *self.electrons.notes()]
         trained = self.trained_on
         if trained and self.place and trained != self.place:
             told.append(f"Compared with {self.place.name}; the model was trained on {trained.name}.")
@@ -286,7 +272,9 @@ def _of_block(block: Block, number: int) -> Labelled:
     atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
     if block.spins[number]:
         atoms.info["spin"] = int(block.spins[number])
-    return Labelled(row, atoms, float(block.energies[number]), block.forces[number])
+    unknown = np.full((3, 3), np.nan)
+    stress = unknown if block.stresses is None else block.stresses[number]
+    return Labelled(row, atoms, float(block.energies[number]), block.forces[number], stress)
 
 
 def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled]]:
@@ -294,7 +282,9 @@ def _groups(structures: Iterator[Labelled], size: int) -> Iterator[list[Labelled
         yield group
 
 
-def _check(potential: Potential, group: list[Labelled], graphs: list[Structure], path: Path) -> None:
+def _check(
+    potential: Potential | Committee | LastLayer, group: list[Labelled], graphs: list[Structure], path: Path
+) -> None:
     """Refuse a structure that the potential can say nothing of, by its frame."""
     try:
         potential.check(collate(graphs))
@@ -307,38 +297,57 @@ def _check(potential: Potential, group: list[Labelled], graphs: list[Structure],
         raise
 
 
-def _predict(potential: Potential, data: Any, forces: bool) -> Iterator[tuple[float, np.ndarray | None]]:
-    """Energy in eV and forces (N, 3) in eV/Å of each structure of a batch."""
-    result = potential(data, forces=forces)
+def _predict(
+    potential: Potential | Committee | LastLayer,
+    data: Any,
+    forces: bool,
+    stress: bool,
+    deviations: StatedDeviations | None = None,
+) -> list[_Predicted]:
+    result = potential(data, forces=forces, stress=stress)
+    if deviations:
+        deviations.take(result, data)
     energies = result.energy.detach().cpu().numpy()
     sizes = (data.ptr[1:] - data.ptr[:-1]).tolist()
     split = torch.split(result.forces.cpu(), sizes) if forces else [None] * len(sizes)
-    for energy, force in zip(energies, split, strict=True):
-        yield float(energy), None if force is None else force.numpy()
+    tensors = result.stress.detach().cpu() if stress else [None] * len(sizes)
+    return [
+        _Predicted(
+            float(energy),
+            None if force is None else force.numpy(),
+            None if tensor is None else tensor.numpy(),
+        )
+        for energy, force, tensor in zip(energies, split, tensors, strict=True)
+    ]
 
 
-def _write(
-    file: IO[str], found: Labelled, energy: float, forces: np.ndarray | None, opened: _Opened, run: str
-) -> None:
+def _write(file: IO[str], found: Labelled, predicted: _Predicted, opened: _Opened, run: str) -> None:
     """Write one structure: predictions as results of a calculator, labels behind REF_."""
     atoms = found.atoms
     old = {} if PREDICTED_BY in atoms.info or atoms.calc is None else atoms.calc.results
     compared = opened.place
+    read = {compared.energy, compared.forces} if compared else set()
+    read |= {opened.stress_key} if np.isfinite(found.stress).all() else set()
     for key, value in old.items():
-        if compared is None or compared.origin == "info" or key not in (compared.energy, compared.forces):
+        if compared is None or compared.origin == "info" or key not in read:
             kept = atoms.arrays if np.shape(value)[:1] == (len(atoms),) else atoms.info
             kept[f"file_{key}"] = value
     for holder in (atoms.info, atoms.arrays):
-        for key in ("energy", "forces", "free_energy", "stress", "REF_energy", "REF_forces"):
+        for key in (*WRITTEN, *(f"REF_{key}" for key in WRITTEN), "free_energy"):
             if key in holder:
                 value = holder.pop(key)
-                if compared is None or key not in (compared.energy, compared.forces):
+                if key not in read:
                     holder[f"file_{key}"] = value
     if np.isfinite(found.energy):
         atoms.info["REF_energy"] = found.energy
     if np.isfinite(found.forces).any():
         atoms.arrays["REF_forces"] = found.forces
+    if np.isfinite(found.stress).all():
+        atoms.info["REF_stress"] = found.stress
     atoms.info[PREDICTED_BY] = run
-    results = {"energy": energy} if forces is None else {"energy": energy, "forces": forces}
+    results: dict[str, Any] = {"energy": predicted.energy}
+    results |= {} if predicted.forces is None else {"forces": predicted.forces}
+    if predicted.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(predicted.stress)
     atoms.calc = SinglePointCalculator(atoms, **results)
     write(file, atoms, format="extxyz")

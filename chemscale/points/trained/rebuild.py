@@ -20,7 +20,8 @@ from chemscale.points.base import DESCRIPTION, DescriptionError, check_descripti
 from chemscale.points.build import read_point
 from chemscale.points.data import read_molecule_data
 from chemscale.points.language import LanguagePoint, model_of
-from chemscale.points.parents.beginning import adaptation_of
+from chemscale.points.parents.language import LanguageBeginning
+from chemscale.points.parents.potential import PotentialBeginning
 from chemscale.points.potential import PotentialPoint
 from chemscale.records import RunRecord
 from chemscale.tasks.language_model import LanguageModel
@@ -58,9 +59,7 @@ def rebuild(run: Path, record: RunRecord) -> Rebuilt:
 def _language_model(run: Path, record: RunRecord) -> Rebuilt:
     tokenizer = vocabulary_of(run, record)
     model = ChemGPT(model_of(record.config["model"], tokenizer))
-    adaptation = adaptation_of(record.config["model"])
-    if not adaptation.is_full:
-        adaptation.apply(model)
+    LanguageBeginning.adapted_like(model, record.config["model"])
     module = LanguageModel(model, AdamW(1e-3), Schedule(), record.planned_steps)
     block = read_molecule_data(record.config["data"]).block
 
@@ -109,6 +108,7 @@ def _potential(run: Path, record: RunRecord) -> Rebuilt:
     potential = build(
         read_config(header["model"]), tuple(header["elements"]), neighbours=header["neighbours"]
     )
+    PotentialBeginning.adapted_like(potential, record.config["model"])
     loss = EnergyForceLoss(**record.config["loss"])
     module = InteratomicPotential(
         potential, loss, AdamW(1e-3), Schedule(), record.planned_steps, ema=record.config.get("ema")
@@ -116,7 +116,7 @@ def _potential(run: Path, record: RunRecord) -> Rebuilt:
     origin: dict[str, Any] = {key: header[key] for key in ("data", "identity") if key in header}
 
     def save(folder: Path) -> None:
-        save_potential(module.best_model, folder, origin)
+        save_potential(merged(module.best_model), folder, origin)
 
     return Rebuilt(module, save)
 

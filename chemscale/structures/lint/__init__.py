@@ -14,6 +14,7 @@ from chemscale.structures.lint.labels import LABELS, label_findings
 from chemscale.structures.lint.lengths import length_findings
 from chemscale.structures.lint.outliers import outlier_findings
 from chemscale.structures.lint.precision import precision_findings
+from chemscale.structures.lint.stresses import stress_findings
 
 BLINDING = ("length unit", "zero forces", "constant labels")
 """Checks whose errors leave nothing to compare."""
@@ -53,7 +54,18 @@ def lint(
         findings += [not_checked(check, f"after the error in {blind[0]}") for check in LABELS]
     else:
         findings += label_findings(known.sample)
+    findings += _of_stresses(counted, known, findings)
     return findings + outlier_findings(known.sample)
+
+
+def _of_stresses(counted: dict[str, Counted], known: Counted, found: list[Finding]) -> list[Finding]:
+    """Findings about stresses, which are compared where the other labels are sound as far as can be seen."""
+    wrong = [f.check for f in found if f.severity == "error" and f.check in (*BLINDING, *LABELS)]
+    if wrong and any(part.stresses.known for part in counted.values()):
+        return [not_checked("stress", f"after the error in {wrong[0]}")]
+    if any(f.check == "stress" and f.severity in ("error", NOT_CHECKED) for f in found):
+        return []  # placeholders, or none at all
+    return stress_findings(known.sample)
 
 
 def _of_parts(found: dict[str, list[Finding]]) -> list[Finding]:

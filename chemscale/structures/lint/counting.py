@@ -15,6 +15,7 @@ from chemscale.structures.lint.evidence.lattices import Lattices
 from chemscale.structures.lint.evidence.sampling import Group, Sampler, states_of
 from chemscale.structures.lint.findings import Finding, not_checked
 from chemscale.structures.lint.frames import Frames
+from chemscale.structures.lint.stresses import StressCounts
 from chemscale.structures.lint.zero_forces import ZeroForces
 
 CLOSE = 0.4
@@ -44,6 +45,7 @@ class Counted:
         elements: atoms of each atomic number.
         frames: what is kept of every frame.
         zeros: forces that are exactly zero.
+        stresses: how many there are, and which of them are placeholders.
         sample: frames for checks that compare them with each other.
     """
 
@@ -59,12 +61,13 @@ class Counted:
     elements: Counter[int] = field(default_factory=Counter)
     frames: Frames = field(default_factory=Frames)
     zeros: ZeroForces = field(default_factory=ZeroForces)
+    stresses: StressCounts = field(default_factory=StressCounts)
     sample: list[Group] = field(default_factory=list)
 
     def findings(self) -> list[Finding]:
         """What is wrong with the part by itself."""
         found = [*self._missing_labels(), *self._close_atoms(), *self._net_forces(), *self.zeros.findings()]
-        found += self.frames.findings()
+        found += [*self.frames.findings(), *self.stresses.findings()]
         symbols = ", ".join(f"{chemical_symbols[z]} {n:,}" for z, n in sorted(self.elements.items()))
         found.append(Finding("element coverage", "note", f"Atoms of each element: {symbols}."))
         return found
@@ -146,6 +149,7 @@ def _count_block(counted: Counted, block: Block, states: dict[bytes, np.ndarray]
     prints, nearest = fingerprints_and_nearest(block.numbers, block.positions, lattices)
     counted.frames.add(block, states, prints, array_hashes(block.forces))
     counted.zeros.add(block, states, lattices)
+    counted.stresses.add(block)
     counted.close += int((nearest < CLOSE).sum())
     counted.same_place += int((nearest < SAME_PLACE).sum())
     at = int(np.argmin(nearest))

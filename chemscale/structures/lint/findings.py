@@ -10,6 +10,7 @@ CHECKS = (
     "force sign",
     "energy and force units",
     "shuffled labels",
+    "stress",
     "missing labels",
     "zero forces",
     "constant labels",

@@ -17,7 +17,7 @@ from chemscale.structures.store import PARTS, FrameStore
 
 log = logging.getLogger(__name__)
 
-LINTER_VERSION = 2
+LINTER_VERSION = 3
 """Raised whenever a check changes: what an older linter said of a store is not believed."""
 
 

@@ -18,6 +18,7 @@ from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_folder
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.dispersion import Dispersion
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
 from chemscale.structures.preparation.separate_files import SeparateFiles
@@ -36,6 +37,7 @@ from chemscale.structures.store import (
     FRAME_ARRAYS,
     ISOLATED,
     MANIFEST,
+    OPTIONAL_ARRAYS,
     SCHEMA_VERSION,
     FrameStore,
     content_hash,
@@ -43,7 +45,7 @@ from chemscale.structures.store import (
 
 log = logging.getLogger(__name__)
 
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 """Raise it when the same source and options would give another store."""
 
 
@@ -61,7 +63,14 @@ def store_key(files: list[Path], options: dict[str, Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str = "") -> FrameStore:
+def build_store(
+    source: Source,
+    target: Path,
+    policy: SplitPolicy,
+    *,
+    name: str = "",
+    subtract: Dispersion | None = None,
+) -> FrameStore:
     """Write the store of `source` at `target`, or open the one that is there.
 
     It is written beside and renamed at the end: an interrupted build leaves nothing that looks like a store.
@@ -71,6 +80,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
         target: folder of the store.
         policy: how frames are divided where the source publishes no split.
         name: of the data, for messages and the manifest; that of the folder in messages if empty.
+        subtract: dispersion that is taken off the labels.
 
     Raises:
         SourceError: the source holds no frame, or none to train on.
@@ -80,7 +90,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
-        written = _write_frames(source, folder, title)
+        written = _write_frames(source, folder, title, subtract)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
         (folder / "names.json").write_text(json.dumps(written.names))
@@ -92,13 +102,17 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
                 "energy": "eV",
                 "length": "Angstrom",
                 "forces": "eV/Angstrom",
+                "stress": "eV/Angstrom^3",
                 "in the source": source.units,
             },
             "level": source.level,
             "kind": getattr(source, "kind", ""),
+            "optional": list(OPTIONAL_ARRAYS),  # what was looked for: stores of before have neither
             "labels": [vars(place) for place in getattr(source, "places", [])],
             "files": source.files() if isinstance(source, CombinedSource) else [],
         }
+        if subtract is not None:
+            manifest["subtract"] = subtract.as_key()
         (folder / MANIFEST).write_text(json.dumps(manifest))
         store = FrameStore(folder)
         molecule = molecules_of(store, written.named, written.formulas, written.geometry)
@@ -111,7 +125,7 @@ def build_store(source: Source, target: Path, policy: SplitPolicy, *, name: str 
             np.save(folder / f"{part}.npy", members.astype(np.int64))
         contents = _contents(store, parts, molecule)
         manifest |= {
-            "notes": [*source.notes, *_missing(contents["counts"]), *notes],
+            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
             "split": _describe_split(source, policy),
             **contents,
             "hash": content_hash(folder),
@@ -209,23 +223,45 @@ def _contents(store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndar
             "molecules": len(np.unique(np.delete(molecule, parts.get(ISOLATED, [])))),
             "without_energy": int(np.isnan(store.energies(np.arange(len(store)))).sum()),
             "force_components_missing": _count_nan(forces),
+            **_stress_counts(store),
             **{part: len(members) for part, members in parts.items()},
         },
     }
 
 
+def _stress_counts(store: FrameStore) -> dict[str, int]:
+    """Crystals with and without a stress; nothing where no frame has one."""
+    if not store.has_stresses:
+        return {}
+    known = np.isfinite(np.memmap(store.path / "stresses", "<f8", mode="r").reshape(-1, 9)).all(axis=1)
+    return {"with_stress": int(known.sum()), "without_stress": int((~known).sum())}
+
+
 def _missing(counts: dict[str, int]) -> list[str]:
     """What is said of missing labels: they weigh nothing, and should not be missed without a word."""
     energies, components = counts["without_energy"], counts["force_components_missing"]
+    notes = []
+    if counts.get("without_stress"):
+        notes = [
+            f"{counts['without_stress']:,} of {counts['frames']:,} frames have no stress: it weighs nothing."
+        ]
     if not energies and not components:
-        return []
+        return notes
     return [
+        *notes,
         f"Labels that are missing or not finite weigh nothing: {energies:,} of {counts['frames']:,} frames "
-        f"have no energy, {components:,} of {3 * counts['atoms']:,} force components are missing."
+        f"have no energy, {components:,} of {3 * counts['atoms']:,} force components are missing.",
     ]
 
 
-def _write_frames(source: Source, folder: Path, name: str) -> Written:
+def _without(subtract: Dispersion | None) -> list[str]:
+    """What is said of dispersion that the labels are without."""
+    if subtract is None:
+        return []
+    return [f"{subtract.describe()} was subtracted from the labels; predictions have it added again."]
+
+
+def _write_frames(source: Source, folder: Path, name: str, subtract: Dispersion | None) -> Written:
     """Append every block of a source to the arrays of a store."""
     columns: list[list[np.ndarray]] = [[np.zeros(0, np.uint64)] for _ in range(3)]
     names: dict[str, int] = {}
@@ -234,8 +270,11 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
         ProgressBar(f"{name}: reading", None, "frames", every=5.0) as progress,
     ):
         for block in source.blocks():
+            if subtract is not None:
+                subtract.subtract(block)
             files.append(block, names.setdefault(block.name, len(names)))
-            keys = (_keys(block), *(np.full(len(block), key, np.uint64) for key in name_and_formula(block)))
+            of_block = name_and_formula(block)
+            keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))
             for column, values in zip(columns, keys, strict=True):
                 column.append(values)
             progress.advance(len(block))
@@ -243,8 +282,15 @@ def _write_frames(source: Source, folder: Path, name: str) -> Written:
     return Written(geometry, named, formulas, list(names))
 
 
+UNKNOWN = {"cells": 0.0, "pbc": 0.0, "stresses": np.nan, "weights": 1.0}
+"""What stands in an array that not every store has, for frames that lack it."""
+
+
 class ArrayFiles:
-    """The growing arrays of a store, one file each; those of cells begin with the first crystal."""
+    """The growing arrays of a store, one file each.
+
+    Those of cells, stresses and weights begin with the first frame that has any.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -254,7 +300,7 @@ class ArrayFiles:
             key: open(folder / key, "wb")  # noqa: SIM115 (until close)
             for key in self._kinds
         }
-        self._cells: dict[str, IO[bytes]] = {}
+        self._later: dict[str, IO[bytes]] = {}
 
     def append(self, block: Block, group: int) -> None:
         """Write the frames of a block.
@@ -277,29 +323,39 @@ class ArrayFiles:
         }
         for key, values in columns.items():
             self._files[key].write(np.ascontiguousarray(values, dtype=self._kinds[key][0]).tobytes())
-        if block.cells is not None and not self._cells:
-            self._begin_cells()
-        if self._cells:
-            cells = np.zeros((k, 9)) if block.cells is None else block.cells.reshape(k, 9)
-            pbc = np.zeros((k, 3)) if block.pbc is None else block.pbc
-            self._cells["cells"].write(cells.astype("<f8").tobytes())
-            self._cells["pbc"].write(np.asarray(pbc).astype("u1").tobytes())
+        of_frames = {key: getattr(block, key) for key in (*CELL_ARRAYS, *OPTIONAL_ARRAYS)}
+        if block.cells is not None and block.pbc is None:
+            of_frames["pbc"] = np.zeros((k, 3))
+        for key, (kind, width) in {**CELL_ARRAYS, **OPTIONAL_ARRAYS}.items():
+            self._append_later(key, of_frames[key], k, np.dtype(kind), width)
         self.frames += k
 
-    def _begin_cells(self) -> None:
-        """Open the arrays of cells, with zeros for the molecules that came before."""
-        for key, (kind, width) in CELL_ARRAYS.items():
-            self._cells[key] = open(self.folder / key, "wb")  # noqa: SIM115 (until close)
-            self._cells[key].write(np.zeros((self.frames, width), kind).tobytes())
+    def _append_later(self, key: str, values: np.ndarray | None, k: int, kind: np.dtype, width: int) -> None:
+        """Write to an array that begins with the first values that say anything."""
+        unknown = UNKNOWN[key]
+        if key not in self._later:
+            says = values is not None and (
+                key in CELL_ARRAYS or bool((np.isfinite(values) & (values != unknown)).any())
+            )
+            if not says:
+                return
+            self._later[key] = open(self.folder / key, "wb")  # noqa: SIM115 (until close)
+            self._later[key].write(np.full((self.frames, width), unknown, kind).tobytes())
+        rows = np.full((k, width), unknown) if values is None else np.asarray(values).reshape(k, width)
+        self._later[key].write(rows.astype(kind).tobytes())
 
     def close(self) -> None:
         """Close every file."""
-        for file in (*self._files.values(), *self._cells.values()):
+        for file in (*self._files.values(), *self._later.values()):
             file.close()
 
 
-def _keys(block: Block) -> np.ndarray:
-    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,)."""
+def geometry_keys(block: Block) -> np.ndarray:
+    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,).
+
+    Args:
+        block: k frames.
+    """
     rounded = np.round(block.positions * 1e4).astype(np.int64)
     box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
     head = bytes(block.numbers)

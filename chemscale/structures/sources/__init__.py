@@ -11,9 +11,11 @@ from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile, ase_format
 from chemscale.structures.sources.base import existing
+from chemscale.structures.sources.cp2k import POSITIONS, Cp2kFile
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
+from chemscale.structures.sources.pyg_files import PyGFile
 from chemscale.structures.units import Units
 
 READERS: dict[str, Callable[..., Source]] = {
@@ -24,6 +26,8 @@ READERS: dict[str, Callable[..., Source]] = {
     "comp6": Comp6,
     "aimnet2": Aimnet2,
     "md17": Md17,
+    "pyg": PyGFile,
+    "cp2k": Cp2kFile,
     "ase": AseFile,
 }
 """Format → reader."""
@@ -69,7 +73,7 @@ def open_source(
         split: which published split of an rMD17 file to use, 1 … 5.
         units: what the file holds, where it is not what its format usually holds. An array of forces that
             holds +dE/dx has ``gradients=True``.
-        keys: names of the energy and the forces, in place of the format's own.
+        keys: names of the energy, the forces and the stress, in place of the format's own.
 
     Raises:
         SourceError: there is no such file, its format or layout is not known, or the format has no level or
@@ -94,6 +98,13 @@ def open_source(
         if "keys" not in signature(READERS[name]).parameters:
             raise SourceError(f"data.format={name}: its reader takes no data.energy_key and data.forces_key.")
         options["keys"] = keys
+    if keys is not None and keys.stress:
+        if READERS[name] is not AseFile:
+            raise SourceError(
+                f"data.stress_key={keys.stress}: the reader of format {name} reads no stresses. Those of "
+                "extended XYZ and of whatever else ASE reads (data.format=ase) are."
+            )
+        options["keys"] = keys
     return READERS[name](path, units=units, **options)
 
 
@@ -111,11 +122,16 @@ def guess(path: Path) -> str:
         return layout(path)
     if suffix == ".npz":
         return "md17"
+    if POSITIONS.match(path.name):
+        return "cp2k"
+    if suffix in (".pt", ".pth"):
+        return "pyg"
     try:
         ase_format(path)
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .xyz, .extxyz, .db, .traj or whatever else ASE reads."
+            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
+            "whatever else ASE reads."
         ) from None
     return "ase"

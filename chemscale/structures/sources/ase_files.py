@@ -17,11 +17,22 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
 from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
+from chemscale.structures.sources.aselmdb import open_lmdb
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
-from chemscale.structures.sources.labels import LabelKeys, Labels
+from chemscale.structures.sources.labels import LabelKeys, Labels, Stresses
 from chemscale.structures.sources.labels.names import label_kind
-from chemscale.structures.sources.labels.stated_units import same_unit, stated_units, units_of, unread_units
+from chemscale.structures.sources.labels.stated_units import (
+    same_unit,
+    stated_stress,
+    stated_units,
+    units_of,
+    unread_units,
+)
+from chemscale.structures.sources.labels.stress import check_stated
+from chemscale.structures.sources.labels.weights import FrameWeights
+from chemscale.structures.sources.outputs import run_state
 from chemscale.structures.units import Units
 
 MAX_FRAMES = 512
@@ -29,6 +40,9 @@ MAX_FRAMES = 512
 
 FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
 """Frames that decide where the labels of a file stand, and atoms that they have together at most."""
+
+AS_WRITTEN = ("extxyz", "db", "json", "traj", "aselmdb")
+"""Formats whose numbers are as somebody wrote them: of others, outputs of codes, ASE converts stresses."""
 
 MIN_PERIOD = 0.05
 """Length of a cell vector at least, in the unit of the file, which may be nm."""
@@ -48,17 +62,20 @@ class _Frame:
     spin: int
     cell: np.ndarray
     pbc: np.ndarray
+    stress: np.ndarray
+    weight: float
 
 
 class AseFile(Reader):
-    """Frames of an extended XYZ file, of an ASE database, or of any format of `ase.io.iread`.
+    """Frames of an extended XYZ file, of an ASE database or LMDB, or of any format of `ase.io.iread`.
 
     Labels of all frames come from one place: ``REF_energy`` and ``REF_forces``, or those of the calculator
     (where ASE puts the ``energy`` and ``forces`` of extended XYZ; ``free_energy`` where it stands beside
     forces), or ``energy`` and ``forces`` of ``info`` and ``arrays``; `labels.Labels` has the rule, and the
     notes name the place. Charge and multiplicity stand in ``info`` under one of the names of `electrons`. A
     block is named by ``config_type`` (IsolatedAtom among them) or by its formula, and holds up to 512 frames
-    that follow each other and have the same name, atoms and periodicity. Stresses are not read.
+    that follow each other and have the same name, atoms and periodicity. Stresses and virials come from the
+    same place (`labels.Stresses`), weights of frames from ``config_weight`` or ``weight``.
 
     Args:
         path: the file.
@@ -83,7 +100,9 @@ class AseFile(Reader):
         self.keys, self._given = keys or LabelKeys(), units is not None
         self.needs_labels = True
         """Whether a file without labels is refused: one of several only counts as unlabelled."""
+        self._stated_stress: dict[str, str] = {}
         self._stated = self._units_of_the_file()
+        self.stresses, self.weights = self._stress_readers()
         if self._stated:
             listed = ", ".join(f"{quantity} in {name}" for quantity, name in self._stated.items())
             if units is None:
@@ -100,8 +119,8 @@ class AseFile(Reader):
         """
         labels, electrons = Labels(self.keys), ElectronCount()
         held: list[_Frame] = []
-        for row, (atoms, energy, forces) in enumerate(self.labelled(labels)):
-            frame = self._frame(row, atoms, energy, forces, electrons)
+        for row, (atoms, energy, forces, stress) in enumerate(self.labelled(labels)):
+            frame = self._frame(row, atoms, energy, forces, stress, electrons)
             if held and (frame.key != held[0].key or len(held) == MAX_FRAMES):
                 yield self._join(held)
                 held = []
@@ -110,13 +129,16 @@ class AseFile(Reader):
             yield self._join(held)
         if self.needs_labels or labels.counts["labelled"]:
             self._checked(labels.refuse_if_wrong)
+            self._checked(self.stresses.refuse_if_wrong)
         if not labels.counts["labelled"]:
             self.places = []
-        for text in (*labels.notes(), *electrons.notes()):
+        for text in (*labels.notes(), *self.stresses.notes(), *self.weights.notes(), *electrons.notes()):
             self.note(text)
 
-    def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray]]:
-        """ASE's atoms of every frame in Å, with energy in eV and forces (n, 3) in eV/Å, NaN where missing.
+    def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray, np.ndarray]]:
+        """ASE's atoms of every frame in Å, with its energy, forces and stress, NaN where missing.
+
+        The energy is in eV, forces (n, 3) in eV/Å, the stress (3, 3) in eV/Å³.
 
         Args:
             labels: which choose where they stand, and count.
@@ -132,7 +154,9 @@ class AseFile(Reader):
             atoms_held += len(atoms)
             if len(first) >= FIRST_FRAMES or atoms_held >= FIRST_ATOMS:
                 break
-        labels.choose(first)
+        self._checked(labels.choose, first)
+        self.stresses, self.weights = self._stress_readers()
+        self.stresses.choose(first, labels.place)
         self.places = [labels.place] if labels.place else []
         for row, atoms in enumerate(chain(first, frames)):
             try:
@@ -141,13 +165,19 @@ class AseFile(Reader):
                     _check_entries(atoms)
                 self._check_units(atoms)
                 energy, forces = labels.read(atoms)
+                atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
+                atoms.positions *= units.to_angstrom
+                stress = self.stresses.read(atoms)
             except SourceError as error:
                 raise SourceError(f"{self.path}, frame {row}: {error}") from None
             if labels.place and not self.places:
                 self.places = [labels.place]
-            atoms.set_cell(atoms.cell.array * units.to_angstrom, scale_atoms=False)
-            atoms.positions *= units.to_angstrom
-            yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom
+            yield atoms, energy * units.to_ev, forces * units.to_ev_per_angstrom, stress
+
+    def _stress_readers(self) -> tuple[Stresses, FrameWeights]:
+        """What reads stresses and weights in one pass over the file."""
+        code = "" if self.format in AS_WRITTEN else self.format
+        return Stresses(self.keys.stress, self.conversion, self._stated_stress, code), FrameWeights()
 
     def first_frame(self) -> Any:
         """ASE's atoms of the first frame as they stand in the file; None if there is none.
@@ -159,7 +189,11 @@ class AseFile(Reader):
 
     def _check_units(self, atoms: Any) -> None:
         """Refuse a frame that states other units than the file is read in."""
-        if self.format != "extxyz" or self._given:
+        if self.format != "extxyz":
+            return
+        given = self.conversion.stress is not None
+        check_stated(stated_stress(atoms.info), self._stated_stress, given)
+        if self._given:
             return
         for quantity, name in stated_units(atoms.info).items():
             if not same_unit(quantity, name, self.conversion):
@@ -170,17 +204,25 @@ class AseFile(Reader):
 
     def _atoms(self, first: bool = False) -> Iterator[Any]:
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
-        frames = _database(self.path) if self.format in ("db", "json") else _iread(self.path, first)
+        databases = ("db", "json", "aselmdb")
+        frames = _database(self.path) if self.format in databases else _iread(self.path, first)
+        state = None if first else run_state(self.path, self.format)
+        for text in state.notes() if state else ():
+            self.note(text)
         row = 0
         while True:
             try:
                 atoms = next(frames)
             except StopIteration:
                 return
+            except SourceError:
+                raise
             except Exception as error:  # whatever a format's own parser raises
                 raise SourceError(
                     f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({error})."
                 ) from error
+            if state and row in state.unconverged:
+                atoms.calc = None
             yield atoms
             row += 1
 
@@ -192,15 +234,18 @@ class AseFile(Reader):
             except SourceError:  # said where it is read
                 return {}
             entries = {} if first is None else first.info
-        elif self.format in ("db", "json"):
+        elif self.format in ("db", "json", "aselmdb"):
             try:
-                entries = connect(self.path).metadata
+                entries = _connected(self.path).metadata
+            except SourceError:
+                raise
             except Exception as error:  # whatever a backend raises
                 raise SourceError(f"{self.path}: not a readable ASE database ({error}).") from error
         else:
             return {}
         for statement in unread_units(entries):
             self.note(f"The file states {statement}, which was not understood and not applied.")
+        self._stated_stress = self._checked(stated_stress, entries)
         return self._checked(stated_units, entries)
 
     def _checked(self, function: Any, *arguments: Any) -> Any:
@@ -211,10 +256,17 @@ class AseFile(Reader):
             raise SourceError(f"{self.path}: {error}") from None
 
     def _frame(
-        self, row: int, atoms: Any, energy: float, forces: np.ndarray, electrons: ElectronCount
+        self,
+        row: int,
+        atoms: Any,
+        energy: float,
+        forces: np.ndarray,
+        stress: np.ndarray,
+        electrons: ElectronCount,
     ) -> _Frame:
         try:
             charge, spin = electrons.read(atoms)
+            weight, left_out = self.weights.read(atoms)
         except SourceError as error:
             raise SourceError(f"{self.path}, frame {row}: {error}") from None
         pbc = np.asarray(atoms.pbc, bool)
@@ -223,8 +275,10 @@ class AseFile(Reader):
             key=(name, atoms.numbers.tobytes(), bool(pbc.any())),
             numbers=atoms.numbers,
             positions=atoms.positions,
-            energy=energy,
-            forces=forces,
+            energy=np.nan if "energy" in left_out else energy,
+            forces=np.full_like(forces, np.nan) if "forces" in left_out else forces,
+            stress=np.full_like(stress, np.nan) if "stress" in left_out else stress,
+            weight=weight,
             row=row,
             charge=charge,
             spin=spin,
@@ -245,6 +299,8 @@ class AseFile(Reader):
             spins=[f.spin for f in frames],
             cells=np.stack([f.cell for f in frames]) if periodic else None,
             pbc=np.stack([f.pbc for f in frames]) if periodic else None,
+            stresses=np.stack([f.stress for f in frames]) if periodic else None,
+            weights=np.array([f.weight for f in frames]),
         )
 
 
@@ -295,6 +351,8 @@ def ase_format(path: Path) -> str:
     Raises:
         SourceError: ASE does not know its format.
     """
+    if path.suffix.lower() == LMDB_SUFFIX:
+        return "aselmdb"
     try:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -308,9 +366,13 @@ def _iread(path: Path, first: bool) -> Iterator[Any]:
     return iter(iread(str(path), index=":1" if first else ":", do_not_split_by_at_sign=True))
 
 
+def _connected(path: Path) -> Any:
+    return open_lmdb(path) if path.suffix.lower() == LMDB_SUFFIX else connect(path)
+
+
 def _database(path: Path) -> Iterator[Any]:
     """Rows of an ASE database, key-value pairs and data in ``info``, where `ase.io` would drop them."""
-    for entry in connect(path).select():
+    for entry in _connected(path).select():
         atoms = entry.toatoms()
         atoms.info.update({**entry.key_value_pairs, **entry.data})
         yield atoms

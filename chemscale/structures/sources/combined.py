@@ -110,8 +110,8 @@ def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str]
 
     Args:
         files: in order.
-        reading: ``format``, ``level``, ``split``, ``energy_key``, ``forces_key``, ``units`` (a mapping of
-            ``Units``); None for the default.
+        reading: ``format``, ``level``, ``split``, ``energy_key``, ``forces_key``, ``stress_key``, ``units``
+            (a mapping of ``Units``); None for the default.
         said: notes about the files.
 
     Raises:
@@ -127,7 +127,19 @@ def open_sources(files: list[Path], reading: dict[str, Any], said: Sequence[str]
     for source in sources:
         if isinstance(source, AseFile):
             source.needs_labels = False
-    return CombinedSource(sources, [path.name.split(".")[0] for path in files], said)
+    return CombinedSource(sources, _names(files), said)
+
+
+def _names(files: list[Path]) -> list[str]:
+    """Names of files without suffixes; behind that of their folder where files of several have one name."""
+    folders: dict[str, set[Path]] = {}
+    names = [path.name.split(".")[0] for path in files]
+    for name, path in zip(names, files, strict=True):
+        folders.setdefault(name, set()).add(path.parent)
+    return [
+        f"{path.parent.name}/{name}" if len(folders[name]) > 1 else name
+        for name, path in zip(names, files, strict=True)
+    ]
 
 
 def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
@@ -143,5 +155,7 @@ def _open(path: Path, reading: dict[str, Any], given: dict[str, Any]) -> Source:
     try:
         stated = replace(source.conversion, **given)  # type: ignore[attr-defined]
     except TypeError as error:
-        raise UnitError(f"data.units: {error}. It has energy, length and gradients.") from None
+        raise UnitError(
+            f"data.units: {error}. It has energy, length, gradients, stress and compression."
+        ) from None
     return open_source(path, reading.get("format"), units=stated, **options)

@@ -7,14 +7,18 @@ import re
 from pathlib import Path
 
 from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
+from chemscale.structures.sources.cp2k import of_a_run
+from chemscale.structures.sources.outputs import superfluous
+from chemscale.structures.sources.pyg_files import processed_file
 
 DOCUMENTATION = re.compile(
     r"(readme|licen[cs]e|copying|citation|changelog|authors|notice|checksums?|md5sums?|sha\d*sums?)\b", re.I
 )
 """Beginnings of names of files that stand beside data and hold none."""
 
-ARRAYS = (".h5", ".hdf5", ".hdf", ".npz")
+ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt")
 
 DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
 """Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
@@ -36,6 +40,8 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         SourceError: something is there, and all of it was left out.
     """
     given = Path(path).expanduser()
+    if format == "pyg" and given.is_dir():
+        return [processed_file(given)], []
     if given.is_dir():
         found = sorted(given.iterdir())
     elif given.exists():
@@ -46,7 +52,7 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         raise FileNotFoundError(f"{key}={path}: no such file, folder or pattern, or an empty folder.")
     files, left_out = [], []
     for entry in found:
-        reason = _reason(entry, format)
+        reason = superfluous(entry, found) or of_a_run(entry) or _reason(entry, format)
         if reason is None:
             files.append(entry)
         else:
@@ -78,6 +84,10 @@ def _reason(path: Path, format: str | None) -> str | None:
         return "hidden"
     if DOCUMENTATION.match(path.name):
         return "documentation"
+    if path.name.lower().endswith(aselmdb.LOCK_SUFFIX):
+        return "a lock"
+    if path.name == aselmdb.METADATA and any(path.parent.glob(f"*{aselmdb.SUFFIX}")):
+        return "sizes of the structures beside it"
     if not path.is_file():
         return "not a file"
     if not path.stat().st_size:

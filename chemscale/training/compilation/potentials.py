@@ -46,10 +46,11 @@ class CompiledPotential:
         model: the potential.
         graph: compiled of it.
         forces: whether forces are wanted.
+        stress: whether the graph has the stress of crystals among its outputs.
     """
 
-    def __init__(self, model: Potential, graph: CompiledGraph, *, forces: bool):
-        self.model, self.graph, self.forces = model, graph, forces
+    def __init__(self, model: Potential, graph: CompiledGraph, *, forces: bool, stress: bool = False):
+        self.model, self.graph, self.forces, self.stress = model, graph, forces, stress
 
     def __call__(self, batch: Data) -> Prediction:
         """Predict a batch as ``Potential.forward`` does, in training.
@@ -60,10 +61,17 @@ class CompiledPotential:
         tensors = read_tensors(self.model, batch)
         if self.graph.takes(tensors):
             try:
-                return Prediction(*self.graph(tensors))
+                return _prediction(self.graph(tensors), self.forces, self.stress)
             except RecompileError as error:  # sizes of another kind, such as sums beyond 2³¹ numbers
                 warn_once(error)
-        return self.model(batch, forces=self.forces)
+        return self.model(batch, forces=self.forces, stress=self.stress and batch.get("cell") is not None)
+
+
+def _prediction(outputs: tuple[Tensor, ...], forces: bool, stress: bool) -> Prediction:
+    energy, atomic, *rest = outputs
+    return Prediction(
+        energy, atomic, rest[0] if forces else None, stress=rest[int(forces)] if stress else None
+    )
 
 
 def compile_potential(
@@ -84,6 +92,7 @@ def compile_potential(
         CompilationError: the example is too small, or the model cannot be traced for every size.
     """
     model, forces = task.model, task.loss.forces > 0
+    stress = task.loss.stress > 0 and example.get("cell") is not None
     tensors = read_tensors(model, example)
     state = dict(model.named_parameters()) | dict(model.named_buffers())
 
@@ -91,18 +100,25 @@ def compile_potential(
         data = Data(**{key: tensor for key, tensor in batch.items() if key != SLOTS})
         if SLOTS in batch:
             data.largest = batch[SLOTS].shape[0]
-        options = {"forces": forces, "create_graph": True}
+        options = {"forces": forces, "stress": stress, "create_graph": True}
         found = torch.func.functional_call(model, dict(values), (data,), options)
-        outputs = (found.energy, found.atomic_energies)
-        return outputs if found.forces is None else (*outputs, found.forces)
+        optional = (found.forces, found.stress)
+        return (found.energy, found.atomic_energies, *(each for each in optional if each is not None))
 
     def near_one(outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Without the large constants of the elements, in units of the potential's scale."""
-        energy, atomic, *rest = outputs
+        found = _prediction(outputs, forces, stress)
+        energy, atomic = found.energy, found.atomic_energies
         constants = model.references[model.type_of[example.z]]
         of_structures = torch.zeros_like(energy).index_add(0, example.batch, constants)
         network = torch.cat([atomic - constants, energy - of_structures]) / model.scale
-        return {"energies": network, **({"forces": rest[0] / model.scale} if rest else {})}
+        near = {"energies": network}
+        if found.forces is not None:
+            near["forces"] = found.forces / model.scale
+        if found.stress is not None:
+            typical = found.stress.detach().nan_to_num().abs().amax().clamp(min=1e-12)
+            near["stress"] = found.stress.nan_to_num() / typical
+        return near
 
     graph = compile_graph(predict, state, tensors, VARYING, backend)
     difference = compare(
@@ -110,7 +126,7 @@ def compile_potential(
         lambda values: near_one(graph(tensors, values)),
         state,
     )
-    return CompiledPotential(model, graph, forces=forces), difference
+    return CompiledPotential(model, graph, forces=forces, stress=stress), difference
 
 
 def read_tensors(model: Potential, batch: Data) -> dict[str, Tensor]:

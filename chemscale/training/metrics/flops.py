@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from torch_geometric.data import Data
 
+from chemscale.models.adaptation.lora import adapter_product_flops
 from chemscale.models.potential import Potential
 
 PHASES = ("forward", "force", "double_backward")
@@ -85,7 +86,8 @@ def phase_flops(potential: Potential, batch: Data, *, forces: bool = True) -> li
     """FLOPs of the forward pass, of the forces, and of the gradient of a loss on both, of one batch.
 
     What depends on a distance alone is counted for every edge, as papers have it, although it is computed
-    once for the two edges between neighbours: compute means the same on both sides of that change.
+    once for the two edges between neighbours: compute means the same on both sides of that change. Products
+    of two matrices of an adapter are left out: one batch has as many as another.
     """
     batch = batch.clone()
     batch.halves = batch.pair_of = batch.both = None
@@ -107,7 +109,8 @@ def phase_flops(potential: Potential, batch: Data, *, forces: bool = True) -> li
     backward = _count(lambda: loss.backward())
     potential.zero_grad(set_to_none=True)
     potential.train(was_training)
-    return [forward, with_forces - forward, backward]
+    products = adapter_product_flops(potential)
+    return [forward - products, with_forces - forward, backward - 2 * products]
 
 
 def _count(run: Callable[[], Any]) -> float:

@@ -13,7 +13,7 @@ from ase.io import write
 
 from chemscale.molecules.starter.recombine import starter_smiles
 from chemscale.molecules.tokenizers.notation import to_version_1
-from chemscale.structures.starter import StarterFrames, write_starter
+from chemscale.structures.sources.starter import StarterFrames, write_starter
 from tests.helpers.published import published_like
 from tests.helpers.published_models import downloaded
 

@@ -4,15 +4,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from chemscale.models.adaptation.adaptation import Adaptation, with_vocabulary
+from chemscale.models.adaptation.adaptation import Adaptation
+from chemscale.models.adaptation.chemgpt import chemgpt_groups, with_vocabulary
 from chemscale.models.adaptation.costs import blocks_with_gradient, training_flops
-from chemscale.models.adaptation.groups import AdaptationError, count, members, shapes
+from chemscale.models.adaptation.groups import AdaptationError
 from chemscale.models.adaptation.lora import Lora, merged
 from chemscale.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale.models.kernels.compiled import use_kernels
 from chemscale.tasks.optimisation import AdamW
 
 CONFIG = ChemGPTConfig(vocab_size=12, width=16, layers=3, heads=2, max_positions=20)
+GROUPS = chemgpt_groups(CONFIG)
 WAYS = {
     "all": Adaptation(),
     "the head": Adaptation(("all but head",)),
@@ -32,7 +34,7 @@ def trained(way, seed=0):
     torch.manual_seed(seed)
     model = ChemGPT(CONFIG)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    WAYS[way].apply(model)
+    WAYS[way].apply(model, GROUPS)
     optimizer = AdamW(1e-2).build(model, fused=False)
     tokens = torch.randint(12, (4, 9))
     for _ in range(2):  # of an adapter B moves first
@@ -48,14 +50,14 @@ def trained(way, seed=0):
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_frozen_keeps_its_values_and_has_no_state(way):
     model, before, optimizer, _ = trained(way)
-    frozen = WAYS[way].frozen(CONFIG)
+    frozen = WAYS[way].frozen(GROUPS)
     after = {name.replace(".base_layer", ""): value for name, value in model.state_dict().items()}
     for name, value in before.items():
         assert torch.equal(after[name], value) == (name in frozen), name
     numbers = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
     assert (
         numbers
-        == WAYS[way].trained_parameters(CONFIG)
+        == WAYS[way].trained_parameters(GROUPS)
         == sum(s["exp_avg"].numel() for s in optimizer.state.values())
     )
 
@@ -73,7 +75,7 @@ def test_merged_adapters_are_an_ordinary_model_that_computes_the_same(way):
 def test_fresh_adapters_leave_the_model_as_it_is():
     model, tokens = ChemGPT(CONFIG), torch.arange(12).view(2, 6)
     expected = model.dense(tokens)
-    assert torch.equal(WAYS["adapters"].apply(model).dense(tokens), expected)
+    assert torch.equal(WAYS["adapters"].apply(model, GROUPS).dense(tokens), expected)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,7 +83,7 @@ def test_flops_are_those_that_torch_counts(way):
     """Products with matrices by token, attention by pair: counted apart, by two lengths."""
     use_kernels(False)
     try:
-        model = WAYS[way].apply(ChemGPT(CONFIG))
+        model = WAYS[way].apply(ChemGPT(CONFIG), GROUPS)
         for length in (6, 13):
             tokens = torch.zeros((5, length), dtype=torch.long)
             with FlopCounterMode(display=False) as counter:
@@ -99,25 +101,25 @@ def test_the_backward_pass_ends_at_the_first_block_that_is_trained():
 
 
 def test_groups_are_what_their_names_say():
-    everything = set(shapes(CONFIG))
-    assert members(CONFIG, ["embeddings", "blocks", "norms"], "k") == everything
-    assert members(CONFIG, ["all but blocks:1-2 and norms"], "k") == {
+    everything = set(GROUPS.shapes)
+    assert GROUPS.members(["embeddings", "blocks", "norms"], "k") == everything
+    assert GROUPS.members(["all but blocks:1-2 and norms"], "k") == {
         name for name in everything if not name.startswith(("blocks.1", "blocks.2", "norm", "blocks.0.norm"))
     }
-    assert members(CONFIG, ["head"], "k") == {"token_embedding.weight"}
-    assert count(CONFIG, everything) == CONFIG.parameter_counts()["all"]
+    assert GROUPS.members(["head"], "k") == {"token_embedding.weight"}
+    assert GROUPS.count(everything) == CONFIG.parameter_counts()["all"]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Adaptation(("blocks:3",)).frozen(CONFIG), "numbered 0 to 2"),
-        (lambda: Adaptation(("heads",)).frozen(CONFIG), "model.freeze=heads: no group.*embeddings.*all but"),
-        (lambda: Adaptation(("all but heads",)).frozen(CONFIG), "model.freeze=heads: no group"),
-        (lambda: Adaptation(("embeddings", "blocks", "norms")).frozen(CONFIG), "nothing would be trained"),
+        (lambda: Adaptation(("blocks:3",)).frozen(GROUPS), "numbered 0 to 2"),
+        (lambda: Adaptation(("heads",)).frozen(GROUPS), "model.freeze=heads: no group.*embeddings.*all but"),
+        (lambda: Adaptation(("all but heads",)).frozen(GROUPS), "model.freeze=heads: no group"),
+        (lambda: Adaptation(("embeddings", "blocks", "norms")).frozen(GROUPS), "nothing would be trained"),
         (lambda: Adaptation(("norms",), Lora(2, 1.0)), "model.lora.also"),
         (lambda: Adaptation(also=("norms",)), "model.lora.rank"),
-        (lambda: Lora(2, 1.0, ("query",)), "qkv, attention_out"),
+        (lambda: Adaptation(lora=Lora(2, 1.0, ("query",))).frozen(GROUPS), "qkv, attention_out"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_key(make, message):

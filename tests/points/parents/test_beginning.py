@@ -19,6 +19,7 @@ from chemscale.molecules.tokenizers.growing import grow
 from chemscale.molecules.tokenizers.published import ChemGPTTokenizer
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer, TokenizerError
 from chemscale.points.build import resolve_config
+from chemscale.points.parents.language import LanguageParent
 from chemscale.points.parents.parent import open_parent
 from chemscale.points.run import fit, open_record, train_point
 from chemscale.points.trained.export import export_model
@@ -123,12 +124,7 @@ def test_what_is_no_trained_chemgpt_is_refused_with_its_path(folder, parent, tmp
         empty: "no config.json",
     }.items():
         with pytest.raises(ConfigurationError, match=rf"model\.from={path}: .*{message}"):
-            open_parent(str(path))
-
-
-def test_a_potential_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match=r"model\.from: the chosen model has no such key.*model=chemgpt"):
-        resolve_config(composed("task=potential", "model=painn", "+model.from=somewhere", "structures=x"))
+            open_parent(str(path), LanguageParent)
 
 
 def test_the_identity_hashes_the_weights_and_not_the_path(folder, parent, tmp_path):

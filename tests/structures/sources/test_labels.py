@@ -87,15 +87,15 @@ def test_unlabelled_and_infinite_frames_count_as_missing(tmp_path: Path) -> None
 
 
 def test_a_file_without_labels_is_refused_with_the_names_that_look_like_some(tmp_path: Path) -> None:
-    frames = [with_array("dft_forces", ONES, dft_energy=-1.0)] * 2
+    frames = [with_array("MACE_forces", ONES, interaction_energy=-1.0)] * 2
     with pytest.raises(SourceError) as refused:
         read(tmp_path, frames)
     assert "no frame has an energy or forces" in str(refused.value)
-    assert "data.energy_key=dft_energy reads it" in str(refused.value)
-    assert "data.forces_key=dft_forces reads it" in str(refused.value)
+    assert "data.energy_key=interaction_energy reads it" in str(refused.value)
+    assert "data.forces_key=MACE_forces reads it" in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["force", "dft_forces", "F", "REF_F_forces", "MACE_forces"])
+@pytest.mark.parametrize("name", ["dft_forces", "MACE_forces", "forces_error"])
 def test_forces_of_another_name_are_never_dropped_without_a_word(tmp_path: Path, name: str) -> None:
     frames = [with_array(name, ONES, REF_energy=-1.0)] * 2
     block, notes = read(tmp_path, frames)
@@ -190,7 +190,7 @@ def test_labels_of_training_come_first_where_they_are_preferred(tmp_path: Path) 
     path = extxyz(tmp_path / "a.xyz", [labelled({"REF_energy": -1.0}, energy=-2.0)])
     source = ase_files.AseFile(path)
     trained = Labels(LabelKeys(), CALCULATOR)
-    assert [energy for _, energy, _ in source.labelled(trained)] == [-2]
+    assert [found[1] for found in source.labelled(trained)] == [-2]
 
 
 def test_charges_and_multiplicities_that_were_not_read_are_named(tmp_path: Path) -> None:
@@ -202,3 +202,95 @@ def test_charges_and_multiplicities_that_were_not_read_are_named(tmp_path: Path)
     assert any("were read from total_charge, spin_multiplicity" in note for note in notes)
     assert any(note.startswith("my_spin in 2 frames looks like") for note in notes)
     assert any("1 frames state a multiplicity" in note and "2 electrons" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "energy", ["dft_energy", "TotEnergy", "total_energy", "U0", "E", "E_tot", "scf-energy"]
+)
+@pytest.mark.parametrize("forces", ["force", "F"])
+def test_labels_of_any_name_are_read_where_one_looks_like_them(
+    tmp_path: Path, energy: str, forces: str
+) -> None:
+    frames = [with_array(forces, ONES, **{energy: -1.0 - i}) for i in range(2)]
+    block, notes = read(tmp_path, frames)
+    assert block.energies.tolist() == [-1, -2]
+    assert np.allclose(block.forces, 1)
+    assert notes == [f"Labels: {energy}/{forces} (by name) in 2 frames."]
+
+
+def test_an_energy_of_another_name_belongs_to_the_forces_of_the_calculator(tmp_path: Path) -> None:
+    frames = [labelled({"total_energy": -3.0}, forces=ONES)] * 2
+    block, notes = read(tmp_path, frames)
+    assert block.energies.tolist() == [-3, -3]
+    assert np.allclose(block.forces, 1)
+    assert notes == ["Labels: total_energy/forces (by name) in 2 frames."]
+
+
+def test_two_energies_that_disagree_are_refused_with_both_names(tmp_path: Path) -> None:
+    frames = [molecule(hf_energy=-1.0, mp2_energy=-1.1)] * 2
+    with pytest.raises(
+        SourceError,
+        match=r"a\.xyz: hf_energy and mp2_energy look like the total energy and hold different numbers: "
+        r"choose by data\.energy_key=hf_energy or data\.energy_key=mp2_energy",
+    ):
+        read(tmp_path, frames)
+    assert set(read(tmp_path, frames, energy_key="mp2_energy")[0].energies) == {-1.1}
+    apart = [molecule(hf_energy=-1.0), molecule(mp2_energy=-1.1)]
+    with pytest.raises(SourceError, match="stand in different frames"):
+        read(tmp_path, apart)
+    arrays = with_array("dft_forces", ONES, dft_energy=-1.0)
+    arrays.arrays["xtb_forces"] = 2 * ONES
+    with pytest.raises(SourceError, match=r"dft_forces and xtb_forces look like forces.*data\.forces_key"):
+        read(tmp_path, [arrays])
+
+
+def test_two_energies_that_agree_are_one_until_they_disagree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [molecule(dft_energy=-1.0, total_energy=-1.0)] * 2
+    block, notes = read(tmp_path, frames)
+    assert block.energies.tolist() == [-1, -1]
+    assert "total_energy holds the same numbers as dft_energy." in notes
+    monkeypatch.setattr(ase_files, "FIRST_FRAMES", 1)
+    frames[1] = molecule(dft_energy=-1.0, total_energy=-2.0)
+    with pytest.raises(SourceError, match=r"frame 1: dft_energy and total_energy .* different numbers"):
+        read(tmp_path, frames)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("interaction_energy", "formation_energy", "energy_above_hull", "kinetic_energy", "D3_energy"),
+        *("MACE_energy", "energy_error", "energy_hartree", "zero_point_energy", "reaction_energy"),
+        *("energy_per_atom", "predicted_energy", "homo_energy", "energy_correction", "nn_energy"),
+    ],
+)
+def test_parts_of_energies_and_predictions_are_no_total_energies(tmp_path: Path, name: str) -> None:
+    frames = [molecule(**{name: -9.0}, my_energy=-1.0)] * 2
+    assert set(read(tmp_path, frames)[0].energies) == {-1}
+
+
+def test_names_of_two_methods_are_not_put_together(tmp_path: Path) -> None:
+    frames = [with_array("dft_forces", ONES, xtb_energy=-1.0)] * 2
+    with pytest.raises(SourceError, match=r"data\.energy_key=xtb_energy reads it.*forces_key=dft_forces"):
+        read(tmp_path, frames)
+
+
+def test_an_energy_that_was_passed_over_is_named_where_it_differs(tmp_path: Path) -> None:
+    frames = [labelled({"dft_energy": -1.5, "total_energy": -1.0}, energy=-1.0)] * 2
+    block, notes = read(tmp_path, frames)
+    assert block.energies.tolist() == [-1, -1]
+    assert notes[1] == (
+        "dft_energy looks like a total energy as well, differs from energy by up to 0.5 and was not read: "
+        "data.energy_key=dft_energy reads it."
+    )
+    assert not any("total_energy looks" in note for note in notes)
+
+
+def test_frames_that_turn_out_to_have_labels_in_a_known_place_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ase_files, "FIRST_FRAMES", 2)
+    frames = [molecule(dft_energy=-1.0)] * 2 + [labelled(energy=-2.0)] * 3
+    with pytest.raises(SourceError, match=r"2 have their labels in dft_energy/nothing \(by name\) and 3 in"):
+        read(tmp_path, frames)

@@ -22,11 +22,11 @@ SMALL = {
 }
 
 
-def task_of(family, **more):
+def task_of(family, stress=0.0, **more):
     torch.manual_seed(0)
     config = read_config({"family": family, "width": 4, **SMALL[family], **more})
     model = build(config, (1, 6, 8), references=(-13.0, -1030.0, -2040.0), scale=1.7, neighbours=9.0)
-    loss = EnergyForceLoss(energy=1.0, forces=10.0)
+    loss = EnergyForceLoss(energy=1.0, forces=10.0, stress=stress)
     return InteratomicPotential(model, loss, AdamW(lr=1e-3), Schedule("constant"), 10).train()
 
 
@@ -72,6 +72,35 @@ def test_one_trace_holds_for_batches_of_every_size(family):
 @pytest.mark.parametrize("family", ["painn", "mace"])
 def test_one_trace_holds_for_crystals(family):
     assert_holds(task_of(family), crystal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["painn", "mace"])
+def test_a_compiled_step_on_stresses_has_the_loss_and_the_gradients_of_the_potential(family):
+    task = task_of(family, stress=100.0)
+
+    def labelled(frames, seed):
+        batch = batch_of(task.model, frames, seed=seed, make=crystal)
+        batch.energy = torch.zeros(frames, dtype=torch.float64)
+        batch.forces = torch.zeros_like(batch.pos)
+        batch.stress = torch.full((frames, 3, 3), 0.01, dtype=torch.float64)
+        return batch
+
+    compiled, difference = compile_potential(task, labelled(3, 0), "trace")
+    assert not difference.exceeds("32")
+    for frames in (2, 5):
+        batch = labelled(frames, frames)
+        assert compiled.graph.takes(read_tensors(task.model, batch))
+        sums, slopes = [], []
+        for predict in (compiled, lambda b: task.model(b, stress=True)):
+            found = predict(batch)
+            total = task.loss.sums(task._errors_of(found, batch)).stress
+            each = torch.autograd.grad(total, list(task.model.parameters()), allow_unused=True)
+            sums.append(total.detach())
+            slopes.append(torch.cat([g.flatten() for g in each if g is not None]))
+        torch.testing.assert_close(*sums, rtol=1e-5, atol=1e-9)
+        assert (slopes[0] - slopes[1]).norm() < 1e-4 * slopes[1].norm()
+        assert slopes[1].norm() > 0
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ class Group:
         rows: (k,) where each frame stood in its source.
         cells: (k, 3, 3) Å of crystals, else None.
         pbc: (k, 3) of crystals, else None.
+        stresses: (k, 3, 3) eV/Å³ of crystals, NaN where missing, else None.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Group:
     rows: np.ndarray
     cells: np.ndarray | None = None
     pbc: np.ndarray | None = None
+    stresses: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -62,6 +64,7 @@ class Group:
             self.rows[chosen],
             None if self.cells is None else self.cells[chosen],
             None if self.pbc is None else self.pbc[chosen],
+            None if self.stresses is None else self.stresses[chosen],
         )
 
 
@@ -146,6 +149,7 @@ def states_of(block: Block) -> dict[bytes, np.ndarray]:
 
 def _group(block: Block, kept: np.ndarray) -> Group:
     periodic = block.pbc is not None and bool(block.pbc[kept].any())
+    unknown = np.full((len(kept), 3, 3), np.nan)
     return Group(
         name=block.name,
         numbers=block.numbers,
@@ -155,6 +159,7 @@ def _group(block: Block, kept: np.ndarray) -> Group:
         rows=block.rows[kept],
         cells=block.cells[kept] if periodic and block.cells is not None else None,
         pbc=block.pbc[kept] if periodic and block.pbc is not None else None,
+        stresses=(unknown if block.stresses is None else block.stresses[kept]) if periodic else None,
     )
 
 
@@ -168,5 +173,5 @@ def _drawn(pieces: list[tuple[np.ndarray, Group]], number: int) -> tuple[np.ndar
         parts = [getattr(g, name) for _, g in pieces]
         return None if parts[0] is None else np.concatenate(parts)[best]
 
-    fields = ("positions", "energies", "forces", "rows", "cells", "pbc")
+    fields = ("positions", "energies", "forces", "rows", "cells", "pbc", "stresses")
     return draws[best], Group(first.name, first.numbers, *(joined(f) for f in fields))  # type: ignore[arg-type]

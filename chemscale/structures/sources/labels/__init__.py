@@ -11,5 +11,17 @@ from chemscale.structures.sources.labels.choosing import (
     Labels,
     Place,
 )
+from chemscale.structures.sources.labels.stress import Stresses
 
-__all__ = ["CALCULATOR", "FREE", "INFO", "PREDICTED", "PREDICTED_BY", "REF", "LabelKeys", "Labels", "Place"]
+__all__ = [
+    "CALCULATOR",
+    "FREE",
+    "INFO",
+    "PREDICTED",
+    "PREDICTED_BY",
+    "REF",
+    "LabelKeys",
+    "Labels",
+    "Place",
+    "Stresses",
+]

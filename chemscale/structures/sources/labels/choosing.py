@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.structures.blocks import SourceError
+from chemscale.structures.sources.labels.by_name import Found, find_by_name
 from chemscale.structures.sources.labels.names import LabelNames, is_gradient, number_or_nan
 
 PREDICTED_BY = "predicted_by"
@@ -26,15 +27,22 @@ class LabelKeys:
     Args:
         energy: ``data.energy_key``.
         forces: ``data.forces_key``.
+        stress: ``data.stress_key``; of a stress or a virial.
     """
 
     energy: str | None = None
     forces: str | None = None
+    stress: str | None = None
 
     @classmethod
     def of(cls, reading: Any) -> LabelKeys:
         """The keys of a section ``data`` as plain values."""
-        return cls(reading.get("energy_key"), reading.get("forces_key"))
+        return cls(reading.get("energy_key"), reading.get("forces_key"), reading.get("stress_key"))
+
+    @property
+    def of_atoms(self) -> dict[str, str]:
+        """Those of energy and forces that were given."""
+        return {k: v for k, v in (("energy", self.energy), ("forces", self.forces)) if v}
 
     def check_sign(self, gradients_stated: bool) -> None:
         """Refuse an array of gradients whose sign is left open.
@@ -90,8 +98,9 @@ MAX_ELSEWHERE = 0.05
 class Labels:
     """The labels of the frames of one file, all from one place.
 
-    The place is that of most of the first frames, unless keys are given; frames that have labels elsewhere
-    only are unlabelled, and counted; `refuse_if_wrong` refuses more than a few of them. ``free_energy`` is
+    The place is that of most of the first frames, unless keys are given; a label that no known place has is
+    found by its name (`by_name`). Frames that have labels elsewhere only are unlabelled, and counted;
+    `refuse_if_wrong` refuses more than a few of them. ``free_energy`` is
     what codes with smeared occupations differentiate for the forces: where a file has it beside them, it is
     the energy.
 
@@ -110,6 +119,7 @@ class Labels:
         """Frames with an energy or forces in each place."""
         self.counts: Counter[str] = Counter()
         self.names = LabelNames()
+        self.found = Found()
         self.difference = 0.0
         """Largest difference of energy and free_energy, in the file's unit."""
 
@@ -118,15 +128,18 @@ class Labels:
 
         Args:
             frames: ASE's atoms.
+
+        Raises:
+            SourceError: two names look like one label, and their numbers differ.
         """
         if self.keys.energy or self.keys.forces:
             self.place = self._named(frames)
             return
-        self.place = self._by_rule(frames)
+        self.place = self._or_by_name(self._by_rule(frames), frames)
         if self.preferred and self.preferred != self.place:
             preferred, found = _has_any(frames, self.preferred), _has_any(frames, self.place)
             if any(preferred) and all(a or not b for a, b in zip(preferred, found, strict=True)):
-                self.place = self.preferred
+                self.place, self.found = self.preferred, Found()
 
     def _by_rule(self, frames: Sequence[Any]) -> Place | None:
         """The first of the places where most frames have labels."""
@@ -137,6 +150,14 @@ class Labels:
         if not seen[best]:
             return PREDICTED if seen[PREDICTED] and self.predictions else None
         return FREE if best == CALCULATOR and _free_energy_is_another(frames) else best
+
+    def _or_by_name(self, known: Place | None, frames: Sequence[Any]) -> Place | None:
+        """The place of the rule, or one with what no known place has."""
+        has = [any(kind) for kind in zip(*(_has_any(frames, p) for p in (*PLACES, FREE)), strict=True)]
+        energy = known.energy if known and has[0] else None
+        forces = known.forces if known and has[1] else None
+        self.found = find_by_name(frames, energy, forces, predict=not self.predictions)
+        return Place(*self.found.place, "any") if self.found.place else known
 
     def read(self, atoms: Any) -> tuple[float, np.ndarray]:
         """Energy and (n, 3) forces of a frame as in the file, NaN where missing or not finite.
@@ -151,6 +172,7 @@ class Labels:
             self.choose([atoms])
         self.frames += 1
         self.names.add(atoms)
+        self.found.check(atoms)
         survey = _survey(atoms)
         self.seen.update(place for place, has in survey.items() if any(has))
         energy, forces = np.nan, np.full((len(atoms), 3), np.nan)
@@ -171,14 +193,14 @@ class Labels:
                 than `MAX_ELSEWHERE` of them in another one.
         """
         if self.frames and not self.counts["labelled"]:
-            wanted = [f"data.{kind}_key={key}" for kind, key in vars(self.keys).items() if key]
+            wanted = [f"data.{kind}_key={key}" for kind, key in self.keys.of_atoms.items()]
             sought = " and ".join(wanted) or " or ".join(place.name for place in PLACES)
             raise SourceError(
                 f"no frame has an energy or forces ({sought}). {self.names.advice('energy')}"
                 f"{self.names.advice('forces')}Its keys: {', '.join(self.names.all) or 'none'}."
             )
-        for kind, key in vars(self.keys).items():
-            if key and self.frames and not self.counts[kind]:
+        for kind, key in self.keys.of_atoms.items():
+            if self.frames and not self.counts[kind]:
                 raise SourceError(
                     f"data.{kind}_key={key}: no frame has it. {self.names.advice(kind)}"
                     f"Its keys: {', '.join(self.names.all)}."
@@ -223,6 +245,7 @@ class Labels:
         counts = self.counts
         rest = "" if counts["labelled"] == self.frames else f" of {self.frames}"
         yield f"Labels: {self.place.name} in {counts['labelled']}{rest} frames."
+        yield from self.found.notes
         if self.difference > 0 and self.place == FREE:
             yield (
                 "The energy is free_energy, which the forces belong to; that extrapolated to zero smearing, "
@@ -273,7 +296,7 @@ class Labels:
         self.counts["energy"] += has_energy
         self.counts["forces"] += has_forces
         self.difference = max(self.difference, _free_energy_differs_by(atoms))
-        if self.place not in (*PLACES, FREE):
+        if self.place not in (*PLACES, FREE) and not self.found.place:
             return
         for other in PLACES:
             in_energy, in_forces = survey[other]

@@ -38,6 +38,23 @@ def stated_units(entries: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def stated_stress(entries: Mapping[str, Any]) -> dict[str, str]:
+    """Units of "stress" and "virial" that keys state, such as ``stress_unit=GPa``.
+
+    Args:
+        entries: of a file or a frame.
+
+    Raises:
+        SourceError: two keys state different units of one of them.
+    """
+    found: dict[str, str] = {}
+    for key, value in _flat(entries):
+        for quantity in ("stress", "virial"):
+            if quantity in key.lower() and _simple(found.setdefault(quantity, value)) != _simple(value):
+                raise SourceError(f"it states two units of its {quantity}: {found[quantity]} and {value}.")
+    return found
+
+
 def unread_units(entries: Mapping[str, Any]) -> list[str]:
     """Statements of units that name no quantity, such as ``units=metal``.
 

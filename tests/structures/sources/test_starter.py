@@ -4,20 +4,26 @@ import numpy as np
 import pytest
 
 from chemscale.structures.blocks import SourceError
-from chemscale.structures.starter import MOLECULES, StarterFrames, frames_of_molecule, gfn2, write_starter
+from chemscale.structures.sources.starter import (
+    MOLECULES,
+    StarterFrames,
+    frames_of_molecule,
+    write_starter,
+    xtb,
+)
 
 
 def test_forces_are_minus_the_gradient_of_the_energy():
-    frames = frames_of_molecule(("CO", 1, 0))
+    frames = frames_of_molecule(("CO", 1, 0, "GFN2-xTB"))
     numbers, positions = frames["numbers"], frames["positions"][0]
     direction = np.random.default_rng(0).normal(size=positions.shape)
-    ahead, back = (gfn2(numbers, positions + sign * 1e-3 * direction)[0] for sign in (1, -1))
+    ahead, back = (xtb(numbers, positions + sign * 1e-3 * direction)[0] for sign in (1, -1))
     work = -(frames["forces"][0] * direction).sum()
     assert (ahead - back) / 2e-3 == pytest.approx(work, rel=1e-4)
 
 
 def test_frames_move_like_a_molecule_at_five_hundred_kelvin():
-    frames = frames_of_molecule(("CCO", 12, 1))
+    frames = frames_of_molecule(("CCO", 12, 1, "GFN2-xTB"))
     lengths = np.linalg.norm(frames["positions"][:, 0] - frames["positions"][:, 1], axis=1)
     assert 1.35 < lengths.mean() < 1.65
     assert 0.005 < lengths.std() < 0.2

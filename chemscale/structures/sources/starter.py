@@ -42,9 +42,13 @@ TEMPERATURE = 500.0
 INTERVAL = 20
 """Steps of 1 fs between kept frames."""
 LEVEL = "GFN2-xTB"
+LEVELS = (LEVEL, "GFN1-xTB")
+"""Hamiltonians of tblite that can label the frames."""
 
 
-def write_starter(path: Path, count: int, *, workers: int | None = None, seed: int = 0) -> None:
+def write_starter(
+    path: Path, count: int, *, workers: int | None = None, seed: int = 0, level: str = LEVEL
+) -> None:
     """Make labelled frames, spread evenly over the molecules, and write them as one ``.npz``.
 
     Args:
@@ -52,6 +56,7 @@ def write_starter(path: Path, count: int, *, workers: int | None = None, seed: i
         count: frames in all.
         workers: processes; None for one a core.
         seed: of the first molecule's embedding and motion; each molecule has the next one.
+        level: of the labels, one of ``LEVELS``; the structures are the same.
 
     Raises:
         SourceError: fewer frames than molecules are asked for.
@@ -60,7 +65,8 @@ def write_starter(path: Path, count: int, *, workers: int | None = None, seed: i
         raise SourceError(f"data.count={count}: at least {len(MOLECULES)} frames, one a molecule.")
     shares = [count // len(MOLECULES) + (n < count % len(MOLECULES)) for n in range(len(MOLECULES))]
     jobs = [
-        (smiles, share, seed + n) for n, (smiles, share) in enumerate(zip(MOLECULES, shares, strict=True))
+        (smiles, share, seed + n, level)
+        for n, (smiles, share) in enumerate(zip(MOLECULES, shares, strict=True))
     ]
     started = time.monotonic()
     found: list[dict[str, Any]] = []
@@ -79,12 +85,13 @@ class StarterFrames:
 
     Args:
         path: of the file.
+        level: of its labels.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, level: str = LEVEL):
         self.path = Path(path)
-        self.level, self.units = LEVEL, Units().describe()
-        self.notes = [f"Langevin dynamics at {TEMPERATURE:g} K on MMFF94, labels from {LEVEL}."]
+        self.level, self.units = level, Units().describe()
+        self.notes = [f"Langevin dynamics at {TEMPERATURE:g} K on MMFF94, labels from {level}."]
 
     def blocks(self) -> Iterator[Block]:
         """Every frame, a block a molecule."""
@@ -108,11 +115,11 @@ class StarterFrames:
         return None
 
 
-def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
+def frames_of_molecule(job: tuple[str, int, int, str]) -> dict[str, Any]:
     """Make frames of one molecule by Langevin dynamics and label them.
 
     Args:
-        job: SMILES, number of frames k, seed.
+        job: SMILES, number of frames k, seed, level of the labels.
 
     Returns:
         ``numbers`` (n,), ``positions`` (k, n, 3) Å, ``energies`` (k,) eV and ``forces`` (k, n, 3) eV/Å.
@@ -123,7 +130,7 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-    smiles, count, seed = job
+    smiles, count, seed, level = job
     numbers, positions, calculator = force_field(smiles, seed)
     random = np.random.default_rng(seed)
     atoms = Atoms(numbers, positions)
@@ -140,10 +147,10 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
         if len(kept) == count:
             break
         if attempt > 2 * count + 10:
-            raise SourceError(f"{smiles}: {LEVEL} converged for {len(kept)} of {attempt} frames only.")
+            raise SourceError(f"{smiles}: {level} converged for {len(kept)} of {attempt} frames only.")
         dynamics.run(INTERVAL)
         centred = atoms.positions - atoms.positions.mean(0)
-        label = gfn2(numbers, centred)
+        label = xtb(numbers, centred, level)
         if label is not None:
             kept.append(centred)
             energies.append(label[0])
@@ -156,16 +163,17 @@ def frames_of_molecule(job: tuple[str, int, int]) -> dict[str, Any]:
     }
 
 
-def gfn2(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray] | None:
-    """GFN2-xTB energy in eV and forces (n, 3) in eV/Å of a neutral singlet; None if it does not converge.
+def xtb(numbers: np.ndarray, positions: np.ndarray, level: str = LEVEL) -> tuple[float, np.ndarray] | None:
+    """Energy in eV and forces (n, 3) in eV/Å of a neutral singlet; None if it does not converge.
 
     Args:
         numbers: (n,) atomic numbers.
         positions: (n, 3) Å.
+        level: one of ``LEVELS``.
     """
     from tblite.interface import Calculator as Tblite
 
-    calculator = Tblite(LEVEL, numbers, positions / units.Bohr)
+    calculator = Tblite(level, numbers, positions / units.Bohr)
     calculator.set("verbosity", 0)
     try:
         result = calculator.singlepoint()

@@ -1,0 +1,1 @@
+"""How far a potential's predictions lie from labels: by group of frames, by element, frame by frame."""

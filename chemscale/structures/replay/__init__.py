@@ -1,0 +1,1 @@
+"""Frames of an earlier training set that are learned again, against forgetting."""

@@ -1,0 +1,1 @@
+"""Molecular dynamics with a trained potential: continued exactly, stopped in time, reported with errors."""

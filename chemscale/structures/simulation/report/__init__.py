@@ -1,0 +1,1 @@
+"""What a simulation shows, as a page, a table and numbers for programs."""

@@ -1,0 +1,1 @@
+"""How far a prediction may be off: committees, the last layer of one model, calibration, selection."""

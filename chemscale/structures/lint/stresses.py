@@ -21,6 +21,9 @@ LIMIT = 16.0
 SURE = -7.0
 """Log odds (1,000 to 1 for sound stresses) from which on they are passed."""
 
+LARGE_PRESSURE = 1.0 * units.GPa
+"""eV/Å³: a constant pressure below it may be anharmonicity, and is noted without a warning."""
+
 FEW = 3
 """Stresses from which on equal ones are no chance."""
 
@@ -118,7 +121,8 @@ def stress_findings(sample: list[Group]) -> list[Finding]:
     found = stress_odds(strain_work(sample))
     if found.values[found.best] > LIMIT:
         doubtful = "pressure" in (found.best, *found.also)
-        return [Finding("stress", "warning" if doubtful else "error", _message(found))]
+        of_pressure = "warning" if abs(found.pressure) > LARGE_PRESSURE else "note"
+        return [Finding("stress", of_pressure if doubtful else "error", _message(found))]
     apart = ("order", "pressure")
     worst = max((name for name in found.values if name not in apart), key=lambda name: found.values[name])
     if found.values[worst] >= SURE:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
-from chemscale.models.layers.activations import READOUT_START, ScaledMLP
+from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelCoupling,
@@ -108,7 +108,7 @@ class Allegro(nn.Module):
             layers.append(layer)
             irreps = layer.irreps_out
         self.layers = nn.ModuleList(layers)
-        self.readout = ScaledMLP([config.width, *hidden, 1], last=READOUT_START)
+        self.readout = ScaledMLP([config.width, *hidden, 1])
         self.norm = 1.0 / math.sqrt(neighbours)
         degree = [index for index, ir in enumerate(self.harmonics.irreps) for _ in range(ir.dim)]
         self.register_buffer("degree", torch.tensor(degree), persistent=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
-from chemscale.models.layers.activations import READOUT_START, ScaledMLP
+from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelMixing,
@@ -103,8 +103,7 @@ class MACE(nn.Module):
             last = index == config.layers - 1
             wanted = (SCALAR,) if last else hidden
             layers.append(InteractionAndProduct(config, irreps, wanted, types, neighbours))
-            widths = [config.width, 16, 1] if last else [config.width, 1]
-            readouts.append(ScaledMLP(widths, last=READOUT_START))
+            readouts.append(ScaledMLP([config.width, 16, 1] if last else [config.width, 1]))
             irreps = hidden
         self.layers, self.readouts = nn.ModuleList(layers), nn.ModuleList(readouts)
 

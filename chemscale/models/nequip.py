@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chemscale.common.sections import Count, Index, Positive
 from chemscale.models.atom_graph import AtomGraph
-from chemscale.models.layers.activations import READOUT_START, ScaledMLP
+from chemscale.models.layers.activations import ScaledMLP
 from chemscale.models.layers.equivariant import (
     SCALAR,
     ChannelMixing,
@@ -24,6 +24,10 @@ from chemscale.models.layers.equivariant import (
     irreps_up_to,
 )
 from chemscale.models.layers.radial import Basis, Functions, polynomial_cutoff, radial_basis
+
+READOUT_START = 0.1
+"""What the readout starts with: at 1 the forces of an untrained network are as large as the labels, in random
+directions, which hundreds of steps unlearn (docs/lab-notes.md)."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +58,9 @@ def test_the_last_tenth_has_the_error_that_the_run_validates(tmp_path):
     for name, count in (("train", 20), ("validation", 8)):
         files[name] = str(tmp_path / f"{name}.extxyz")
         ase.io.write(files[name], list(labelled(rng, count)))
+    files["test"] = str(shutil.copy(files["validation"], tmp_path / "test.extxyz"))
     work = {
-        "files": {**files, "test": files["validation"]},
+        "files": files,
         "steps": 10,
         "seed": 0,
         "threads": 1,

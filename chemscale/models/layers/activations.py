@@ -58,11 +58,6 @@ SILU_NORM = 1.6790
 """1/√E[silu(x)²] for standard normal x: keeps the scale of a signal through a SiLU, as e3nn normalises."""
 
 
-READOUT_START = 0.1
-"""What readouts start with: at 1 the forces of an untrained network are as large as the labels, in random
-directions, which hundreds of steps unlearn (docs/lab-notes.md)."""
-
-
 class ScaledMLP(nn.Module):
     """A bias-free MLP whose signal starts with unit variance, SiLU between layers (NequIP, Allegro, MACE).
 

@@ -27,6 +27,7 @@ from typing import Any
 import ase
 import ase.io
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import kcal, mol
 
 from chemscale.benchmarking.processes import environment
@@ -79,8 +80,9 @@ def write_frames(npz: Path, folder: Path, test: int) -> tuple[dict[str, str], li
         frames = []
         for row in rows:
             frame = ase.Atoms(data["nuclear_charges"], data["coords"][row])
-            frame.info[snapshots.ENERGY] = float(data["energies"][row] * kcal / mol)
-            frame.arrays[snapshots.FORCES] = data["forces"][row] * kcal / mol
+            energy, forces = float(data["energies"][row] * kcal / mol), data["forces"][row] * kcal / mol
+            frame.info[snapshots.ENERGY], frame.arrays[snapshots.FORCES] = energy, forces
+            frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)  # what nequip reads
             frames.append(frame)
         ase.io.write(folder / f"{name}.extxyz", frames)
     symbols = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})

@@ -30,7 +30,7 @@ class Calibration:
         inside: fraction of these inside 1 and 2 calibrated σ.
         inside_stated: likewise of σ as stated, before the factor.
         freedom: degrees of freedom of each deviation, M - 1 of a committee of M; None where it has no noise.
-        correlation: Spearman's rank correlation of |error| and σ on the errors tested; NaN of a constant σ.
+        correlation: Spearman's rank correlation of absolute errors and σ on the errors tested; NaN of a constant σ.
     """
 
     factor: float
@@ -167,11 +167,11 @@ def calibrate(
 def paired(errors: np.ndarray, deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Errors with a label, flat, with their deviations.
 
+    Errors whose deviation is exactly 0 (forces on lone atoms, which are 0 in every model) are left out.
+
     Args:
         errors: predicted less true, of any shape; NaN where there is no label.
         deviations: σ, of the same shape.
-
-    Errors whose deviation is exactly 0 (forces on lone atoms, which are 0 in every model) are left out.
 
     Raises:
         CalibrationError: no error has a label, or a deviation is below 0 or no number, or all are 0.

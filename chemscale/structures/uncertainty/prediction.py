@@ -40,7 +40,7 @@ class UncertainPrediction(Prediction):
 
 
 def largest_force_std(forces_std: Tensor, ptr: Tensor) -> Tensor:
-    """Largest deviation of a force on any atom of each structure: max over atoms of |σ(F)|, (B,) eV/Å.
+    """Largest deviation of a force on any atom of each structure: max over atoms of ``|σ(F)|``, (B,) eV/Å.
 
     Args:
         forces_std: (N, 3) of components.

@@ -82,6 +82,7 @@ class ScaledMLP(nn.Module):
         Args:
             x: input of the first layer.
         """
-        for weight in self.weights[:-1]:
+        for index in range(len(self.weights) - 1):  # a slice makes new parameters of what adapters compute
+            weight = self.weights[index]
             x = F.silu(x @ (weight * (weight.shape[0] ** -0.5))) * SILU_NORM
         return x

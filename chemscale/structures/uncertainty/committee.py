@@ -36,8 +36,8 @@ class Committee(nn.Module):
         forces_factor: likewise of forces and stress.
 
     Raises:
-        CommitteeError: fewer than two, one twice, or members of other elements, cutoffs, precisions or levels
-            of theory.
+        CommitteeError: fewer than two, one twice, or members of other elements, cutoffs, precisions, levels
+            of theory, or dispersion that was subtracted from their labels.
     """
 
     def __init__(
@@ -139,12 +139,15 @@ def _check_alike(first_name: str, first: Potential, name: str, member: Potential
     """
     if member is first:
         raise CommitteeError(f"{name} is in the committee twice: it would always agree with itself.")
-    levels = [(m.header.get("data") or {}).get("level") for m in (first, member)]
+    levels, without = (
+        [(m.header.get("data") or {}).get(key) for m in (first, member)] for key in ("level", "subtract")
+    )
     for what, one, other in (
         ("elements", list(first.elements), list(member.elements)),
         ("cutoff", first.cutoff, member.cutoff),
         ("precision", first.dtype, member.dtype),
         ("level of theory", *levels),
+        ("dispersion subtracted from its labels (data.subtract)", *without),
     ):
         if one != other:
             raise CommitteeError(

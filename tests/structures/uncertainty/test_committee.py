@@ -175,6 +175,10 @@ def test_members_of_other_elements_cutoffs_or_levels_are_refused():
     ):
         with pytest.raises(CommitteeError, match=what):
             Committee([made(0), other])
+    without = made(1)
+    without.header["data"] = {"subtract": {"method": "d3bj", "functional": "pbe", "three_body": False}}
+    with pytest.raises(CommitteeError, match=r"data\.subtract\).*d3bj.*has None"):
+        Committee([made(0), without])
     one, other = made(0), made(1)
     one.header["data"], other.header["data"] = {"level": "PBE"}, {"level": "GFN2-xTB"}
     with pytest.raises(CommitteeError, match="level of theory GFN2-xTB"):

@@ -18,9 +18,11 @@ from chemscale.points.data import open_or_prepare_structures
 from chemscale.points.trained.prediction import predict_file
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.structures.dispersion import Dispersion, DispersionError, choose, warn_of_network_alone
+from chemscale.structures.engines.packaged import GraphPotential
 from chemscale.structures.preparation.building import build_store
 from chemscale.structures.preparation.splits import SplitPolicy
 from chemscale.structures.settings import StructureData
+from chemscale.training.compilation.standalone import metadata_of
 from tests.helpers.structures import ToySource, toy_blocks
 
 pytest.importorskip("dftd3")
@@ -188,6 +190,16 @@ def test_dispersion_is_never_added_twice_nor_another_one_than_was_subtracted(tmp
     plain = load_potential(model_folder(tmp_path / "plain")).header
     assert choose(plain, "auto") is None
     assert choose(plain, "pbe") == PBE
+
+
+def test_a_package_knows_what_was_subtracted(tmp_path):
+    potential = load_potential(model_folder(tmp_path / "model", KEY))
+    packaged = GraphPotential(lambda *inputs: [], metadata_of(potential, "1"))
+    assert choose(packaged.header, "auto") == PBE
+    facts = metadata_of(load_potential(model_folder(tmp_path / "plain")), "1")
+    assert choose(GraphPotential(lambda *inputs: [], facts).header, "auto") is None
+    del facts["subtract"]  # made by an earlier version
+    assert choose(GraphPotential(lambda *inputs: [], facts).header, "auto") is None
 
 
 def test_what_goes_as_the_network_alone_says_what_is_missing(caplog):

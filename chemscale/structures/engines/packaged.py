@@ -43,8 +43,9 @@ class GraphPotential(Potential):
         super().__init__(_Package(config), elements, (0.0,) * len(elements))
         self.facts, self._graph = facts, graph
         self.header = {"model": {"family": facts["family"]}}
-        if facts["electrons"] != "null":
-            self.header["data"] = {"electrons": json.loads(facts["electrons"])}
+        stated = {key: json.loads(facts.get(key, "null")) for key in ("electrons", "subtract")}
+        if known := {key: value for key, value in stated.items() if value is not None}:
+            self.header["data"] = known
         self.eval()
 
     @property

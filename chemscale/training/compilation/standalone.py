@@ -217,6 +217,7 @@ def metadata_of(potential: Potential, version: str) -> dict[str, str]:
         "molecules_only": str(int(potential.molecules_only)),
         "knows_charge": str(int(getattr(potential.network.config, "knows_charge", False))),
         "electrons": json.dumps(header.get("data", {}).get("electrons")),
+        "subtract": json.dumps(header.get("data", {}).get("subtract")),
         "chemscale": version,
         "torch": torch.__version__,
     }

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chemscale.common.sections import ConfigurationError
 from chemscale.points.data import read_structure_data
 from chemscale.points.parents.parent import Parent
 from chemscale.points.shared_data import SharedData
-from chemscale.structures.edges import EdgeCache
+from chemscale.points.uncertainty.chosen import selected_positions
+from chemscale.structures.data_module import group_weights
+from chemscale.structures.edges import ChosenEdges, EdgeCache, Edges
 from chemscale.structures.replay.frames import Replay
 from chemscale.structures.store import MANIFEST, FrameStore
 
@@ -43,7 +47,7 @@ def open_replay(
     *,
     verify: bool = False,
 ) -> Replay:
-    """The frames that a parent was trained on, with their neighbours.
+    """The frames that a parent was trained on, with their neighbours and the weights that they had.
 
     Args:
         parent: whose frames.
@@ -55,7 +59,8 @@ def open_replay(
         verify: whether every array is compared with its hash.
 
     Raises:
-        ConfigurationError: the data are gone, or others lie at their place.
+        ConfigurationError: the data, or the list of those that were chosen of them, are gone, or others lie
+            at their place.
     """
     wanted, config = recorded_data(parent)
     store = _find(wanted, {structures, Path(config["structures"])})
@@ -63,8 +68,17 @@ def open_replay(
         store = _prepare_again(wanted, config, parent, shared, structures)
     if verify:
         store.verify()
-    frames = store.part("train")[: config["data"].get("frames")]
-    return Replay(store, frames, EdgeCache(store, "train", cutoff).open(len(frames)), share, shifts)
+    data = read_structure_data(config["data"])
+    train, cache = store.part("train"), EdgeCache(store, "train", cutoff)
+    chosen = selected_positions(store, data)
+    edges: Edges
+    if chosen is None:
+        frames = np.asarray(train[: data.frames])
+        edges = cache.open(len(frames))
+    else:
+        frames = np.asarray(train[chosen[: data.frames]])
+        edges = ChosenEdges(cache, chosen[: data.frames])
+    return Replay(store, frames, edges, share, shifts, group_weights(store, frames, data.weights))
 
 
 def _find(wanted: str, roots: set[Path]) -> FrameStore | None:

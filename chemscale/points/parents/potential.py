@@ -140,8 +140,8 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
             data: their section.
 
         Raises:
-            ConfigurationError: elements that the parent does not know, or reference energies that are given
-                twice.
+            ConfigurationError: elements that the parent does not know, reference energies that are given
+                twice, or old frames among new ones whose labels are without another dispersion.
         """
         if self.parent is None or self.settings is None:
             return
@@ -149,6 +149,11 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
             raise ConfigurationError(
                 f"data.references={data.references}: with model.from it is model.references that decides, "
                 "refit (the parent's, shifted by what the frames say) or parent. Leave data.references out."
+            )
+        if self.share and (said := self._other_dispersion(store)):
+            raise ConfigurationError(
+                f"model.replay={self.share:g}: {said} Old frames and new ones would contradict each other. "
+                "Give the data.subtract that the parent had, or leave model.replay out."
             )
         new = self._new_elements(store)
         if not new:
@@ -166,6 +171,18 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
                 f"model.new_elements=add: {_symbols(new)} would keep the numbers that they begin with, since "
                 f"all that the network holds of elements is frozen. {way}."
             )
+
+    def _other_dispersion(self, store: FrameStore) -> str:
+        """A sentence where labels are without another dispersion than the parent's; empty where they agree."""
+        assert self.parent is not None
+        theirs = (self.parent.header.get("data") or {}).get("subtract")
+        ours = store.manifest.get("subtract")
+        if theirs == ours:
+            return ""
+        return (
+            f"{self.parent.name} learned {_labels_without(theirs)}, and those of {store.path.name} are "
+            f"{_labels_without(ours)}."
+        )
 
     def _new_elements(self, store: FrameStore) -> tuple[int, ...]:
         return tuple(sorted(set(store.elements) - set(self.parent.elements if self.parent else ())))
@@ -200,6 +217,8 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
         notes = list(found.notes)
         if new:
             notes.append(f"New elements: {_symbols(new)}; their numbers begin as the mean of the others.")
+        if said := self._other_dispersion(data.store):
+            notes.append(f"{said} The difference has to be learned.")
         states = np.unique(data.store.electrons(data.train), axis=0)
         return Statistics(
             elements=tuple(sorted({*parent.elements, *new})),
@@ -330,6 +349,14 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
                 "shifts": {str(z): shift for z, shift in replay.shifts.items()},
             }
         return self.note_start(self.trained_parameters(whole), **more)
+
+
+def _labels_without(subtract: dict[str, Any] | None) -> str:
+    """Labels by the dispersion that was subtracted from them, in words."""
+    if subtract is None:
+        return "total labels"
+    three = " with three-body terms" if subtract.get("three_body") else ""
+    return f"labels without {subtract['method']}{three} of {subtract['functional']}"
 
 
 def _symbols(elements: tuple[int, ...]) -> str:

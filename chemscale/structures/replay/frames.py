@@ -23,12 +23,13 @@ class Replay:
     """Old frames, and how many of them an epoch has.
 
     Args:
-        store: where they are read from; weights of its frames hold.
+        store: where they are read from; weights that its frames have of their own hold.
         frames: (P,) their numbers in it.
         edges: of these frames, within the cutoff of the new ones.
         share: of all frames of an epoch.
         shifts: eV by atomic number that an atom adds to the energy of an old frame, which puts it on the
             energy scale of the new ones.
+        weights: (P,) by which their errors are multiplied besides; None for 1.
     """
 
     store: FrameStore
@@ -36,6 +37,7 @@ class Replay:
     edges: Edges
     share: float
     shifts: Mapping[int, float]
+    weights: np.ndarray | None = None
 
     def count(self, new: int) -> int:
         """Old frames of an epoch, at least one.
@@ -131,7 +133,9 @@ class ReplayBatches(FrameBatches):
             if position < new:
                 found += members_of(self.store, self.frames, self.edges, [position], self.weights)
             else:
-                (old,) = members_of(replay.store, replay.frames, replay.edges, [position - new])
+                (old,) = members_of(
+                    replay.store, replay.frames, replay.edges, [position - new], replay.weights
+                )
                 found.append(replay.structure(old))
         return found
 

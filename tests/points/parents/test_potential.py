@@ -19,6 +19,7 @@ from chemscale.models.potentials import load_potential
 from chemscale.points.build import resolve_config
 from chemscale.points.run import fit, open_record, train_point
 from chemscale.points.trained.export import export_model
+from chemscale.points.uncertainty.chosen import ChosenFrames
 from chemscale.records import RunRecord
 from chemscale.structures.calculator import ChemscaleCalculator
 from chemscale.training.signals import Interrupted
@@ -223,6 +224,40 @@ def test_replayed_frames_are_the_parents_on_the_new_scale_of_energies(folder, pa
     several = [point.data.training_batches(rank, 2)[0] for rank in range(2)]
     assert sum(b.counts["frames"] for b in several) == batches[0].counts["frames"]
     assert {b.step_components for b in several} == {batches[0].step_components}
+
+
+def test_replayed_frames_are_those_that_the_parent_chose_weighed_as_it_weighed_them(folder, parent, tmp_path):
+    record = json.loads((parent / "record.json").read_text())
+    store = begun(folder, parent, "model.replay=0.5").data.replay.store
+    chosen = ChosenFrames(store.hash, (7, 2, 11, 4, 1))
+    chosen.save(tmp_path / "chosen.json")
+    record["config"]["data"] |= {
+        "selection": str(tmp_path / "chosen.json"), "selected": chosen.sha256, "frames": 4,
+        "weights": {store.names[0]: 0.25},
+    }  # fmt: skip
+    picky = shutil.copytree(parent, tmp_path / "picky")
+    (picky / "record.json").write_text(json.dumps(record))
+    point = begun(folder, picky, "model.replay=0.5")
+    replay, new = point.data.replay, len(point.data.train)
+    assert replay.frames.tolist() == store.part("train")[[7, 2, 11, 4]].tolist()
+    batches = point.data.training_batches()
+    for position, frame in enumerate(replay.frames):
+        (old,) = batches.members(np.array([new + position]))
+        assert np.array_equal(old.positions, store.structure(int(frame)).positions)
+        assert old.edges.max() < len(old.numbers)
+        assert old.weight == (0.25 if store.groups[frame] == 0 else 1.0)
+
+
+def test_labels_without_another_dispersion_are_said_and_never_replayed(folder, parent, tmp_path):
+    other = shutil.copytree(parent, tmp_path / "other")
+    header = json.loads((other / "model" / "config.json").read_text())
+    header["data"]["subtract"] = {"method": "d3bj", "functional": "pbe", "three_body": False}
+    (other / "model" / "config.json").write_text(json.dumps(header))
+    with pytest.raises(ConfigurationError, match=r"model.replay=0.5: .*d3bj of pbe.*are total labels"):
+        begun(folder, other, "model.replay=0.5")
+    point = begun(folder, other)
+    assert any("labels without d3bj of pbe" in note for note in point.notes)
+    assert "subtract" not in point.origin["data"]
 
 
 def test_replay_without_the_parents_data_is_refused_with_the_way_out(folder, parent, tmp_path):

@@ -65,11 +65,17 @@ def choose_frames(
         The file that lists them.
 
     Raises:
-        ConfigurationError: the pool has too few frames, or the method is none.
+        ConfigurationError: the pool has too few frames, the method is none, or ``data.frames`` would cut
+            what a round learns from.
     """
     if method not in METHODS:
         raise ConfigurationError(f"hydra.sweeper.methods: {method!r} is none of {', '.join(METHODS)}.")
     data = read_structure_data(config["data"])
+    if data.frames is not None:
+        raise ConfigurationError(
+            f"data.frames={data.frames}: rounds of active learning learn from as many frames as "
+            "hydra.sweeper.rounds says. Leave data.frames out."
+        )
     store = open_or_prepare_structures(data, Path(config["structures"]))
     pool = len(store.part("train"))
     if labels > pool:

@@ -99,3 +99,6 @@ def test_too_few_frames_falling_rounds_and_unknown_methods_are_refused(inputs):
         choose_frames(**inputs, method="random", labels=6, earlier=first)
     with pytest.raises(ConfigurationError, match="is none of"):
         choose_frames(**inputs, method="best", labels=6, earlier=None)
+    fewer = {**inputs["config"], "data": {**inputs["config"]["data"], "frames": 5}}
+    with pytest.raises(ConfigurationError, match=r"data\.frames=5: .*Leave data\.frames out"):
+        choose_frames(**inputs | {"config": fewer}, method="random", labels=6, earlier=None)

@@ -36,6 +36,7 @@ from chemscale.points.memory.potential import (
 from chemscale.points.parents.potential import PotentialBeginning
 from chemscale.points.sections import Sections
 from chemscale.points.shared_data import SharedData
+from chemscale.points.uncertainty.chosen import selected_positions
 from chemscale.records import Loss, RunRecord
 from chemscale.structures.batches import labels_of, read_batch
 from chemscale.structures.charges import check_charges
@@ -322,8 +323,9 @@ def _check_validation(data: StructureDataModule, loss: EnergyForceLoss) -> None:
 
 def _check_model(model: PotentialConfig, store: FrameStore, data: StructureData) -> list[str]:
     """Refuse data that the network cannot tell apart, or that its physics does not hold for."""
-    used = {"train": data.frames, "validation": data.validation_frames}
-    frames = np.concatenate([store.part(part)[:count] for part, count in used.items()])
+    chosen, train = selected_positions(store, data), store.part("train")
+    learned = (train if chosen is None else train[chosen])[: data.frames]
+    frames = np.concatenate([learned, store.part("validation")[: data.validation_frames]])
     if getattr(model, "molecules_only", False):
         crystals = np.sort(frames[store.is_periodic(frames)])
         if len(crystals):

@@ -1,5 +1,7 @@
 """What a potential cannot learn from its data is refused before neighbours are found."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,6 +12,7 @@ from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
 from chemscale.points.estimates.advice import describe_precision
+from chemscale.points.uncertainty.chosen import ChosenFrames
 from tests.helpers.structures import toy_blocks
 
 SMALL = ("model.width=4", "model.layers=1", "batch.frames=4", "budget.steps=2", "logger=none", "lint=off")
@@ -68,6 +71,28 @@ def test_electrostatics_of_molecules_are_refused_for_crystals(read, tmp_path):
         read([*molecules(), *crystals], *typed)
     assert not list(tmp_path.glob("structures/*/edges*"))
     assert read(molecules(), *typed).model.electrostatics
+
+
+def test_crystals_that_are_not_selected_do_not_matter_and_those_that_are_do(read):
+    crystals = [atoms.copy() for atoms in molecules()]
+    for atoms in crystals:
+        atoms.set_cell([6, 6, 6])
+        atoms.pbc = True
+    held = [atoms.copy() for atoms in molecules()[::4]]
+    for atoms in held:
+        atoms.positions *= 1.01
+    write("held.extxyz", held)
+    of_both = ([*molecules(), *crystals], "data.validation_path=held.extxyz", "data.references=minimum_norm")
+    store = read(*of_both, "model=painn").store
+    is_crystal = store.is_periodic(store.part("train"))
+    typed = ("model=spookynet", "model.electrostatics=true", "data.selection=chosen.json")
+    ChosenFrames(store.hash, tuple(np.flatnonzero(~is_crystal).tolist())).save(Path("chosen.json"))
+    assert len(read(*of_both, *typed).data.train) == 20
+    late = np.concatenate([np.flatnonzero(~is_crystal), np.flatnonzero(is_crystal)[-1:]])
+    ChosenFrames(store.hash, tuple(late.tolist())).save(Path("chosen.json"))
+    with pytest.raises(ValueError, match=r"is for molecules in vacuum, but 1 of "):
+        read(*of_both, *typed)
+    assert len(read(*of_both, *typed, "data.frames=20").data.train) == 20
 
 
 def test_the_plan_says_where_reference_energies_come_from(read):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 def family_of(record: RunRecord) -> str:
     """The family of models that one law may hold for: architecture, degree of features, origin, conditions,
-    and the notation of its molecules where that is not SELFIES."""
+    how frames were chosen, dispersion that labels are without, and the notation of its molecules where that
+    is not SELFIES."""
     notation = notation_of(record)
     return _family(record, "" if notation == "selfies" else notation)
 
@@ -127,14 +129,28 @@ def families_of(found: Found) -> list[str]:
 
 
 def _family(record: RunRecord, notation: str) -> str:
-    degree = record.config.get("model", {}).get("l_max")
+    model = record.config.get("model", {})
+    degree = model.get("l_max")
     family = record.family if degree is None else f"{record.family} l={degree}"
+    family += f" {str(model['module']).rsplit('.', 1)[-1]}" if model.get("module") else ""
     family += f" {notation}" if notation else ""
     if parent := record.parent:
         how = f", {parent['adaptation']}" if "adaptation" in parent else ""
         how += f", replay {parent['replay']['share']:g}" if "replay" in parent else ""
         family += f" from {parent['name']}{how}"
-    return f"{family}{_given(record)}"
+    return f"{family}{_labels(record.config.get('data', {}))}{_given(record)}"
+
+
+def _labels(data: Mapping[str, Any]) -> str:
+    """Frames that were chosen and no fair sample, and labels that are without dispersion."""
+    text = ""
+    if data.get("selection"):
+        of_rounds = re.fullmatch(r"([a-z]+)-\d+-n\d+-[0-9a-f]{12}\.json", Path(data["selection"]).name)
+        text += f" on {of_rounds[1] if of_rounds else 'selected'} frames"
+    if subtract := data.get("subtract"):
+        three = " with three-body terms" if subtract.get("three_body") else ""
+        text += f" without {subtract.get('method')}{three} of {str(subtract.get('functional')).lower()}"
+    return text
 
 
 def _given(record: RunRecord) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chemscale.analysis.fit import fit_runs
+from chemscale.analysis.records_to_points import family_of
 from chemscale.laws import PointsError
 from chemscale.records import Loss, Parameters, RunRecord, State
 from tests.helpers.fit_command import SIZES, invoke, reason, write_csv
@@ -165,6 +166,25 @@ def test_families_of_different_losses_are_not_mixed_unless_one_loss_is_named(run
     outcome = fit_runs(runs, bootstrap=100, unit="nats_per_token")
     assert outcome.law["parameters"]["beta"] == pytest.approx(0.12, abs=1e-6)
     assert any("painn have no nats_per_token" in line for line in outcome.lines)
+
+
+def test_other_labels_modules_and_ways_of_choosing_are_other_families(runs):
+    record = RunRecord.load(next(runs.glob("id*")))
+    record.family = "pyg"
+    d3 = {"method": "d3bj", "functional": "PBE"}
+    lists = [f"runs/al/selections/{how}-0-n80-0123456789ab.json" for how in ("random", "uncertain")]
+    sections = [
+        {}, {"subtract": d3}, {"subtract": d3 | {"three_body": True}}, {"subtract": {**d3, "functional": "b3lyp"}},
+        *({"selection": path} for path in (*lists, "my-list.json")),
+    ]  # fmt: skip
+    families = []
+    for module in ("torch_geometric.nn.models.SchNet", "mine.ViSNet"):
+        for data in sections:
+            record.config = {"model": {"family": "pyg", "module": module}, "data": data}
+            families.append(family_of(record))
+    assert len(set(families)) == len(families)
+    assert families[:2] == ["pyg SchNet", "pyg SchNet without d3bj of pbe"]
+    assert families[4:7] == [f"pyg SchNet on {how} frames" for how in ("random", "uncertain", "selected")]
 
 
 def test_settings_that_differ_besides_size_data_and_seed_are_named(runs):

@@ -200,7 +200,7 @@ def _collect(source: Source, rows: np.ndarray) -> list[_Frame]:
 
 
 def _frame(block: Block, number: int) -> _Frame:
-    """One frame with its labels as REF_energy and REF_forces, where it has any."""
+    """One frame with its labels as REF_energy, REF_forces and REF_stress, where it has any."""
     periodic = block.cells is not None and block.pbc is not None and bool(block.pbc[number].any())
     atoms = Atoms(
         block.numbers,
@@ -216,6 +216,8 @@ def _frame(block: Block, number: int) -> _Frame:
         atoms.info["REF_energy"] = float(block.energies[number])
     if np.isfinite(block.forces[number]).any():
         atoms.arrays["REF_forces"] = block.forces[number]
+    if block.stresses is not None and np.isfinite(block.stresses[number]).all():
+        atoms.info["REF_stress"] = block.stresses[number]
     return _Frame(row, block.name, atoms)
 
 

@@ -106,6 +106,28 @@ def test_labels_of_the_pool_are_kept_for_training(seeds: Path, tmp_path: Path):
         assert energies[order] == pytest.approx(frames[row].info["REF_energy"])
 
 
+def test_stresses_of_the_pool_are_kept_too(seeds: Path, tmp_path: Path):
+    frames = []
+    for number, positions in enumerate(toy_blocks(3, seed=5)[0].positions):
+        found = Atoms(WATER[0], positions, cell=[9.0 + number, 9, 9], pbc=True)
+        found.info |= {"REF_energy": -1.0, "REF_stress": np.array([number, 2, 3, 0.1, 0.2, 0.3])}
+        frames.append(found)
+    frames.append(Atoms(*METHANOL, info={"REF_energy": -1.0}))
+    write(tmp_path / "pool.extxyz", frames)
+    select_frames(str(tmp_path / "pool.extxyz"), seeds / "runs/seeds", 4, tmp_path / "c.xyz", device="cpu")
+    written = {}
+    for block in open_source(tmp_path / "c.xyz").blocks():
+        assert (block.cells is None) == (block.stresses is None) == (len(block.numbers) > 3)
+        if block.cells is None:
+            continue
+        for cell, stress in zip(block.cells, block.stresses, strict=True):
+            written[round(cell[0, 0]) - 9] = stress
+    assert len(written) == 3
+    for number in range(3):
+        expected = [[number, 0.3, 0.2], [0.3, 2, 0.1], [0.2, 0.1, 3]]
+        assert written[number] == pytest.approx(np.array(expected))
+
+
 def test_elements_that_the_model_does_not_know_are_left_out_and_counted(seeds: Path, tmp_path: Path):
     numbers, rest = METHANOL
     strange = np.where(numbers == 8, 16, numbers)

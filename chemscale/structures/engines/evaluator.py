@@ -30,7 +30,7 @@ class Evaluation:
         virial: (3, 3) eV, minus the derivative of the energy by a symmetric strain: -volume × stress.
         atomic_virials: (n, 3, 3) eV, half of each edge's virial at either end; their sum is the virial where
             the energy depends on edges alone. NaN where it does not (electrostatics between all pairs,
-            dispersion).
+            dispersion), and of a compiled package, which does not tell forces of edges.
     """
 
     energy: float
@@ -46,7 +46,8 @@ class Evaluator:
     Dispersion that was subtracted from the labels of its training (``data.subtract``) is added.
 
     Args:
-        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, or a ``Potential``.
+        model: a run (its directory, or RUNS/SWEEP/NAME), its ``model`` folder, a compiled ``model.pt2``, or a
+            ``Potential``.
         charge: total, in e.
         spin: multiplicity 2S+1, 0 where it is not stated.
         device: where it runs; the GPU if there is one and None is given.
@@ -154,9 +155,8 @@ class Evaluator:
 
     def _atomic_virials(self, batch: Data, found: Prediction) -> np.ndarray:
         atoms = batch.z.shape[0]
-        if self.potential.molecules_only:
+        if self.potential.molecules_only or found.edge_forces is None:
             return np.full((atoms, 3, 3), np.nan)
-        assert found.edge_forces is not None
         vectors, _ = self.potential.vectors(batch)
         outer = vectors.double()[:, :, None] * found.edge_forces.double()[:, None, :]
         halves = 0.25 * (outer + outer.transpose(1, 2))

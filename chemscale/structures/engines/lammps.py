@@ -20,6 +20,7 @@ from ase.data import atomic_numbers
 from chemscale.models.potential import Potential
 from chemscale.structures.engines.evaluator import Evaluator
 from chemscale.structures.engines.mliap import UnifiedPotential
+from chemscale.structures.engines.packaged import GraphPotential
 
 log = logging.getLogger(__name__)
 
@@ -139,16 +140,29 @@ def attach(
             "-D PKG_ML-SNAP=on -D PKG_PYTHON=on -D MLIAP_ENABLE_PYTHON=on -D BUILD_SHARED_LIBS=on): build "
             "one that has them, or leave through out and take fix external."
         )
-    if through == "mliap" and evaluator.dispersion is not None:
-        raise LammpsError(
-            f"{evaluator.dispersion.describe()} was subtracted from the labels of this model, and ML-IAP "
-            "knows pairs within the cutoff alone: leave through out, and fix external gets both."
-        )
+    refusal = _why_not_pairs(evaluator)
+    if through == "mliap" and refusal:
+        raise LammpsError(refusal)
     if through is None:
-        pairs = not evaluator.potential.molecules_only and evaluator.dispersion is None
+        pairs = not evaluator.potential.molecules_only and not refusal
         through = "mliap" if pairs and has_mliap(lmp) else "external"
     (_attach_mliap if through == "mliap" else _attach_external)(lmp, evaluator, elements)
     return through
+
+
+def _why_not_pairs(evaluator: Evaluator) -> str:
+    """Why ML-IAP cannot take a potential that reads edges alone; empty where it can."""
+    if evaluator.dispersion is not None:
+        return (
+            f"{evaluator.dispersion.describe()} was subtracted from the labels of this model, and ML-IAP "
+            "knows pairs within the cutoff alone: leave through out, and fix external gets both."
+        )
+    if isinstance(evaluator.potential, GraphPotential):
+        return (
+            "ML-IAP hands over vectors of pairs, and a compiled package takes positions: leave through out, "
+            "and fix external takes it, or name the run."
+        )
+    return ""
 
 
 def has_mliap(lmp: Any) -> bool:

@@ -33,6 +33,8 @@ class GraphPotential(Potential):
         facts: of it, as ``training.compilation.standalone.metadata_of`` writes them.
     """
 
+    _graph: Graph
+
     def __init__(self, graph: Graph, facts: Mapping[str, str]):
         elements = tuple(int(z) for z in facts["elements"].split())
         config = SimpleNamespace(
@@ -41,7 +43,9 @@ class GraphPotential(Potential):
             knows_charge=facts["knows_charge"] == "1",
         )
         super().__init__(_Package(config), elements, (0.0,) * len(elements))
-        self.facts, self._graph = facts, graph
+        self.facts = facts
+        # No part of this module: that of an exported program knows no evaluation mode.
+        object.__setattr__(self, "_graph", graph)
         self.header = {"model": {"family": facts["family"]}}
         stated = {key: json.loads(facts.get(key, "null")) for key in ("electrons", "subtract")}
         if known := {key: value for key, value in stated.items() if value is not None}:

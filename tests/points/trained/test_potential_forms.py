@@ -50,6 +50,12 @@ def package(saved):
     return saved.parent / "package" / "model.pt2"
 
 
+def test_an_exported_program_is_written_and_compared(saved, tmp_path):
+    done = export(saved, tmp_path / "program", form="exported")
+    assert (tmp_path / "program" / "model.pt2").is_file()
+    assert 0 <= done.difference < 1e-9
+
+
 @pytest.fixture(scope="module")
 def program(package):
     """The program of the guide, built against the PyTorch that is here."""

@@ -175,6 +175,13 @@ def _summary(what: Described) -> str:
         lines.append(
             "Weights and vocabulary are of a published model. " + " ".join(facts["repair"].get("notes", []))
         )
+    if subtract := (facts.get("data") or {}).get("subtract"):
+        three = " with three-body terms" if subtract.get("three_body") else ""
+        adds = "the file holds the network alone, to which it has to be added; chemscale's calculator does"
+        lines.append(
+            f"It learned labels from which dispersion was subtracted ({subtract['method']}{three} of "
+            f"{subtract['functional']}): {adds}."
+        )
     if what.proof:
         lines.append(what.proof)
     if facts.get("weights_sha256") and what.form != "hf":

@@ -122,6 +122,8 @@ def _data_settings(data: dict[str, Any]) -> dict[str, Any]:
     kept = {key: data[key] for key in (*POLICY, "source", "molecules", "block", "notation") if key in data}
     path = data.get("path")
     paths = [path] if isinstance(path, str) else list(path or [])
+    if data.get("subtract"):
+        kept["subtract"] = data["subtract"]
     return {**kept, "files": [Path(str(each)).name for each in paths]}
 
 

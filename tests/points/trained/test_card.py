@@ -191,6 +191,12 @@ def test_a_potential_has_a_card_and_no_other_form(tmp_path):
     assert "interatomic-potential" in front["tags"]
     assert "ChemscaleCalculator" in body
     assert done.difference is None
+    assert "dispersion" not in body
+    record = json.loads((point.directory / "record.json").read_text())
+    record["config"]["data"]["subtract"] = {"method": "d3bj", "functional": "pbe"}
+    (point.directory / "record.json").write_text(json.dumps(record))
+    export(point.directory, tmp_path / "less")
+    assert "dispersion was subtracted (d3bj of pbe)" in card_of(tmp_path / "less")[1]
     with pytest.raises(ExportError, match=r"--as onnx is for ChemGPTs|ONNX needs"):
         export(point.directory, tmp_path / "other", form="onnx")
     assert not (tmp_path / "other").exists()

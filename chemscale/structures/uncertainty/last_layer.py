@@ -174,6 +174,7 @@ class LastLayer(nn.Module):
             result.forces_std = of_forces.sqrt()
         if stress:
             volume = torch.linalg.det(data.cell.to(torch.float64)).abs()
+            volume = torch.where(volume > 0, volume, torch.nan)  # a molecule among crystals has none
             result.stress_std = of_stress.sqrt() / volume[:, None, None]
 
 

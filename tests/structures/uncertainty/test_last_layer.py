@@ -110,6 +110,14 @@ def test_deviations_are_those_of_a_linear_model_and_forces_its_derivatives(confi
     assert torch.equal(result.forces, plain.forces)
 
 
+def test_a_molecule_among_crystals_has_no_deviation_of_a_stress():
+    potential = made(CONFIGS["painn"])
+    gram = gram_of([last_layer_features(potential, batch_of("Cu", "H2O", "CH3OH")).of_structures])
+    found = LastLayer(potential, Factors(gram, 1e-6))(batch_of("H2O", "Cu"), stress=True)
+    assert found.stress_std[0].isnan().all()
+    assert found.stress_std[1].isfinite().all()
+
+
 def test_stress_of_a_crystal_has_the_deviation_of_the_strained_features():
     potential = made(CONFIGS["painn"])
     model = last_layer(potential)

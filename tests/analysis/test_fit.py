@@ -174,7 +174,8 @@ def test_other_labels_modules_and_ways_of_choosing_are_other_families(runs):
     d3 = {"method": "d3bj", "functional": "PBE"}
     lists = [f"runs/al/selections/{how}-0-n80-0123456789ab.json" for how in ("random", "uncertain")]
     sections = [
-        {}, {"subtract": d3}, {"subtract": d3 | {"three_body": True}}, {"subtract": {**d3, "functional": "b3lyp"}},
+        {}, {"subtract": d3}, {"subtract": d3 | {"three_body": True}},
+        {"subtract": d3 | {"functional": "b3lyp"}},
         *({"selection": path} for path in (*lists, "my-list.json")),
     ]  # fmt: skip
     families = []

@@ -173,7 +173,7 @@ class PotentialBeginning(Beginning[PotentialParent, PotentialTransfer]):
             )
 
     def _other_dispersion(self, store: FrameStore) -> str:
-        """A sentence where labels are without another dispersion than the parent's; empty where they agree."""
+        """A sentence where the parent's labels were without another dispersion; empty where not."""
         assert self.parent is not None
         theirs = (self.parent.header.get("data") or {}).get("subtract")
         ours = store.manifest.get("subtract")

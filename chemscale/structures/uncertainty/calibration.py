@@ -30,8 +30,8 @@ class Calibration:
         inside: fraction of these inside 1 and 2 calibrated σ.
         inside_stated: likewise of σ as stated, before the factor.
         freedom: degrees of freedom of each deviation, M - 1 of a committee of M; None where it has no noise.
-        correlation: Spearman's rank correlation of absolute errors and σ on the errors tested; NaN of a
-            constant σ.
+        correlation: Spearman's rank correlation of absolute errors and σ on the errors tested; NaN where σ is
+            the same everywhere.
     """
 
     factor: float

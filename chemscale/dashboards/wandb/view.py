@@ -49,7 +49,6 @@ TASKS = {
         (
             ("forces_mae", "force MAE (meV/Å)"),
             ("energy_mae_per_atom", "energy MAE (meV/atom)"),
-            ("stress_mae", "stress MAE (meV/Å³)"),
             ("objective", "objective"),
         ),
         (("atoms_per_second", "atoms/s"), ("frames_per_second", "frames/s")),

@@ -51,8 +51,8 @@ class Sums(NamedTuple):
     """Summed terms of a loss, its own weights left out; 0 for what is not wanted."""
 
     energy: Tensor
-    forces: Tensor
-    stress: Tensor
+    forces: Tensor | float
+    stress: Tensor | float
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,9 @@ class EnergyForceLoss:
         weights = errors.weights
         scaled = errors.energy / errors.atoms if self.per_atom else errors.energy
         of_energy = self._summed(scaled, weights)
-        nothing = of_energy.new_zeros(())
         of_atoms = None if weights is None else weights.index_select(0, errors.batch)
-        of_forces = nothing if errors.forces is None else self._summed(errors.forces, of_atoms)
-        of_stress = nothing if errors.stress is None else self._summed(errors.stress, weights)
+        of_forces = 0.0 if errors.forces is None else self._summed(errors.forces, of_atoms)
+        of_stress = 0.0 if errors.stress is None else self._summed(errors.stress, weights)
         return Sums(of_energy, of_forces, of_stress)
 
     def _summed(self, error: Tensor, weights: Tensor | None) -> Tensor:

@@ -96,13 +96,13 @@ class InteratomicPotential(Task):
             else self._errors_of(self.compiled(batch), batch)
         )
         sums = self.loss.sums(errors)
-        row = [sums.energy.detach(), sums.forces.detach()]
+        row = [_detached(sums.energy), _detached(sums.forces)]
         counts: list[Tensor | float] = [batch.energy.isfinite().sum(), batch.forces.isfinite().sum()]
         energy = sums.energy / max(1, batch.step_energies)
         forces = sums.forces / max(1, batch.step_components)
         total = self.loss.energy * energy + self.loss.forces * forces
         if self.loss.stress > 0:
-            row.append(sums.stress.detach())
+            row.append(_detached(sums.stress))
             counts.append(0.0 if errors.stress is None else batch.stress.isfinite().sum())
             total = total + self.loss.stress * (sums.stress / max(1, batch.step_stresses))
         self.step_sums.append((*row, *counts))
@@ -223,3 +223,7 @@ class InteratomicPotential(Task):
         self._plateau_state = checkpoint.get("plateau")
         if self.plateau is not None and self._plateau_state is not None:
             self.plateau.load_state_dict(self._plateau_state)
+
+
+def _detached(value: Tensor | float) -> Tensor | float:
+    return value.detach() if isinstance(value, Tensor) else value

@@ -137,7 +137,7 @@ def cuda_is_there(on_synchronize: Callable[[str], None]) -> Iterator[None]:
         types = [*_foreach_utils._foreach_supported_types, FakeTensor]
         stack.enter_context(mock.patch.object(_foreach_utils, "_foreach_supported_types", types))
         # Batches are real on the host: lengths and orders are read there.
-        for module, make in ((packed, "packed_batch"), (frames, "read_batch")):
+        for module, make in ((packed, "packed_batch"), (frames, "batch_of")):
             made = without_modes(getattr(module, make))
             stack.enter_context(mock.patch.object(module, make, made))
         stack.enter_context(mock.patch.object(Tensor, "numpy", without_modes(Tensor.numpy)))

@@ -75,7 +75,8 @@ PROBED = 8
 
 
 def objective(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> torch.Tensor:
-    return sum(loss.sums(module.errors(cast(Potential, module.model), batch)), torch.zeros(()))
+    sums = loss.sums(module.errors(cast(Potential, module.model), batch))
+    return sums.energy + sums.forces + sums.stress
 
 
 def kept_bytes(module: InteratomicPotential, loss: EnergyForceLoss, batch: Any) -> int:

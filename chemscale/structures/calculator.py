@@ -17,6 +17,7 @@ from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
 from chemscale.records import find_run
+from chemscale.structures.blocks import Block
 from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.engines.packaged import PackagedPotential
 from chemscale.structures.graphs import Structure, collate
@@ -205,6 +206,27 @@ def _deviations(result: UncertainPrediction) -> dict[str, Any]:
     if result.stress_std is not None:
         found["stress_std"] = full_3x3_to_voigt_6_stress(result.stress_std[0].cpu().numpy())
     return found
+
+
+def atoms_of(block: Block, number: int) -> Atoms:
+    """One frame of a block as ASE's atoms, labels left out; name, row, charge and multiplicity in ``info``.
+
+    Args:
+        block: of frames.
+        number: of the frame in it.
+    """
+    periodic = block.cells is not None and block.pbc is not None and bool(block.pbc[number].any())
+    atoms = Atoms(
+        block.numbers,
+        block.positions[number],
+        cell=block.cells[number] if periodic else None,  # type: ignore[index]
+        pbc=block.pbc[number] if periodic else False,  # type: ignore[index]
+    )
+    row = int(block.rows[number])
+    atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
+    if block.spins[number]:
+        atoms.info["spin"] = int(block.spins[number])
+    return atoms
 
 
 def structure_of(atoms: Atoms) -> Structure:

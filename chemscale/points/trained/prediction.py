@@ -25,7 +25,7 @@ from chemscale.points.trained.label_errors import LabelErrors, Labelled
 from chemscale.points.uncertainty.opening import open_uncertain
 from chemscale.points.uncertainty.stated import StatedDeviations
 from chemscale.structures.blocks import Block, Source, SourceError
-from chemscale.structures.calculator import model_folder, structure_of
+from chemscale.structures.calculator import atoms_of, model_folder, structure_of
 from chemscale.structures.dispersion import Dispersion, choose
 from chemscale.structures.graphs import Structure, collate
 from chemscale.structures.sources import open_source
@@ -261,17 +261,7 @@ def _open(path: Path, given: LabelKeys, trained: LabelKeys) -> tuple[LabelKeys, 
 
 def _of_block(block: Block, number: int) -> Labelled:
     """One frame of a block as ASE's atoms."""
-    periodic = block.cells is not None and block.pbc is not None
-    atoms = Atoms(
-        block.numbers,
-        block.positions[number],
-        cell=block.cells[number] if periodic else None,  # type: ignore[index]
-        pbc=block.pbc[number] if periodic else False,  # type: ignore[index]
-    )
-    row = int(block.rows[number])
-    atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
-    if block.spins[number]:
-        atoms.info["spin"] = int(block.spins[number])
+    row, atoms = int(block.rows[number]), atoms_of(block, number)
     unknown = np.full((3, 3), np.nan)
     stress = unknown if block.stresses is None else block.stresses[number]
     return Labelled(row, atoms, float(block.energies[number]), block.forces[number], stress)

@@ -17,6 +17,7 @@ from chemscale.common.progress import ProgressBar
 from chemscale.points.uncertainty.opening import Uncertain, open_uncertain
 from chemscale.points.uncertainty.pool import PoolReader, Seen, open_pool, training_keys
 from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.calculator import atoms_of
 from chemscale.structures.uncertainty.committee import Committee
 from chemscale.structures.uncertainty.features import last_layer_features
 from chemscale.structures.uncertainty.selection import METHODS, farthest, most_uncertain, whitened
@@ -201,17 +202,7 @@ def _collect(source: Source, rows: np.ndarray) -> list[_Frame]:
 
 def _frame(block: Block, number: int) -> _Frame:
     """One frame with its labels as REF_energy, REF_forces and REF_stress, where it has any."""
-    periodic = block.cells is not None and block.pbc is not None and bool(block.pbc[number].any())
-    atoms = Atoms(
-        block.numbers,
-        block.positions[number],
-        cell=block.cells[number] if periodic else None,  # type: ignore[index]
-        pbc=block.pbc[number] if periodic else False,  # type: ignore[index]
-    )
-    row = int(block.rows[number])
-    atoms.info |= {"name": block.name, "row": row, "charge": int(block.charges[number])}
-    if block.spins[number]:
-        atoms.info["spin"] = int(block.spins[number])
+    row, atoms = int(block.rows[number]), atoms_of(block, number)
     if np.isfinite(block.energies[number]):
         atoms.info["REF_energy"] = float(block.energies[number])
     if np.isfinite(block.forces[number]).any():

@@ -11,6 +11,13 @@ from chemscale.testing.fake_cuda.device import NoFakeDeviceError, build_library,
 
 TABLE = Path(__file__).with_name("counts.json")
 HOW = "python benchmarks/kernel_counts.py --write"
+KINDS = (
+    *("chemgpt-sweep-w16", "chemgpt-w16-32", "chemgpt-w128-bf16", "chemgpt-w128-32", "chemgpt-w128-recompute"),
+    *("schnet", "painn", "painn-16", "painn-crystals", "painn-accumulate", "painn-energies", "spookynet-physics"),
+    *("nequip", "allegro", "allegro-bf16", "mace", "mace-crystals"),
+)
+"""Every architecture, precision and option once. What else the table holds differs from one of these in sizes:
+``kernel_counts.py`` counts it all, which takes three times as long."""
 
 pytestmark = pytest.mark.slow
 
@@ -21,16 +28,16 @@ def reports(tmp_path_factory):
         build_library()
     except NoFakeDeviceError as error:
         pytest.skip(str(error))
-    return run_cases(list(CASES), tmp_path_factory.mktemp("fake-cuda"))
+    return run_cases(KINDS, tmp_path_factory.mktemp("fake-cuda"))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_training_step_runs_on_cuda_without_a_mismatch(reports, name):
     assert "error" not in reports[name], reports[name]["error"]
     assert reports[name]["kernels"] > 0
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_step_has_no_more_operations_kernels_and_bytes_than_before(reports, name):
     held = table.read(TABLE)
     if not held:
@@ -38,6 +45,10 @@ def test_a_step_has_no_more_operations_kernels_and_bytes_than_before(reports, na
     assert name in held, f"{name} is not in the table: {HOW}"
     assert "error" not in reports[name]
     assert table.exceeded(held[name], reports[name]) == [], f"where that is meant: {HOW}"
+
+
+def test_the_table_holds_every_case():
+    assert set(table.read(TABLE) or CASES) == set(CASES), HOW
 
 
 def test_a_training_step_that_logs_nothing_never_waits_for_the_device(reports):

@@ -1,7 +1,6 @@
 """The command simulates, goes on, and says in one paragraph what it refuses."""
 
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,10 +9,11 @@ from ase.io import write
 
 from chemscale.models.painn import PaiNNConfig
 from chemscale.models.potentials import build, save_potential
+from tests.helpers.preloaded import python
 
 
 def run(folder, *arguments):
-    command = [sys.executable, "-m", "chemscale.simulate", "model", "water.xyz", "--out", "out", *arguments]
+    command = [python(), "-m", "chemscale.simulate", "model", "water.xyz", "--out", "out", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -1,10 +1,12 @@
 """Start-up shared by the commands that tests start: a process that has imported chemscale and forks.
 
-``python -m chemscale.VERB`` spends six to ten seconds on importing torch and Lightning. Here one process
+``python -m chemscale.VERB`` spends five to ten seconds on importing torch and Lightning. Here one process
 imports both, once. A stand-in for ``python`` and ``chemscale`` hands it arguments, working directory,
-environment and open files, and ends with the status of the forked process, which runs ``main`` of the verb,
-or a file of Python. Anything else goes to the real interpreter. SIGINT, SIGTERM and SIGUSR1 are handed on; a
-test that kills with SIGKILL, or looks for a signal in a status, starts ``sys.executable`` itself.
+environment and open files, and ends as the forked process does, which runs ``main`` of the verb, a module of
+chemscale, of the tests or of submitit, or a file of Python; ranks that it starts in turn are forked likewise.
+Anything else goes to the real interpreter, and so does a process that would import another chemscale.
+Signals are handed on, and a stand-in that is killed takes its process with it, a moment later: a test that
+kills and at once looks at what is left starts ``sys.executable`` itself.
 """
 
 from __future__ import annotations
@@ -32,27 +34,36 @@ from tests.helpers.paths import ROOT
 STAND_IN = """\
 #!{python} -IS
 import json, os, signal, socket, sys
-name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
-verb = None
+name, given = os.path.basename(sys.argv[0]), sys.argv[1:]
+arguments = given[given[:1] == ["-u"]:]
+wanted = None
 if name == "chemscale" and arguments and arguments[0] in {verbs}:
-    verb, arguments = arguments[0], arguments[1:]
-elif arguments[:1] == ["-m"] and arguments[1][:10] == "chemscale." and arguments[1][10:] in {verbs}:
-    verb, arguments = arguments[1][10:], arguments[2:]
-elif len(arguments) == 1 and arguments[0].endswith(".py") and os.path.exists(arguments[0]):
-    verb, arguments = arguments[0], []
-if verb is None:
+    wanted, arguments = "chemscale." + arguments[0], arguments[1:]
+elif arguments[:1] == ["-m"] and (arguments[1] + ".").startswith(("chemscale.", "tests.", {rank})):
+    wanted, arguments = arguments[1], arguments[2:]
+elif arguments and arguments[0].endswith(".py") and os.path.exists(arguments[0]):
+    wanted, arguments = arguments[0], arguments[1:]
+paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
+elsewhere = any(path != {root} for path in paths) or os.getcwd() != {root} and os.path.exists("chemscale")
+if wanted is None or elsewhere or "PYTHONHASHSEED" in os.environ:
     real = [{python}] if name != "chemscale" else [{python}, "-m", "chemscale"]
-    os.execv({python}, [*real, *sys.argv[1:]])
+    os.execv({python}, [*real, *given])
 server = socket.socket(socket.AF_UNIX)
 server.connect({socket})
-asked = json.dumps([verb, arguments, os.getcwd(), dict(os.environ)]).encode()
+asked = json.dumps([wanted, arguments, os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(asked).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(asked)
 pid = int.from_bytes(server.recv(8), "big")
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-    signal.signal(number, lambda number, frame: os.kill(pid, number))
+def hand_on(number, frame):
+    os.kill(pid, number)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, hand_on)
 status = server.recv(8)
-sys.exit(int.from_bytes(status, "big") if status else 70)
+code = int.from_bytes(status, "big", signed=True) if status else 70
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -72,11 +83,12 @@ class Preloaded:
         for name in ("python", "chemscale"):
             stand_in = self.bin / name
             quoted = STAND_IN.replace("#!{python}", f"#!{python}").replace("{python}", repr(python))
-            quoted = quoted.replace("{verbs}", repr(tuple(VERBS)))
+            quoted = quoted.replace("{verbs}", repr(tuple(VERBS))).replace("{root}", repr(str(ROOT)))
+            quoted = quoted.replace("{rank}", repr("submitit.core._submit."))
             stand_in.write_text(quoted.replace("{socket}", repr(str(self.socket))))
             stand_in.chmod(0o755)
         self.process = subprocess.Popen(
-            [python, "-m", "tests.helpers.preloaded", str(self.socket)],
+            [python, "-m", "tests.helpers.preloaded", str(self.socket), str(self.bin / "python")],
             cwd=ROOT,
             start_new_session=True,
         )
@@ -107,8 +119,8 @@ def python() -> str:
     return str(server.bin / "python")
 
 
-def serve(path: str) -> None:
-    """Import, then fork for every command that is asked for."""
+def serve(path: str, python: str) -> None:
+    """Import, then fork for every command that is asked for; `python` is what they start others by."""
     import chemscale
 
     for module in pkgutil.walk_packages(chemscale.__path__, "chemscale."):
@@ -133,7 +145,7 @@ def serve(path: str) -> None:
         client, _ = listener.accept()
         if os.fork() == 0:  # waits for the command and tells its status
             listener.close()
-            wait_for(client)
+            wait_for(client, python)
         client.close()
 
 
@@ -145,13 +157,13 @@ def ready_child() -> bool:
         return False
 
 
-def wait_for(client: socket.socket) -> None:
+def wait_for(client: socket.socket, python: str) -> None:
     """Run what the client asks for in a process of its own; never returns."""
     head, files, _, _ = socket.recv_fds(client, 8, 3)
     asked = b""
     while len(asked) < int.from_bytes(head, "big"):
         asked += client.recv(1 << 16)
-    verb, arguments, folder, environment = json.loads(asked)
+    wanted, arguments, folder, environment = json.loads(asked)
     pid = os.fork()
     if pid == 0:
         client.close()
@@ -161,27 +173,39 @@ def wait_for(client: socket.socket) -> None:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        os._exit(run(verb, arguments, folder))
+        sys.executable = python
+        sys.stdout.reconfigure(line_buffering=True)
+        os._exit(run(wanted, arguments, folder))
+    for file in files:
+        os.close(file)
     client.sendall(pid.to_bytes(8, "big"))
+    ended = os.pidfd_open(pid)
+    if ended not in select.select([client, ended], [], [])[0]:
+        os.kill(pid, signal.SIGKILL)  # the stand-in is gone
     _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    client.sendall((code if code >= 0 else 128 - code).to_bytes(8, "big"))
+    with contextlib.suppress(OSError):
+        client.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "big", signed=True))
     os._exit(0)
 
 
-def run(verb: str, arguments: list[str], folder: str) -> int:
-    """The verb, or a file of Python, as the interpreter would run it; its exit status."""
+def run(wanted: str, arguments: list[str], folder: str) -> int:
+    """A module, or a file of Python, as the interpreter would run it; its exit status."""
     import traceback
 
-    sys.path.insert(0, folder)
+    from chemscale.__main__ import VERBS
+
+    sys.path.insert(0, os.path.dirname(os.path.abspath(wanted)) if wanted.endswith(".py") else folder)
     try:
-        if verb.endswith(".py"):
-            sys.argv = [verb, *arguments]
-            runpy.run_path(verb, run_name="__main__")
-        else:
-            module = importlib.import_module(f"chemscale.{verb}")
-            sys.argv = [str(module.__file__), *arguments]
+        sys.argv = [wanted, *arguments]
+        if wanted.endswith(".py"):
+            runpy.run_path(wanted, run_name="__main__")
+        elif wanted.removeprefix("chemscale.") in VERBS:
+            module = importlib.import_module(wanted)
+            sys.argv[0] = str(module.__file__)
             module.main()
+        else:
+            sys.modules.pop(wanted, None)
+            runpy.run_module(wanted, run_name="__main__", alter_sys=True)
         status: object = 0
     except SystemExit as end:
         status = end.code
@@ -196,4 +220,4 @@ def run(verb: str, arguments: list[str], folder: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

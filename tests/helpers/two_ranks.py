@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 
 def run_two_ranks(folder: Path, module: str, *arguments: str) -> Any:
@@ -19,7 +19,7 @@ def run_two_ranks(folder: Path, module: str, *arguments: str) -> Any:
         place = {"SUBMITIT_EXECUTOR": "local", **{f"SUBMITIT_LOCAL_{k}": str(v) for k, v in ids.items()}}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-m", module, str(folder), *arguments],
+                [python(), "-m", module, str(folder), *arguments],
                 env={**os.environ, **place, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

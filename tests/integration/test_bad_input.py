@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from chemscale.points.build import read_point
 from chemscale.points.cost import plan_points
 from chemscale.structures.sources.starter import write_starter
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 CONF = ROOT / "conf"
 
@@ -96,7 +96,7 @@ def test_a_key_that_is_taken_out_has_the_value_that_its_section_gives_it(read, c
 
 
 def test_the_command_line_says_it_in_one_paragraph(tmp_path, smiles_file):
-    command = [sys.executable, "-m", "chemscale.train", "model.nonsense=1", "data=smiles"]
+    command = [python(), "-m", "chemscale.train", "model.nonsense=1", "data=smiles"]
     done = subprocess.run(
         [*command, f"data.path={smiles_file}"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ),

@@ -1,10 +1,18 @@
 """Every strategy trains as one float32 process does, and the certificate would see it if one did not."""
 
+import sys
+
 import pytest
 import torch
 
 from chemscale.testing.equivalence import MODELS, TOLERANCES, all_cases, certify
 from chemscale.training.compilation.install import BACKEND
+from tests.helpers.preloaded import python
+
+
+@pytest.fixture(autouse=True)
+def ranks_start_at_once(monkeypatch):
+    monkeypatch.setattr(sys, "executable", python())
 
 
 @pytest.mark.slow

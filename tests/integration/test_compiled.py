@@ -1,13 +1,13 @@
 """Runs whose steps are compiled, started as a user starts them: interrupted, on several ranks, refused."""
 
 import signal
-import sys
 
 import pytest
 
 from chemscale.records import RunRecord, State, find_records
 from chemscale.structures.sources.starter import write_starter
 from chemscale.training.compilation.install import BACKEND
+from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, rows, start, wait_for_step
 
 POINT = [
@@ -27,9 +27,7 @@ def structures(tmp_path_factory):
 
 def train(folder, structures, *arguments):
     folder.mkdir(exist_ok=True)
-    return start(
-        folder, [sys.executable, "-m", "chemscale.train", *POINT, f"structures={structures}", *arguments]
-    )
+    return start(folder, [python(), "-m", "chemscale.train", *POINT, f"structures={structures}", *arguments])
 
 
 def directory_in(folder):

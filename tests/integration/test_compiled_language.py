@@ -1,12 +1,12 @@
 """Runs of language models whose steps are compiled, started as a user starts them: interrupted, on ranks."""
 
 import signal
-import sys
 
 import pytest
 
 from chemscale.records import RunRecord, State, find_records
 from chemscale.training.compilation.install import BACKEND
+from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, rows, start, wait_for_step
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ POINT = [
 
 def train(folder, smiles_file, *arguments):
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "chemscale.train", *POINT, f"data.path={smiles_file}", *arguments]
+    command = [python(), "-m", "chemscale.train", *POINT, f"data.path={smiles_file}", *arguments]
     return start(folder, command)
 
 

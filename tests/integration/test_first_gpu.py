@@ -4,12 +4,12 @@ import json
 import math
 import os
 import subprocess
-import sys
 
 import pytest
 
 from benchmarks.first_gpu import FIRST, differences, rows_of, show
 from tests.helpers.paths import ROOT
+from tests.helpers.preloaded import python
 
 STUB = """#!/usr/bin/env bash
 case "$*" in
@@ -31,7 +31,7 @@ def run(tmp_path, python, **variables):
 @pytest.fixture
 def stub(tmp_path):
     path = tmp_path / "python"
-    path.write_text(STUB.format(python=sys.executable))
+    path.write_text(STUB.format(python=python()))
     path.chmod(0o755)
     return str(path)
 
@@ -49,7 +49,7 @@ def test_a_step_that_fails_stops_no_other_and_is_the_status_of_all(tmp_path, stu
 
 @pytest.mark.slow
 def test_everything_that_a_cpu_has_passes(tmp_path):
-    done = run(tmp_path, sys.executable, MODELS="painn")
+    done = run(tmp_path, python(), MODELS="painn")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     whole = (tmp_path / "out" / "table.txt").read_text()
     assert "NO" not in whole

@@ -29,11 +29,17 @@ def test_it_learns_and_leaves_the_model_as_it_was(opened, data, parts):
     before = {name: weight.clone() for name, weight in opened.state_dict().items()}
     heard = []
     done = fine_tune(
-        opened, data, parts, FineTuning(20, 20, 3e-3, batch=8), seed=0, tell=lambda _, value: heard.append(value)
+        opened,
+        data,
+        parts,
+        FineTuning(20, 20, 3e-3, batch=8),
+        seed=0,
+        tell=lambda _, value: heard.append(value),
     )
     squares = (done.predictions - data.labels) ** 2
     learnt, unseen = (np.sqrt(squares[parts == part].mean()) / data.labels.std() for part in (0, 2))
-    assert learnt < 0.5 and unseen < 0.75  # of six seeds at most 0.32 and 0.51
+    assert learnt < 0.5  # of six seeds at most 0.32, and 0.51 below
+    assert unseen < 0.75
     assert (done.epochs, done.best_epoch) == (20, 1 + int(np.argmin(heard)))
     assert all(torch.equal(weight, before[name]) for name, weight in opened.state_dict().items())
 

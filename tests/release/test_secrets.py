@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from chemscale.cli.version import lines
 from chemscale.launchers.slurm.resources import Site
 from chemscale.launchers.slurm.script import REQUEUE_TRAP, environment_lines
+from tests.helpers.preloaded import python
 
 SECRETS = (
     "WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
@@ -57,7 +57,7 @@ def test_a_point_on_several_ranks_leaves_no_secret(tmp_path, smiles_file):
     (tmp_path / "profiles" / "site").mkdir(parents=True)
     (tmp_path / "profiles" / "site" / "mine.yaml").write_text(f"setup: ['export KEY={own}']\n")
     command = [
-        *(sys.executable, "-m", "chemscale.train", "model.width=8", "model.layers=2", "model.heads=2"),
+        *(python(), "-m", "chemscale.train", "model.width=8", "model.layers=2", "model.heads=2"),
         *("batch.tokens=1024", "data.block=128", "trainer.accelerator=cpu", "budget.steps=4"),
         *(
             "data=smiles",

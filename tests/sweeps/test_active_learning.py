@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from chemscale.records import find_records
 from chemscale.sweeps.active_learning_sweeper import ActiveLearningSweeper
 from chemscale.sweeps.expansion import SweepError
+from tests.helpers.preloaded import python
 
 TOY = [
     "+sweep=active_learning", "data.count=144", "data.validation_frames=16", "model.width=4",
@@ -55,7 +55,7 @@ def test_other_keys_cannot_be_swept_beside_the_rounds():
 def test_a_sweep_runs_in_rounds_and_the_same_command_decides_again_alike(tmp_path: Path):
     def run() -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "chemscale.train", *TOY], cwd=tmp_path, capture_output=True, text=True
+            [python(), "-m", "chemscale.train", *TOY], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

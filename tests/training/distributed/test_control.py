@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from chemscale.records import State, find_records
+from tests.helpers.preloaded import python
 
 RANK = """
 import os, signal, sys, time, torch.distributed as dist
@@ -164,7 +165,7 @@ def test_one_rank_whose_disk_is_full_costs_a_checkpoint_and_not_the_run(tmp_path
             "launcher.gpus_per_node=2",
         ),
     ]
-    prepare = [sys.executable, "-m", "chemscale.prepare", *(o for o in overrides[:6] if o.startswith("data"))]
+    prepare = [python(), "-m", "chemscale.prepare", *(o for o in overrides[:6] if o.startswith("data"))]
     subprocess.run([*prepare, f"corpora={tmp_path}/corpora"], check=True, capture_output=True)
     ranks = [start(rank, 2, "", script=LIMITED, arguments=overrides) for rank in range(2)]
     told = [rank.communicate(timeout=200) for rank in ranks]

@@ -6,6 +6,7 @@ import importlib
 import sys
 
 VERBS = {
+    "fetch": "published data sets: mirrors, checksums, licences; a login node fetches, training reads",
     "prepare": "molecules to a corpus, structures to a checked store",
     "train": "one point, or a sweep of points and its law",
     "launch": "sweeps through SLURM: submit, status, logs, cancel, requeue-failed, a cluster to try",

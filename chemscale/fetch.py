@@ -1,0 +1,108 @@
+"""Published data sets fetched, checked and recorded: ``python -m chemscale.fetch NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chemscale.cli.app import run_verb
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Sets, or all; without any they are listed.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where sets lie; CHEMSCALE_DATA, else data in this folder.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Files of the set by a part of their name, or a pattern.")
+    ] = None,
+    registry: Annotated[
+        list[Path] | None, typer.Option(help="Registries of your own, beside CHEMSCALE_REGISTRY.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; ask no server.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read what is there, and check it again.")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask addresses for their first 64 KiB; fetch nothing.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="For another process that fetches the set.")] = True,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Beside what was taken out of them.")
+    ] = False,
+    tries: Annotated[int, typer.Option(min=0, help="Attempts in a row that bring nothing.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of silence.")] = 60.0,
+) -> None:
+    """Fetch published data sets on a machine with a network; training reads them and never downloads.
+
+    Mirrors are tried in order, transfers resumed, lengths and checksums compared with what is published (or
+    recorded at first use), archives unpacked safely; a file gets its name when it is whole. Licence, citation,
+    addresses and checksums are kept in manifest.json. Proxies are those of the environment (https_proxy).
+
+    Examples:
+
+      python -m chemscale.fetch
+
+      python -m chemscale.fetch rmd17 --only ethanol
+
+      python -m chemscale.fetch ani1x --dry-run
+
+      python -m chemscale.fetch --probe all
+    """
+    from chemscale.fetching import listing
+    from chemscale.fetching.places import data_home
+    from chemscale.fetching.registry import choose, load_registry
+    from chemscale.fetching.sets import Options, chosen, fetch_set
+    from chemscale.fetching.transfer.download import Patience
+
+    home = (data or data_home()).expanduser()
+    known = load_registry(registry or ())
+    if not names and not probe:
+        typer.echo("\n".join(listing.table(known, home)))
+        typer.echo("\npython -m chemscale.fetch NAME fetches one, --dry-run says first what that means.")
+        return
+    sets = [choose(known, name) for name in (known if names in ([], None, ["all"]) else names or ())]
+    if probe:
+        _probe(sets, timeout)
+        return
+    plans = [(each, chosen(each, only or ())) for each in sets]
+    if dry_run:
+        typer.echo("\n".join(line for each, files in plans for line in listing.plan(each, files, home)))
+        return
+    options = Options(
+        only=only or (),
+        verify=verify,
+        wait=wait,
+        keep_archives=keep_archives,
+        patience=Patience(tries=tries, timeout=timeout),
+    )
+    for each in sets:
+        typer.echo("\n".join(listing.about(each)))
+        paths = fetch_set(each, home, options)
+        typer.echo("\n".join(listing.use(each, paths)))
+
+
+def _probe(sets: list, timeout: float) -> None:
+    """Print what each address answers; status 1 where one does not answer as it should."""
+    from chemscale.fetching.probe import probe
+
+    bad = 0
+    for each in probe(sets, timeout):
+        bad += not each.good
+        typer.echo(f"{'ok  ' if each.good else 'FAIL'}  {each.data}  {each.url}  {each.said}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_verb(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -60,6 +60,10 @@ def candidates(line: str, verbs: Iterable[str]) -> list[str]:
         return _beginning(last, verbs)
     if before[0] in HYDRA or tuple(before[:2]) == SUBMIT:
         found = _overrides(last, HYDRA.get(before[0], "train"))
+    elif before[0] == "fetch" and before[0] in verbs:
+        from chemscale.fetching.registry import load_registry
+
+        found = _beginning(last, [*_options(before), *load_registry()])
     elif before[0] in verbs:
         found = _beginning(last, _options(before))
     else:

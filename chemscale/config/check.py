@@ -50,6 +50,8 @@ def explain(name: str, known: Mapping[str, str] | None = None) -> str:
     """
     group, dot, _ = name.partition(".")
     having = [o for o in _options("train") if o.group and name in o.keys and o.can_be_chosen]
+    names_of = {o.name for o in having}
+    having = [o for o in having if not names_of & set(o.bases)]  # what is built on them has it too
     if having:
         listed = ", ".join(f"{o.group}={o.name}" for o in having)
         return (

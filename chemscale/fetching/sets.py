@@ -141,7 +141,7 @@ def _alone(name: str, folder: Path, wait: bool) -> Iterator[None]:
 def _check_room(data: DataSet, folder: Path, missing: Sequence[RemoteFile]) -> None:
     needed = sum(max(0, file.room - Part(folder / file.path).size) for file in missing)
     there = free(folder)
-    if missing and needed + MARGIN > there:
+    if needed and needed + MARGIN > there:
         raise FetchError(
             f"{data.name} needs {format_bytes(needed)} more, and the disk of {folder} has {format_bytes(there)} free. "
             "Make room, fetch a part (--only), or name another place: --data, or CHEMSCALE_DATA."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chemscale.common.locks import make_once
 from chemscale.common.sections import ConfigurationError, read_section
+from chemscale.fetching.places import refuse_missing
 from chemscale.molecules.settings import MoleculeData
 from chemscale.structures.settings import StructureData
 
@@ -81,6 +82,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
                 log.info("Making the starter molecules (%s) …", files[0])
                 write_starter(files[0], data.count, pieces=data.pieces, workers=data.prepare_workers)
     else:
+        refuse_missing(str(data.path))
         files, left_out = find_files(str(data.path))
         log_files(str(data.path), len(files), left_out)
     options: dict[str, Any] = {
@@ -191,6 +193,8 @@ def structure_files(data: StructureData) -> tuple[dict[str, list[Path]], dict[st
 
     keys = {"train": "data.path", **{part: f"data.{part}_path" for part in data.held_out_paths}}
     paths = {"train": str(data.path), **data.held_out_paths}
+    for part, path in paths.items():
+        refuse_missing(path, keys[part])
     found = {part: frame_files(path, data.format, keys[part]) for part, path in paths.items()}
     taken: dict[Path, str] = {}
     for part in data.held_out_paths:

@@ -37,6 +37,7 @@ class StructureData:
     source: str
     count: Count = 2000
     method: Literal["GFN2-xTB", "GFN1-xTB"] = "GFN2-xTB"
+    molecule: str | None = None
     path: str | None = None
     validation_path: str | None = None
     test_path: str | None = None

@@ -41,6 +41,7 @@ WITHOUT_EFFECT = (
     "data.prepare_workers",
     "data.verify",
     "data.path",
+    "data.molecule",  # part of the path
     "data.pieces",
     "data.validation_path",
     "data.test_path",

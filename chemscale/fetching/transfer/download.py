@@ -189,43 +189,42 @@ def _transfer(mirror: Mirror, file: RemoteFile, part: Part, patience: Patience) 
     with closing(ask(mirror.url, start, same=same, timeout=patience.timeout)) as answer:
         check_status(answer.status, answer.headers)
         total = total_of(answer.status, answer.headers)
-        if answer.status == 416:
-            if start and total == start:
-                return
-            part.discard()
-            if not start:
-                raise Refused("416: it cannot give its first byte")
-            raise Interrupted(f"416: it has no byte {start:,}; what was here is removed")
-        check_kind(answer.headers, file.path)
-        if file.bytes is not None and total is not None and total != file.bytes:
-            raise Refused(f"it has {total:,} bytes there, not the {file.bytes:,} that are published")
-        start = _agreed_start(answer, part, start, total)
-        _check_room(part.target, total, start, file)
-        first = b"" if start else _first_bytes(answer, file, total)
-        part.begin(mirror.url, validator_of(answer.headers), total, start)
-        _copy(answer, file, part, first, total)
+        if answer.status == 416 and start and total == start:
+            return
+        changed = _other_since(answer, part, start, total)
+        if changed is None:
+            check_kind(answer.headers, file.path)
+            start = start if answer.status == 206 else 0
+            first = b"" if start else _first_bytes(answer, file, total)
+            if file.bytes is not None and total is not None and total != file.bytes:
+                raise Refused(f"it has {total:,} bytes there, not the {file.bytes:,} that are published")
+            _check_room(part.target, total, start, file)
+            part.begin(mirror.url, validator_of(answer.headers), total, start)
+            _copy(answer, file, part, first, total)
+    if changed is not None:
+        log.info("%s: %s; it begins anew.", file.path, changed)
+        part.discard()
+        _transfer(mirror, file, part, patience)
 
 
-def _agreed_start(answer: Answer, part: Part, start: int, total: int | None) -> int:
-    """The byte that an answer begins with.
+def _other_since(answer: Answer, part: Part, start: int, total: int | None) -> str | None:
+    """Why what is here cannot be continued by an answer to a request for the rest; None where it can.
 
     Raises:
-        Refused: another one than was asked for.
-        Interrupted: the file is another one since.
+        Refused: it begins with another byte than was asked for, or has none.
     """
+    if answer.status == 416:
+        if not start:
+            raise Refused("416: it cannot give its first byte")
+        return f"416: there is no byte {start:,} at its address"
     if answer.status == 206:
         if begins_at(answer.headers) != start:
             raise Refused(f"bytes from {begins_at(answer.headers)} on in place of those from {start:,} on")
         if start and part.total is not None and total is not None and total != part.total:
-            part.discard()
-            raise Interrupted(f"the file has changed ({total:,} bytes now); it begins anew")
-        return start
-    if start:
-        log.info(
-            "%s: the whole file comes, not the rest: it has changed, or the server knows no ranges. Beginning anew.",
-            part.target.name,
-        )
-    return 0
+            return f"the file has changed ({total:,} bytes now)"
+    elif start:
+        log.info("%s: the whole file comes, not the rest: changed, or no ranges there.", part.target.name)
+    return None
 
 
 def _check_room(target: Path, total: int | None, start: int, file: RemoteFile) -> None:

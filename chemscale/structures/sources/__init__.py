@@ -15,6 +15,7 @@ from chemscale.structures.sources.cp2k import POSITIONS, Cp2kFile
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.sources.npz import Md17
+from chemscale.structures.sources.published.qm9 import Qm9
 from chemscale.structures.sources.pyg_files import PyGFile
 from chemscale.structures.units import Units
 
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[..., Source]] = {
     "aimnet2": Aimnet2,
     "md17": Md17,
     "pyg": PyGFile,
+    "qm9": Qm9,
     "cp2k": Cp2kFile,
     "ase": AseFile,
 }
@@ -48,7 +50,7 @@ def register(name: str, reader: Callable[..., Source]) -> None:
         raise SourceError(f"data.format={name}: there is a reader of this name already.")
 
 
-FIXED_LEVEL = ("ani1", "spice", "comp6")
+FIXED_LEVEL = ("ani1", "spice", "comp6", "qm9")
 """Formats whose release has one level of theory."""
 
 HDF5 = (".h5", ".hdf5", ".hdf")
@@ -118,6 +120,8 @@ def guess(path: Path) -> str:
         SourceError: it is none of them.
     """
     suffix = path.suffix.lower()
+    if path.name.startswith("dsgdb9nsd.xyz.tar"):
+        return "qm9"
     if suffix in HDF5:
         return layout(path)
     if suffix == ".npz":

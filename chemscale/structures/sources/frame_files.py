@@ -84,6 +84,8 @@ def _reason(path: Path, format: str | None) -> str | None:
         return "hidden"
     if DOCUMENTATION.match(path.name):
         return "documentation"
+    if path.suffix == ".part":
+        return "a download that is not whole"
     if path.name.lower().endswith(aselmdb.LOCK_SUFFIX):
         return "a lock"
     if path.name == aselmdb.METADATA and any(path.parent.glob(f"*{aselmdb.SUFFIX}")):

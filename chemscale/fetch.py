@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chemscale.cli.app import run_verb
+
+if TYPE_CHECKING:
+    from chemscale.fetching.registry import DataSet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,7 +29,9 @@ def fetch(
     registry: Annotated[
         list[Path] | None, typer.Option(help="Registries of your own, beside CHEMSCALE_REGISTRY.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; ask no server.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; ask no server.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read what is there, and check it again.")] = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask addresses for their first 64 KiB; fetch nothing.")
@@ -41,8 +46,8 @@ def fetch(
     """Fetch published data sets on a machine with a network; training reads them and never downloads.
 
     Mirrors are tried in order, transfers resumed, lengths and checksums compared with what is published (or
-    recorded at first use), archives unpacked safely; a file gets its name when it is whole. Licence, citation,
-    addresses and checksums are kept in manifest.json. Proxies are those of the environment (https_proxy).
+    recorded at first use), archives unpacked safely; a file gets its name when it is whole. Licence,
+    citation, addresses and checksums are kept in manifest.json. Proxies are those of the environment.
 
     Examples:
 
@@ -87,7 +92,7 @@ def fetch(
         typer.echo("\n".join(listing.use(each, paths)))
 
 
-def _probe(sets: list, timeout: float) -> None:
+def _probe(sets: list[DataSet], timeout: float) -> None:
     """Print what each address answers; status 1 where one does not answer as it should."""
     from chemscale.fetching.probe import probe
 

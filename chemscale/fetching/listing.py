@@ -7,9 +7,9 @@ from pathlib import Path
 
 from chemscale.fetching.manifest import Manifest
 from chemscale.fetching.meter import format_bytes
-from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.places import state
 from chemscale.fetching.registry import SHIPPED, DataSet, RemoteFile
+from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.transfer.transport import free
 
 
@@ -35,8 +35,8 @@ def table(sets: Mapping[str, DataSet], home: Path) -> list[str]:
         manifest = Manifest.read(home / name)
         there = sum(manifest.is_whole(file) for file in data.files)
         here = "all" if there == len(data.files) else f"{there} of {len(data.files)} files" if there else "-"
-        rows.append((name, "potentials" if data.kind == "structures" else "language models", size_of(data), here,
-                     data.licence))  # fmt: skip
+        reader = "potentials" if data.kind == "structures" else "language models"
+        rows.append((name, reader, size_of(data), here, data.licence))
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     return [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows

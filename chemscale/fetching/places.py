@@ -1,7 +1,8 @@
 """Where data sets lie, and what is said where one is to be read and is not there yet.
 
-A data set is large, wanted by many runs, and cannot be made again on a node without a network: it is no cache. It lies
-below ``$CHEMSCALE_DATA``, else below ``data/`` in the working directory, beside ``corpora/`` and ``runs/``.
+A data set is large, wanted by many runs, and cannot be made again on a node without a network: it is no
+cache. It lies below ``$CHEMSCALE_DATA``, else below ``data/`` in the working directory, beside ``corpora/``
+and ``runs/``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.manifest import Manifest
 from chemscale.fetching.meter import format_bytes
-from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.registry import DataSet, RemoteFile, load_registry
+from chemscale.fetching.transfer.part import Part
 
 VARIABLE = "CHEMSCALE_DATA"
 
@@ -59,9 +60,9 @@ def _advice(data: DataSet, home: Path, inside: Path) -> str:
     begun = f", of which {format_bytes(here)} are here" if here else ""
     where = f"{VARIABLE}={os.environ[VARIABLE]}" if os.environ.get(VARIABLE) else f"{VARIABLE} is not set"
     return (
-        f"{data.name} is not here yet{known}{begun}. Training never downloads. On a machine with a network that "
-        f"shares this disk, such as a login node: python -m chemscale.fetch {data.name}{only} ({where}; the set lies "
-        f"in {os.path.abspath(home)}). For a file that is elsewhere, give data.path."
+        f"{data.name} is not here yet{known}{begun}. Training never downloads. On a machine with a network "
+        f"that shares this disk, such as a login node: python -m chemscale.fetch {data.name}{only} ({where}; "
+        f"sets lie in {os.path.abspath(home)}). For a file that is elsewhere, give data.path."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether addresses still answer as the registry says: their first kilobytes, and the length that they state."""
+"""Whether addresses still answer as the registry says: their first kilobytes, and the length stated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from chemscale.fetching.transfer.answers import begins_at, check_beginning, check_kind, check_status, total_of
 from chemscale.fetching.errors import Interrupted, Refused
 from chemscale.fetching.meter import format_bytes
 from chemscale.fetching.registry import DataSet, Mirror, RemoteFile
+from chemscale.fetching.transfer.answers import begins_at, check_beginning, check_kind, check_status, total_of
 from chemscale.fetching.transfer.transport import BROKEN, ask, describe
 
 PROBED = 64 << 10
@@ -69,4 +69,5 @@ def _probe(file: RemoteFile, mirror: Mirror, timeout: float) -> str:
             raise Interrupted(f"it broke off ({describe(error)})") from None
         check_beginning(begin, file.path)
     length = format_bytes(total) if total is not None else "of unknown length"
-    return f"{length}, {'resumable' if answer.status == 206 or mirror.url.startswith('file:') else 'not resumable'}"
+    ranges = answer.status == 206 or mirror.url.startswith("file:")
+    return f"{length}, {'resumable' if ranges else 'not resumable'}"

@@ -49,8 +49,8 @@ class Unpack:
 
     Args:
         members: patterns of names, such as ``*.xyz``.
-        to: name of the one file that they are, or with ``/`` at its end the folder that they go into; ``./`` is
-            the set's own folder.
+        to: name of the one file that they are, or with ``/`` at its end the folder that they go into; ``./``
+            is the set's own folder.
         about_bytes: of the content, as somebody once saw it: for plans, not checked.
         sha256: of members, by name, where they are known.
     """
@@ -268,7 +268,7 @@ def choose(sets: Mapping[str, DataSet], name: str) -> DataSet:
     """
     if name not in sets:
         raise FetchError(
-            f"{name}: no registry has a set of this name. There are {', '.join(sets)}; one of your own goes into "
-            "a file for --registry (docs/howto/fetching.md)."
+            f"{name}: no registry has a set of this name. There are {', '.join(sets)}; one of your own goes "
+            "into a file for --registry (docs/howto/fetching.md)."
         )
     return sets[name]

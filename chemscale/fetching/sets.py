@@ -15,12 +15,12 @@ from pathlib import Path
 
 from chemscale.common.locks import file_lock
 from chemscale.fetching.checks import difference, digests
-from chemscale.fetching.transfer.download import MARGIN, Got, Patience, download
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.manifest import Manifest, length
 from chemscale.fetching.meter import format_bytes
-from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.registry import DataSet, RemoteFile, Unpack
+from chemscale.fetching.transfer.download import MARGIN, Got, Patience, download
+from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.transfer.transport import free
 from chemscale.fetching.unpacking import emptied, unpack
 
@@ -58,9 +58,8 @@ def chosen(data: DataSet, only: Sequence[str]) -> list[RemoteFile]:
     """
     for pattern in only:
         if not any(_fits(file, pattern) for file in data.files):
-            raise FetchError(
-                f"--only {pattern}: {data.name} has no such file, but {', '.join(f.path for f in data.files)}."
-            )
+            there = ", ".join(file.path for file in data.files)
+            raise FetchError(f"--only {pattern}: {data.name} has no such file, but {there}.")
     return [file for file in data.files if not only or file.always or any(_fits(file, each) for each in only)]
 
 
@@ -143,8 +142,9 @@ def _check_room(data: DataSet, folder: Path, missing: Sequence[RemoteFile]) -> N
     there = free(folder)
     if needed and needed + MARGIN > there:
         raise FetchError(
-            f"{data.name} needs {format_bytes(needed)} more, and the disk of {folder} has {format_bytes(there)} free. "
-            "Make room, fetch a part (--only), or name another place: --data, or CHEMSCALE_DATA."
+            f"{data.name} needs {format_bytes(needed)} more, and the disk of {folder} has "
+            f"{format_bytes(there)} free. Make room, fetch a part (--only), or name another place: --data, "
+            "or CHEMSCALE_DATA."
         )
 
 
@@ -260,6 +260,6 @@ def _refuse_other(file: RemoteFile, folder: Path, manifest: Manifest) -> None:
     for name, value in file.checksums.items():
         if entry.get(name, value) != value:
             raise FetchError(
-                f"{folder / file.path} was fetched with {name} {entry[name]}; the registry says {value} now. Move the "
-                "folder away, and run the command again."
+                f"{folder / file.path} was fetched with {name} {entry[name]}; the registry says {value} now. "
+                "Move the folder away, and run the command again."
             )

@@ -1,8 +1,8 @@
 """What is taken out of archives, and what no archive may do here.
 
-Members are named by the last part of their names only, so that none can leave the folder; an archive that tries is
-refused whole. Links and devices are never made. What comes out has a limit: the length that an archive states is
-checked before its first byte is written, and again while it is.
+Members are named by the last part of their names only, so that none can leave the folder; an archive that
+tries is refused whole. Links and devices are never made. What comes out has a limit: the length that an
+archive states is checked before its first byte is written, and again while it is.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from chemscale.fetching.transfer.download import CHUNK, MARGIN, write_all
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.meter import Meter, format_bytes
 from chemscale.fetching.registry import Unpack
+from chemscale.fetching.transfer.download import CHUNK, MARGIN, write_all
 from chemscale.fetching.transfer.transport import free
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ MAX_RATIO = 100
 MIN_LIMIT = 64 << 20
 """Bytes that any archive may hold."""
 DAMAGED = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, NotImplementedError
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile,
+    NotImplementedError,
 )  # fmt: skip
 STREAMS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 """First bytes of files that are compressed alone, and what opens them."""
@@ -118,7 +119,7 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
             yield _of_zip(file)
         return
     try:
-        tar = tarfile.open(archive, "r:*")  # noqa: SIM115 - closed below; as a stream, its end would not be checked
+        tar = tarfile.open(archive, "r:*")  # noqa: SIM115 - closed below; a stream's end is not checked
     except tarfile.ReadError:
         opener = next((opener for magic, opener in STREAMS if begin.startswith(magic)), None)
         if opener is None:
@@ -168,16 +169,17 @@ def _refuse_hostile(archive: Path, member: Member) -> None:
 def _refuse_bomb(archive: Path, held: int, limit: int) -> None:
     if held > limit:
         raise FetchError(
-            f"{archive}: it holds more than {format_bytes(limit)}, from {format_bytes(archive.stat().st_size)}: "
-            "a bomb, or not what the registry describes. Not unpacked."
+            f"{archive}: it holds more than {format_bytes(limit)}, from "
+            f"{format_bytes(archive.stat().st_size)}: a bomb, or not what the registry describes. "
+            "Not unpacked."
         )
 
 
 def _check_room(archive: Path, folder: Path, size: int) -> None:
     if size + MARGIN > (there := free(folder)):
         raise FetchError(
-            f"{archive}: unpacking needs {format_bytes(size)}, and {format_bytes(there)} are free. Make room; the same "
-            "command goes on."
+            f"{archive}: unpacking needs {format_bytes(size)}, and {format_bytes(there)} are free. "
+            "Make room; the same command goes on."
         )
 
 

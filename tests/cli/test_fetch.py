@@ -31,7 +31,9 @@ def run(server: FileServer, tmp_path, monkeypatch):
             **common,
             "kind": "molecules",
             "sources": "made up",
-            "files": [{"path": "a.csv", "bytes": len(BODY), "mirrors": [server.url(each) for each in mirrors]}],
+            "files": [
+                {"path": "a.csv", "bytes": len(BODY), "mirrors": [server.url(each) for each in mirrors]}
+            ],
         }
         for name, mirrors in {"one": ["/bad", "/good"], "two": ["/bad"]}.items()
     }
@@ -47,21 +49,29 @@ def run(server: FileServer, tmp_path, monkeypatch):
 
 def test_without_a_name_sets_are_listed(run, server):
     done = run()
-    assert done.exit_code == 0 and not server.asked
+    assert done.exit_code == 0
+    assert not server.asked
     assert "one   language models  11 bytes  -     CC0" in done.output
 
 
 def test_a_dry_run_asks_nobody_and_says_what_would_be_done(run, server, tmp_path):
     done = run("one", "--dry-run")
-    for said in ("licence   CC0", "cite      Nobody (2026)", "a.csv: 11 bytes; no checksum published", "missing"):
+    for said in (
+        "licence   CC0",
+        "cite      Nobody (2026)",
+        "a.csv: 11 bytes; no checksum published",
+        "missing",
+    ):
         assert said in done.output
-    assert not server.asked and not (tmp_path / "home").exists()
+    assert not server.asked
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_set_is_fetched_and_its_licence_and_citation_are_printed(run, tmp_path):
     done = run("one")
     assert done.exit_code == 0, done.output
-    assert "licence   CC0" in done.output and "cite      Nobody (2026)" in done.output
+    assert "licence   CC0" in done.output
+    assert "cite      Nobody (2026)" in done.output
     assert (tmp_path / "home/one/a.csv").read_bytes() == BODY
     assert "one: " + str(tmp_path / "home/one/a.csv") in done.output
     assert "all " in run().output
@@ -75,7 +85,8 @@ def test_what_fails_says_why_and_an_unknown_name_which_there_are(run):
 
 def test_a_probe_fetches_nothing_and_ends_with_1_where_an_address_fails(run, server, tmp_path):
     done = run("--probe", "all")
-    assert done.exit_code == 1 and not (tmp_path / "home").exists()
+    assert done.exit_code == 1
+    assert not (tmp_path / "home").exists()
     assert f"FAIL  one  {server.url('/bad')}  202 with a challenge" in done.output
     assert f"ok    one  {server.url('/good')}  11 bytes, resumable" in done.output
     assert {headers.get("Range") for _, headers in server.asked} == {"bytes=0-65535"}

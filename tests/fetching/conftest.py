@@ -36,7 +36,9 @@ def patience(pauses) -> Patience:
 
 
 def described(*files: RemoteFile, name: str = "things") -> DataSet:
-    return DataSet(name, "molecules", "some things", "CC0", "Nobody (2026)", "https://x.org", "made up", files)
+    return DataSet(
+        name, "molecules", "some things", "CC0", "Nobody (2026)", "https://x.org", "made up", files
+    )
 
 
 def remote(*urls: str, path: str = "things.csv", **known) -> RemoteFile:

@@ -88,14 +88,17 @@ MISSING = {
 def test_what_is_not_there_is_said_by_the_command_that_fetches_it(overrides, home):
     with pytest.raises(FileNotFoundError, match=MISSING[overrides]) as missing:
         structure_files(read_structure_data(section(*overrides)))
-    assert "Training never downloads" in str(missing.value) and f"CHEMSCALE_DATA={home}" in str(missing.value)
+    assert "Training never downloads" in str(missing.value)
+    assert f"CHEMSCALE_DATA={home}" in str(missing.value)
 
 
 def test_molecules_are_missed_by_name_too_and_a_part_is_said(home, tmp_path):
     folder = home / "moses"
     folder.mkdir(parents=True)
     (folder / "dataset_v1.csv.part").write_bytes(b"x" * 4_000_000)
-    with pytest.raises(FileNotFoundError, match=r"moses is not here yet \(84\.5 MB\), of which 4 MB are here"):
+    with pytest.raises(
+        FileNotFoundError, match=r"moses is not here yet \(84\.5 MB\), of which 4 MB are here"
+    ):
         open_or_prepare(read_molecule_data(section("data=moses")), tmp_path / "corpora")
 
 
@@ -110,7 +113,10 @@ def test_other_paths_are_left_to_those_who_read_them(home, tmp_path):
 
 
 SHAPES = {
-    "zinc250k": ("250k_rndm_zinc_drugs_clean_3.csv", 'smiles,logP,qed,SAS\n"CCO\n",1.0,0.5,2.0\n"c1ccccc1\n",2,0.4,1\n'),
+    "zinc250k": (
+        "250k_rndm_zinc_drugs_clean_3.csv",
+        'smiles,logP,qed,SAS\n"CCO\n",1.0,0.5,2.0\n"c1ccccc1\n",2,0.4,1\n',
+    ),
     "moses": ("dataset_v1.csv", "SMILES,SPLIT\nCCO,train\nc1ccccc1,test\n"),
     "guacamol": ("guacamol_v1_train.smiles", "CCO\nc1ccccc1\n"),
     "qm9_smiles": ("qm9.csv", "mol_id,smiles,A,B\ngdb_1,CCO,1.0,2.0\ngdb_2,c1ccccc1,3,4\n"),
@@ -136,7 +142,8 @@ def test_molecules_in_the_shape_of_each_set_are_read(name, home):
 
 
 METHANE = """5
-gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641\t0.044749\t-40.47893\t-40.476062\t-40.475117\t-40.498597\t6.469\t
+gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\
+\t0.5048\t35.3641\t0.044749\t-40.47893\t-40.476062\t-40.475117\t-40.498597\t6.469\t
 C\t-0.0126981359\t 1.0858041578\t 0.0080009958\t-0.535689
 H\t 0.002150416\t-0.0060313176\t 0.0019761204\t 0.133921
 H\t 1.0117308433\t 1.4637511618\t 2.5*^-3\t 0.133922
@@ -163,9 +170,11 @@ def test_qm9_is_read_from_the_archive_of_its_authors(home, tmp_path):
     (home / "qm9" / "uncharacterized.txt").write_text("3054 molecules\n\n  Index\n     21 C#N  N#C\n")
     _, source = structure_source(read_structure_data(section("data=qm9")), tmp_path / "structures")
     [block] = list(source.blocks())
-    assert block.name == "gdb 1" and block.numbers.tolist() == [6, 1, 1, 1, 1]
+    assert block.name == "gdb 1"
+    assert block.numbers.tolist() == [6, 1, 1, 1, 1]
     assert block.energies[0] == pytest.approx(-40.47893 * 27.211386, rel=1e-6)
-    assert block.positions[0, 2, 2] == 2.5e-3 and np.isnan(block.forces).all()
+    assert block.positions[0, 2, 2] == 2.5e-3
+    assert np.isnan(block.forces).all()
     assert any("1 molecules that uncharacterized.txt lists were left out" in note for note in source.notes)
     _, source = structure_source(
         read_structure_data(section("data=qm9", "data.energy_key=G")), tmp_path / "structures"
@@ -178,7 +187,11 @@ def test_qm9_is_read_from_the_archive_of_its_authors(home, tmp_path):
 
 def test_the_registry_that_is_shipped_is_honest():
     for data in read_registry(SHIPPED).values():
-        assert data.licence and data.citation and data.homepage.startswith("http") and data.sources
+        assert data.licence
+        assert data.citation
+        assert data.homepage.startswith("http")
+        assert data.sources
         for file in data.files:
             for mirror in file.mirrors:
-                assert mirror.url.startswith("http") and "://figshare.com" not in mirror.url  # which answers 202
+                assert mirror.url.startswith("http")
+                assert "://figshare.com" not in mirror.url

@@ -32,9 +32,11 @@ def written(path, text=SET):
 
 def test_a_registry_of_ones_own_adds_sets(tmp_path, monkeypatch):
     sets = load_registry([written(tmp_path / "mine.yaml")])
-    assert "ani1x" in sets and sets["mine"].registry == str(tmp_path / "mine.yaml")
+    assert "ani1x" in sets
+    assert sets["mine"].registry == str(tmp_path / "mine.yaml")
     first, second = sets["mine"].files[0].mirrors
-    assert first == Mirror("file:///data/a.csv") and second.unverified == "never tried"
+    assert first == Mirror("file:///data/a.csv")
+    assert second.unverified == "never tried"
     monkeypatch.setenv("CHEMSCALE_REGISTRY", str(tmp_path / "mine.yaml"))
     assert "mine" in load_registry()
     monkeypatch.delenv("CHEMSCALE_REGISTRY")

@@ -1,4 +1,4 @@
-"""Sets: what is there is kept, what lies there is checked, two processes do not meet, and the record says it."""
+"""Sets: what is there is kept, what lies there is checked, two processes do not meet."""
 
 import json
 import logging
@@ -24,7 +24,8 @@ def test_what_is_there_is_not_asked_for_again(server, fetch, caplog):
     fetch(file)
     fetch(file)
     assert len(server.asked) == 1
-    assert "no checksum is published; recorded sha256" in caplog.text and "things: all there" in caplog.text
+    assert "no checksum is published; recorded sha256" in caplog.text
+    assert "things: all there" in caplog.text
 
 
 def test_a_file_without_a_checksum_must_stay_what_it_was_at_first_use(server, fetch, here):
@@ -53,7 +54,8 @@ def test_a_file_that_a_browser_brought_is_checked_and_taken_in(server, fetch, he
     here.mkdir()
     (here / "things.csv").write_bytes(BODY)
     fetch(remote(server.url("/a"), bytes=len(BODY)))
-    assert not server.asked and "nothing is published to check it by" in caplog.text
+    assert not server.asked
+    assert "nothing is published to check it by" in caplog.text
     (here / "manifest.json").unlink()
     with pytest.raises(FetchError, match=r"lies there and is not the file: its md5 .* Move it away"):
         fetch(remote(server.url("/a"), md5=OTHER))
@@ -64,7 +66,7 @@ def test_a_registry_that_says_something_else_now_does_not_pass_for_the_old_file(
     import hashlib
 
     fetch(remote(server.host("/a", BODY), md5=hashlib.md5(BODY).hexdigest()))
-    with pytest.raises(FetchError, match="the registry says 0000.* now"):
+    with pytest.raises(FetchError, match=r"the registry says 0000.* now"):
         fetch(remote(server.url("/a"), md5=OTHER))
 
 
@@ -80,7 +82,10 @@ def test_a_part_of_a_set_brings_what_belongs_to_any_part(server, fetch, here):
 
 def test_files_that_came_are_kept_when_a_later_one_fails(server, fetch, here):
     with pytest.raises(FetchError):
-        fetch(remote(server.host("/a", BODY), path="a.csv"), remote(server.host("/b", always=says(404)), path="b.csv"))
+        fetch(
+            remote(server.host("/a", BODY), path="a.csv"),
+            remote(server.host("/b", always=says(404)), path="b.csv"),
+        )
     assert (here / "a.csv").read_bytes() == BODY
     assert list(json.loads((here / "manifest.json").read_text())["files"]) == ["a.csv"]
 

@@ -1,8 +1,8 @@
 """Which answers of a server are the file, which are something else, and which ask for patience.
 
-Sites put challenges, pages of apology and pointers in place of data, often under a status of success: figshare
-answers scripts with 202 and no byte (``x-amzn-waf-action: challenge``), portals with a page of HTML, GitHub with the
-pointer of Git LFS. Each is refused by its name.
+Sites put challenges, pages of apology and pointers in place of data, often under a status of success:
+figshare answers scripts with 202 and no byte (``x-amzn-waf-action: challenge``), portals with a page of HTML,
+GitHub with the pointer of Git LFS. Each is refused by its name.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from chemscale.fetching.errors import Interrupted, Refused
 
 LATER = (408, 425, 429, 500, 502, 503, 504)
 """Statuses after which the same request may do."""
+GATED = "for a gated set of the Hugging Face Hub, accept its terms there and set HF_TOKEN"
 REASONS = {
-    401: "401: it wants a login (a gated set of the Hugging Face Hub: accept its terms there, and set HF_TOKEN)",
-    403: "403: it refuses this machine (a gated set of the Hugging Face Hub: accept its terms, and set HF_TOKEN)",
+    401: f"401: it wants a login ({GATED})",
+    403: f"403: it refuses this machine ({GATED})",
     404: "404: nothing lies at this address any more",
     407: "407: the proxy of the environment wants a login",
     410: "410: the file was taken away",

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
+from chemscale.fetching.checks import difference, digests
+from chemscale.fetching.errors import FetchError, Interrupted, Refused
+from chemscale.fetching.meter import Meter, format_bytes
+from chemscale.fetching.registry import Mirror, RemoteFile
 from chemscale.fetching.transfer.answers import (
     begins_at,
     check_beginning,
@@ -21,11 +25,7 @@ from chemscale.fetching.transfer.answers import (
     total_of,
     validator_of,
 )
-from chemscale.fetching.checks import difference, digests
-from chemscale.fetching.errors import FetchError, Interrupted, Refused
-from chemscale.fetching.meter import Meter, format_bytes
 from chemscale.fetching.transfer.part import Part
-from chemscale.fetching.registry import Mirror, RemoteFile
 from chemscale.fetching.transfer.transport import BROKEN, Answer, ask, describe, free
 
 log = logging.getLogger(__name__)
@@ -120,13 +120,11 @@ def download(
         else:
             part.finish()
             return got
-    kept = f" {format_bytes(part.size)} are kept: the same command goes on from there." if part.size else ""
+    kept = f"{format_bytes(part.size)} are kept: the same command goes on from there. " if part.size else ""
     raise FetchError(
-        f"{file.path} could not be fetched.\n  "
-        + "\n  ".join(failures)
-        + f"\n{kept.strip()}{' ' if kept else ''}"
-        f"Downloaded by other means (a browser), put it there as {target} and run the same command: it is checked "
-        "and taken in."
+        "\n  ".join([f"{file.path} could not be fetched.", *failures])
+        + f"\n{kept}Downloaded by other means (a browser), put it there as {target} and run the same command: "
+        "it is checked and taken in."
     )
 
 

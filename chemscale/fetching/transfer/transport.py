@@ -1,8 +1,8 @@
 """One request for a file from a byte on: HTTP and HTTPS with the standard library, and plain files.
 
-Proxies are those of the environment (``https_proxy``, ``http_proxy``, ``no_proxy``), certificates those of the
-system or of ``SSL_CERT_FILE``. A token of the Hugging Face Hub (``HF_TOKEN``) goes to its own host only, and never
-along with a redirection.
+Proxies are those of the environment (``https_proxy``, ``http_proxy``, ``no_proxy``), certificates those of
+the system or of ``SSL_CERT_FILE``. A token of the Hugging Face Hub (``HF_TOKEN``) goes to its own host only,
+and never along with a redirection.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ MAX_MOLECULES = 133_885
 class Qm9(Reader):
     """Reader of ``dsgdb9nsd.xyz.tar.bz2`` (Ramakrishnan et al. 2014); a tar of some of its files as well.
 
-    Hartree and Å; energies only, of which U0 is read unless ``data.energy_key`` names U, H or G. Molecules that
-    ``uncharacterized.txt`` beside the archive lists are left out, as the notes say.
+    Hartree and Å; energies only, of which U0 is read unless ``data.energy_key`` names U, H or G. Molecules
+    that ``uncharacterized.txt`` beside the archive lists are left out, as the notes say.
 
     Args:
         path: the archive.

@@ -31,7 +31,7 @@ class Mirror:
     """One address of a file.
 
     Args:
-        url: https, http or file.
+        url: https, http or file; ``file:NAME`` in a registry lies beside it.
         unverified: why nobody can vouch that the file lies there; None where a public source states it.
     """
 
@@ -236,7 +236,7 @@ def read_registry(path: Path) -> dict[str, DataSet]:
     found = {}
     for name, values in sets.items():
         try:
-            plain = _written_out({**values, "name": name, "registry": str(path)})
+            plain = _written_out({**values, "name": name, "registry": str(path)}, path.absolute().parent)
             found[str(name)] = read_section(DataSet, plain, f"sets.{name}")
         except ConfigurationError as error:
             reason = str(error).replace(": python -m chemscale.train --help lists all keys", "")
@@ -246,18 +246,26 @@ def read_registry(path: Path) -> dict[str, DataSet]:
     return found
 
 
-def _written_out(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Short forms as what they stand for: a mirror that is only its address, one pattern of members."""
+def _written_out(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Short forms as what they stand for: a mirror that is only its address, a file beside the registry, one
+    pattern of members."""
     files = []
     for file in values.get("files") or ():
         file = dict(file)
         mirrors = file.get("mirrors") or ()
-        file["mirrors"] = [{"url": mirror} if isinstance(mirror, str) else mirror for mirror in mirrors]
+        file["mirrors"] = [_mirror({"url": m} if isinstance(m, str) else m, folder) for m in mirrors]
         unpack = file.get("unpack")
         if isinstance(unpack, Mapping) and isinstance(unpack.get("members"), str):
             file["unpack"] = {**unpack, "members": [unpack["members"]]}
         files.append(file)
     return {**values, "files": files}
+
+
+def _mirror(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    url = values.get("url")
+    if isinstance(url, str) and url.startswith("file:") and not url.startswith("file:/"):
+        return {**values, "url": (folder / url.removeprefix("file:")).as_uri()}
+    return dict(values)
 
 
 def choose(sets: Mapping[str, DataSet], name: str) -> DataSet:

@@ -50,7 +50,7 @@ def fetch(tmp_path, patience):
     """Fetch a set of one file, or of several; the folder that it comes into is ``home``."""
 
     def run(*files: RemoteFile, **options) -> list[Path]:
-        return fetch_set(described(*files), tmp_path, Options(patience=patience, **options))
+        return fetch_set(described(*files), tmp_path, Options(**{"patience": patience, **options}))
 
     return run
 

@@ -214,24 +214,6 @@ def unused_port():
         return free.getsockname()[1]
 
 
-def test_a_server_that_falls_silent_is_left(server, tmp_path):
-    asleep = threading.Event()
-
-    def silent(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(BODY)))
-        handler.end_headers()
-        handler.wfile.write(BODY[:1500])
-        asleep.wait(10)
-
-    data = described(remote(server.host("/a", always=silent)))
-    with pytest.raises(
-        FetchError, match=r"broke off after 1,500 of 3,008 bytes \(nothing came for too long\)"
-    ):
-        fetch_set(data, tmp_path, Options(patience=Patience(tries=0, timeout=0.2)))
-    asleep.set()
-
-
 def test_a_full_disk_is_said_before_the_first_byte_and_in_the_middle(server, fetch, here, monkeypatch):
     url = server.host("/a", BODY)
     with monkeypatch.context() as patched:

@@ -37,6 +37,8 @@ def test_a_registry_of_ones_own_adds_sets(tmp_path, monkeypatch):
     first, second = sets["mine"].files[0].mirrors
     assert first == Mirror("file:///data/a.csv")
     assert second.unverified == "never tried"
+    beside = written(tmp_path / "beside.yaml", SET.replace("file:///data/a.csv", "file:d/a.csv"))
+    assert read_registry(beside)["mine"].files[0].mirrors[0].url == f"file://{tmp_path}/d/a.csv"
     monkeypatch.setenv("CHEMSCALE_REGISTRY", str(tmp_path / "mine.yaml"))
     assert "mine" in load_registry()
     monkeypatch.delenv("CHEMSCALE_REGISTRY")

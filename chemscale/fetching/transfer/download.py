@@ -123,7 +123,7 @@ def download(
     kept = f"{format_bytes(part.size)} are kept: the same command goes on from there. " if part.size else ""
     raise FetchError(
         "\n  ".join([f"{file.path} could not be fetched.", *failures])
-        + f"\n{kept}Downloaded by other means (a browser), put it there as {target} and run the same command: "
+        + f"\n{kept}Downloaded by other means (a browser), put it there as {target} and run the command again: "
         "it is checked and taken in."
     )
 
@@ -165,7 +165,7 @@ def _transfer_whole(mirror: Mirror, file: RemoteFile, part: Part, patience: Pati
                 failed, resumed = 0, True  # it moves: patience begins anew
             failed += 1
             if failed > patience.tries:
-                raise Refused(f"{broken}, {failed} times in a row") from None
+                raise Refused(f"{broken}{f', {failed} times in a row' if failed > 1 else ''}") from None
             pause = patience.pause(failed, broken.after)
             log.info("%s: %s; again in %.0f s.", file.path, broken, pause)
             patience.sleep(pause)

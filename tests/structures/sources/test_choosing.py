@@ -24,8 +24,8 @@ def test_unknown_suffix_and_format_are_refused(tmp_path: Path) -> None:
     path.write_text("1 2 3\n")
     with pytest.raises(SourceError, match=r"a\.foo: not of a format that ASE knows.*\.npz \(MD17\)"):
         open_source(path)
-    with pytest.raises(SourceError, match=r"data\.format='qm9': choose one of ani1x, "):
-        open_source(path, "qm9")
+    with pytest.raises(SourceError, match=r"data\.format='qm10': choose one of ani1x, "):
+        open_source(path, "qm10")
 
 
 def test_a_file_that_was_cut_off_in_its_compression_is_refused(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def fetch(
         typer.echo("\n".join(listing.table(known, home)))
         typer.echo("\npython -m chemscale.fetch NAME fetches one, --dry-run says first what that means.")
         return
-    sets = [choose(known, name) for name in (known if names in ([], None, ["all"]) else names or ())]
+    everything = not names or names == ["all"]
+    sets = [choose(known, name) for name in (list(known) if everything else names or ())]
     if probe:
         _probe(sets, timeout)
         return
@@ -89,7 +90,7 @@ def fetch(
     for each in sets:
         typer.echo("\n".join(listing.about(each)))
         paths = fetch_set(each, home, options)
-        typer.echo("\n".join(listing.use(each, paths)))
+        typer.echo("\n".join(listing.use(each, paths, home)))
 
 
 def _probe(sets: list[DataSet], timeout: float) -> None:

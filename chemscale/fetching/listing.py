@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chemscale.fetching.manifest import Manifest
 from chemscale.fetching.meter import format_bytes
-from chemscale.fetching.places import state
+from chemscale.fetching.places import VARIABLE, data_home, state
 from chemscale.fetching.registry import SHIPPED, DataSet, RemoteFile
 from chemscale.fetching.transfer.part import Part
 from chemscale.fetching.transfer.transport import free
@@ -87,16 +87,18 @@ def plan(data: DataSet, files: Sequence[RemoteFile], home: Path) -> list[str]:
     return lines
 
 
-def use(data: DataSet, paths: Iterable[Path]) -> list[str]:
+def use(data: DataSet, paths: Iterable[Path], home: Path) -> list[str]:
     """What to do with a set that is here.
 
     Args:
         data: the set.
         paths: of its files.
+        home: where it lies.
     """
     found = list(paths)
     where = str(found[0]) if len(found) == 1 else f"{len(found)} files in {found[0].parent}" if found else ""
     lines = [f"{data.name}: {where}"]
     if data.use:
-        lines.append(f"  python -m chemscale.train {data.use}")
+        where = "" if home.absolute() == data_home().absolute() else f"{VARIABLE}={home.absolute()} "
+        lines.append(f"  {where}python -m chemscale.train {data.use}")
     return lines

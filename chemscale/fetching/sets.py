@@ -165,7 +165,13 @@ def _fetch(data: DataSet, file: RemoteFile, folder: Path, manifest: Manifest, op
         if first:
             log.info("%s: no checksum is published; recorded sha256 %s.", file.path, got.sums["sha256"])
     if file.unpack:
-        _take_out(file, file.unpack, folder, manifest)
+        try:
+            _take_out(file, file.unpack, folder, manifest)
+        except FetchError:
+            if not file.checksums:  # what was recorded at first use was no good
+                del manifest.files[file.path]
+                manifest.write(data)
+            raise
         manifest.write(data)
         if not options.keep_archives:
             target.unlink()

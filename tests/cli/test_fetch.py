@@ -21,6 +21,8 @@ def server():
 @pytest.fixture
 def run(server: FileServer, tmp_path, monkeypatch):
     """Run the command with a registry of two sets whose files lie on the server."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     server.files.clear()
     server.asked.clear()
     server.host("/good", BODY)

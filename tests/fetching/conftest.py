@@ -17,6 +17,12 @@ def one_server() -> Iterator[FileServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def server(one_server) -> FileServer:
     one_server.files.clear()

@@ -178,3 +178,13 @@ def test_contents_must_be_those_that_are_published(server, fetch, here, tmp_path
     good = remote(server.url("/a"), path="a.zip", unpack=Unpack(("*.txt",), "molecules.txt"))
     assert fetch(good) == [here / "molecules.txt"]
     assert len(server.asked) == 1  # the archive was whole
+
+
+def test_an_archive_that_was_no_good_at_first_use_does_not_bind_the_next_one(server, fetch, here, tmp_path):
+    plan = Unpack(("*.txt",), "molecules.txt")
+    file = remote(server.host("/a", b"PK\x03\x04 and no more"), path="a.zip", unpack=plan)
+    with pytest.raises(FetchError, match="damaged archive"):
+        fetch(file)
+    (here / "a.zip").unlink()
+    server.host("/a", zip_of(tmp_path / "a.zip", [("p.txt", b"CCO")]).read_bytes())
+    assert fetch(file) == [here / "molecules.txt"]

@@ -23,6 +23,7 @@ from chemscale.points.data import (
     structure_source,
 )
 from chemscale.structures.blocks import SourceError
+from tests.helpers.paths import real_data
 
 SETS = load_registry()
 OF_EACH_MOLECULE = {"rmd17": 10, "md17": 8, "md22": 7}
@@ -183,6 +184,27 @@ def test_qm9_is_read_from_the_archive_of_its_authors(home, tmp_path):
     qm9_archive(archive, METHANE.replace("-40.47893", "none"))
     with pytest.raises(SourceError, match=r"dsgdb9nsd_000001\.xyz is no molecule of QM9"):
         list(structure_source(read_structure_data(section("data=qm9")), tmp_path / "s")[1].blocks())
+
+
+REAL = {
+    "ani1x": ("modelforge_samples__ani1_n5.hdf5", "ani1x-release.h5"),
+    "ani2x": ("modelforge_samples__ani2x_minimal.hdf5", "ANI-2x-wB97X-631Gd.h5"),
+    "comp6": ("modelforge_samples__ani2x_minimal.hdf5", "COMP6v2_wB97X-631Gd.h5"),
+    "spice": ("modelforge_samples__SPICE-1.1.4_n2.hdf5", "SPICE-2.0.1.hdf5"),
+    "rmd17": ("rmd17_ethanol.npz", "rmd17_ethanol.npz"),
+    "md17": ("nff_ethanol_ccsdt__ethanol_ccsd_t-train.npz", "md17_ethanol.npz"),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_structures_in_the_form_of_each_set_are_read(name, home, tmp_path):
+    sample, file = REAL[name]
+    (home / name).mkdir(parents=True)
+    (home / name / file).symlink_to(real_data(f"atoms/{sample}"))
+    _, source = structure_source(read_structure_data(section(f"data={name}")), tmp_path / "structures")
+    block = next(iter(source.blocks()))
+    assert np.isfinite(block.energies).all()
+    assert np.isfinite(block.forces).all()
 
 
 def test_the_registry_that_is_shipped_is_honest():

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import re
+import socket
 import tarfile
 import threading
 import zipfile
@@ -21,7 +22,7 @@ from chemscale.fetching.transfer import download as downloading
 from chemscale.fetching.transfer.transport import _Redirections
 from chemscale.fetching.unpacking import unpack
 from tests.fetching.conftest import remote
-from tests.fetching.test_faults import BODY, MD5, PAGE, POINTER
+from tests.fetching.test_faults import BODY, MD5, PAGE, POINTER, unknown
 from tests.helpers.file_server import CHALLENGE, cut_off, says
 from tests.helpers.paths import ROOT
 
@@ -106,6 +107,10 @@ class Stage:
         (self.here / "things.csv.part.json").write_text(f'{{"url": "{url}"}}')
         self.fetch(remote(url))
 
+    def no_network(self):
+        self.patch.setattr(socket, "getaddrinfo", unknown)
+        self.fetch(remote("http://nobody.invalid/a"))
+
     def no_room(self):
         self.patch.setattr("chemscale.fetching.sets.free", lambda folder: 1000)
         self.fetch(remote(self.server.host("/a", BODY), bytes=len(BODY)))
@@ -174,7 +179,7 @@ PLAYED = {
     "file changed meanwhile, no `ETag`": lambda s: s.fetch(s.swapped(b"N" * 5000, tag=None)),
     "416 to what is here": Stage.too_long,
     "resumed bytes that do not fit": Stage.resumed,
-    "no network": lambda s: s.fetch(remote("http://nobody.invalid/a")),
+    "no network": Stage.no_network,
     "redirection to plain http": redirected,
     "no room": Stage.no_room,
     "disk full in the middle": Stage.full,

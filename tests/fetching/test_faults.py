@@ -1,22 +1,20 @@
 """Every fault that a server plays is said by its name, and nothing half-written is taken for whole."""
 
 import errno
+import gzip
 import hashlib
 import json
 import logging
 import socket
-import threading
 from urllib.request import Request
 
 import pytest
 
 from chemscale.fetching.errors import FetchError, Refused
 from chemscale.fetching.registry import Mirror, RemoteFile
-from chemscale.fetching.sets import Options, fetch_set
 from chemscale.fetching.transfer import download as downloading
-from chemscale.fetching.transfer.download import Patience
 from chemscale.fetching.transfer.transport import TOKENS, _Redirections
-from tests.fetching.conftest import described, remote
+from tests.fetching.conftest import remote
 from tests.helpers.file_server import CHALLENGE, cut_off, says
 
 BODY = b"smiles\n" + b"C" * 3000 + b"\n"
@@ -200,9 +198,14 @@ def test_a_part_from_another_byte_than_was_asked_for_is_refused(server, fetch):
         fetch(remote(url))
 
 
-def test_no_server_and_no_name_are_said(fetch, unused_port):
+def unknown(*_, **__):
+    raise socket.gaierror(-2, "Name or service not known")
+
+
+def test_no_server_and_no_name_are_said(fetch, unused_port, monkeypatch):
     with pytest.raises(FetchError, match=r"no connection to 127\.0\.0\.1 \(Connection refused\), 3 times"):
         fetch(remote(f"http://127.0.0.1:{unused_port}/a"))
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(FetchError, match=r"nobody\.invalid is not known here .* may have no network"):
         fetch(remote("http://nobody.invalid/a"))
 
@@ -248,6 +251,25 @@ def test_the_token_of_the_hub_goes_to_the_hub_alone(server, fetch, monkeypatch):
     fetch(remote(server.host("/a", always=says(302, Location="/file")), path="two.csv"))
     sent = [headers.get("Authorization") for _, headers in server.asked]
     assert sent == [None, "Bearer secret", None]
+
+
+def test_a_proxy_of_the_environment_is_used(server, fetch, monkeypatch):
+    server.host("http://data.invalid/a", BODY)  # a proxy is asked by the whole address
+    monkeypatch.setenv("http_proxy", server.url(""))
+    assert fetch(remote("http://data.invalid/a"))[0].read_bytes() == BODY
+
+
+def test_a_compressed_file_that_is_labelled_so_is_the_file(server, fetch, here):
+    packed = gzip.compress(BODY)
+    url = server.host("/a", always=says(200, packed, Content_Encoding="x-gzip"))
+    assert fetch(remote(url, path="a.smi.gz"))[0].read_bytes() == packed
+
+
+def test_an_address_that_is_not_encrypted_is_said_where_nothing_checks_the_file(server, fetch, caplog):
+    fetch(remote(server.host("/a", BODY), md5=MD5))
+    assert "not encrypted" not in caplog.text
+    fetch(remote(server.url("/a"), path="b.csv"))
+    assert "not encrypted, and nothing is published to check the file by" in caplog.text
 
 
 def test_an_unverified_address_is_said(server, fetch, caplog):

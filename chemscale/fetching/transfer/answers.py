@@ -67,7 +67,11 @@ def check_kind(headers: Mapping[str, str], path: str) -> None:
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml") and not path.endswith((".html", ".htm")):
         raise Refused(f"a page ({kind}) in place of the file")
-    if (encoding := headers.get("content-encoding", "identity").lower()) != "identity":
+    encoding = headers.get("content-encoding", "identity").lower()
+    as_it_is = encoding in ("gzip", "x-gzip") and path.endswith(
+        (".gz", ".tgz")
+    )  # how Apache labels such files
+    if encoding != "identity" and not as_it_is:
         raise Refused(
             f"it is compressed on the way ({encoding}) though nobody asked: its length is not the file's"
         )

@@ -110,6 +110,8 @@ def download(
     mirrors = sorted(file.mirrors, key=lambda mirror: mirror.url != part.url)
     failures = []
     for mirror in mirrors:
+        if mirror.url.startswith("http:") and not wanted:
+            log.warning("%s: not encrypted, and nothing is published to check the file by.", mirror.url)
         if mirror.unverified:
             log.warning("%s: this address is not verified (%s).", mirror.url, mirror.unverified)
         try:
@@ -123,8 +125,8 @@ def download(
     kept = f"{format_bytes(part.size)} are kept: the same command goes on from there. " if part.size else ""
     raise FetchError(
         "\n  ".join([f"{file.path} could not be fetched.", *failures])
-        + f"\n{kept}Downloaded by other means (a browser), put it there as {target} and run the command again: "
-        "it is checked and taken in."
+        + f"\n{kept}Downloaded by other means (a browser), put it there as {target} and run the command "
+        "again: it is checked and taken in."
     )
 
 
@@ -149,7 +151,8 @@ def _from_mirror(
         log.warning(
             "%s: what was resumed is not the file (%s); once more from its beginning.", file.path, wrong
         )
-    raise Refused(f"not the file: {wrong}. It was removed")
+    once = "" if file.checksums or not wanted else "; to take another than at first use, move the folder away"
+    raise Refused(f"not the file: {wrong}. It was removed{once}")
 
 
 def _transfer_whole(mirror: Mirror, file: RemoteFile, part: Part, patience: Patience) -> bool:

@@ -16,11 +16,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from chemscale import __version__
+from chemscale.common.files import open_regular
 from chemscale.fetching.errors import Interrupted, Refused
 
 TOKENS = {"huggingface.co": "HF_TOKEN"}
@@ -103,6 +105,7 @@ def ask(
     host = urlsplit(url).hostname or ""
     if token := os.environ.get(TOKENS.get(host, ""), ""):
         request.add_unredirected_header("Authorization", f"Bearer {token}")
+    answer: Any
     try:
         answer = urllib.request.build_opener(_Redirections).open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -118,7 +121,7 @@ def ask(
 def _from_disk(url: str, start: int) -> Answer:
     path = Path(unquote(urlsplit(url).path))
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the caller reads it
+        file = cast(BufferedReader, open_regular(path))
         size = os.fstat(file.fileno()).st_size
         file.seek(start)
     except OSError as error:

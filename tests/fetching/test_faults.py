@@ -1,20 +1,25 @@
 """Every fault that a server plays is said by its name, and nothing half-written is taken for whole."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import json
 import logging
+import multiprocessing
 import socket
+import threading
+import time
 from urllib.request import Request
 
 import pytest
 
 from chemscale.fetching.errors import FetchError, Refused
 from chemscale.fetching.registry import Mirror, RemoteFile
+from chemscale.fetching.sets import fetch_set
 from chemscale.fetching.transfer import download as downloading
 from chemscale.fetching.transfer.transport import TOKENS, _Redirections
-from tests.fetching.conftest import remote
+from tests.fetching.conftest import described, remote
 from tests.helpers.file_server import CHALLENGE, cut_off, says
 
 BODY = b"smiles\n" + b"C" * 3000 + b"\n"
@@ -215,6 +220,59 @@ def unused_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+def test_an_answer_without_an_end_is_refused(server, fetch, here):
+    def endless(handler):
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b"x" * 4096)
+
+    with pytest.raises(FetchError, match="more than the 100,000 bytes that are published"):
+        fetch(remote(server.host("/a", always=endless), bytes=100_000))
+    assert not list(here.glob("things*"))
+
+
+def test_an_answer_without_a_length_is_taken_to_its_end(server, fetch):
+    def unmeasured(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(BODY), BODY))
+        if len(server.asked) > 1:
+            handler.wfile.write(b"0\r\n\r\n")
+        handler.close_connection = True
+
+    assert fetch(remote(server.host("/a", always=unmeasured), md5=MD5))[0].read_bytes() == BODY
+    assert len(server.asked) == 2  # the first was cut off before its end
+
+
+def test_a_killed_fetch_is_continued(server, tmp_path, here):
+    asleep = threading.Event()
+
+    def stall(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.send_header("ETag", '"one"')
+        handler.end_headers()
+        handler.wfile.write(BODY[:1500])
+        asleep.wait(10)
+
+    data = described(remote(server.host("/a", BODY, faults=[stall])))
+    worker = multiprocessing.get_context("fork").Process(target=fetch_set, args=(data, tmp_path))
+    worker.start()
+    part = here / "things.csv.part"
+    while not part.exists() or part.stat().st_size < 1500:
+        time.sleep(0.01)
+    worker.kill()
+    worker.join()
+    asleep.set()
+    assert not (here / "things.csv").exists()
+    assert fetch_set(data, tmp_path)[0].read_bytes() == BODY  # nothing holds the lock any more
+    assert server.ranges("/a") == [None, "bytes=1500-"]
 
 
 def test_a_full_disk_is_said_before_the_first_byte_and_in_the_middle(server, fetch, here, monkeypatch):

@@ -260,6 +260,7 @@ def _copy(answer: Answer, file: RemoteFile, part: Part, first: bytes, total: int
 
     Raises:
         Interrupted: it broke off.
+        Refused: it does not end where the file does.
         OSError: the disk is full; what was written is kept.
     """
     done = part.size
@@ -271,6 +272,9 @@ def _copy(answer: Answer, file: RemoteFile, part: Part, first: bytes, total: int
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(part.path)) from None
             done += len(chunk)
+            if file.bytes is not None and done > file.bytes:
+                part.discard()
+                raise Refused(f"more than the {file.bytes:,} bytes that are published")
             meter.advance(len(chunk))
             chunk = _read(answer, done, total)
         os.fsync(out.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import random
@@ -159,7 +158,7 @@ def _transfer_whole(mirror: Mirror, file: RemoteFile, part: Part, patience: Pati
     """Ask until the part is whole; whether it began with bytes of an earlier connection."""
     resumed = part.continues(mirror.url, checksum=bool(file.checksums))
     failed = 0
-    for _ in itertools.count():
+    while True:
         before = part.size
         try:
             _transfer(mirror, file, part, patience)
@@ -174,7 +173,6 @@ def _transfer_whole(mirror: Mirror, file: RemoteFile, part: Part, patience: Pati
             patience.sleep(pause)
         else:
             return resumed
-    raise AssertionError
 
 
 def _transfer(mirror: Mirror, file: RemoteFile, part: Part, patience: Patience) -> None:

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 RULES = 2
 """Of what is one molecule, and of what is read of a file: another number makes another folder of a corpus."""
 CHUNK_ROWS = 4096
-"""Rows that one task of stage 1 standardises."""
+"""Rows that one of the first tasks of stage 1 standardises."""
 BUCKET_BYTES = 4 << 20
 """Input text a bucket holds on average: a few hundred MB of memory for a worker at most."""
 
@@ -247,7 +247,7 @@ def _key(content: dict[str, Any]) -> str:
 
 def _begin(folder: Path, key: str) -> None:
     """Make the folder of a build; keep the parts of an interrupted one of the same key and chunks."""
-    mark, key = folder / "key", f"{key} {CHUNK_ROWS}"
+    mark, key = folder / "key", f"{key} {CHUNK_ROWS} doubling"
     if folder.exists() and (not mark.exists() or mark.read_text() != key):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -309,9 +309,9 @@ def _finish(
 ) -> None:
     """Run stage 3: one vocabulary, the shards, the list of dropped rows, and last the manifest."""
     folder = target / ".build"
-    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
-    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
+    by_row = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
+    by_hash = [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
+    dropped, examples = write_dropped_table(target / "dropped.csv.gz", by_row, by_hash, reading.place)
     if sum(dropped.values()) == rows:
         raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)

@@ -29,7 +29,7 @@ if IS_FAST:
     from selfies.utils.matching_utils import find_perfect_matching
     from selfies.utils.smiles_utils import atom_to_smiles, smiles_to_atom
 
-ENCODER_ERRORS = (selfies.EncoderError, RecursionError, KeyError, ValueError, AssertionError)
+ENCODER_ERRORS = (selfies.EncoderError, RecursionError, LookupError, ValueError, AssertionError)
 """What the package raises for molecules: some that it does not foresee fail its assertions and look-ups."""
 MAX_DEPTH = 100
 """Branches within branches: the package recurses, and fails from some 900 on."""
@@ -342,7 +342,7 @@ def _write(graph: _Graph, mates: dict[int, int]) -> list[str]:
 
 
 def _is_odd(places: list[int]) -> bool:
-    """Whether neighbours of a centre are sorted by an odd number of exchanges: SELFIES shows its mirror image."""
+    """Whether an odd number of exchanges sorts the neighbours of a centre: SELFIES shows its mirror image."""
     return sum(a > b for i, a in enumerate(places) for b in places[i + 1 :]) % 2 == 1
 
 

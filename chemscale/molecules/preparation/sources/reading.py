@@ -13,6 +13,8 @@ from typing import Any
 from chemscale.molecules.preparation.sources.source import Source
 from chemscale.molecules.preparation.sources.streams import EmptySourceError, Entry, SourceError, entries
 
+DOUBLED_EVERY, MAX_GROWTH = 256, 8
+"""Chunks after which they double, up to which size: many tasks of few rows, not too many files of many."""
 Row = tuple[int, str, str]
 """Running number over all files from 1, text of the cell, and its notation."""
 
@@ -60,14 +62,15 @@ class Reading:
         """Read the files as numbered chunks of rows, in bounded memory.
 
         Args:
-            size: rows of a chunk.
+            size: rows of each of the first chunks; later ones have up to ``MAX_GROWTH`` times as many.
 
         Raises:
             SourceError: a file turns out to be damaged, or a cell runs over lines.
         """
         rows = self._all()
         for number in itertools.count():
-            chunk = list(itertools.islice(rows, size))
+            growth = min(1 << number // DOUBLED_EVERY, MAX_GROWTH)
+            chunk = list(itertools.islice(rows, size * growth))
             if not chunk:
                 return
             yield number, chunk

@@ -58,6 +58,8 @@ RULES = 2
 """Of what is one molecule, and of what is read of a file: another number makes another folder of a corpus."""
 CHUNK_ROWS = 4096
 """Rows that one of the first tasks of stage 1 standardises."""
+CHUNK_GROWTH = 8
+"""How many times as many rows later tasks have: each bucket of stage 2 visits every part of stage 1."""
 BUCKET_BYTES = 4 << 20
 """Input text a bucket holds on average: a few hundred MB of memory for a worker at most."""
 
@@ -260,7 +262,7 @@ def _standardize(
     """Run stage 1 over all rows; returns the number of rows and of parts."""
     tasks = (
         Chunk(number, rows, request.policy, folder, columns.take(rows))
-        for number, rows in reading.chunks(CHUNK_ROWS)
+        for number, rows in reading.chunks(CHUNK_ROWS, CHUNK_GROWTH)
     )
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:

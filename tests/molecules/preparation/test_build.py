@@ -221,7 +221,7 @@ def test_chunks_grow_and_many_files_of_dropped_rows_are_merged_step_by_step(smil
     monkeypatch.setattr(building, "standardize_chunk", lambda c: seen.append(original(c)) or seen[-1])
     many = build_corpus([path], tmp_path / "many", workers=1)
     assert seen[:7] == [20, 20, 40, 40, 80, 80, 160]
-    assert max(seen) <= 20 * reading.MAX_GROWTH
+    assert max(seen) <= 20 * building.CHUNK_GROWTH
     assert contents(many.path) == contents(plain.path)
 
 

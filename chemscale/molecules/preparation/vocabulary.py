@@ -20,7 +20,7 @@ from chemscale.molecules.preparation.standardize import Reason
 VOCABULARY_FILE = "vocabulary.csv"
 RARE = 10
 """Training molecules below which a symbol is called rare."""
-AT_ONCE = 100_000
+AT_ONCE = 25_000
 """Molecules that are counted together."""
 SHOWN = 8
 """Symbols that a line names."""

@@ -2,10 +2,10 @@
 
     python benchmarks/prepare.py [FILE] [--molecules 100000] [--workers 1 2] [--folder DIR] [--respelled]
 
-FILE holds SMILES, one a line. With ``--molecules`` so many different molecules are made of its own first,
-before anything is measured: each time round, every molecule is given another group at another atom and
-written as RDKit's canonical SMILES, as collections are; ``--respelled`` writes atoms in another order, which
-preparation must read twice. Without FILE they are made of starter molecules, every eleventh with a
+FILE holds SMILES, one a line. ``--molecules`` takes so many of them, or makes as many different ones first,
+before anything is measured: each further time round, every molecule is given another group at another atom
+and written as RDKit's canonical SMILES, as collections are; ``--respelled`` writes atoms in another order,
+which preparation must read twice. Without FILE they are made of starter molecules, every eleventh with a
 counter-ion. ``--folder`` keeps the made file and the corpora for another call; it needs some 250 bytes a
 molecule.
 
@@ -82,7 +82,7 @@ def made(first: int, base: list[str], last: int, respelled: bool) -> list[str]:
 
 def variant(smiles: str, turn: int, number: int, respelled: bool) -> str:
     """A molecule with another group at another atom each turn; itself at the first, and where none fits."""
-    molecule = Chem.MolFromSmiles(smiles)
+    molecule = Chem.MolFromSmiles(smiles) if turn or respelled else None
     if molecule is None:
         return smiles
     sites = [
@@ -245,7 +245,8 @@ def show(outcome: Outcome, workers: int, encoder: float) -> None:
 def source(options: argparse.Namespace, folder: Path) -> Path:
     """The file that is prepared."""
     if options.file is None:
-        base = starter_smiles(20_000, workers=len(os.sched_getaffinity(0)))
+        enough = min(100_000, max(20_000, (options.molecules or 0) // 150))
+        base = starter_smiles(enough, workers=len(os.sched_getaffinity(0)))
         base = [f"{text}.{SALTS[i % len(SALTS)]}" if i % 11 == 0 else text for i, text in enumerate(base)]
         base = [Chem.CanonSmiles(text) for text in base]
     else:

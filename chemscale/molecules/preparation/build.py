@@ -313,7 +313,9 @@ def _finish(
     folder = target / ".build"
     by_row = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
     by_hash = [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", by_row, by_hash, reading.place)
+    table = folder / "dropped.csv.gz"  # in the folder of the build, where nothing half written stays
+    dropped, examples = write_dropped_table(table, by_row, by_hash, reading.place)
+    table.replace(target / table.name)
     if sum(dropped.values()) == rows:
         raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)

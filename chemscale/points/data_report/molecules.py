@@ -109,10 +109,9 @@ def _last(counts: np.ndarray) -> int:
 def _exact(parts: dict[str, Split], positions: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Lengths and heavy atoms of every molecule."""
     quantities = {
-        "positions": ("positions", "positions of a block that a molecule takes: its symbols, the end, and what "
-                      "stands before them"),
+        "positions": ("positions", "of a block that a molecule takes: what stands before it, symbols, end"),
         "heavy_atoms": ("heavy atoms", DESCRIPTORS["heavy_atoms"].meaning),
-    }  # fmt: skip
+    }
     found = []
     for what, (name, meaning) in quantities.items():
         of = positions if what == "positions" else {p: _counted(split, what) for p, split in parts.items()}

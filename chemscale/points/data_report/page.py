@@ -16,6 +16,7 @@ from chemscale.molecules.metrics import page as evaluation_pages
 from chemscale.molecules.metrics.page.drawings import molecule_image
 from chemscale.points.data_report.figures import coverage_svg, parts_svg
 from chemscale.points.data_report.molecules import may_be_drawn
+from chemscale.points.data_report.values import KEPT
 
 PAGE, FIGURES = "report.html", "report.json"
 TEMPLATES = {"molecules": "molecules.html.j2", "structures": "structures.html.j2"}
@@ -49,8 +50,8 @@ def write_report(folder: Path, content: dict[str, Any]) -> Path:
             file.write(text)
     except OSError as error:
         raise ReportError(
-            f"{folder}: the report cannot be written there ({error.strerror}). Prepare the data where you may "
-            "write: corpora=FOLDER for molecules, structures=FOLDER for frames."
+            f"{folder}: the report cannot be written there ({error.strerror}). Prepare the data where "
+            "you may write: corpora=FOLDER for molecules, structures=FOLDER for frames."
         ) from None
     return folder / PAGE
 
@@ -76,7 +77,8 @@ def render(content: dict[str, Any]) -> str:
         coverage=_coverage(content),
         drawing=drawing,
         shown_files=SHOWN_FILES,
-        quantiles=("0.01", "0.05", "0.5", "0.95", "0.99"),
+        quantiles=("0.05", "0.5", "0.95"),
+        kept=KEPT,
     )
 
 
@@ -87,21 +89,25 @@ def _coverage(content: dict[str, Any]) -> str:
     return coverage_svg(curve["symbols"], {part: curve[part] for part in ("train", "validation")})
 
 
-def number(value: float | None) -> str:
-    """A number of four digits; a dash where there is none.
+def number(value: float | None, deviation: float = math.nan) -> str:
+    """A number of four digits, or of as many as its kind varies in; a dash where there is none.
 
     Args:
         value: any.
+        deviation: standard deviation of such numbers; NaN or 0 where it says nothing.
     """
     if value is None or not math.isfinite(value):
         return "–"
-    if value == int(value) and abs(value) < 1e9:
-        return f"{value:,.0f}".replace("-", "−")
-    return f"{value:,.4g}".replace("-", "−") if 1e-4 <= abs(value) < 1e4 else _far(value)
-
-
-def _far(value: float) -> str:
-    return (f"{value:,.1f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3g}").replace("-", "−")
+    size = abs(value)
+    if value == int(value) and size < 1e9:
+        text = f"{value:,.0f}"
+    elif deviation > 0 and size > 10 * deviation and size < 1e9:
+        text = f"{value:,.{min(9, max(0, 2 - math.floor(math.log10(deviation))))}f}"
+    elif 1e4 <= size < 1e9:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:,.4g}" if size >= 1e-3 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def percent(share: float) -> str:

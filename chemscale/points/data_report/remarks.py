@@ -9,6 +9,16 @@ CHANCE = 0.01
 MANY_DROPPED = 0.1
 
 
+def some(number: int, noun: str) -> str:
+    """So many of something.
+
+    Args:
+        number: how many.
+        noun: of one.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
     """Sentences on a corpus; empty where there is nothing to warn of.
 
@@ -19,9 +29,9 @@ def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
     block, counts, vocabulary = content["block"], content["counts"], content["vocabulary"]
     if longer := sum(block["longer"].values()):
         found.append(
-            f"{longer:,} molecules take more than the {block['positions']} positions of data.block: training "
-            f"refuses them. The longest takes {max(block['longest'].values())}: raise data.block, or lower "
-            "data.max_symbols."
+            f"{some(longer, 'molecule')} longer than the {block['positions']} positions of data.block: "
+            f"training refuses such data. The longest takes {max(block['longest'].values())}: raise data.block, "
+            "or lower data.max_symbols."
         )
     others = sum(each["rows"] for each in content["dropped"]) - content["duplicates"]
     if others > MANY_DROPPED * counts["rows"]:
@@ -32,8 +42,8 @@ def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
     if unseen := vocabulary["only_in_validation"]["symbols"]:
         share = vocabulary["only_in_validation"]["tokens"] / max(1, vocabulary["tokens"]["validation"])
         found.append(
-            f"{unseen:,} symbols are in held-out molecules only and never learnt; they are {share:.2g} of the "
-            "validation tokens."
+            f"{some(unseen, 'symbol')} of held-out molecules {'is' if unseen == 1 else 'are'} in no training "
+            f"molecule and never learnt: {share:.2g} of the validation tokens."
         )
     for name, part in content["sample"].items():
         if part["unreadable"]:
@@ -65,9 +75,8 @@ def remarks_on_structures(content: dict[str, Any]) -> list[str]:
     found = []
     counts, parts = content["counts"], content["parts"]
     for severity in ("error", "warning"):
-        number = sum(f["severity"] == severity for f in content["lint"] or [])
-        if number:
-            found.append(f"The linter has {number} {severity}{'s' if number > 1 else ''}: see below.")
+        if number := sum(f["severity"] == severity for f in content["lint"] or []):
+            found.append(f"The linter has {some(number, severity)}: see below.")
     left_out = counts["in_no_part"] - counts["isolated_atoms"]
     if left_out > 0:
         found.append(

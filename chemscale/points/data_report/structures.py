@@ -146,14 +146,10 @@ def _distributions(seen: Pass, geometry: Geometry, names: tuple[str, ...]) -> li
     for key, (name, meaning) in QUANTITIES.items():
         values = {part: seen.parts[part].values[key] for part in names}
         found.append(distribution(name, meaning, values, whole=key == "atoms"))
-    of = (
-        "of all frames"
-        if geometry.frames == geometry.of
-        else f"of a random sample of {geometry.frames:,} frames"
-    )
-    found.append(
-        distribution("neighbours of an atom", f"within {CUTOFF:g} Å, {of}", geometry.neighbours, whole=True)
-    )
+    sampled = geometry.frames < geometry.of
+    of = f"of a random sample of {geometry.frames:,} frames" if sampled else "of all frames"
+    near = f"within {CUTOFF:g} Å, {of}"
+    found.append(distribution("neighbours of an atom", near, geometry.neighbours, whole=True))
     found.append(distribution("nearest atom", f"Å, {of}", geometry.nearest))
     return listed(found)
 

@@ -15,6 +15,8 @@ KEPT = 100_000
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 SEED = 20
 """Of every random sample of a report."""
+NOISE = 1e-10
+"""Of the largest value: a mean below that is none."""
 DIGITS = 10
 """Of numbers in the file for machines, so that the last bits of a sum are not in it."""
 
@@ -92,8 +94,11 @@ class Values:
 
     @property
     def mean(self) -> float:
-        """Mean of all; NaN of none."""
-        return self._mean if self.count else np.nan
+        """Mean of all; NaN of none. What is left of a sum that cancels is 0."""
+        if not self.count:
+            return np.nan
+        noise = NOISE * max(abs(self.low), abs(self.high))
+        return self._mean if abs(self._mean) > noise else 0.0
 
     @property
     def deviation(self) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 320, 170, 8, 34, 8
 BARS = 40
+CHARACTER, LONG, FEW = 7, 6, 4
+"""Pixels of a character; characters of a long label, and ticks where labels are long."""
 TAIL = 0.2
 """Percent of the values that a histogram leaves out at each end, into its outermost bars."""
 
@@ -87,13 +89,22 @@ def histogram_svg(
         f'<polyline points="{path(shares)}" class="{names[min(number, 1)]}"/>'
         for number, shares in enumerate(outlines)
     ]
-    ticks = "".join(
-        f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{TOP + inner_h}" y2="{TOP + inner_h + 4}" class="tick"/>'
-        f'<text x="{x(t):.1f}" y="{TOP + inner_h + 17}" text-anchor="middle">{t:g}</text>'
-        for t in round_ticks(float(edges[0]), float(edges[-1]), whole=whole)
-    )
+    places = round_ticks(float(edges[0]), float(edges[-1]), whole=whole)
+    if max((len(f"{t:.10g}") for t in places), default=0) > LONG:
+        places = round_ticks(float(edges[0]), float(edges[-1]), whole=whole, most=FEW)
+    ticks = "".join(_tick(x(place), f"{place:.10g}", TOP + inner_h) for place in places)
     base = f'<line x1="{LEFT}" x2="{WIDTH - LEFT}" y1="{TOP + inner_h}" y2="{TOP + inner_h}" class="tick"/>'
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(shapes)}{base}{ticks}</svg>'
+
+
+def _tick(place: float, label: str, base: int) -> str:
+    """A tick and its label, held so that the figure's edge does not cut it."""
+    half = CHARACTER * len(label) / 2
+    anchor = "start" if place < half else "end" if place > WIDTH - half else "middle"
+    return (
+        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{base}" y2="{base + 4}" class="tick"/>'
+        f'<text x="{place:.1f}" y="{base + 17}" text-anchor="{anchor}">{label}</text>'
+    )
 
 
 def round_ticks(low: float, high: float, *, whole: bool, most: int = 6) -> list[float]:

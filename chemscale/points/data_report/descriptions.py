@@ -54,6 +54,7 @@ class Described:
         unreadable: molecules that RDKit could not read again.
         several: molecules of several fragments.
         looked_at: molecules in all.
+        costly: molecules that were to have the costly descriptors.
     """
 
     values: dict[str, np.ndarray]
@@ -62,6 +63,7 @@ class Described:
     unreadable: int
     several: int
     looked_at: int
+    costly: int
 
 
 @dataclass
@@ -71,6 +73,7 @@ class PartDescription:
     Args:
         molecules: of the part.
         described: of the sample.
+        costly: of them, with the costly descriptors.
         values: of each descriptor.
         with_element: as in ``Described``.
         atoms: likewise.
@@ -80,6 +83,7 @@ class PartDescription:
 
     molecules: int
     described: int = 0
+    costly: int = 0
     values: dict[str, Values] = field(default_factory=lambda: {name: Values() for name in (*CHEAP, *COSTLY)})
     with_element: np.ndarray = field(default_factory=lambda: np.zeros(ELEMENTS, np.int64))
     atoms: np.ndarray = field(default_factory=lambda: np.zeros(ELEMENTS, np.int64))
@@ -93,6 +97,7 @@ class PartDescription:
         self.with_element += found.with_element
         self.atoms += found.atoms
         self.described += found.looked_at
+        self.costly += found.costly
         self.unreadable += found.unreadable
         self.several += found.several
 
@@ -157,7 +162,8 @@ def describe(task: Task) -> Described:
             atoms += counts
     table = np.array(rows, dtype=float).reshape(-1, len(names))
     values = dict(zip(names, table.T, strict=True))
-    return Described(values, with_element, atoms, unreadable, several, len(task.ids))
+    costly = len(task.ids) if task.costly else 0
+    return Described(values, with_element, atoms, unreadable, several, len(task.ids), costly)
 
 
 def _number(name: str, molecule: Chem.Mol) -> float:

@@ -14,7 +14,6 @@ from chemscale.molecules.preparation.standardize import Reason
 from chemscale.points.data_report.descriptions import (
     CHEAP,
     COSTLY,
-    COSTLY_SAMPLE,
     PartDescription,
     describe_parts,
 )
@@ -76,7 +75,7 @@ def describe_corpus(corpus: Corpus, block: int, workers: int) -> dict[str, Any]:
             name: {
                 "molecules": part.molecules,
                 "described": part.described,
-                "costly": min(part.described, COSTLY_SAMPLE),
+                "costly": part.costly,
                 "unreadable": part.unreadable,
                 "several_fragments": part.several,
             }

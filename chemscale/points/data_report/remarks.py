@@ -30,7 +30,7 @@ def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
     if longer := sum(block["longer"].values()):
         found.append(
             f"{some(longer, 'molecule')} longer than the {block['positions']} positions of data.block: "
-            f"training refuses such data. The longest takes {max(block['longest'].values())}: raise data.block, "
+            f"training refuses them. The longest has {max(block['longest'].values())}: raise data.block, "
             "or lower data.max_symbols."
         )
     others = sum(each["rows"] for each in content["dropped"]) - content["duplicates"]

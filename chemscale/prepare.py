@@ -54,7 +54,7 @@ def hydra_main(cfg: DictConfig) -> None:
         corpus = open_or_prepare(molecules, Path(settings.corpora))
         show(corpus)
         if settings.report:
-            from chemscale.points.data_report.write import report_corpus
+            from chemscale.points.data_report.corpus import report_corpus
 
             report_corpus(corpus, molecules.block, molecules.prepare_workers)
         return
@@ -76,7 +76,7 @@ def hydra_main(cfg: DictConfig) -> None:
         show_store(store)
         findings = lint_store(store, settings.lint)  # logs its report
         if settings.report:
-            from chemscale.points.data_report.write import report_store
+            from chemscale.points.data_report.store import report_store
 
             looked = None if settings.lint == "off" else findings
             report_store(store, structures.reference_method, looked)

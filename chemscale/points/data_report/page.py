@@ -11,7 +11,7 @@ import jinja2
 from rdkit import Chem, rdBase
 
 from chemscale.common.files import atomic_write, write_json
-from chemscale.laws.reports import page as report_pages
+from chemscale.laws import reports as report_pages
 from chemscale.molecules.metrics import page as evaluation_pages
 from chemscale.molecules.metrics.page.drawings import molecule_image
 from chemscale.points.data_report.figures import coverage_svg, parts_svg
@@ -62,7 +62,7 @@ def render(content: dict[str, Any]) -> str:
     Args:
         content: of the report.
     """
-    packages = (__package__, evaluation_pages.__name__, report_pages.__package__)
+    packages = (__package__, evaluation_pages.__name__, report_pages.__name__)
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(str(name)) for name in packages]),
         autoescape=True,

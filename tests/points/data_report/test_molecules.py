@@ -11,8 +11,8 @@ from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.standardize import Policy
 from chemscale.points.data_report import descriptions
+from chemscale.points.data_report.corpus import report_corpus
 from chemscale.points.data_report.page import FIGURES, PAGE, ReportError, number, percent, plain, render
-from chemscale.points.data_report.write import report_corpus
 
 EVIL = '<script>alert("x")</script>'
 SMILES = [

@@ -8,7 +8,7 @@ from ase.data import atomic_numbers
 
 from chemscale.points.data_report import frames, geometry
 from chemscale.points.data_report.page import FIGURES, PAGE
-from chemscale.points.data_report.write import report_store
+from chemscale.points.data_report.store import report_store
 from chemscale.structures.blocks import Block
 from chemscale.structures.lint import Finding
 from chemscale.structures.preparation.building import build_store

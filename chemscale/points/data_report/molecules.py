@@ -108,7 +108,7 @@ def _last(counts: np.ndarray) -> int:
 def _exact(parts: dict[str, Split], positions: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Lengths and heavy atoms of every molecule."""
     quantities = {
-        "positions": ("positions", "of a block that a molecule takes: what stands before it, symbols, end"),
+        "positions": ("length", "positions in a block: symbols, the end, and what stands before them"),
         "heavy_atoms": ("heavy atoms", DESCRIPTORS["heavy_atoms"].meaning),
     }
     found = []

@@ -11,7 +11,7 @@ from chemscale.common.durations import format_duration
 from chemscale.points.data_report.page import write_report
 from chemscale.points.data_report.remarks import remarks_on_structures
 from chemscale.points.data_report.structures import describe_store
-from chemscale.structures.lint import Finding
+from chemscale.structures.lint.findings import Finding
 from chemscale.structures.store import FrameStore
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from chemscale.points.data_report.frames import ELEMENTS, Extreme, Pass, look_at_frames
 from chemscale.points.data_report.geometry import CUTOFF, Geometry, look_at_geometry
 from chemscale.points.data_report.values import distribution, listed, rounded, sample
-from chemscale.structures.lint import Finding
+from chemscale.structures.lint.findings import ORDER, Finding, verdicts
 from chemscale.structures.references import ReferenceEnergyError, References, reference_energies
 from chemscale.structures.store import ISOLATED, PARTS, FrameStore
 
@@ -91,7 +91,7 @@ def describe_store(
             "lowest": [_extreme(store, each, part_of, names) for each in seen.lowest],
         },
         "geometry": _geometry(store, geometry),
-        "lint": None if findings is None else [vars(finding) for finding in findings],
+        **_lint(findings),
     }
 
 
@@ -211,6 +211,16 @@ def _extreme(store: FrameStore, each: Extreme, part_of: np.ndarray, names: tuple
         "part": names[part_of[frame]],
         "element": chemical_symbols[z] if z else "",
     }
+
+
+def _lint(findings: Sequence[Finding] | None) -> dict[str, Any]:
+    """Findings, the worst first, and the checks by their verdict."""
+    if findings is None:
+        return {"lint": None, "checks": {}}
+    told = verdicts(findings)
+    ranked = sorted(findings, key=lambda finding: ORDER[finding.severity])
+    by_verdict = {v: [check for check, of in told.items() if of == v] for v in dict.fromkeys(told.values())}
+    return {"lint": [vars(finding) for finding in ranked], "checks": {"ok": [], **by_verdict}}
 
 
 def _geometry(store: FrameStore, found: Geometry) -> dict[str, Any]:

@@ -220,17 +220,15 @@ def distribution(
         },
         "without": [part for part in parts if part not in filled],
         "missing": {part: values.missing for part, values in parts.items() if values.missing},
-        "differences": [
-            _difference(first, base, part, values, independent) for part, values in others
-        ],
-    }  # fmt: skip
+        "differences": [_difference(base, first, part, values, independent) for part, values in others],
+    }
 
 
 def _difference(
-    first: str, base: Values, part: str, values: Values, independent: bool
+    base: Values, first: str, part: str, values: Values, independent: bool
 ) -> dict[str, str | float]:
     found, chance = distance(base, values)
-    both: dict[str, str | float] = {"between": f"{first} and {part}", "distance": rounded(found)}
+    both: dict[str, str | float] = {"from": first, "part": part, "distance": rounded(found)}
     return both | ({"p": rounded(chance)} if independent else {})
 
 

@@ -17,7 +17,7 @@ from chemscale.molecules.preparation.vocabulary import (
 from chemscale.points.data_report.values import rounded
 
 SHARES = (0.5, 0.9, 0.99, 0.999, 1.0)
-SHOWN = 40
+SHOWN = 20
 """Symbols that a table names."""
 PLACES = 400
 """Points of the curve at most."""

@@ -56,7 +56,7 @@ def test_lengths_are_exact_and_those_above_a_block_are_counted(folder, content):
     assert sum(content["block"]["longer"].values()) == (positions > 30).sum() == 0
     assert max(content["block"]["longest"].values()) == positions.max()
     assert sum(content["block"]["tokens"].values()) == positions.sum()
-    assert parts(content, "positions")["train"]["largest"] == corpus.train.positions.max()
+    assert parts(content, "length")["train"]["largest"] == corpus.train.positions.max()
     assert parts(content, "heavy atoms")["train"]["mean"] == pytest.approx(corpus.train.heavy_atoms.mean())
 
 

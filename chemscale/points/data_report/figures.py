@@ -38,7 +38,7 @@ def coverage_svg(symbols: Sequence[int], curves: Mapping[str, Sequence[float]]) 
         curves: (n,) shares of each part.
     """
     low = min((min(curve) for curve in curves.values()), default=0.0)
-    bottom = math.floor(10 * low) / 10
+    bottom = min(0.9, math.floor(10 * low) / 10)
     reach = math.log10(max(symbols)) or 1.0
     left, right, base = LEFT + INDENT, WIDTH - 2 * LEFT, HEIGHT - BOTTOM
 

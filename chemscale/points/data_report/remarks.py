@@ -29,7 +29,7 @@ def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
     block, counts, vocabulary = content["block"], content["counts"], content["vocabulary"]
     if longer := sum(block["longer"].values()):
         found.append(
-            f"{some(longer, 'molecule')} longer than the {block['positions']} positions of data.block: "
+            f"{some(longer, 'molecule')} of more than the {block['positions']} positions of data.block: "
             f"training refuses them. The longest has {max(block['longest'].values())}: raise data.block, "
             "or lower data.max_symbols."
         )

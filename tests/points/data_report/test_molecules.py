@@ -120,7 +120,7 @@ def test_a_sample_says_of_how_many_it_is(folder, monkeypatch, content):
     assert parts(sampled, "QED")["train"]["count"] == 5
     assert parts(sampled, "weight")["train"]["of"] == train
     assert parts(sampled, "heavy atoms") == parts(content, "heavy atoms")
-    assert any("longer than the 10 positions" in remark for remark in sampled["remarks"])
+    assert any("of more than the 10 positions" in remark for remark in sampled["remarks"])
 
 
 def test_a_folder_that_cannot_be_written_is_named(folder, content, monkeypatch):

@@ -140,8 +140,8 @@ def _with_totals(made: dict[str, Any] | None, parts: dict[str, Any]) -> dict[str
 
 def _elements(described: dict[str, PartDescription]) -> list[dict[str, Any]]:
     """Molecules of the sample that have each element, and its atoms, the commonest first."""
-    total = sum(part.with_element for part in described.values())
-    rows = [int(z) for z in np.argsort(-np.asarray(total), kind="stable") if total[z]]
+    total = np.sum([part.with_element for part in described.values()], axis=0)
+    rows = [int(z) for z in np.argsort(-total, kind="stable") if total[z]]
     return [
         {
             "element": chemical_symbols[z],

@@ -44,8 +44,12 @@ def main() -> int:
                 f"refused {len(tally.faults):4} faults {time.monotonic() - started:7.1f} s",
                 flush=True,
             )
+            told = set()
             for seed_, case, how, what in tally.faults:
-                print(f"    case {case} ({how}): {what}")
+                kind = what.split(": ")[0]
+                if kind not in told:
+                    print(f"    case {case} ({how}): {what}")
+                told.add(kind)
                 if options.keep is not None:
                     options.keep.mkdir(parents=True, exist_ok=True)
                     content = damaged(seed_, case, options.salt)[0]

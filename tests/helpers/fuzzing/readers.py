@@ -63,7 +63,7 @@ def structures(path):
 @functools.cache
 def _encoder():
     symbols = ["[C]", "[=C]", "[O]", "[=O]", "[N]", "[Ring1]", "[=Branch1]", "[Branch1]", "[=N]", "[C@H1]", "[C@@H1]"]
-    tokenizer = tokenizer_of(symbols, "selfies")
+    tokenizer = tokenizer_of(symbols, "selfies", stereo=True)
     return Encoder.of(tokenizer, 64)
 
 

@@ -78,6 +78,8 @@ def one(seed, case, salt, folder):
         problem = read(path)
     except errors as error:
         text = str(error)
+        if case == 0:
+            return how, f"a whole file is refused: {text[:300]}", ""
         if not any(name in text for name in (path.name, path.name.split("-")[0])):
             return how, f"refused without the name of the file: {text[:300]}", ""
         if len(text) > 4000:
@@ -86,8 +88,11 @@ def one(seed, case, salt, folder):
     except Hang:
         return how, "hangs: " + "".join(traceback.format_exc().splitlines(keepends=True)[-8:]), ""
     except BaseException as error:
-        last = [line for line in traceback.format_tb(error.__traceback__) if "chemscale" in line][-3:]
-        return how, f"{type(error).__name__}: {str(error)[:300]}\n{''.join(last)}", ""
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/chemscale/" in f.filename][-3:]
+        last = " > ".join(f"{f.filename.split('/chemscale/')[-1]}:{f.lineno} {f.name}" for f in frames)
+        return how, f"{type(error).__name__} at {last}: {str(error)[:300]}", ""
+    if case == 0 and problem is None:
+        return how, "read", ""
     if time.monotonic() - started > SECONDS:
         return how, "too slow", ""
     return how, problem or "read", ""

@@ -45,7 +45,7 @@ def runs_of_json(path: Path, text: str) -> Runs:
     """
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         if text.lstrip().startswith("["):
             raise PointsError(f"{path}: not JSON, nor JSON lines ({error}).") from None
         numbers, found = _lines(path, text)
@@ -65,7 +65,7 @@ def _lines(path: Path, text: str) -> tuple[list[int], list[Any]]:
             continue
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise PointsError(f"{path}, line {number}: not JSON, nor JSON lines ({error}).") from None
         numbers.append(number)
     return numbers, rows
@@ -106,7 +106,7 @@ def _dictionary(path: Path, number: int, part: str, value: Any) -> dict[str, Any
     if isinstance(value, str):  # older clients export these as JSON inside JSON
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             value = None
     if not isinstance(value, dict):
         raise PointsError(f"{path}, run {number}: its {part} is not an object.")

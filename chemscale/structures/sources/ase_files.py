@@ -16,6 +16,7 @@ from ase.db import connect
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
+from chemscale.common.wording import brief
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
 from chemscale.structures.sources.aselmdb import open_lmdb
@@ -219,7 +220,7 @@ class AseFile(Reader):
                 raise
             except Exception as error:  # whatever a format's own parser raises
                 raise SourceError(
-                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({error})."
+                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({brief(error)})."
                 ) from error
             if state and row in state.unconverged:
                 atoms.calc = None
@@ -240,7 +241,7 @@ class AseFile(Reader):
             except SourceError:
                 raise
             except Exception as error:  # whatever a backend raises
-                raise SourceError(f"{self.path}: not a readable ASE database ({error}).") from error
+                raise SourceError(f"{self.path}: not a readable ASE database ({brief(error)}).") from error
         else:
             return {}
         for statement in unread_units(entries):
@@ -356,7 +357,7 @@ def ase_format(path: Path) -> str:
     try:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise SourceError(f"{path}: not of a format that ASE knows ({error}).") from None
+        raise SourceError(f"{path}: not of a format that ASE knows ({brief(error)}).") from None
     if name not in ioformats or not ioformats[name].can_read:
         raise SourceError(f"{path}: not of a format that ASE knows and reads.")
     return name

@@ -164,6 +164,8 @@ def per_frame(values: np.ndarray, k: int, what: str) -> np.ndarray:
         SourceError: another number of elements, or no numbers.
     """
     try:
+        if np.iscomplexobj(values):
+            raise TypeError
         numbers = np.asarray(values).astype(np.float64)
     except (TypeError, ValueError):
         raise SourceError(f"{what} holds no numbers, but {np.asarray(values).dtype}.") from None
@@ -199,5 +201,5 @@ def formula(numbers: np.ndarray) -> str:
         numbers: (n,) atomic numbers.
     """
     if not all(0 < z < len(chemical_symbols) for z in numbers):
-        return " ".join(str(int(z)) for z in numbers)
+        return " ".join(f"{z:g}" for z in numbers[:20])
     return str(Symbols(np.asarray(numbers, dtype=int)).get_chemical_formula())

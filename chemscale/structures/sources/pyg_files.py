@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.wording import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.labels import LabelKeys, Place
@@ -323,8 +324,9 @@ def _load(path: Path) -> Any:
             f"({str(error).splitlines()[0]}). Objects of other classes are not unpickled: save a list of "
             "Data."
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise SourceError(f"{path}: not a readable file of torch.save ({error}).") from None
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # The pickle machine raises what its next instruction meets.
+        raise SourceError(f"{path}: not a readable file of torch.save ({brief(error)}).") from None
     if isinstance(loaded, Data):
         return [loaded]
     if (

@@ -152,7 +152,9 @@ def quote(random, content):
 def mixed_encoding(random, content):
     lines = _lines(content)
     at = random.randrange(len(lines))
-    cell = random.choice(["é".encode("latin-1"), b"\x93x\x94", "é".encode("utf-16-le"), "日本".encode("shift-jis")])
+    cell = random.choice(
+        ["é".encode("latin-1"), b"\x93x\x94", "é".encode("utf-16-le"), "日本".encode("shift-jis")]
+    )
     line = lines[at].rstrip(b"\n")
     lines[at] = random.choice([line + b"," + cell, cell + line, line + b" " + cell]) + b"\n"
     return b"".join(lines)
@@ -170,14 +172,22 @@ def line_ends(random, content):
 def huge_line(random, content):
     lines = _lines(content)
     at = random.randrange(len(lines) + 1)
-    what = random.choice([b"C", b"x", b'"', b",", b"(", b"[C]", b"[", b" ", b"1", b"c1", b"{", b"\t", b"a=", b"\0"])
+    what = random.choice(
+        [b"C", b"x", b'"', b",", b"(", b"[C]", b"[", b" ", b"1", b"c1", b"{", b"\t", b"a=", b"\0"]
+    )
     line = what * (HUGE // len(what))
-    lines.insert(at, random.choice([line, lines[0].rstrip(b"\n") + b"," + line]) + random.choice([b"\n", b""]))
+    lines.insert(
+        at, random.choice([line, lines[0].rstrip(b"\n") + b"," + line]) + random.choice([b"\n", b""])
+    )
     return b"".join(lines)
 
 
 def deep(random, content):
     what = random.choice([b"[", b'{"a":', b"(", b"C(", b"[["])
+    if random.random() < 0.5:
+        depth = random.choice([200, 900, 2000, 100_000])
+        start, end = random.choice([(b"[", b"]"), (b'{"a":', b"}"), (b"C(", b")")])
+        return random.choice([b"", content]) + start * depth + b"1" + end * depth + b"\n"
     return random.choice([b"", content]) + what * random.choice([1000, 100_000])
 
 
@@ -201,7 +211,9 @@ def mutate(random, content, kind):
         if random.random() < 0.5:
             done = [random.choice(BINARY)]
             return done[0](random, content), done[0].__name__
-        inner = unpack(content) if unpack else pa.CompressedInputStream(pa.BufferReader(content), "zstd").read()
+        inner = (
+            unpack(content) if unpack else pa.CompressedInputStream(pa.BufferReader(content), "zstd").read()
+        )
         changed, name = mutate(random, inner, "text")
         return pack(changed), f"packed {name}"
     choices = BINARY if kind == "binary" else [*TEXT, *TEXT, *BINARY]

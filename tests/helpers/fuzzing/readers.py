@@ -52,7 +52,11 @@ def structures(path):
     files, _ = frame_files(str(path))
     seen = []
     for block in open_sources(files, {}).blocks():
-        if not np.isfinite(block.positions).all() or np.isinf(block.energies).any() or np.isinf(block.forces).any():
+        if (
+            not np.isfinite(block.positions).all()
+            or np.isinf(block.energies).any()
+            or np.isinf(block.forces).any()
+        ):
             return "a coordinate or label that is no number"
         seen += block.rows.tolist()
     if len(set(seen)) != len(seen) or any(row < 0 for row in seen):
@@ -62,7 +66,19 @@ def structures(path):
 
 @functools.cache
 def _encoder():
-    symbols = ["[C]", "[=C]", "[O]", "[=O]", "[N]", "[Ring1]", "[=Branch1]", "[Branch1]", "[=N]", "[C@H1]", "[C@@H1]"]
+    symbols = [
+        "[C]",
+        "[=C]",
+        "[O]",
+        "[=O]",
+        "[N]",
+        "[Ring1]",
+        "[=Branch1]",
+        "[Branch1]",
+        "[=N]",
+        "[C@H1]",
+        "[C@@H1]",
+    ]
     tokenizer = tokenizer_of(symbols, "selfies", stereo=True)
     return Encoder.of(tokenizer, 64)
 

@@ -22,7 +22,16 @@ from torch_geometric.data import Data
 from tests.helpers.fuzzing.mutations import PACKERS
 from tests.helpers.sources import springs
 
-SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O", "CCN(CC)CC", "OCC(O)CO", "CCO", "[Na+].[Cl-]"]
+SMILES = [
+    "CCO",
+    "c1ccccc1O",
+    "CC(=O)Nc1ccc(O)cc1",
+    "C[C@H](N)C(=O)O",
+    "CCN(CC)CC",
+    "OCC(O)CO",
+    "CCO",
+    "[Na+].[Cl-]",
+]
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ def _zip(members):
 
 def _molecules():
     ids = [f"m{i}" for i in range(len(SMILES))]
-    csv = "id,smiles,logp\n" + "".join(f"{i},{s},{n / 2}\n" for n, (i, s) in enumerate(zip(ids, SMILES, strict=True)))
+    csv = "id,smiles,logp\n" + "".join(
+        f"{i},{s},{n / 2}\n" for n, (i, s) in enumerate(zip(ids, SMILES, strict=True))
+    )
     quoted = "smiles,name\n" + "".join(f'"{s}","name, {i}"\n' for i, s in zip(ids, SMILES, strict=True))
     records = [{"id": i, "a": {"smiles": s}, "x": [1, 2]} for i, s in zip(ids, SMILES, strict=True)]
     lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -103,7 +114,9 @@ def _frames(periodic):
             atoms.set_cell(np.diag([4.0, 5, 6]))
             atoms.pbc = True
         results = {"energy": -1.0 - i, "forces": np.full((len(atoms), 3), i / 10)}
-        atoms.calc = SinglePointCalculator(atoms, **results, **({"stress": np.arange(6.0)} if periodic else {}))
+        atoms.calc = SinglePointCalculator(
+            atoms, **results, **({"stress": np.arange(6.0)} if periodic else {})
+        )
         frames.append(atoms)
     return frames
 
@@ -126,7 +139,10 @@ def _by_ase(folder):
 
 def _arrays():
     positions, energies, forces = springs(5)
-    for name, keys in (("r.npz", ("nuclear_charges", "coords", "energies", "forces")), ("s.npz", ("z", "R", "E", "F"))):
+    for name, keys in (
+        ("r.npz", ("nuclear_charges", "coords", "energies", "forces")),
+        ("s.npz", ("z", "R", "E", "F")),
+    ):
         sink = io.BytesIO()
         np.savez(sink, **dict(zip(keys, (np.array([1, 1]), positions, energies, forces), strict=True)))
         yield Seed("structures", name, sink.getvalue(), "npz")
@@ -150,11 +166,11 @@ def _arrays():
         yield Seed("structures", name, sink.getvalue(), "h5")
     sink = io.BytesIO()
     data = [
-        Data(z=torch.tensor([1, 1]), pos=torch.tensor(p), energy=torch.tensor(e), force=torch.tensor(f))
-        for p, e, f in zip(positions, energies, forces, strict=True)
+        Data(z=torch.tensor([1, 1]), pos=torch.tensor(p), y=torch.full((1, 19), float(e)))
+        for p, e in zip(positions, energies, strict=True)
     ]
     torch.save(data, sink)
-    yield Seed("structures", "revised ethanol.pt", sink.getvalue(), "binary")
+    yield Seed("structures", "qm9.pt", sink.getvalue(), "binary")
 
 
 def _qm9_and_cp2k():
@@ -183,19 +199,35 @@ def _labels():
     yield Seed("labels", "labels.csv", lines.encode(), "text")
     classes = "smiles,a,b\n" + "".join(f"{s},{i % 2},{'' if i % 3 else 1}\n" for i, s in enumerate(SMILES))
     yield Seed("labels", "classes.csv.gz", PACKERS["gz"][0](classes.encode()), "packed.gz")
-    yield Seed("labels", "labels.parquet", _parquet({"smiles": SMILES, "y": [float(i) for i in range(8)]}), "binary")
+    yield Seed(
+        "labels", "labels.parquet", _parquet({"smiles": SMILES, "y": [float(i) for i in range(8)]}), "binary"
+    )
 
 
 def _laws():
-    rows = [(f"r{i}", n, d, 1.7 + 400 / n**0.34 + 400 / d**0.28) for i, (n, d) in enumerate((n, d) for n in (1e6, 2e6, 4e6) for d in (1e8, 2e8, 4e8))]
-    csv = "name,params,tokens,val_loss,state\n" + "".join(f"{a},{n:.0f},{d:.0f},{loss:.5f},finished\n" for a, n, d, loss in rows)
+    rows = [
+        (f"r{i}", n, d, 1.7 + 400 / n**0.34 + 400 / d**0.28)
+        for i, (n, d) in enumerate((n, d) for n in (1e6, 2e6, 4e6) for d in (1e8, 2e8, 4e8))
+    ]
+    csv = "name,params,tokens,val_loss,state\n" + "".join(
+        f"{a},{n:.0f},{d:.0f},{loss:.5f},finished\n" for a, n, d, loss in rows
+    )
     records = [{"name": a, "params": n, "tokens": d, "val_loss": loss} for a, n, d, loss in rows]
     exported = [
-        {"name": a, "state": "finished", "config": {"params": {"value": n}}, "summary": json.dumps({"tokens": d, "val_loss": loss})}
+        {
+            "name": a,
+            "state": "finished",
+            "config": {"params": {"value": n}},
+            "summary": json.dumps({"tokens": d, "val_loss": loss}),
+        }
         for a, n, d, loss in rows
     ]
     by_column = {key: {str(i): r[key] for i, r in enumerate(records)} for key in records[0]}
-    split = {"columns": list(records[0]), "index": list(range(9)), "data": [list(r.values()) for r in records]}
+    split = {
+        "columns": list(records[0]),
+        "index": list(range(9)),
+        "data": [list(r.values()) for r in records],
+    }
     texts = {
         "a.csv": csv, "a.tsv": csv.replace(",", "\t"), "b.csv": csv.replace(",", ";").replace(".", ","),
         "a.json": json.dumps(records), "a.jsonl": "".join(json.dumps(r) + "\n" for r in records),
@@ -205,7 +237,9 @@ def _laws():
     for name, text in texts.items():
         yield Seed("laws", name, text.encode(), "text")
     yield Seed("laws", "a.csv.gz", PACKERS["gz"][0](csv.encode()), "packed.gz")
-    yield Seed("laws", "a.parquet", _parquet({key: [r[key] for r in records] for key in records[0]}), "binary")
+    yield Seed(
+        "laws", "a.parquet", _parquet({key: [r[key] for r in records] for key in records[0]}), "binary"
+    )
     curve = "run,step,params,tokens,val_loss\n" + "".join(
         f"r{r},{s},{1e6 * (r + 1):.0f},{s * 1e6:.0f},{3 + 1 / s:.4f}\n" for r in range(3) for s in (1, 2, 3)
     )
@@ -250,7 +284,14 @@ def strange_npz(random, content):
         arrays[key] = np.array([{"a": 1}, None], dtype=object)
     elif how == "text":
         arrays[random.choice(["e_unit", "r_unit", "theory", "charge", "spin"])] = random.choice(
-            [np.array("kcal/mol"), np.array(b"\xff"), np.array("furlong"), np.array([1, 2]), np.array(np.nan), np.array([b"a"])]
+            [
+                np.array("kcal/mol"),
+                np.array(b"\xff"),
+                np.array("furlong"),
+                np.array([1, 2]),
+                np.array(np.nan),
+                np.array([b"a"]),
+            ]
         )
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
@@ -259,7 +300,9 @@ def strange_npz(random, content):
             np.save(member, values, allow_pickle=True)
             raw = member.getvalue()
             if how == "shape" and name == key:
-                raw = raw.replace(b"(5,", random.choice([b"(9,", b"(4,", b"(0,"])).replace(b"'<f8'", b"'<f4'" if random.random() < 0.3 else b"'<f8'")
+                raw = raw.replace(b"(5,", random.choice([b"(9,", b"(4,", b"(0,"])).replace(
+                    b"'<f8'", b"'<f4'" if random.random() < 0.3 else b"'<f8'"
+                )
             archive.writestr(f"{name}.npy" if how != "name" else name, raw)
     return sink.getvalue(), f"npz {how}"
 
@@ -267,7 +310,9 @@ def strange_npz(random, content):
 def strange_h5(random, content):
     """An HDF5 file of which one dataset is another, is missing, or is a group or a link."""
     sink = io.BytesIO(content)
-    how = random.choice(["array", "array", "array", "missing", "group", "soft", "external", "root", "type", "bytes", "huge"])
+    how = random.choice(
+        ["array", "array", "array", "missing", "group", "soft", "external", "root", "type", "bytes", "huge"]
+    )
     with h5py.File(sink, "r+") as file:
         group = file[random.choice(["A", "B"])]
         key = random.choice(list(group))
@@ -292,6 +337,10 @@ def strange_h5(random, content):
         elif how == "bytes":
             group[key] = b"text"
         elif how == "huge":
-            group.create_dataset(key, shape=(1 << 40, *values.shape[1:]), dtype="f8", chunks=(1024, *[max(1, n) for n in values.shape[1:]]))
+            group.create_dataset(
+                key,
+                shape=(1 << 40, *values.shape[1:]),
+                dtype="f8",
+                chunks=(1024, *[max(1, n) for n in values.shape[1:]]),
+            )
     return sink.getvalue(), f"h5 {how}"
-

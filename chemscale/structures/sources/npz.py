@@ -131,12 +131,12 @@ class Md17(Reader):
             yield self._block(self.numbers, rows, positions, energies, forces)
             return
         kinds, which = np.unique(self.numbers[rows], axis=0, return_inverse=True)
-        for i, kind in enumerate(kinds):
-            real, chosen = np.flatnonzero(kind), np.flatnonzero(which.reshape(-1) == i)
-            if len(real) < len(kind):
+        for i, atoms_of in enumerate(kinds):
+            real, chosen = np.flatnonzero(atoms_of), np.flatnonzero(which.reshape(-1) == i)
+            if len(real) < len(atoms_of):
                 self.note("Atoms of atomic number 0 are padding and were left out.")
             atoms = np.ix_(chosen, real)
-            yield self._block(kind[real], rows[chosen], positions[atoms], energies[chosen], forces[atoms])
+            yield self._block(atoms_of[real], rows[chosen], positions[atoms], energies[chosen], forces[atoms])
 
     def _block(
         self,

@@ -260,7 +260,7 @@ def _strange(random, values):
     options = [
         lambda: np.full(values.shape, np.nan), lambda: np.full(values.shape, np.inf), lambda: values.ravel(),
         lambda: values[:-1], lambda: values[None], lambda: np.zeros(0), lambda: np.array(3.0), lambda: values[:0],
-        lambda: np.array([b"Xx", b"H"]), lambda: np.array(["é", "H"]), lambda: values.astype(complex),
+        lambda: np.array([b"Xx", b"H"]), lambda: np.array(["é", "H"]), lambda: values.astype(complex) if values.dtype.kind in 'fi' else values,
         lambda: values.astype("S4") if values.dtype.kind != "S" else values, lambda: -values if values.dtype.kind in "fi" else values,
         lambda: np.full(values.shape, 1e300), lambda: values.astype(bool), lambda: np.full(values.shape, 200),
         lambda: np.full(values.shape, 1.5), lambda: np.zeros(values.shape), lambda: np.zeros((0, 2, 3)),

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from chemscale.common.wording import brief
 from chemscale.molecules.preparation.sources.files import is_data
+from chemscale.molecules.preparation.sources.long_lines import BoundedLines
 
 MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\0", "zst": b"\x28\xb5\x2f\xfd", "zip": b"PK"}
 NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard", "zip": "zip"}
@@ -27,8 +30,15 @@ MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
+DAMAGE = (
+    EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, struct.error,
+    pa.ArrowException,
+)  # fmt: skip
 """What decompressors raise for a file that is cut short or damaged."""
+
+
+MAX_LINE = 64 << 20
+"""Bytes of a line at most; a row of ten is a molecule that is too long, and counted as such."""
 
 
 class SourceError(ValueError):
@@ -85,7 +95,7 @@ def entries(path: Path) -> list[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except DAMAGE as error:
         raise _damaged(path, "zip", error) from None
     if any(info.filename == "[Content_Types].xml" for info in infos):
         raise SourceError(f"{path}: an office document. Save the sheet as CSV.")
@@ -100,7 +110,7 @@ def entries(path: Path) -> list[Entry]:
 
 def _damaged(where: object, kind: str, error: object) -> SourceError:
     return SourceError(
-        f"{where}: not a readable {NAMES.get(kind, kind)} file ({error}). It may have been cut short when it "
+        f"{where}: not a readable {NAMES.get(kind, kind)} file ({brief(error)}). It may have been cut short when it "
         "was copied: fetch it again. No row of it is used."
     )
 
@@ -201,21 +211,33 @@ def _utf8(begin: bytes) -> bool:
 
 
 @contextmanager
-def open_text(entry: Entry, encoding: str) -> Iterator[IO[str]]:
+def open_text(entry: Entry, encoding: str, *, lines: bool = True) -> Iterator[IO[str]]:
     r"""Text of a file whose lines end with ``\n``, ``\r\n`` or ``\r`` and with nothing else.
 
     Args:
         entry: the file.
         encoding: of the text.
+        lines: whether it is read by lines, none of which may then have more than ``MAX_LINE`` bytes.
 
     Raises:
-        SourceError: a line is not of the encoding, or the file is damaged.
+        SourceError: a line is not of the encoding or too long, or the file is damaged.
     """
     try:
         with open_bytes(entry) as stream:
-            yield io.TextIOWrapper(stream, encoding=encoding)
+            # What holds the text must live as long as it, and closes nothing.
+            yield io.TextIOWrapper(_bounded(entry, stream) if lines else stream, encoding=encoding)
     except UnicodeError:
         raise SourceError(_undecodable(entry, encoding)) from None
+
+
+def _bounded(entry: Entry, stream: IO[bytes]) -> IO[bytes]:
+    def error(line: int) -> SourceError:
+        return SourceError(
+            f"{entry}, line {line}: more than {MAX_LINE >> 20} MiB without an end of the line. No row of a "
+            "table is as long: this is another kind of file, or its ends of lines were lost."
+        )
+
+    return cast("IO[bytes]", BoundedLines(stream, MAX_LINE, error))
 
 
 def _undecodable(entry: Entry, encoding: str) -> str:
@@ -225,7 +247,7 @@ def _undecodable(entry: Entry, encoding: str) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         return f"{entry}: not {shown}. {out}"
     with open_bytes(entry) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, "latin-1"), start=1):
+        for number, line in enumerate(io.TextIOWrapper(_bounded(entry, stream), "latin-1"), start=1):
             try:
                 line.encode("latin-1").decode(encoding)
             except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from ase.db import connect
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
 from chemscale.structures.sources.aselmdb import open_lmdb

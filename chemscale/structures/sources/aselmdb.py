@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import SourceError
 
 SUFFIX = ".aselmdb"

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula, to_numbers
 from chemscale.structures.sources.labels import Place

@@ -6,9 +6,12 @@ import glob
 import re
 from pathlib import Path
 
+from chemscale.fetching.dataset_folders import shards_of, splits_of
+from chemscale.fetching.hub import local_path
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
+from chemscale.structures.sources.containers.columns import SUFFIXES
 from chemscale.structures.sources.cp2k import of_a_run
 from chemscale.structures.sources.outputs import superfluous
 from chemscale.structures.sources.pyg_files import processed_file
@@ -18,7 +21,7 @@ DOCUMENTATION = re.compile(
 )
 """Beginnings of names of files that stand beside data and hold none."""
 
-ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt")
+ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt", *SUFFIXES)
 
 DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
 """Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
@@ -39,9 +42,16 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         FileNotFoundError: nothing is there.
         SourceError: something is there, and all of it was left out.
     """
-    given = Path(path).expanduser()
+    given = Path(local_path(path, key)).expanduser()
     if format == "pyg" and given.is_dir():
         return [processed_file(given)], []
+    if given.is_dir() and (splits := splits_of(given)):
+        raise SourceError(
+            f"{key}={path}: parts of `datasets` ({', '.join(splits)}). Name one of them: "
+            f"{key}={path}/{splits[0]}; data.validation_path and data.test_path take others."
+        )
+    if given.is_dir() and (shards := shards_of(given)):
+        return shards, []
     if given.is_dir():
         found = sorted(given.iterdir())
     elif given.exists():

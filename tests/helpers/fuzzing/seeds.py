@@ -164,6 +164,15 @@ def _arrays():
                 for key, values in arrays.items():
                     file[f"{group}/{key}"] = values
         yield Seed("structures", name, sink.getvalue(), "h5")
+    table = {
+        "atomic_numbers": [[1, 1]] * 5, "positions": positions.tolist(), "energy": energies.tolist(),
+        "forces": forces.tolist(), "cell": [None, *[np.eye(3).tolist()] * 4], "charge": [0] * 5,
+    }  # fmt: skip
+    yield Seed("structures", "p.parquet", _parquet(table), "binary")
+    yield Seed("structures", "f.arrow", _arrow(table, stream=False), "binary")
+    yield Seed("structures", "s.arrow", _arrow(table, stream=True), "binary")
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    yield Seed("structures", "l.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode(), "text")
     sink = io.BytesIO()
     data = [
         Data(z=torch.tensor([1, 1]), pos=torch.tensor(p), y=torch.full((1, 19), float(e)))

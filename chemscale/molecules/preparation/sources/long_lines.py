@@ -1,4 +1,4 @@
-"""A stream of bytes whose lines have an end: a bomb, or a binary file, would be read as one line of any size."""
+"""A stream of bytes whose lines have an end: a bomb, or a binary file, would be one line of any size."""
 
 from __future__ import annotations
 

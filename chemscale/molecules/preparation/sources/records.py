@@ -1,24 +1,18 @@
-"""Records that name their fields: JSON lines and documents, Parquet, and molecules of SDF files."""
+"""Records of text that name their fields: JSON lines and documents, and molecules of SDF files."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
-
-from chemscale.common.wording import brief
-from chemscale.molecules.preparation.sources.streams import (
+from chemscale.common.logs import brief
+from chemscale.molecules.preparation.sources.streams import MAX_LINE, Entry, SourceError, open_text
     MAX_LINE,
     Entry,
     SourceError,
-    open_bytes,
-    open_text,
 )
 
 Row = list[str] | dict[str, str]
@@ -28,7 +22,7 @@ MAX_ITEMS = 50
 FIELD = re.compile(r">.*<([^>]+)>")
 PROBED_LINES = 20_000
 PROBED_LINE = 1 << 20
-"""Characters of a first line by which arrays are told from records: an array may be one line of any length."""
+"""Characters of a first line by which arrays, which may be one line of any length, are told from records."""
 MAX_DOCUMENT = 1 << 30
 """Characters of a JSON document that is neither an array nor lines, and is held whole."""
 NAMED = re.compile("smiles|selfies|molecule|structure", re.IGNORECASE)
@@ -129,7 +123,8 @@ class JsonFile:
             text, number = text[end:], number + 1
 
     def _document(self, file: IO[str]) -> list[Any]:
-        text = file.read(MAX_DOCUMENT + 1)
+        pieces = iter(lambda: file.read(1 << 20), "")
+        text = "".join(itertools.islice(pieces, (MAX_DOCUMENT >> 20) + 1))
         if len(text) > MAX_DOCUMENT:
             raise SourceError(
                 f"{self.entry}: one JSON document of more than {MAX_DOCUMENT >> 20} MiB. Write one record a "
@@ -202,9 +197,9 @@ def _is_list(value: Any, kind: type) -> bool:
 def _flat(value: Any) -> Row:
     """Text of a record's fields by the path of their keys; of a bare list by number."""
     if isinstance(value, list):
-        return [_text(item) for item in value]
+        return [text_of(item) for item in value]
     if not isinstance(value, dict):
-        return [_text(value)]
+        return [text_of(value)]
     fields: dict[str, str] = {}
     _flatten(value, "", fields)
     return fields
@@ -218,101 +213,13 @@ def _flatten(value: dict[str, Any], path: str, fields: dict[str, str]) -> None:
         if isinstance(item, dict):
             _flatten(item, f"{name}.", fields)
         elif not isinstance(item, list):
-            fields[name] = _text(item)
+            fields[name] = text_of(item)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else str(value)
-
-
-class ParquetFile:
-    """A Parquet file; fields of structures are named by their path.
-
-    Args:
-        entry: the file.
-
-    Raises:
-        SourceError: it is not a Parquet file.
-    """
-
-    lines = 0
-
-    def __init__(self, entry: Entry):
-        self.entry = entry
-        try:
-            if entry.member is None and entry.path.suffix.lower() in (".parquet", ".pq"):
-                self._file = parquet.ParquetFile(entry.path)
-            else:
-                with open_bytes(entry) as stream:
-                    self._file = parquet.ParquetFile(io.BytesIO(stream.read()))
-            schema = self._file.schema_arrow
-            flat = _leaves(schema.empty_table())
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{entry}: not a Parquet file ({brief(error)}).") from None
-        self.names: list[str] = list(flat.schema.names)
-        self._texts = [_is_text(kind) for kind in flat.schema.types]
-        if not any(self._texts):
-            raise SourceError(f"{entry}: no column holds text; they are: {', '.join(self.names)}.")
-        tops = [
-            [name] * len(_leaves(schema.empty_table().select([i])).schema.names)
-            for i, name in enumerate(schema.names)
-        ]
-        self._tops = list(itertools.chain(*tops))
-        self._twice = len(set(schema.names)) < len(schema.names)
-
-    def rows(
-        self, column: int | str | None = None, also: Sequence[int | str] = ()
-    ) -> Iterator[tuple[int, Row]]:
-        """Number of the row from 1, and its cells; text where a cell is read, else nothing.
-
-        Args:
-            column: number of the only one that is read; None for all of text.
-            also: numbers of others that are read, whatever they hold.
-
-        Raises:
-            SourceError: the file is damaged.
-        """
-        chosen = [column] if isinstance(column, int) else [i for i, text in enumerate(self._texts) if text]
-        chosen = sorted({*chosen, *(int(i) for i in also)})
-        names = None if self._twice else list(dict.fromkeys(self._tops[i] for i in chosen))
-        kept = [i for i, top in enumerate(self._tops) if names is None or top in names]
-        number = 0
-        try:
-            for batch in self._file.iter_batches(batch_size=8192, columns=names):
-                flat = _leaves(pa.Table.from_batches([batch]))
-                columns = {i: flat.column(kept.index(i)).to_pylist() for i in chosen}
-                for j in range(batch.num_rows):
-                    number += 1
-                    cells = [""] * len(self.names)
-                    for i, values in columns.items():
-                        cells[i] = _cell(values[j])
-                    yield number, cells
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self.entry}: a damaged Parquet file ({brief(error)}).") from None
-
-
-def _leaves(table: pa.Table) -> pa.Table:
-    while any(pa.types.is_struct(kind) for kind in table.schema.types):
-        table = table.flatten()
-    return table
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-def _cell(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else _text(value)
 
 
 class SdfFile:
@@ -348,8 +255,8 @@ class SdfFile:
                 size = 0 if not lines else size + len(line)
                 if size > MAX_LINE:
                     raise SourceError(
-                        f"{self.entry}, line {self.lines}: a record of more than {MAX_LINE >> 20} MiB without "
-                        "its end, $$$$. No molecule is as long: this is another kind of file."
+                        f"{self.entry}, line {self.lines}: a record of more than {MAX_LINE >> 20} MiB "
+                        "without its end, $$$$. No molecule is as long: this is another kind of file."
                     )
                 if line.startswith("$$$$"):
                     yield next(numbers), [self._content(lines)]

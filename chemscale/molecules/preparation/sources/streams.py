@@ -17,7 +17,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.molecules.preparation.sources.files import is_data
 from chemscale.molecules.preparation.sources.long_lines import BoundedLines
 
@@ -110,8 +110,8 @@ def entries(path: Path) -> list[Entry]:
 
 def _damaged(where: object, kind: str, error: object) -> SourceError:
     return SourceError(
-        f"{where}: not a readable {NAMES.get(kind, kind)} file ({brief(error)}). It may have been cut short when it "
-        "was copied: fetch it again. No row of it is used."
+        f"{where}: not a readable {NAMES.get(kind, kind)} file ({brief(error)}). It may have been cut "
+        "short when it was copied: fetch it again. No row of it is used."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import SourceError
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.units import UnitError
 

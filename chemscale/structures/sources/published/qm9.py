@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chemscale.common.wording import brief
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import Reader, to_numbers
 from chemscale.structures.sources.labels import LabelKeys, Place

@@ -10,10 +10,6 @@ from typing import IO, Any
 
 from chemscale.common.logs import brief
 from chemscale.molecules.preparation.sources.streams import MAX_LINE, Entry, SourceError, open_text
-    MAX_LINE,
-    Entry,
-    SourceError,
-)
 
 Row = list[str] | dict[str, str]
 """Cells by number, or by the path of their key."""

@@ -135,8 +135,8 @@ class ArrowFile(ParquetFile):
         reader = self._reader()
         batches = reader if self._is_stream else map(reader.get_batch, range(reader.num_record_batches))
         for batch in batches:
-            batch.validate()  # a damaged file may have any lengths and offsets
             chosen = batch if names is None else batch.select(names)
+            chosen.validate(full=True)  # a damaged file may have any offsets: reading there ends the process
             for start in range(0, batch.num_rows, BATCH):
                 yield chosen.slice(start, BATCH)
 

@@ -114,7 +114,7 @@ class ColumnFile(Reader):
             electrons = charge_and_spin(SimpleNamespace(info=stated, arrays={}, calc=None))
         except SourceError as error:
             raise SourceError(f"{self.path}, row {row}: {error}") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise SourceError(
                 f"{self.path}, row {row}: no structure with its labels ({brief(error)})."
             ) from None
@@ -201,9 +201,10 @@ class ColumnFile(Reader):
                 return
             stream = isinstance(file, pa.ipc.RecordBatchStreamReader)
             for batch in file if stream else map(file.get_batch, range(file.num_record_batches)):
-                batch.validate()  # a damaged file may have any lengths and offsets
+                chosen = batch.select(names)
+                chosen.validate(full=True)  # a damaged file may have any offsets: reading there is fatal
                 for start in range(0, batch.num_rows, MAX_FRAMES):
-                    yield batch.select(names).slice(start, MAX_FRAMES)
+                    yield chosen.slice(start, MAX_FRAMES)
 
     def _open(self) -> Any:
         if self._is_parquet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
@@ -13,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 READ_LIMIT = 256 << 20
 """Bytes: more than any record, law or ledger has."""
@@ -67,16 +70,49 @@ def atomic_write(path: Path, mode: str = "w", *, overwrite: bool = True) -> Iter
 def atomic_folder(path: Path) -> Iterator[Path]:
     """An empty folder ``<path>.part`` that takes the place of `path` when the block ends.
 
-    What an earlier, interrupted writer left there is removed first. A reader may find no folder for the
-    moment between the removal of an old one and the renaming.
+    What an earlier, killed writer left there is removed first; where what is within raises, it goes at once.
+    A reader may find no folder for the moment between the removal of an old one and the renaming.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk is to have its room again
+        raise
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)
+
+
+@contextlib.contextmanager
+def naming_place(path: Path) -> Iterator[None]:
+    """Name a place in errors of the file system that name none: a full disk is met by a write, not by a path.
+
+    Args:
+        path: that is written below.
+
+    Raises:
+        OSError: as it was raised, with the place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``.npy``, so that it is there whole or not at all.
+
+    NumPy's own writer to a file says nothing of a full disk but how many numbers it has written.
+    """
+    content = io.BytesIO()
+    np.save(content, array)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -121,6 +121,10 @@ class Corpus:
             raise CorpusError(
                 f"{path}: no complete corpus there. python -m chemscale.prepare makes or continues it."
             ) from None
+        except ValueError as error:
+            raise CorpusError(
+                f"{path / MANIFEST}: damaged ({error}). Remove the folder and prepare again."
+            ) from None
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise CorpusError(
                 f"{path}: schema version {manifest.get('schema_version')}, this chemscale reads "

@@ -157,6 +157,22 @@ def _refuse_irregular(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it holds something else.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no object of names and values")
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it.
 

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import read_manifest
 from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
 
@@ -66,7 +66,7 @@ class FrameStore:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+            self.manifest = read_manifest(self.path / MANIFEST)
         except FileNotFoundError:
             raise StoreError(f"{self.path}: no frame store there (manifest.json is missing).") from None
         except ValueError as error:

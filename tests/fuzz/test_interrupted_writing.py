@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_is_named_and_the_same_command_goes_on(full, molecul
     (target / full).parent.mkdir(parents=True)
     (target / full).symlink_to(FULL)
     if full.startswith(".build"):
-        (target / ".build" / "key").write_text((_key_of(molecules, tmp_path)))
+        (target / ".build" / "key").write_text(_key_of(molecules, tmp_path))
     with pytest.raises(OSError, match="No space left") as caught:
         prepare(molecules, target)
     assert caught.value.errno == errno.ENOSPC
@@ -180,7 +180,7 @@ def test_arrays_that_were_never_written_are_not_read_as_zeros(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["A/species"], file["A/coordinates"] = [1, 1], np.ones((6, 2, 3))
         file["A/energies"] = np.ones(6)
-        forces = file.create_dataset("A/forces", (6, 2, 3), chunks=(2, 2, 3))
+        forces = file.create_dataset("A/forces", (6, 2, 3), "f8", chunks=(2, 2, 3))
         forces[:2] = 1
     with pytest.raises(SourceError, match=r"a\.h5: group /A: forces was never written whole"):
         list(open_source(tmp_path / "a.h5").blocks())

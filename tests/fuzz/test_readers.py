@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.fuzzing.running import run
 from tests.helpers.fuzzing.seeds import seeds
 
-CASES = 12
+CASES = 5
 """Of each file here; ``benchmarks/fuzz_readers.py`` runs any number."""
 
 

@@ -21,6 +21,7 @@ from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
 from chemscale.structures.sources.aselmdb import open_lmdb
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
+from chemscale.structures.sources.containers.xyz_layout import check_layout
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
 from chemscale.structures.sources.labels import LabelKeys, Labels, Stresses
 from chemscale.structures.sources.labels.names import label_kind
@@ -41,6 +42,9 @@ MAX_FRAMES = 512
 
 FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
 """Frames that decide where the labels of a file stand, and atoms that they have together at most."""
+
+FIRST_LOOK = 2
+"""Frames that ASE goes through to give the first."""
 
 AS_WRITTEN = ("extxyz", "db", "json", "traj", "aselmdb")
 """Formats whose numbers are as somebody wrote them: of others, outputs of codes, ASE converts stresses."""
@@ -205,6 +209,8 @@ class AseFile(Reader):
 
     def _atoms(self, first: bool = False) -> Iterator[Any]:
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
+        if self.format == "extxyz":
+            check_layout(self.path, FIRST_LOOK if first else None)
         databases = ("db", "json", "aselmdb")
         frames = _database(self.path) if self.format in databases else _iread(self.path, first)
         state = None if first else run_state(self.path, self.format)

@@ -177,6 +177,8 @@ class Grouped(Reader):
         for key in (keys.numbers, keys.positions, keys.energies, keys.forces, keys.charges, keys.spins):
             if key and key in group:
                 check_array(self.path, group, key, of_numbers=key != keys.numbers)
+        if not group[keys.positions].shape:
+            raise SourceError(f"{self.path}: group {group.name}: {keys.positions} is one number.")
 
     def charge(self, group: Any) -> int:
         """Total charge in e of all frames of a group, where the layout has no dataset of it.
@@ -230,7 +232,12 @@ class Grouped(Reader):
         def column(key: str, otherwise: Any) -> np.ndarray:
             if not key or key not in group:
                 return otherwise
-            return group[key][part] if group[key].size != 1 else group[key][()].reshape(-1)
+            if group[key].size == 1:
+                return np.asarray(group[key][()]).reshape(-1)
+            values = np.asarray(group[key][part])
+            if values.size != len(values):
+                raise SourceError(f"{key} has shape {group[key].shape}, expected one number for each frame.")
+            return values.reshape(-1)
 
         where = f"{self.path}: group {group.name}"
         positions = group[keys.positions][part].astype(np.float64) * units.to_angstrom
@@ -238,6 +245,8 @@ class Grouped(Reader):
         try:
             energies = per_frame(column(keys.energies, None), k, keys.energies) * units.to_ev
             numbers = self._numbers(group, part, n)
+            charges = np.broadcast_to(column(keys.charges, self.charge(group)), k)
+            spins = np.broadcast_to(self.electrons.multiplicities(column(keys.spins, 0)), k)
         except SourceError as error:
             raise SourceError(f"{where}: {error}") from None
         forces = group[keys.forces][part] if keys.forces in group else no_forces(positions)
@@ -246,8 +255,6 @@ class Grouped(Reader):
             raise SourceError(
                 f"{where}: {keys.forces} has shape {forces.shape}, positions {positions.shape}."
             )
-        charges = np.broadcast_to(column(keys.charges, self.charge(group)), k)
-        spins = np.broadcast_to(self.electrons.multiplicities(column(keys.spins, 0)), k)
         keep = np.ones(k, bool)
         if self.complete:
             keep &= np.isfinite(energies)

@@ -341,7 +341,10 @@ def _load(path: Path) -> Any:
 
 
 def _mapping(data: Any, path: Path) -> Mapping[str, Any]:
-    stored = data if isinstance(data, dict) else getattr(data, "to_dict", lambda: None)()
+    try:
+        stored = data if isinstance(data, dict) else getattr(data, "to_dict", lambda: None)()
+    except (RuntimeError, AttributeError, LookupError, TypeError) as error:
+        raise SourceError(f"{path}: damaged, or of another version ({brief(error)}).") from None
     if not isinstance(stored, dict) or any(isinstance(value, dict) for value in stored.values()):
         raise SourceError(f"{path}: holds {type(data).__name__}, not Data with z and pos.")
     return stored

@@ -43,7 +43,7 @@ class ParquetFile:
         try:
             schema = self._open()
             flat = _leaves(schema.empty_table())
-        except DAMAGE as error:
+        except (*DAMAGE, UnicodeDecodeError) as error:
             raise SourceError(f"{entry}: not a readable {self.title} file ({brief(error)}).") from None
         self.names: list[str] = list(flat.schema.names)
         self._texts = [_is_text(kind) for kind in flat.schema.types]

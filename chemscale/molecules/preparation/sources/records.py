@@ -127,7 +127,10 @@ class JsonFile:
                 "line, which is read line by line."
             )
         try:
-            return _records(json.loads(text))
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                raise ValueError(f"a document of {type(document).__name__}, which holds no records")
+            return _records(document)
         except (ValueError, RecursionError) as error:
             raise SourceError(
                 f"{self.entry}, line {getattr(error, 'lineno', 1)}: not JSON ({brief(error)})."

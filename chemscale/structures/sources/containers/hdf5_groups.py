@@ -31,7 +31,12 @@ def opened(path: Path) -> Iterator[Any]:
     with file:
         try:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:  # what h5py raises, by what it was looking for
+        except (
+            OSError,
+            RuntimeError,
+            KeyError,
+            UnicodeDecodeError,
+        ) as error:  # what h5py raises, by what it was looking for
             raise SourceError(f"{path}: the file is broken ({brief(error)}).") from None
 
 

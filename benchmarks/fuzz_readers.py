@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz_readers.py --cases 200 [--only molecules] [--salt 1] [--keep FOLDER]
 
-Cases are the same for the same salt. Faults (any other error, a hang, a crash, memory) are listed, their files
-kept, and the exit status is 1.
+Cases are the same for the same salt. Faults (any other error, a hang, a crash, memory) are listed, and
+their files kept; the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> int:
             numbers = range(options.first, options.first + options.cases)
             tally = run(seed, numbers, options.salt, folder / "case")
             print(
-                f"{seed.reader:10} {seed.name:22} {tally.cases:6} cases {tally.read:6} read {tally.refused:6} "
-                f"refused {len(tally.faults):4} faults {time.monotonic() - started:7.1f} s",
+                f"{seed.reader:10} {seed.name:22} {tally.cases:6} cases {tally.read:6} read {tally.refused:6}"
+                f" refused {len(tally.faults):4} faults {time.monotonic() - started:7.1f} s",
                 flush=True,
             )
             told = set()

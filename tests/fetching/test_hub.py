@@ -46,7 +46,7 @@ def test_names_are_taken_apart_and_written_again(path, name):
     "path", ["hf://a/b", "hf://datasets/a", "hf://datasets/a/b/../../c", "hf://models/a/b"]
 )
 def test_what_names_no_data_set_is_refused(path):
-    with pytest.raises(FetchError, match="not a data set of the Hub.*hf://datasets/ORG/NAME"):
+    with pytest.raises(FetchError, match=r"not a data set of the Hub.*hf://datasets/ORG/NAME"):
         hub_name(path)
 
 

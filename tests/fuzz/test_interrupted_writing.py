@@ -1,4 +1,4 @@
-"""A full disk, a kill and a second process: nothing half-written is taken for whole, and the same comes out."""
+"""A full disk, a kill and a second process: nothing half-written is taken for whole."""
 
 import errno
 import os

@@ -12,10 +12,40 @@ HTML = (
     b"<p>The requested URL was not found on this server.</p></body></html>\n"
 )
 TOKENS = [
-    b"nan", b"NaN", b"inf", b"-inf", b"1e999", b"", b"None", b"null", b"-1", b"0", b"9" * 400, b"Xx", b"Q",
-    b"\xff\xfe", b"\xe9", "µ".encode(), b'"', b"'", b"1,5", b"1e-320", b"0x1F", b"true", b"[", b"]]", b"{}",
-    b"\\u0000", b"$$$$", b"#", b"=SUM(A1)", b"%s%n", b"../../etc/passwd", b"\x1b[31m", b"\xed\xa0\x80",
-]  # fmt: skip
+    b"nan",
+    b"NaN",
+    b"inf",
+    b"-inf",
+    b"1e999",
+    b"",
+    b"None",
+    b"null",
+    b"-1",
+    b"0",
+    b"9" * 400,
+    b"Xx",
+    b"Q",
+    b"\xff\xfe",
+    b"\xe9",
+    "µ".encode(),
+    b'"',
+    b"'",
+    b"1,5",
+    b"1e-320",
+    b"0x1F",
+    b"true",
+    b"[",
+    b"]]",
+    b"{}",
+    b"\\u0000",
+    b"$$$$",
+    b"#",
+    b"=SUM(A1)",
+    b"%s%n",
+    b"../../etc/passwd",
+    b"\x1b[31m",
+    b"\xed\xa0\x80",
+]
 PACKERS = {
     "gz": (gzip.compress, gzip.decompress),
     "bz2": (bz2.compress, bz2.decompress),
@@ -87,7 +117,23 @@ def number(random, content):
     return content[:at] + what + content[at + len(what) :]
 
 
-BINARY = [flip, flip, flip, truncate, truncate, cut_tail, empty, html, insert, remove, repeat, blank, append, noise, number]  # fmt: skip
+BINARY = [
+    flip,
+    flip,
+    flip,
+    truncate,
+    truncate,
+    cut_tail,
+    empty,
+    html,
+    insert,
+    remove,
+    repeat,
+    blank,
+    append,
+    noise,
+    number,
+]
 
 
 def _lines(content):
@@ -192,9 +238,20 @@ def deep(random, content):
 
 
 TEXT = [
-    delete_line, duplicate_line, swap_lines, join_lines, swap_cells, replace_token, replace_token, replace_token,
-    quote, mixed_encoding, encoding, line_ends, deep,
-]  # fmt: skip
+    delete_line,
+    duplicate_line,
+    swap_lines,
+    join_lines,
+    swap_cells,
+    replace_token,
+    replace_token,
+    replace_token,
+    quote,
+    mixed_encoding,
+    encoding,
+    line_ends,
+    deep,
+]
 SLOW = [huge_line]
 
 

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.helpers.fuzzing.mutations import mutate
 from tests.helpers.fuzzing.readers import READERS
@@ -154,7 +155,7 @@ def _work(seed, cases, salt, folder, pipe):
         raise Hang
 
     with contextlib.suppress(ValueError, OSError):
-        held = int(re.search(r"VmData:\s+(\d+)", open("/proc/self/status").read())[1]) << 10
+        held = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
         resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, ring)

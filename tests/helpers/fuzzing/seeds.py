@@ -90,11 +90,19 @@ def _molecules():
     selfies = "selfies\n" + "[C][C][O]\n[C][=C][Branch1][C][O][C]\n" * 4
     table = {"id": ids, "smiles": SMILES, "y": list(range(len(SMILES)))}
     texts = {
-        "a.csv": csv, "b.csv": quoted, "c.csv": csv.replace(",", ";"), "d.csv": selfies, "a.tsv": csv.replace(",", "\t"),
-        "a.smi": smi, "a.txt": "\n".join(SMILES) + "\n", "a.json": json.dumps(records), "a.jsonl": lines,
+        "a.csv": csv,
+        "b.csv": quoted,
+        "c.csv": csv.replace(",", ";"),
+        "d.csv": selfies,
+        "a.tsv": csv.replace(",", "\t"),
+        "a.smi": smi,
+        "a.txt": "\n".join(SMILES) + "\n",
+        "a.json": json.dumps(records),
+        "a.jsonl": lines,
         "b.json": json.dumps({"columns": ["smiles", "y"], "data": [[s, 1] for s in SMILES]}),
-        "c.json": json.dumps({"data": {"rows": [{"smiles": s} for s in SMILES]}}), "a.sdf": "".join(blocks),
-    }  # fmt: skip
+        "c.json": json.dumps({"data": {"rows": [{"smiles": s} for s in SMILES]}}),
+        "a.sdf": "".join(blocks),
+    }
     for name, text in texts.items():
         yield Seed("molecules", name, text.encode(), "text")
     for packer, (pack, _) in PACKERS.items():
@@ -148,15 +156,36 @@ def _arrays():
         yield Seed("structures", name, sink.getvalue(), "npz")
     z = np.array([1, 1])
     layouts = {
-        "ani1x.h5": {"atomic_numbers": z, "coordinates": positions, "wb97x_dz.energy": energies, "wb97x_dz.forces": forces},
+        "ani1x.h5": {
+            "atomic_numbers": z,
+            "coordinates": positions,
+            "wb97x_dz.energy": energies,
+            "wb97x_dz.forces": forces,
+        },
         "ani1.h5": {"species": np.array([b"O", b"H"]), "coordinates": positions, "energies": energies},
-        "ani2x.h5": {"species": np.tile(z, (5, 1)), "coordinates": positions, "energies": energies, "forces": forces},
+        "ani2x.h5": {
+            "species": np.tile(z, (5, 1)),
+            "coordinates": positions,
+            "energies": energies,
+            "forces": forces,
+        },
         "comp6.h5": {"species": z, "coordinates": positions, "energies": energies, "forces": forces},
-        "spice.h5": {"atomic_numbers": z, "conformations": positions, "dft_total_energy": energies,
-                     "dft_total_gradient": forces, "smiles": np.array([b"[H][H]"])},
-        "aimnet2.h5": {"numbers": np.tile(z, (5, 1)), "coord": positions, "energy": energies, "forces": forces,
-                       "charge": np.zeros(5), "mult": np.ones(5)},
-    }  # fmt: skip
+        "spice.h5": {
+            "atomic_numbers": z,
+            "conformations": positions,
+            "dft_total_energy": energies,
+            "dft_total_gradient": forces,
+            "smiles": np.array([b"[H][H]"]),
+        },
+        "aimnet2.h5": {
+            "numbers": np.tile(z, (5, 1)),
+            "coord": positions,
+            "energy": energies,
+            "forces": forces,
+            "charge": np.zeros(5),
+            "mult": np.ones(5),
+        },
+    }
     for name, arrays in layouts.items():
         sink = io.BytesIO()
         with h5py.File(sink, "w") as file:
@@ -165,9 +194,13 @@ def _arrays():
                     file[f"{group}/{key}"] = values
         yield Seed("structures", name, sink.getvalue(), "h5")
     table = {
-        "atomic_numbers": [[1, 1]] * 5, "positions": positions.tolist(), "energy": energies.tolist(),
-        "forces": forces.tolist(), "cell": [None, *[np.eye(3).tolist()] * 4], "charge": [0] * 5,
-    }  # fmt: skip
+        "atomic_numbers": [[1, 1]] * 5,
+        "positions": positions.tolist(),
+        "energy": energies.tolist(),
+        "forces": forces.tolist(),
+        "cell": [None, *[np.eye(3).tolist()] * 4],
+        "charge": [0] * 5,
+    }
     yield Seed("structures", "p.parquet", _parquet(table), "binary")
     yield Seed("structures", "f.arrow", _arrow(table, stream=False), "binary")
     yield Seed("structures", "s.arrow", _arrow(table, stream=True), "binary")
@@ -238,11 +271,17 @@ def _laws():
         "data": [list(r.values()) for r in records],
     }
     texts = {
-        "a.csv": csv, "a.tsv": csv.replace(",", "\t"), "b.csv": csv.replace(",", ";").replace(".", ","),
-        "a.json": json.dumps(records), "a.jsonl": "".join(json.dumps(r) + "\n" for r in records),
-        "w.json": json.dumps(exported), "c.json": json.dumps(by_column), "s.json": json.dumps(split),
-        "q.csv": '# by hand\n"name","params","tokens","val_loss"\n' + "".join(f'"{a}","{n:,.0f}","{d:,.0f}","{loss:.4f}"\n' for a, n, d, loss in rows),
-    }  # fmt: skip
+        "a.csv": csv,
+        "a.tsv": csv.replace(",", "\t"),
+        "b.csv": csv.replace(",", ";").replace(".", ","),
+        "a.json": json.dumps(records),
+        "a.jsonl": "".join(json.dumps(r) + "\n" for r in records),
+        "w.json": json.dumps(exported),
+        "c.json": json.dumps(by_column),
+        "s.json": json.dumps(split),
+        "q.csv": '# by hand\n"name","params","tokens","val_loss"\n'
+        + "".join(f'"{a}","{n:,.0f}","{d:,.0f}","{loss:.4f}"\n' for a, n, d, loss in rows),
+    }
     for name, text in texts.items():
         yield Seed("laws", name, text.encode(), "text")
     yield Seed("laws", "a.csv.gz", PACKERS["gz"][0](csv.encode()), "packed.gz")
@@ -267,16 +306,31 @@ def seeds(folder):
 def _strange(random, values):
     """Another array in place of one."""
     options = [
-        lambda: np.full(values.shape, np.nan), lambda: np.full(values.shape, np.inf), lambda: values.ravel(),
-        lambda: values[:-1], lambda: values[None], lambda: np.zeros(0), lambda: np.array(3.0), lambda: values[:0],
-        lambda: np.array([b"Xx", b"H"]), lambda: np.array(["é", "H"]), lambda: values.astype(complex) if values.dtype.kind in 'fi' else values,
-        lambda: values.astype("S4") if values.dtype.kind != "S" else values, lambda: -values if values.dtype.kind in "fi" else values,
-        lambda: np.full(values.shape, 1e300), lambda: values.astype(bool), lambda: np.full(values.shape, 200),
-        lambda: np.full(values.shape, 1.5), lambda: np.zeros(values.shape), lambda: np.zeros((0, 2, 3)),
-        lambda: np.zeros((5, 0, 3)), lambda: np.asfortranarray(values), lambda: values.astype(">f4") if values.dtype.kind == "f" else values,
+        lambda: np.full(values.shape, np.nan),
+        lambda: np.full(values.shape, np.inf),
+        lambda: values.ravel(),
+        lambda: values[:-1],
+        lambda: values[None],
+        lambda: np.zeros(0),
+        lambda: np.array(3.0),
+        lambda: values[:0],
+        lambda: np.array([b"Xx", b"H"]),
+        lambda: np.array(["é", "H"]),
+        lambda: values.astype(complex) if values.dtype.kind in "fi" else values,
+        lambda: values.astype("S4") if values.dtype.kind != "S" else values,
+        lambda: -values if values.dtype.kind in "fi" else values,
+        lambda: np.full(values.shape, 1e300),
+        lambda: values.astype(bool),
+        lambda: np.full(values.shape, 200),
+        lambda: np.full(values.shape, 1.5),
+        lambda: np.zeros(values.shape),
+        lambda: np.zeros((0, 2, 3)),
+        lambda: np.zeros((5, 0, 3)),
+        lambda: np.asfortranarray(values),
+        lambda: values.astype(">f4") if values.dtype.kind == "f" else values,
         lambda: values.astype("datetime64[s]") if values.dtype.kind in "fi" else values,
         lambda: np.zeros(3, [("a", "i4"), ("b", "f8")]),
-    ]  # fmt: skip
+    ]
     return random.choice(options)()
 
 

@@ -116,7 +116,7 @@ def test_a_table_without_the_columns_is_refused_by_those_it_has(tmp_path: Path) 
         SourceError, match="no column is an energy or forces; there are atomic_numbers, positions"
     ):
         open_source(table(tmp_path / "a.parquet", {k: values[k] for k in ("atomic_numbers", "positions")}))
-    with pytest.raises(SourceError, match="data.forces_key=F2: no column is called so"):
+    with pytest.raises(SourceError, match=r"data\.forces_key=F2: no column is called so"):
         open_source(table(tmp_path / "b.parquet", values), keys=LabelKeys(forces="F2"))
 
 

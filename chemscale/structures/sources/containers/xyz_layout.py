@@ -52,8 +52,8 @@ def _check(path: Path, file: IO[str], frames: int | None) -> None:
         for i in range(atoms + 1):
             if not next(lines, ""):
                 raise SourceError(
-                    f"{path}, frame {frame}: the file ends within it, behind {max(0, i - 1)} of {atoms} atoms. It "
-                    "was cut short, or its number of atoms is wrong."
+                    f"{path}, frame {frame}: the file ends behind {max(0, i - 1)} of its {atoms} atoms. "
+                    "It was cut short, or its number of atoms is wrong."
                 )
         line = next(lines, "")
         while line.lstrip().startswith("VEC"):

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+_PAGE = re.compile(rb"\s*(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
 READ_LIMIT = 256 << 20
 """Bytes: more than any record, law or ledger has."""
 
@@ -155,6 +157,15 @@ def read_regular(path: Path, limit: int = READ_LIMIT) -> bytes:
 def _refuse_irregular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def is_web_page(begin: bytes) -> bool:
+    """Whether a file is a page of the web: what servers answer in place of a file, under its name.
+
+    Args:
+        begin: its first bytes.
+    """
+    return _PAGE.match(begin.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

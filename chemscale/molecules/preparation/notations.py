@@ -94,6 +94,8 @@ def explain_unparsable(text: str) -> str:
     rdBase.LogToPythonLogger()
     try:
         raw = Chem.MolFromSmiles(text, sanitize=False)
+    except (SystemError, UnicodeError):  # its words quote a part of a character
+        return ""
     finally:
         rdBase.LogToCppStreams()
         logger.handlers, logger.propagate = handlers, propagate

@@ -225,8 +225,9 @@ class AseFile(Reader):
             except SourceError:
                 raise
             except Exception as error:  # whatever a format's own parser raises
+                known = ", which is no element or name that it knows" if isinstance(error, KeyError) else ""
                 raise SourceError(
-                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({brief(error)})."
+                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({brief(error)}{known})."
                 ) from error
             if state and row in state.unconverged:
                 atoms.calc = None

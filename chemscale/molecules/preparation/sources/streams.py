@@ -17,6 +17,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from chemscale.common.files import is_web_page
 from chemscale.common.logs import brief
 from chemscale.molecules.preparation.sources.files import is_data
 from chemscale.molecules.preparation.sources.long_lines import BoundedLines
@@ -186,6 +187,11 @@ def text_encoding(entry: Entry, encoding: str | None) -> str:
     with open_bytes(entry) as stream:
         begin = stream.peek(4096)[:4096]
     marked = next((name for mark, name in MARKS.items() if begin.startswith(mark)), None)
+    if is_web_page(begin):
+        raise SourceError(
+            f"{entry}: a page of the web, which the server sent in place of the file. Fetch it again, or "
+            "save the table itself."
+        )
     if encoding is not None:
         same = encoding.lower().replace("_", "-").replace("utf8", "utf-8")
         return "utf-8-sig" if same == "utf-8" else encoding
@@ -194,7 +200,7 @@ def text_encoding(entry: Entry, encoding: str | None) -> str:
     if b"\0" in begin:
         for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
             half = begin[offset::2]
-            if len(half) > 8 and half.count(0) > 0.9 * len(half):
+            if len(half) > 8 and half.count(0) > 0.9 * len(half) > begin[1 - offset :: 2].count(0):
                 raise SourceError(f"{entry}: this looks like UTF-16. Say so with data.encoding={name}.")
         odd = sum((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in begin)
         if odd > 0.3 * len(begin) or not _utf8(begin):

@@ -5,6 +5,8 @@ import pytest
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.hub import HubName, fetch_from_hub, hub_name, local_path
 from chemscale.molecules.preparation.sources.files import find_files
+from chemscale.structures.sources.combined import open_sources
+from chemscale.structures.sources.frame_files import frame_files
 from tests.helpers.hub_files import hub_files
 
 pytest.importorskip("huggingface_hub")
@@ -81,6 +83,16 @@ def test_a_part_of_a_set_is_fetched_and_the_rest_is_still_missed(hub, tmp_path):
     (tmp_path / "hub/me/set/main/data/train-1.csv").write_bytes(b"smiles,y\n")
     with pytest.raises(FileNotFoundError, match="1 of its 2 files are missing or cut short"):
         local_path("hf://datasets/me/set/data/train-*")
+
+
+def test_structures_of_a_set_are_found_in_its_folders(hub, tmp_path):
+    line = b'{"z": [1, 1], "pos": [0, 0, 0, 1, 0, 0], "energy": 1.0}\n'
+    hub.files["me/set"] = {"README.md": b"# A set", "data/a.jsonl": line, "data/more/b.jsonl": line * 2}
+    fetch_from_hub(HubName("me/set"), tmp_path)
+    files, left_out = frame_files("hf://datasets/me/set")
+    assert [file.name for file in files] == ["a.jsonl", "b.jsonl"]
+    assert left_out == ["README.md (documentation)"]
+    assert sum(len(block) for block in open_sources(files, {}).blocks()) == 3
 
 
 @pytest.mark.parametrize(

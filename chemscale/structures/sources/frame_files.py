@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from chemscale.fetching.dataset_folders import shards_of, splits_of
-from chemscale.fetching.hub import local_path
+from chemscale.fetching.hub import PREFIX, local_path
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
@@ -52,7 +52,9 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         )
     if given.is_dir() and (shards := shards_of(given)):
         return shards, []
-    if given.is_dir():
+    if given.is_dir() and path.startswith(PREFIX):
+        found = sorted(each for each in given.rglob("*") if each.is_file() and not _hidden(each, given))
+    elif given.is_dir():
         found = sorted(given.iterdir())
     elif given.exists():
         return [given], []
@@ -113,6 +115,10 @@ def _reason(path: Path, format: str | None) -> str | None:
     if path.suffix.lower() in DOUBTFUL and not _begins_with_a_frame(path):
         return "no frame that ASE can read"
     return None
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _begins_with_a_frame(path: Path) -> bool:

@@ -98,6 +98,8 @@ def entries(path: Path) -> list[Entry]:
             infos = archive.infolist()
     except DAMAGE as error:
         raise _damaged(path, "zip", error) from None
+    if not all(info.filename for info in infos):
+        raise _damaged(path, "zip", "a member without a name")
     if any(info.filename == "[Content_Types].xml" for info in infos):
         raise SourceError(f"{path}: an office document. Save the sheet as CSV.")
     chosen = [info for info in infos if not info.is_dir() and is_data(PurePosixPath(info.filename))]

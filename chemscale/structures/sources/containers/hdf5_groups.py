@@ -59,10 +59,14 @@ def check_array(path: Path, group: Any, key: str, *, of_numbers: bool = True) ->
     array = group[key]
     if array.shape is None:
         raise SourceError(f"{where} has no values.")
-    if of_numbers and array.dtype.kind not in "iuf":
-        raise SourceError(f"{where} holds no numbers, but {array.dtype}.")
+    try:
+        kind, fill = array.dtype, array.fillvalue
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{where} is of no type that NumPy has ({brief(error)}).") from None
+    if of_numbers and kind.kind not in "iuf":
+        raise SourceError(f"{where} holds no numbers, but {kind}.")
     # NaN where nothing was written is a missing label; zeros would be taken for measured ones.
-    if array.size and array.fillvalue == array.fillvalue and not _is_written(array):
+    if array.size and fill == fill and not _is_written(array):
         raise SourceError(
             f"{where} was never written whole: the program that made the file was interrupted. Make or fetch "
             "it again."
@@ -82,7 +86,12 @@ def groups(node: Any) -> Iterator[Any]:
 
     Args:
         node: the file, or a group.
+
+    Raises:
+        SourceError: a name in it is damaged.
     """
+    if odd := [name for name in node if not isinstance(name, str)]:
+        raise SourceError(f"{node.file.filename}: the file is broken (a name that is no text, {odd[0]!r}).")
     first = next(iter(node), None)
     if first is not None and node.get(first, getclass=True) is h5py.Dataset:
         yield node

@@ -124,7 +124,7 @@ class Cp2kFile(Reader):
             try:
                 rows = np.loadtxt(listed, ndmin=2)
                 return {int(row[0]): row[2:11].reshape(3, 3) for row in rows}
-            except (ValueError, IndexError) as error:
+            except (ValueError, IndexError, OverflowError) as error:
                 raise SourceError(f"{listed}: not the cells of a run ({brief(error)}).") from None
         if restart.is_file():
             from ase.io import read

@@ -40,8 +40,22 @@ def molecules(path):
             for row in dropped:
                 reading.place(row[0])
             rows += len(chunk)
+    if path.suffix in (".smi", ".txt", ".tsv") and (problem := _lost_lines(path, reading)):
+        return problem
     if rows != sum(source["rows"] for source in reading.describe()):
         return f"{rows} rows, but {reading.describe()}"
+    return None
+
+
+def _lost_lines(path, reading):
+    """Whether a list has other lines than rows, counted here once more."""
+    (source,) = reading.describe()
+    if source["delimiter"] not in (" ", "\t") or path.read_bytes().startswith(b"sep="):
+        return None
+    with open(path, encoding=source["encoding"]) as file:
+        lines = sum(1 for _ in file)
+    if lines != source["rows"] + source["header"]:
+        return f"{lines} lines, but {source}"
     return None
 
 

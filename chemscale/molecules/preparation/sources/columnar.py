@@ -43,9 +43,9 @@ class ParquetFile:
         try:
             schema = self._open()
             flat = _leaves(schema.empty_table())
+            self.names: list[str] = list(flat.schema.names)
         except (*DAMAGE, UnicodeDecodeError) as error:
             raise SourceError(f"{entry}: not a readable {self.title} file ({brief(error)}).") from None
-        self.names: list[str] = list(flat.schema.names)
         self._texts = [_is_text(kind) for kind in flat.schema.types]
         if not any(self._texts):
             raise SourceError(f"{entry}: no column holds text; they are: {', '.join(self.names)}.")

@@ -1,7 +1,9 @@
 """Data sets of the Hugging Face Hub by name: fetched where there is a network, read where there is none."""
 
 import pytest
+from typer.testing import CliRunner
 
+from chemscale.fetch import app
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.hub import HubName, fetch_from_hub, hub_name, local_path
 from chemscale.molecules.preparation.sources.files import find_files
@@ -113,3 +115,13 @@ def test_no_network_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(FetchError, match="hf://datasets/me/set: the Hub does not answer"):
         fetch_from_hub(HubName("me/set"), tmp_path)
+
+
+def test_the_command_fetches_and_says_what_reads_it(hub, tmp_path):
+    said = CliRunner().invoke(app, ["hf://datasets/me/set@main", "--dry-run"])
+    assert said.output == f"hf://datasets/me/set: into {tmp_path}/hub/me/set/main\n"
+    assert not hub.asked
+    said = CliRunner().invoke(app, ["hf://datasets/me/set"])
+    assert said.exit_code == 0
+    assert "data.path=hf://datasets/me/set\n" in said.output
+    assert (tmp_path / "hub/me/set/main/data/train-1.csv").read_bytes() == CSV

@@ -162,15 +162,3 @@ def test_bad_input_says_what_the_page_says(name, tmp_path):
     for part in re.findall(r"`([^`]*)`", ROWS[name].replace("``", "")):
         pattern = ".*".join(map(re.escape, part.split(" … ")))
         assert re.search(pattern, said), f"{part!r} is not in {said!r}"
-
-
-def test_what_each_says(tmp_path, capsys):
-    """Shown with ``-s``: from this the page is written."""
-    for i, (name, case) in enumerate(CASES.items()):
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        try:
-            said = case(Case(folder))
-        except ValueError as error:
-            said = str(error)
-        print(f"| {name} | `{str(said).replace(f'{folder}/', '')}` |")

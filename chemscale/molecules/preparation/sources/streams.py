@@ -96,7 +96,7 @@ def entries(path: Path) -> list[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except DAMAGE as error:
+    except (*DAMAGE, UnicodeDecodeError) as error:
         raise _damaged(path, "zip", error) from None
     if not all(info.filename for info in infos):
         raise _damaged(path, "zip", "a member without a name")

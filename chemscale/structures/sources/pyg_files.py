@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,13 @@ TARGETS = {
 QM9_COLUMNS = 19
 ENERGY = ("energy", "y", "E", "U0")
 FORCES = ("force", "forces", "F", "neg_dy")
+
+
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    struct.error,
+)
+"""What reading a damaged file raises: the pickle machine, whatever its next instruction meets."""
 
 
 class PyGFile(Reader):
@@ -324,8 +332,7 @@ def _load(path: Path) -> Any:
             f"({str(error).splitlines()[0]}). Objects of other classes are not unpickled: save a list of "
             "Data."
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        # The pickle machine raises what its next instruction meets.
+    except UNREADABLE as error:
         raise SourceError(f"{path}: not a readable file of torch.save ({brief(error)}).") from None
     if isinstance(loaded, Data):
         return [loaded]

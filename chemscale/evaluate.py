@@ -109,6 +109,12 @@ def evaluate(
     if is_potential:
         _potential(run, part, frames, batch or 32, by, device)
         return
+    below = next(run.glob(f"*/{RECORD_NAME}"), None)
+    if below is not None and not (run / RECORD_NAME).exists():
+        raise ValueError(
+            f"{source} is a sweep: give one of its runs, {below.parent} for example; "
+            "--uncertainty takes a sweep of seeds of a potential."
+        )
     from chemscale.molecules.metrics.run import evaluate_molecules  # loads torch and RDKit: not for --help
 
     found = evaluate_molecules(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.cli.app import one_paragraph
 from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
-from chemscale.common.sections import read_section
+from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.config.check import check_keys
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
@@ -40,6 +40,7 @@ class PrepareSettings:
     corpora: str
     structures: str
     lint: Literal["warn", "strict", "off", "only"]
+    report: bool
 
 
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="prepare", version_base=None)
@@ -49,13 +50,21 @@ def hydra_main(cfg: DictConfig) -> None:
     own = {field.name: cfg[field.name] for field in fields(PrepareSettings)}
     settings = read_section(PrepareSettings, own, "")
     if data["source"] not in STRUCTURE_SOURCES:
-        show(open_or_prepare(read_molecule_data(data), Path(settings.corpora)))
+        molecules = read_molecule_data(data)
+        corpus = open_or_prepare(molecules, Path(settings.corpora))
+        show(corpus)
+        if settings.report:
+            from chemscale.points.data_report.corpus import report_corpus
+
+            report_corpus(corpus, molecules.block, molecules.prepare_workers)
         return
     from chemscale.structures.lint import report
     from chemscale.structures.lint.run import lint_source, lint_store
 
     structures = read_structure_data(data)
     if settings.lint == "only":
+        if settings.report:
+            raise ConfigurationError("report=true: lint=only prepares nothing to report on; use lint=warn.")
         _, source = structure_source(structures, Path(settings.structures))
         findings = lint_source(source)
         for note in source.notes:
@@ -66,6 +75,11 @@ def hydra_main(cfg: DictConfig) -> None:
         store = open_or_prepare_structures(structures, Path(settings.structures))
         show_store(store)
         findings = lint_store(store, settings.lint)  # logs its report
+        if settings.report:
+            from chemscale.points.data_report.store import report_store
+
+            looked = None if settings.lint == "off" else findings
+            report_store(store, structures.reference_method, looked)
     if any(f.severity == "error" for f in findings):
         sys.exit(1)
 

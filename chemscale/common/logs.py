@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def show_logs() -> None:
@@ -27,3 +30,23 @@ def brief(error: object, most: int = MAX_WORDS) -> str:
     shown = "".join(c if c.isprintable() else " " if c.isspace() else f"\\x{ord(c):02x}" for c in text)
     shown = " ".join(shown.split())
     return shown if len(shown) <= most else f"{shown[:most]} …"
+
+
+@contextmanager
+def errors_only(*names: str) -> Iterator[None]:
+    """Without warnings, and without what other libraries say below errors, while something runs.
+
+    Args:
+        names: of the libraries' loggers.
+    """
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

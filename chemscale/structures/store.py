@@ -164,6 +164,19 @@ class FrameStore:
         """Atomic numbers of a frame, (n,)."""
         return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]
 
+    def atoms(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms of frames that follow each other; copies, so that no page of the files stays in use.
+
+        Args:
+            first: number of the first frame.
+            end: number after the last one.
+
+        Returns:
+            Atomic numbers (n,), and forces (n, 3) in eV/Å, NaN where there is no label.
+        """
+        atoms = slice(int(self.offsets[first]), int(self.offsets[end]))
+        return np.array(self._numbers[atoms]), np.array(self._forces[atoms])
+
     def structure(self, frame: int) -> Structure:
         """One frame with its labels."""
         atoms = slice(self.offsets[frame], self.offsets[frame + 1])
@@ -202,6 +215,18 @@ class FrameStore:
     def energies(self, frames: np.ndarray) -> np.ndarray:
         """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether any frame has a weight of its own."""
+        return self._weights is not None
+
+    def volumes(self, frames: np.ndarray) -> np.ndarray:
+        """Volumes of the cells of frames in Å³, (k,); NaN where a frame is not periodic in all directions."""
+        if not self.periodic:
+            return np.full(len(frames), np.nan)
+        cells = np.asarray(self._cells[frames]).reshape(-1, 3, 3)
+        return np.where(self._pbc[frames].all(axis=1), np.abs(np.linalg.det(cells)), np.nan)
 
     def electrons(self, frames: np.ndarray) -> np.ndarray:
         """Total charge in e and multiplicity (0 where it is not stated) of frames, (k, 2)."""

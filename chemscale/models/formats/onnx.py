@@ -9,10 +9,6 @@ Shapes: B sequences of a batch, L their length with padding, D width, V vocabula
 from __future__ import annotations
 
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chemscale.common.logs import errors_only
 from chemscale.models.chemgpt import Block, ChemGPT
 from chemscale.models.chemgpt_hf import WeightsError
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("logits", "last_hidden_state")
+LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+"""They tell of the exporter's own conversions of operators."""
 OPSET = 18
 """The first that every runtime of the last years reads, with all that the graph needs."""
 INLINE_BYTES = 1 << 30
@@ -96,7 +95,7 @@ def save_onnx(model: ChemGPT, path: Path) -> None:
     size = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=model.config.max_positions)}
     count = sum(each.numel() for each in model.parameters())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet(), torch.no_grad():
+    with errors_only(*LOGGERS), torch.no_grad():
         torch.onnx.export(
             plain,
             (example, torch.ones_like(example)),
@@ -144,19 +143,3 @@ def require_onnx() -> None:
         raise WeightsError(
             f"ONNX needs {', '.join(missing)}, not installed here: pip install 'chemscale[onnx]'."
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own conversions of operators."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

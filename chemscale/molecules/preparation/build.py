@@ -58,7 +58,9 @@ log = logging.getLogger(__name__)
 RULES = 2
 """Of what is one molecule, and of what is read of a file: another number makes another folder of a corpus."""
 CHUNK_ROWS = 4096
-"""Rows that one task of stage 1 standardises."""
+"""Rows that one of the first tasks of stage 1 standardises."""
+CHUNK_GROWTH = 8
+"""How many times as many rows later tasks have: each bucket of stage 2 visits every part of stage 1."""
 BUCKET_BYTES = 4 << 20
 """Input text a bucket holds on average: a few hundred MB of memory for a worker at most."""
 
@@ -253,7 +255,7 @@ def _key(content: dict[str, Any]) -> str:
 
 def _begin(folder: Path, key: str) -> None:
     """Make the folder of a build; keep the parts of an interrupted one of the same key and chunks."""
-    mark, key = folder / "key", f"{key} {CHUNK_ROWS}"
+    mark, key = folder / "key", f"{key} {CHUNK_ROWS} doubling"
     if folder.exists() and (not mark.exists() or mark.read_text() != key):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -266,7 +268,7 @@ def _standardize(
     """Run stage 1 over all rows; returns the number of rows and of parts."""
     tasks = (
         Chunk(number, rows, request.policy, folder, columns.take(rows))
-        for number, rows in reading.chunks(CHUNK_ROWS)
+        for number, rows in reading.chunks(CHUNK_ROWS, CHUNK_GROWTH)
     )
     rows = parts = 0
     with ProgressBar("standardise", None, "rows") as progress:
@@ -315,9 +317,11 @@ def _finish(
 ) -> None:
     """Run stage 3: one vocabulary, the shards, the list of dropped rows, and last the manifest."""
     folder = target / ".build"
-    lists = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
-    lists += [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
-    dropped, examples = write_dropped_table(target / "dropped.csv.gz", lists, reading.place)
+    by_row = [part_path(folder, n).with_suffix(".dropped") for n in range(parts)]
+    by_hash = [bucket_path(folder, n).with_suffix(".dropped") for n in range(buckets)]
+    table = folder / "dropped.csv.gz"  # in the folder of the build, where nothing half written stays
+    dropped, examples = write_dropped_table(table, by_row, by_hash, reading.place)
+    table.replace(target / table.name)
     if sum(dropped.values()) == rows:
         raise _too_few(target, rows, 0, dropped)
     tokenizer = request.tokenizer or _tokenizer(folder, buckets, request)

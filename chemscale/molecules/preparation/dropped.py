@@ -7,6 +7,7 @@ import csv
 import gzip
 import heapq
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ DroppedRow = list[Any]
 """Row number, reason, SMILES, detail."""
 EXAMPLES = 5
 """Rows of each reason that the manifest shows."""
+MAX_OPEN = 128
+"""Files that are merged at a time: many systems let a process open 1024."""
 
 
 def write_dropped_rows(path: Path, rows: list[DroppedRow]) -> None:
@@ -34,18 +37,21 @@ def read_dropped_rows(path: Path) -> Iterator[DroppedRow]:
 
 
 def write_dropped_table(
-    path: Path, lists: list[Path], place: Callable[[int], tuple[str, int]]
+    path: Path, by_row: list[Path], by_hash: list[Path], place: Callable[[int], tuple[str, int]]
 ) -> tuple[dict[str, int], dict[str, list[dict[str, Any]]]]:
     """Write all dropped rows by row number.
 
     Args:
         path: of the gzipped CSV file.
-        lists: files of dropped rows, each in order.
+        by_row: files of dropped rows in order, of which each begins behind the last row of the one before.
+        by_hash: files of dropped rows, each in order; many are merged step by step into files beside them.
         place: gives the file, and the line in it, of a row.
 
     Returns:
         Counts, and first examples, of each reason.
     """
+    rows = itertools.chain.from_iterable(map(read_dropped_rows, by_row))
+    merged = map(read_dropped_rows, _few(by_hash))
     counts: collections.Counter[str] = collections.Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
     # No time stamp in the gzip header: the same rows give the same bytes.
@@ -57,7 +63,7 @@ def write_dropped_table(
     ):
         writer = csv.writer(file)
         writer.writerow(["row", "file", "line", "reason", "smiles", "detail"])
-        for row in heapq.merge(*(read_dropped_rows(p) for p in lists)):
+        for row in heapq.merge(rows, *merged):
             file_name, line = place(row[0])
             writer.writerow([row[0], file_name, line, *row[1:]])
             counts[row[1]] += 1
@@ -67,3 +73,19 @@ def write_dropped_table(
                     {"row": row[0], "file": file_name, "line": line, "smiles": row[2], "detail": row[3]}
                 )
     return dict(sorted(counts.items())), dict(sorted(examples.items()))
+
+
+def _few(lists: list[Path]) -> list[Path]:
+    """Files of the same rows, at most ``MAX_OPEN``."""
+    level = 0
+    while len(lists) > MAX_OPEN:
+        level += 1
+        merged = []
+        for first in range(0, len(lists), MAX_OPEN):
+            group = lists[first : first + MAX_OPEN]
+            merged.append(group[0].with_suffix(f".dropped-{level}"))
+            with open(merged[-1], "w") as file:
+                for row in heapq.merge(*map(read_dropped_rows, group)):
+                    file.write(json.dumps(row) + "\n")
+        lists = merged
+    return lists

@@ -9,6 +9,7 @@ import warnings
 import selfies
 from rdkit import Chem, rdBase
 
+from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS
 from chemscale.molecules.preparation.sources.columns import SELFIES
 from chemscale.molecules.preparation.sources.source import RAGGED
 from chemscale.molecules.preparation.standardize import MAX_ATOMS, MAX_SYMBOLS, Reason, Rejected
@@ -148,4 +149,6 @@ def explain_encoder(smiles: str) -> str:
     except selfies.EncoderError as error:
         lines = [line.strip() for line in str(error).splitlines() if not line.strip().startswith("SMILES:")]
         return " ".join(line for line in lines if line not in ("", "Errors:"))[:200]
+    except ENCODER_ERRORS as error:
+        return f"the selfies package fails on it ({type(error).__name__}: {error})"[:200]
     return ""

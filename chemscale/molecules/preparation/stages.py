@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,12 +157,12 @@ def _explain(rejected: Rejected, smiles: str) -> str:
 def encode_bucket(bucket: Bucket) -> int:
     """Drop duplicates of a bucket and encode the rest (stage 2); returns the number of molecules seen."""
     target = bucket_path(bucket.folder, bucket.number)
-    molecules = sorted(_members(bucket))
     if target.exists():
-        return len(molecules)
+        return sum(len(_slice(bucket, number)[2]) for number in range(bucket.parts))
+    molecules = sorted(_members(bucket))
     vocabulary: dict[str, int] = {}
     index: list[tuple[int, int, int, int]] = []
-    tokens: list[int] = []
+    tokens = array("H")
     rejected: list[DroppedRow] = []
     previous, first = None, 0
     for value, smiles, row, heavy in molecules:
@@ -175,11 +177,11 @@ def encode_bucket(bucket: Bucket) -> int:
         if outside := _outside(symbols, bucket.tokenizer):
             rejected.append([row, Reason.UNKNOWN_SYMBOL.value, smiles, " ".join(sorted(outside))])
             continue
-        tokens += [vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols]
+        tokens.extend([vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols])
         index.append((value, row, len(symbols), heavy))
     if bucket.conditions is not None:
         _measure(bucket, molecules, {row for _, row, _, _ in index}, vocabulary)
-    target.with_suffix(".tokens").write_bytes(np.asarray(tokens, dtype="<u2").tobytes())
+    target.with_suffix(".tokens").write_bytes(np.array(tokens, dtype="<u2").tobytes())
     target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, np.array(index, dtype=BUCKET_DTYPE))
@@ -194,10 +196,9 @@ def _measure(
     columns = len(bucket.conditions.columns)
     numbers: dict[int, list[float]] = {}
     for number in range(bucket.parts if columns else 0):
-        path, low, high = _slice(bucket, number)
-        rows = np.load(path, mmap_mode="r")["row"][low:high].tolist()
-        parts = np.load(path.with_suffix(".numbers.npy"), mmap_mode="r")[low:high].tolist()
-        numbers.update(zip(rows, parts, strict=True))
+        path, where, part = _slice(bucket, number)
+        values = np.load(path.with_suffix(".numbers.npy"), mmap_mode="r")[where].tolist()
+        numbers.update(zip(part["row"].tolist(), values, strict=True))
     smiles = [text for _, text, row, _ in molecules if row in kept]
     every = [(text, row) for _, text, row, _ in molecules]
     measure_bucket(
@@ -216,26 +217,29 @@ def _outside(symbols: list[str], tokenizer: AnyTokenizer | None) -> set[str]:
     return set() if tokenizer is None else {s for s in symbols if tokenizer.symbol_id(s) is None}
 
 
-def _slice(bucket: Bucket, number: int) -> tuple[Path, int, int]:
-    """A part of stage 1, and from where to where the hashes of a bucket lie in it."""
+def _slice(bucket: Bucket, number: int) -> tuple[Path, slice, np.ndarray]:
+    """A part of stage 1, where in it the hashes of a bucket lie, and these rows."""
     path = part_path(bucket.folder, number)
-    hashes = np.load(path, mmap_mode="r")["hash"]
-    low = int(np.searchsorted(hashes, np.uint64(bucket.low)))
+    part = np.load(path, mmap_mode="r").view(np.ndarray)
+    hashes = part["hash"]
+    # Not np.searchsorted: it copies the column, and thousands of buckets ask thousands of parts.
+    low = bisect_left(hashes, np.uint64(bucket.low))
     is_last = bucket.high >= 1 << 64
-    return path, low, len(hashes) if is_last else int(np.searchsorted(hashes, np.uint64(bucket.high)))
+    high = len(part) if is_last else bisect_left(hashes, np.uint64(bucket.high), low)
+    return path, slice(low, high), part[low:high]
 
 
 def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
     """Hash, SMILES, row and heavy atoms of a bucket's molecules, one slice of every sorted part."""
     for number in range(bucket.parts):
-        path, low, high = _slice(bucket, number)
-        if low == high:
+        path, _, part = _slice(bucket, number)
+        if not len(part):
             continue
-        part = np.load(path, mmap_mode="r")
-        first, last = part[low], part[high - 1]
+        first, last = part[0], part[-1]
+        offset = int(first["start"])
         with open(path.with_suffix(".smi"), "rb") as file:
-            file.seek(int(first["start"]))
-            text = file.read(int(last["start"]) + int(last["length"]) - int(first["start"]))
-        for value, row, start, length, heavy in part[low:high].tolist():
-            begin = start - int(first["start"])
+            file.seek(offset)
+            text = file.read(int(last["start"]) + int(last["length"]) - offset)
+        for value, row, start, length, heavy in part.tolist():
+            begin = start - offset
             yield value, text[begin : begin + length].decode(), row, heavy

@@ -18,6 +18,8 @@ import selfies
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS, selfies_symbols
+
 
 class PolicyError(ValueError):
     """A policy that does not exist or contradicts itself."""
@@ -174,14 +176,17 @@ def _read_and_write(text: str, policy: Policy) -> Molecule | Rejected:
     molecule = Chem.MolFromSmiles(text)
     if molecule is None:
         return Rejected(Reason.UNPARSABLE)
-    if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
+    # All atoms heavier than hydrogen: no wildcard. Going through them costs a third of reading them.
+    if molecule.GetNumHeavyAtoms() != molecule.GetNumAtoms() and any(
+        atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()
+    ):
         return Rejected(Reason.WILDCARD)
     if "|" in text and (problem := _extension_problem(molecule, policy)):
         return problem
     if ":" in text:
         for atom in molecule.GetAtoms():
             atom.SetAtomMapNum(0)
-    if _HYPERVALENT.search(text):
+    if "+" in text and _HYPERVALENT.search(text):
         _join_charges(molecule)
     return _apply(molecule, policy)
 
@@ -275,9 +280,9 @@ def encode(smiles: str, policy: Policy) -> list[str] | Rejected:
         policy: how many symbols are allowed.
     """
     try:
-        symbols = list(selfies.split_selfies(selfies.encoder(smiles)))
-    except (selfies.EncoderError, RecursionError) as error:
-        return Rejected(Reason.NO_SELFIES, str(error).strip().splitlines()[0][:200])
+        symbols = selfies_symbols(smiles)
+    except ENCODER_ERRORS as error:
+        return Rejected(Reason.NO_SELFIES, (str(error).strip() or "unknown").splitlines()[0][:200])
     if len(symbols) > policy.max_symbols:
         return Rejected(Reason.TOO_MANY_SYMBOLS, str(len(symbols)))
     return symbols

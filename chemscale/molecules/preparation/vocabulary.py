@@ -20,8 +20,8 @@ from chemscale.molecules.preparation.standardize import Reason
 VOCABULARY_FILE = "vocabulary.csv"
 RARE = 10
 """Training molecules below which a symbol is called rare."""
-AT_ONCE = 100_000
-"""Molecules that are counted together."""
+AT_ONCE = 1 << 23
+"""Pairs of a molecule and a symbol that are marked together: bytes."""
 SHOWN = 8
 """Symbols that a line names."""
 
@@ -75,12 +75,13 @@ def count_symbols(corpus: Corpus) -> list[SymbolCount]:
 def _count(split: Split, size: int, progress: ProgressBar) -> tuple[np.ndarray, np.ndarray]:
     """(V,) occurrences of each id in a split, and (V,) molecules that have it."""
     occurrences, molecules = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    for first in range(0, len(split), AT_ONCE):
-        tokens, lengths = split.gather(np.arange(first, min(first + AT_ONCE, len(split))))
-        owner = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-        pairs = np.unique(owner * size + tokens)
+    at_once = max(1, AT_ONCE // size)
+    for first in range(0, len(split), at_once):
+        tokens, lengths = split.gather(np.arange(first, min(first + at_once, len(split))))
+        has = np.zeros((len(lengths), size), dtype=bool)
+        has[np.repeat(np.arange(len(lengths)), lengths), tokens] = True
         occurrences += np.bincount(tokens, minlength=size)
-        molecules += np.bincount(pairs % size, minlength=size)
+        molecules += np.count_nonzero(has, axis=0)
         progress.advance(len(lengths))
     return occurrences, molecules
 

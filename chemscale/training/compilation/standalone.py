@@ -9,10 +9,7 @@ an exported program, which PyTorch elsewhere can open and compile.
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,15 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 from torch_geometric.data import Data
 
+from chemscale.common.logs import errors_only
 from chemscale.models.geometry import forces_of_edges, forces_of_pairs, virial
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import INPUTS, OUTPUTS, PACKAGE_FORMAT
 from chemscale.training.compilation.toolchain import missing_for_compiling
 from chemscale.training.compilation.tracing import CompilationError, trace
 
+LOGGERS = ("torch.export", "torch._inductor", "torch._export")
+"""They tell of torch's own code while it exports."""
 VARYING = dict.fromkeys(("numbers", "positions", "senders", "receivers", "shifts"), (0,))
 """Inputs whose first dimension differs from structure to structure: atoms, or edges."""
 EXAMPLE = (5, 7)
@@ -150,7 +150,7 @@ def export_structure_graph(potential: Potential) -> ExportedProgram:
         return torch.func.functional_call(one, dict(values), (), dict(inputs))
 
     try:
-        with _quiet(), torch.enable_grad():
+        with errors_only(*LOGGERS), torch.enable_grad():
             graph, read = trace(compute, state, example, VARYING)
             atoms, edges = Dim("atoms", min=2), Dim("edges", min=2)
             sizes = {"numbers": atoms, "positions": atoms}
@@ -238,7 +238,7 @@ def save_package(program: ExportedProgram, path: Path, metadata: Mapping[str, st
     if problem:
         raise CompilationError(problem)
     try:
-        with _quiet():
+        with errors_only(*LOGGERS):
             torch._inductor.aoti_compile_and_package(
                 program,
                 package_path=str(path),
@@ -257,19 +257,3 @@ def save_program(program: ExportedProgram, path: Path, metadata: Mapping[str, st
         metadata: as ``metadata_of``.
     """
     torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(metadata))})
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch says of its own code while it exports."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._inductor", "torch._export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -17,8 +17,9 @@ from rdkit import Chem
 
 from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
-from chemscale.molecules.preparation import shards, stages
+from chemscale.molecules.preparation import dropped, shards, stages
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
+from chemscale.molecules.preparation.sources import reading
 from chemscale.molecules.preparation.standardize import Policy, standardize
 from chemscale.molecules.tokenizers.tokenizer import SelfiesTokenizer
 from tests.helpers.paths import real_data
@@ -205,6 +206,38 @@ def test_a_killed_build_is_taken_up_and_gives_the_same_bytes(smiles_file, tmp_pa
     assert len(worked) == len(smiles_file.read_text().splitlines()) - 50 * left
     whole = build_corpus([smiles_file], tmp_path / "whole", workers=1)
     assert contents(again.path) == contents(whole.path)
+
+
+def test_chunks_grow_and_many_files_of_dropped_rows_are_merged_step_by_step(smiles, tmp_path, monkeypatch):
+    path = tmp_path / "molecules.smi"
+    path.write_text("".join(f"{text}\n{text}\nC1C\n" for text in smiles))
+    plain = build_corpus([path], tmp_path / "plain", workers=1)
+    monkeypatch.setattr(building, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(reading, "DOUBLED_EVERY", 2)
+    monkeypatch.setattr(building, "BUCKET_BYTES", 1024)
+    monkeypatch.setattr(dropped, "MAX_OPEN", 3)
+    seen = []
+    original = building.standardize_chunk
+    monkeypatch.setattr(building, "standardize_chunk", lambda c: seen.append(original(c)) or seen[-1])
+    many = build_corpus([path], tmp_path / "many", workers=1)
+    assert seen[:7] == [20, 20, 40, 40, 80, 80, 160]
+    assert max(seen) <= 20 * building.CHUNK_GROWTH
+    assert contents(many.path) == contents(plain.path)
+
+
+def test_encoded_buckets_are_not_encoded_again(smiles_file, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "write_dropped_table", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus([smiles_file], tmp_path / "c", workers=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "symbols_of", stop)
+        patched.setattr(stages, "standardize", stop)
+        again = build_corpus([smiles_file], tmp_path / "c", workers=1)
+    assert contents(again.path) == contents(build_corpus([smiles_file], tmp_path / "whole", workers=1).path)
 
 
 def test_real_molecules_pass_or_are_listed(tmp_path):

@@ -62,6 +62,11 @@ def test_evaluate_calibrates_a_sweep_and_what_opens_it_later_reads_it(sweep: Pat
     assert again.calibrations["forces"].factor == pytest.approx(factor)
 
 
+def test_a_sweep_is_not_taken_for_molecules(sweep: Path):
+    with pytest.raises(ValueError, match="is a sweep: give one of its runs"):
+        CliRunner().invoke(evaluate, [str(sweep)], catch_exceptions=False)
+
+
 def test_evaluate_calibrates_a_run_and_keeps_a_file_for_people(sweep: Path):
     run = sorted(p for p in sweep.iterdir() if (p / "record.json").exists())[0]
     done = CliRunner().invoke(evaluate, [str(run), "--uncertainty"], catch_exceptions=False)

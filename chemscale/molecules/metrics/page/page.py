@@ -15,7 +15,8 @@ from chemscale.common.files import atomic_write
 from chemscale.molecules.descriptors import DESCRIPTORS
 from chemscale.molecules.metrics.features import PROPERTIES, Features
 from chemscale.molecules.metrics.intervals import Value
-from chemscale.molecules.metrics.page.drawings import distribution_svg, molecule_image
+from chemscale.molecules.metrics.page.drawings import molecule_image
+from chemscale.molecules.metrics.page.histograms import distribution_svg
 from chemscale.molecules.metrics.sampled.samples import MEANINGS, Fate
 from chemscale.molecules.metrics.similarity import nearest
 from chemscale.molecules.metrics.table import METRICS

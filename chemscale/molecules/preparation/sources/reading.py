@@ -13,6 +13,8 @@ from typing import Any
 from chemscale.molecules.preparation.sources.source import Source
 from chemscale.molecules.preparation.sources.streams import EmptySourceError, Entry, SourceError, entries
 
+DOUBLED_EVERY = 256
+"""Chunks after which they double, where they may grow: many tasks of few rows, not too many of many."""
 Row = tuple[int, str, str]
 """Running number over all files from 1, text of the cell, and its notation."""
 
@@ -56,18 +58,20 @@ class Reading:
         # Where the line is not the one after the last row's: number of the row, of its file, of its line.
         self._rows, self._files, self._lines = array("q"), array("q"), array("q")
 
-    def chunks(self, size: int) -> Iterator[tuple[int, list[Row]]]:
+    def chunks(self, size: int, growth: int = 1) -> Iterator[tuple[int, list[Row]]]:
         """Read the files as numbered chunks of rows, in bounded memory.
 
         Args:
-            size: rows of a chunk.
+            size: rows of a chunk, or of each of the first.
+            growth: how many times as many later ones may have; a power of two.
 
         Raises:
             SourceError: a file turns out to be damaged, or a cell runs over lines.
         """
         rows = self._all()
         for number in itertools.count():
-            chunk = list(itertools.islice(rows, size))
+            times = min(1 << number // DOUBLED_EVERY, growth)
+            chunk = list(itertools.islice(rows, size * times))
             if not chunk:
                 return
             yield number, chunk

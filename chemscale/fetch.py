@@ -58,14 +58,23 @@ def fetch(
       python -m chemscale.fetch ani1x --dry-run
 
       python -m chemscale.fetch --probe all
+
+      python -m chemscale.fetch hf://datasets/ORG/NAME
     """
     from chemscale.fetching import listing
+    from chemscale.fetching.hub import PREFIX
     from chemscale.fetching.places import data_home
     from chemscale.fetching.registry import choose, load_registry
     from chemscale.fetching.sets import Options, chosen, fetch_set
     from chemscale.fetching.transfer.download import Patience
 
     home = (data or data_home()).expanduser()
+    of_hub = [name for name in names or () if name.startswith(PREFIX)]
+    if of_hub:
+        _fetch_from_hub(of_hub, home, dry_run)
+        names = [name for name in names or () if name not in of_hub]
+        if not names:
+            return
     known = load_registry(registry or ())
     if not names and not probe:
         typer.echo("\n".join(listing.table(known, home)))
@@ -91,6 +100,20 @@ def fetch(
         typer.echo("\n".join(listing.about(each)))
         paths = fetch_set(each, home, options)
         typer.echo("\n".join(listing.use(each, paths, home)))
+
+
+def _fetch_from_hub(names: list[str], home: Path, dry_run: bool) -> None:
+    """Fetch data sets of the Hugging Face Hub, and say what reads them."""
+    from chemscale.fetching.hub import fetch_from_hub, hub_name
+
+    for each in map(hub_name, names):
+        assert each is not None
+        if dry_run:
+            typer.echo(f"{each}: into {each.folder(home)}")
+            continue
+        typer.echo(f"{each} …")
+        folder = fetch_from_hub(each, home)
+        typer.echo(f"It lies in {folder}. Read it with data=smiles or data=structures and data.path={each}")
 
 
 def _probe(sets: list[DataSet], timeout: float) -> None:

@@ -17,7 +17,7 @@ OF_CONFIGURATION = (HYDRA, ("omegaconf.errors", "OmegaConfBaseException"), ("yam
 """Modules, and errors of theirs that are the user's. None is imported to catch them: who raised one did so,
 and Hydra takes longer to import than many commands to run."""
 OF_PLACES = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 }  # fmt: skip
 """What a file system says of a place that a person named."""
@@ -54,7 +54,7 @@ def _of_place(error: BaseException) -> str | None:
     """What is wrong with the place that a file system refused; None for all other errors."""
     if not isinstance(error, OSError) or error.errno not in OF_PLACES or not error.strerror:
         return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         way_out = "Make room; the same command goes on."
     else:
         way_out = "Choose a place that can be read and written."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -14,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
+_PAGE = re.compile(rb"\s*(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
 READ_LIMIT = 256 << 20
 """Bytes: more than any record, law or ledger has."""
 
@@ -67,16 +72,49 @@ def atomic_write(path: Path, mode: str = "w", *, overwrite: bool = True) -> Iter
 def atomic_folder(path: Path) -> Iterator[Path]:
     """An empty folder ``<path>.part`` that takes the place of `path` when the block ends.
 
-    What an earlier, interrupted writer left there is removed first. A reader may find no folder for the
-    moment between the removal of an old one and the renaming.
+    What an earlier, killed writer left there is removed first; where what is within raises, it goes at once.
+    A reader may find no folder for the moment between the removal of an old one and the renaming.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk is to have its room again
+        raise
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)
+
+
+@contextlib.contextmanager
+def naming_place(path: Path) -> Iterator[None]:
+    """Name a place in errors of the file system that name none: a full disk is met by a write, not by a path.
+
+    Args:
+        path: that is written below.
+
+    Raises:
+        OSError: as it was raised, with the place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``.npy``, so that it is there whole or not at all.
+
+    NumPy's own writer to a file says nothing of a full disk but how many numbers it has written.
+    """
+    content = io.BytesIO()
+    np.save(content, array)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -119,6 +157,31 @@ def read_regular(path: Path, limit: int = READ_LIMIT) -> bytes:
 def _refuse_irregular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def is_web_page(begin: bytes) -> bool:
+    """Whether a file is a page of the web: what servers answer in place of a file, under its name.
+
+    Args:
+        begin: its first bytes.
+    """
+    return _PAGE.match(begin.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it holds something else.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no object of names and values")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

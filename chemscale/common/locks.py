@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -59,12 +60,16 @@ def _warn_once(folder: Path, problem: str, advice: str) -> None:
     log.warning("%s cannot be locked (%s): %s.", folder, problem, advice)
 
 
+_held = threading.local()
+"""Locks of ``make_once`` that this thread holds."""
+
+
 @contextlib.contextmanager
 def make_once(made: Path, folder: Path) -> Iterator[bool]:
     """Whether to make something now: within the block no other process makes it, here or on another node.
 
     Ranks, points and sweeps that begin together would else write into each other's parts. What is there
-    already needs no lock, so that a folder of data may be read-only.
+    already needs no lock, so that a folder of data may be read-only. Within the block it may be used again.
 
     Args:
         made: what is there only once it is complete.
@@ -73,10 +78,19 @@ def make_once(made: Path, folder: Path) -> Iterator[bool]:
     if made.exists():
         yield False
         return
+    held: set[Path] = _held.__dict__.setdefault("locks", set())
     name = made.parent.name if made.parent != folder else made.name
 
     def wait(_: str) -> None:
         log.info("Another process prepares %s: waiting for it.", folder / name)
 
-    with file_lock(folder / f".{name}.lock", busy=wait, without="prepare data before ranks are started"):
+    lock = (folder / f".{name}.lock").absolute()
+    if lock in held:  # by a caller on this thread: a second lock would wait for the first
         yield not made.exists()
+        return
+    with file_lock(lock, busy=wait, without="prepare data before ranks are started"):
+        held.add(lock)
+        try:
+            yield not made.exists()
+        finally:
+            held.discard(lock)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import read_manifest
 from chemscale.molecules.conditions.prefixes import Prefixes
 from chemscale.molecules.ragged import Ragged
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
@@ -116,10 +117,14 @@ class Corpus:
         """
         path = Path(path)
         try:
-            manifest = json.loads((path / MANIFEST).read_text())
+            manifest = read_manifest(path / MANIFEST)
         except FileNotFoundError:
             raise CorpusError(
                 f"{path}: no complete corpus there. python -m chemscale.prepare makes or continues it."
+            ) from None
+        except ValueError as error:
+            raise CorpusError(
+                f"{path / MANIFEST}: damaged ({error}). Remove the folder and prepare again."
             ) from None
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise CorpusError(

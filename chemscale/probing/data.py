@@ -94,7 +94,10 @@ def read_labelled(
     with ProgressBar("read", total, "molecules", silent=silent) as progress:
         for encoded in ordered_map(encode_chunk, chunks, workers):
             for i, row in enumerate(encoded.rows):
-                values = [_label(row.kept[k], row.number, name) for k, name in zip(at, names, strict=True)]
+                values = [
+                    _label(row.kept[k], f"{path}, row {row.number}, column {name}")
+                    for k, name in zip(at, names, strict=True)
+                ]
                 reason = encoded.reasons[i] or ("no label" if all(map(math.isnan, values)) else "")
                 if (found := encoded.ids[i]) is None or reason:
                     reasons[reason.split(":")[0]] = reasons.get(reason.split(":")[0], 0) + 1
@@ -109,7 +112,7 @@ def read_labelled(
     return LabelledMolecules(np.asarray(rows), smiles, ids, names, matrix, chosen, total, reasons, content)
 
 
-def _label(text: str, row: int, task: str) -> float:
+def _label(text: str, where: str) -> float:
     if text.strip().lower() in MISSING:
         return math.nan
     try:
@@ -118,7 +121,7 @@ def _label(text: str, row: int, task: str) -> float:
         value = math.inf
     if not math.isfinite(value):
         raise ProbeError(
-            f"Row {row}, column {task}: {text[:40]!r} is no number. Leave the cell empty where there is no "
+            f"{where}: {text[:40]!r} is no number. Leave the cell empty where there is no "
             "label, or choose other columns with --task."
         )
     return value

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from chemscale.common.files import read_manifest
 from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
 
@@ -66,9 +66,13 @@ class FrameStore:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+            self.manifest = read_manifest(self.path / MANIFEST)
         except FileNotFoundError:
             raise StoreError(f"{self.path}: no frame store there (manifest.json is missing).") from None
+        except ValueError as error:
+            raise StoreError(
+                f"{self.path / MANIFEST}: damaged ({error}). Delete the folder to make it anew."
+            ) from None
         if self.manifest.get("schema_version") != SCHEMA_VERSION:
             raise StoreError(
                 f"{self.path}: schema version {self.manifest.get('schema_version')!r}, this chemscale reads "
@@ -84,14 +88,38 @@ class FrameStore:
         for name, (kind, columns) in OPTIONAL_ARRAYS.items():
             if (self.path / name).exists():
                 setattr(self, f"_{name}", self._open(name, kind, columns))
+        self._check_lengths()
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+
+    def _check_lengths(self) -> None:
+        """Refuse arrays that a copy cut short: those of a store that is being built have no counts yet."""
+        counts = self.manifest.get("counts", {})
+        for rows, arrays in (("atoms", ATOM_ARRAYS), ("frames", FRAME_ARRAYS | self._of_frames())):
+            for name in arrays if rows in counts else ():
+                found = len(getattr(self, f"_{name}"))
+                if found != counts[rows]:
+                    raise StoreError(
+                        f"{self.path / name}: cut short or damaged ({found:,} of {counts[rows]:,} {rows}). "
+                        "Copy the folder again, or delete it to make it anew."
+                    )
+
+    def _of_frames(self) -> dict[str, tuple[str, int]]:
+        """Arrays of one row a frame that this store has and not every one."""
+        optional = {k: v for k, v in OPTIONAL_ARRAYS.items() if getattr(self, f"_{k}") is not None}
+        return (CELL_ARRAYS if self.periodic else {}) | optional
 
     def _open(self, name: str, kind: str, columns: int) -> np.ndarray:
         path = self.path / name
         if not path.exists() or path.stat().st_size == 0:
             return np.empty((0, columns) if columns > 1 else 0, kind)
-        array = np.memmap(path, dtype=kind, mode="r")
-        return array.reshape(-1, columns) if columns > 1 else array
+        try:
+            array = np.memmap(path, dtype=kind, mode="r")
+            return array.reshape(-1, columns) if columns > 1 else array
+        except ValueError:  # half a number, or half a row
+            raise StoreError(
+                f"{path}: cut short ({path.stat().st_size:,} bytes). Copy the folder again, or delete "
+                "it to make it anew."
+            ) from None
 
     @property
     def hash(self) -> str:

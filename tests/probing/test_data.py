@@ -32,8 +32,8 @@ def test_all_columns_of_zero_and_one_are_the_tasks(tmp_path, encoder):
     [
         ("smiles,a,b\nCCO,1.5,2\nCCN,2,3\n", {}, "columns a, b hold numbers.*--task"),
         ("smiles,a\nCCO,x\nCCN,y\n", {}, "no column holds numbers"),
-        ("smiles,a\nCCO,1\nCCN,high\n", {"tasks": ["a"]}, "Row 2, column a: 'high' is no number"),
-        ("smiles,a\nCCO,1\nCCN,inf\n", {"tasks": ["a"]}, "Row 2, column a: 'inf'"),
+        ("smiles,a\nCCO,1\nCCN,high\n", {"tasks": ["a"]}, r"a\.csv, row 2, column a: 'high' is no number"),
+        ("smiles,a\nCCO,1\nCCN,inf\n", {"tasks": ["a"]}, r"a\.csv, row 2, column a: 'inf'"),
         ("smiles,a,b\nCCO,1,2.5\nCCN,0,3\n", {"tasks": ["a", "b"]}, "a is of classes and b of numbers"),
         ("smiles,a\nCCO,1\nCCN,2.5\n", {"kind": "classification"}, "labels other than 0 and 1"),
         ("smiles,a\nCCO,1\nCCN,2.5\n", {"tasks": ["z"]}, "no column 'z'"),

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from chemscale.common.files import is_web_page
 from chemscale.fetching.errors import Interrupted, Refused
 
 LATER = (408, 425, 429, 500, 502, 503, 504)
@@ -25,7 +26,6 @@ REASONS = {
     410: "410: the file was taken away",
 }
 POINTER = b"version https://git-lfs.github.com/spec/"
-PAGE = re.compile(rb"\s*(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
 MAX_PATIENCE = 900.0
 """Seconds that a server may ask to wait."""
 
@@ -93,7 +93,7 @@ def check_beginning(begin: bytes, path: str) -> None:
         raise Refused(
             "a pointer of Git LFS in place of the file: its address is on media.githubusercontent.com"
         )
-    if PAGE.match(begin.removeprefix(b"\xef\xbb\xbf")[:4096]) and not path.endswith((".html", ".htm")):
+    if is_web_page(begin[:4096]) and not path.endswith((".html", ".htm")):
         raise Refused("a page of HTML in place of the file")
 
 

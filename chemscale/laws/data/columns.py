@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chemscale.common.logs import brief
 from chemscale.laws.data.points import ROLES, PointsError
 
 OTHER_ROLES = ("loss", "seed", "label", "state", "group", "run", "step")
@@ -78,6 +79,8 @@ def check_header(path: Path, header: Sequence[str], columns: Mapping[str, str], 
             said = f" (separated by {separator})" if separator else ""
             bare = any(map(_numeric, header))
             names = " The first row must hold the names of the columns." if bare else ""
-            raise PointsError(f"{path}: no column {column!r}; there are {', '.join(header)}{said}.{names}")
+            raise PointsError(
+                f"{path}: no column {column!r}; there are {brief(', '.join(header), 1000)}{said}.{names}"
+            )
         if (times := header.count(column)) > 1:
             raise PointsError(f"{path}: {times} columns are called {column!r}. Rename all but one.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.logs import brief
 from chemscale.laws.data.points import PointsError
 
 NAME, STATE = "Name", "State"
@@ -45,9 +46,9 @@ def runs_of_json(path: Path, text: str) -> Runs:
     """
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if text.lstrip().startswith("["):
-            raise PointsError(f"{path}: not JSON, nor JSON lines ({error}).") from None
+            raise PointsError(f"{path}: not JSON, nor JSON lines ({brief(error)}).") from None
         numbers, found = _lines(path, text)
     else:
         found = whole if isinstance(whole, list) else _columns(path, whole) or [whole]
@@ -55,7 +56,10 @@ def runs_of_json(path: Path, text: str) -> Runs:
     if not found:
         raise PointsError(f"{path}: there is no run in it.")
     exported = any(isinstance(row, dict) and {"config", "summary"} & set(row) for row in found)
-    return Runs(numbers, [_row(path, n, row, exported) for n, row in zip(numbers, found, strict=True)])
+    try:
+        return Runs(numbers, [_row(path, n, row, exported) for n, row in zip(numbers, found, strict=True)])
+    except RecursionError:
+        raise PointsError(f"{path}: its runs are nested too deeply.") from None
 
 
 def _lines(path: Path, text: str) -> tuple[list[int], list[Any]]:
@@ -65,8 +69,8 @@ def _lines(path: Path, text: str) -> tuple[list[int], list[Any]]:
             continue
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise PointsError(f"{path}, line {number}: not JSON, nor JSON lines ({error}).") from None
+        except (ValueError, RecursionError) as error:
+            raise PointsError(f"{path}, line {number}: not JSON, nor JSON lines ({brief(error)}).") from None
         numbers.append(number)
     return numbers, rows
 
@@ -106,7 +110,7 @@ def _dictionary(path: Path, number: int, part: str, value: Any) -> dict[str, Any
     if isinstance(value, str):  # older clients export these as JSON inside JSON
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, dict):
         raise PointsError(f"{path}, run {number}: its {part} is not an object.")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.files import READ_LIMIT, read_regular
+from chemscale.common.logs import brief
 from chemscale.laws.data.delimited import SEPARATORS, decode, delimited
 from chemscale.laws.data.exports import Runs, runs_of_json
 from chemscale.laws.data.left_out import named
@@ -87,7 +89,7 @@ def open_table(path: Path, wanted: Collection[str] = ()) -> Table:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         raise PointsError(f"{path}: no such file.") from None
     except OSError as error:
@@ -98,9 +100,13 @@ def _unpacked(path: Path, content: bytes) -> bytes:
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.open(io.BytesIO(content)) as stream:
+            unpacked = stream.read(READ_LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise PointsError(f"{path}: its gzip is damaged or cut off ({error}).") from None
+        raise PointsError(f"{path}: its gzip is damaged or cut off ({brief(error)}).") from None
+    if len(unpacked) > READ_LIMIT:
+        raise PointsError(f"{path}: it unpacks to more than {READ_LIMIT >> 20} MiB: no table of runs.")
+    return unpacked
 
 
 def _of_runs(path: Path, runs: Runs) -> Table:
@@ -119,7 +125,7 @@ def _parquet(path: Path, content: bytes) -> Table:
         table = parquet.read_table(io.BytesIO(content))
         rows = table.to_pylist()
     except (ArrowException, OSError, ValueError) as error:
-        raise PointsError(f"{path}: its Parquet cannot be read ({error}).") from None
+        raise PointsError(f"{path}: its Parquet cannot be read ({brief(error)}).") from None
     if not rows:
         raise PointsError(f"{path}: there is no row in it.")
     return Table(path, list(table.column_names), list(range(1, len(rows) + 1)), list(rows))

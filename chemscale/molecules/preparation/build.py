@@ -17,7 +17,8 @@ import numpy as np
 import rdkit
 import selfies
 
-from chemscale.common.files import write_json
+from chemscale.common.files import naming_place, write_json
+from chemscale.common.locks import make_once
 from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import (
@@ -223,13 +224,19 @@ def build_corpus(
     )
     content = request.content()
     target = Path(target)
-    if (target / MANIFEST).exists():
-        corpus = Corpus.open(target)
-        if corpus.manifest["key"] != _key(content):
-            raise CorpusError(
-                f"{target} holds another corpus (inputs or policies differ): choose another folder."
-            )
-        return corpus
+    with make_once(target / MANIFEST, target.absolute().parent) as missing, naming_place(target):
+        if missing:
+            _build(request, content, target, workers)
+    corpus = Corpus.open(target)
+    if corpus.manifest["key"] != _key(content):
+        raise CorpusError(
+            f"{target} holds another corpus (inputs or policies differ): choose another folder."
+        )
+    return corpus
+
+
+def _build(request: Request, content: dict[str, Any], target: Path, workers: int | None) -> None:
+    """Prepare a corpus that is not there yet, or the rest of it."""
     reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
     columns = ColumnReader(reading, request.conditions.columns if request.conditions else ())
     folder = target / ".build"
@@ -240,7 +247,6 @@ def build_corpus(
     buckets = _encode(request, folder, parts, processes)
     _finish(request, content, target, reading, columns, rows, parts, buckets)
     shutil.rmtree(folder)
-    return Corpus.open(target)
 
 
 def _key(content: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS
 from chemscale.molecules.preparation.sources.columns import SELFIES
 from chemscale.molecules.preparation.sources.source import RAGGED
-from chemscale.molecules.preparation.standardize import MAX_ATOMS, Reason, Rejected
+from chemscale.molecules.preparation.standardize import MAX_ATOMS, MAX_SYMBOLS, Reason, Rejected
 
 MAX_EXPLAINED = 2000
 """Characters of the longest text whose fault is looked for."""
@@ -69,6 +69,8 @@ def _written(molecule: Chem.Mol) -> str | Rejected:
 def _from_selfies(text: str) -> str | Rejected:
     if not SELFIES.fullmatch(text):
         return Rejected(Reason.SELFIES, "not symbols in brackets")
+    if (symbols := text.count("[")) > MAX_SYMBOLS:  # decoding is slow; no corpus holds as many
+        return Rejected(Reason.TOO_LONG, f"{symbols} symbols")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the text is of an older SELFIES
@@ -93,6 +95,8 @@ def explain_unparsable(text: str) -> str:
     rdBase.LogToPythonLogger()
     try:
         raw = Chem.MolFromSmiles(text, sanitize=False)
+    except (SystemError, UnicodeError):  # its words quote a part of a character
+        return ""
     finally:
         rdBase.LogToCppStreams()
         logger.handlers, logger.propagate = handlers, propagate

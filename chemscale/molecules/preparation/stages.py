@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chemscale.common.files import atomic_path
+from chemscale.common.files import write_array
 from chemscale.molecules.preparation.conditions.measuring import measure_bucket, merge_rows
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
@@ -143,7 +143,7 @@ def standardize_chunk(chunk: Chunk) -> int:
     if chunk.numbers is not None:
         first = chunk.rows[0][0] if chunk.rows else 0  # rows of a chunk are numbered on
         write_array(target.with_suffix(".numbers.npy"), chunk.numbers[index["row"] - first])
-    write_array(target, index)
+    write_array(target, index)  # last: where it is, the chunk is complete
     return len(chunk.rows)
 
 
@@ -181,7 +181,7 @@ def encode_bucket(bucket: Bucket) -> int:
         index.append((value, row, len(symbols), heavy))
     if bucket.conditions is not None:
         _measure(bucket, molecules, {row for _, row, _, _ in index}, vocabulary)
-    np.array(tokens, dtype="<u2").tofile(target.with_suffix(".tokens"))
+    target.with_suffix(".tokens").write_bytes(np.array(tokens, dtype="<u2").tobytes())
     target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, np.array(index, dtype=BUCKET_DTYPE))
@@ -243,12 +243,3 @@ def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
         for value, row, start, length, heavy in part.tolist():
             begin = start - offset
             yield value, text[begin : begin + length].decode(), row, heavy
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array so that it is there whole or not at all.
-
-    It is written last: where it is, its stage is complete.
-    """
-    with atomic_path(path) as temporary:
-        np.save(temporary, array)

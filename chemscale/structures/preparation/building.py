@@ -15,7 +15,8 @@ from typing import IO, Any
 import numpy as np
 
 from chemscale.common.durations import format_duration
-from chemscale.common.files import atomic_folder
+from chemscale.common.files import atomic_folder, naming_place, write_array
+from chemscale.common.locks import make_once
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.dispersion import Dispersion
@@ -74,6 +75,7 @@ def build_store(
     """Write the store of `source` at `target`, or open the one that is there.
 
     It is written beside and renamed at the end: an interrupted build leaves nothing that looks like a store.
+    Of several processes one writes it, and the others wait.
 
     Args:
         source: what is read, once.
@@ -85,8 +87,14 @@ def build_store(
     Raises:
         SourceError: the source holds no frame, or none to train on.
     """
-    if (target / MANIFEST).exists():
-        return FrameStore(target)
+    with make_once(target / MANIFEST, target.absolute().parent) as missing, naming_place(target):
+        if missing:
+            _build(source, target, policy, name, subtract)
+    return FrameStore(target)
+
+
+def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtract: Dispersion | None) -> None:
+    """Write a store that is not there yet."""
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
@@ -122,7 +130,7 @@ def build_store(
         if policy.validation > 0 and not len(parts["validation"]):
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
-            np.save(folder / f"{part}.npy", members.astype(np.int64))
+            write_array(folder / f"{part}.npy", members.astype(np.int64))
         contents = _contents(store, parts, molecule)
         manifest |= {
             "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
@@ -133,7 +141,6 @@ def build_store(
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     frames = f"{len(written.geometry):,}"
     log.info("%s: %s frames in %s.", target, frames, format_duration(time.monotonic() - started))
-    return FrameStore(target)
 
 
 def _divide(

@@ -11,6 +11,7 @@ from chemscale.common.plugins import load_plugins
 from chemscale.structures.blocks import Source, SourceError
 from chemscale.structures.sources.ase_files import AseFile, ase_format
 from chemscale.structures.sources.base import existing
+from chemscale.structures.sources.containers.columns import SUFFIXES, ColumnFile
 from chemscale.structures.sources.cp2k import POSITIONS, Cp2kFile
 from chemscale.structures.sources.hdf5 import Aimnet2, Ani1, Ani1x, Ani2x, Comp6, Spice, layout
 from chemscale.structures.sources.labels import LabelKeys
@@ -28,6 +29,7 @@ READERS: dict[str, Callable[..., Source]] = {
     "aimnet2": Aimnet2,
     "md17": Md17,
     "pyg": PyGFile,
+    "columns": ColumnFile,
     "qm9": Qm9,
     "cp2k": Cp2kFile,
     "ase": AseFile,
@@ -128,6 +130,8 @@ def guess(path: Path) -> str:
         return "md17"
     if POSITIONS.match(path.name):
         return "cp2k"
+    if suffix in SUFFIXES:
+        return "columns"
     if suffix in (".pt", ".pth"):
         return "pyg"
     try:
@@ -135,7 +139,8 @@ def guess(path: Path) -> str:
     except SourceError as error:
         raise SourceError(
             f"{error} Give data.format, or a file whose suffix tells it: {', '.join(HDF5)} (ANI, SPICE, "
-            "COMP6, AIMNet2), .npz (MD17), .pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
+            "COMP6, AIMNet2), .npz (MD17), .parquet, .arrow, .jsonl (columns), "
+            ".pt (PyTorch Geometric), .xyz, .extxyz, .db, .aselmdb, .traj or "
             "whatever else ASE reads."
         ) from None
     return "ase"

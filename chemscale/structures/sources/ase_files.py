@@ -16,10 +16,12 @@ from ase.db import connect
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.aselmdb import SUFFIX as LMDB_SUFFIX
 from chemscale.structures.sources.aselmdb import open_lmdb
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
+from chemscale.structures.sources.containers.xyz_layout import check_layout
 from chemscale.structures.sources.electrons import ElectronCount, is_electron_name
 from chemscale.structures.sources.labels import LabelKeys, Labels, Stresses
 from chemscale.structures.sources.labels.names import label_kind
@@ -40,6 +42,9 @@ MAX_FRAMES = 512
 
 FIRST_FRAMES, FIRST_ATOMS = 1024, 500_000
 """Frames that decide where the labels of a file stand, and atoms that they have together at most."""
+
+FIRST_LOOK = 2
+"""Frames that ASE goes through to give the first."""
 
 AS_WRITTEN = ("extxyz", "db", "json", "traj", "aselmdb")
 """Formats whose numbers are as somebody wrote them: of others, outputs of codes, ASE converts stresses."""
@@ -204,6 +209,8 @@ class AseFile(Reader):
 
     def _atoms(self, first: bool = False) -> Iterator[Any]:
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
+        if self.format == "extxyz":
+            check_layout(self.path, FIRST_LOOK if first else None)
         databases = ("db", "json", "aselmdb")
         frames = _database(self.path) if self.format in databases else _iread(self.path, first)
         state = None if first else run_state(self.path, self.format)
@@ -218,8 +225,9 @@ class AseFile(Reader):
             except SourceError:
                 raise
             except Exception as error:  # whatever a format's own parser raises
+                known = ", which is no element or name that it knows" if isinstance(error, KeyError) else ""
                 raise SourceError(
-                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({error})."
+                    f"{self.path}, frame {row}: ASE cannot read it as {self.format} ({brief(error)}{known})."
                 ) from error
             if state and row in state.unconverged:
                 atoms.calc = None
@@ -240,7 +248,7 @@ class AseFile(Reader):
             except SourceError:
                 raise
             except Exception as error:  # whatever a backend raises
-                raise SourceError(f"{self.path}: not a readable ASE database ({error}).") from error
+                raise SourceError(f"{self.path}: not a readable ASE database ({brief(error)}).") from error
         else:
             return {}
         for statement in unread_units(entries):
@@ -356,7 +364,7 @@ def ase_format(path: Path) -> str:
     try:
         name = filetype(str(path))
     except (UnknownFileTypeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise SourceError(f"{path}: not of a format that ASE knows ({error}).") from None
+        raise SourceError(f"{path}: not of a format that ASE knows ({brief(error)}).") from None
     if name not in ioformats or not ioformats[name].can_read:
         raise SourceError(f"{path}: not of a format that ASE knows and reads.")
     return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import SourceError
 
 SUFFIX = ".aselmdb"
@@ -36,7 +37,7 @@ def open_lmdb(path: Path) -> Any:
         _refuse_if_cut_off(path, lmdb)
         return LMDBDatabase(path, use_lock_file=False, readonly=True)
     except lmdb.Error as error:
-        raise SourceError(f"{path}: not a readable LMDB file ({error}).") from None
+        raise SourceError(f"{path}: not a readable LMDB file ({brief(error)}).") from None
 
 
 def _refuse_if_cut_off(path: Path, lmdb: Any) -> None:

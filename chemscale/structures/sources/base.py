@@ -11,6 +11,7 @@ from ase.data import atomic_numbers as known_symbols
 from ase.data import chemical_symbols
 from ase.symbols import Symbols
 
+from chemscale.common.files import is_web_page
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.sources.labels import Place
 from chemscale.structures.units import Units
@@ -97,13 +98,18 @@ def existing(path: str | Path) -> Path:
         path: of the file.
 
     Raises:
-        SourceError: there is no such file, or it is empty.
+        SourceError: there is no such file, it is empty, or a page of the web.
     """
     path = Path(path)
     if not path.is_file():
         raise SourceError(f"data.path={path}: there is no such file.")
     if not path.stat().st_size:
         raise SourceError(f"{path}: the file is empty.")
+    with open(path, "rb") as file:
+        if is_web_page(file.read(4096)):
+            raise SourceError(
+                f"{path}: a page of the web, which the server sent in place of the file. Fetch it again."
+            )
     return path
 
 
@@ -164,6 +170,8 @@ def per_frame(values: np.ndarray, k: int, what: str) -> np.ndarray:
         SourceError: another number of elements, or no numbers.
     """
     try:
+        if np.iscomplexobj(values):
+            raise TypeError
         numbers = np.asarray(values).astype(np.float64)
     except (TypeError, ValueError):
         raise SourceError(f"{what} holds no numbers, but {np.asarray(values).dtype}.") from None
@@ -199,5 +207,5 @@ def formula(numbers: np.ndarray) -> str:
         numbers: (n,) atomic numbers.
     """
     if not all(0 < z < len(chemical_symbols) for z in numbers):
-        return " ".join(str(int(z)) for z in numbers)
+        return " ".join(f"{z:g}" for z in numbers[:20])
     return str(Symbols(np.asarray(numbers, dtype=int)).get_chemical_formula())

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula, to_numbers
 from chemscale.structures.sources.labels import Place
@@ -18,6 +19,8 @@ from chemscale.structures.units import Units
 POSITIONS = re.compile(r"^(?P<project>.+)-pos-(?P<run>\d+)\.xyz$")
 MAX_FRAMES = 512
 """Frames of a block at most."""
+MAX_COMMENT = 4096
+"""Characters of a comment line in which entries are looked for."""
 
 
 class Cp2kFile(Reader):
@@ -121,15 +124,15 @@ class Cp2kFile(Reader):
             try:
                 rows = np.loadtxt(listed, ndmin=2)
                 return {int(row[0]): row[2:11].reshape(3, 3) for row in rows}
-            except (ValueError, IndexError) as error:
-                raise SourceError(f"{listed}: not the cells of a run ({error}).") from None
+            except (ValueError, IndexError, OverflowError) as error:
+                raise SourceError(f"{listed}: not the cells of a run ({brief(error)}).") from None
         if restart.is_file():
             from ase.io import read
 
             try:
                 atoms: Any = read(restart, format="cp2k-restart")
             except Exception as error:  # whatever ASE's parser raises
-                raise SourceError(f"{restart}: ASE cannot read it ({error}).") from error
+                raise SourceError(f"{restart}: ASE cannot read it ({brief(error)}).") from error
             self._pbc = np.asarray(atoms.pbc, bool)
             return {None: np.asarray(atoms.cell.array)} if self._pbc.any() else {}
         self.note(f"There is neither {listed.name} nor {restart.name}: the atoms were read as a molecule.")
@@ -161,20 +164,27 @@ def of_a_run(path: Path) -> str | None:
 
 def _steps(path: Path) -> Iterator[tuple[int, float, list[str], np.ndarray]]:
     """Step, energy (NaN where there is none), symbols and (n, 3) numbers of each frame of a file."""
-    with open(path) as file:
+    # What is no UTF-8 is shown by the error of the frame that it is in.
+    with open(path, encoding="utf-8", errors="replace") as file:
         row = 0
         while (line := file.readline()).strip():
             try:
                 yield _step(file, int(line))
             except (ValueError, IndexError) as error:
-                raise SourceError(f"{path}, frame {row}: is cut off or no frame of CP2K ({error}).") from None
+                raise SourceError(
+                    f"{path}, frame {row}: is cut off or no frame of CP2K ({brief(error)})."
+                ) from None
             row += 1
 
 
 def _step(file: IO[str], atoms: int) -> tuple[int, float, list[str], np.ndarray]:
     comment = file.readline()
-    entries = dict(re.findall(r"(\w+)\s*=\s*([-+.\dEe]+)", comment))
-    lines = [file.readline().split() for _ in range(atoms)]
+    entries = dict(re.findall(r"\b(\w{1,32})\s*=\s*([-+.\dEe]{1,64})", comment[:MAX_COMMENT]))
+    lines = []
+    for _ in range(atoms):
+        if not (line := file.readline()):  # a number of atoms may be any number
+            raise ValueError(f"{len(lines)} of {atoms} atoms are there")
+        lines.append(line.split())
     numbers = np.array([line[1:4] for line in lines], np.float64).reshape(atoms, 3)
     return (
         int(entries["i"]) if "i" in entries else -1,

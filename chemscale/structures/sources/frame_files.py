@@ -6,9 +6,12 @@ import glob
 import re
 from pathlib import Path
 
+from chemscale.fetching.dataset_folders import shards_of, splits_of
+from chemscale.fetching.hub import PREFIX, local_path
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources import aselmdb
 from chemscale.structures.sources.ase_files import AseFile, ase_format
+from chemscale.structures.sources.containers.columns import SUFFIXES
 from chemscale.structures.sources.cp2k import of_a_run
 from chemscale.structures.sources.outputs import superfluous
 from chemscale.structures.sources.pyg_files import processed_file
@@ -18,7 +21,7 @@ DOCUMENTATION = re.compile(
 )
 """Beginnings of names of files that stand beside data and hold none."""
 
-ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt")
+ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt", *SUFFIXES)
 
 DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
 """Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
@@ -39,10 +42,19 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         FileNotFoundError: nothing is there.
         SourceError: something is there, and all of it was left out.
     """
-    given = Path(path).expanduser()
+    given = Path(local_path(path, key)).expanduser()
     if format == "pyg" and given.is_dir():
         return [processed_file(given)], []
-    if given.is_dir():
+    if given.is_dir() and (splits := splits_of(given)):
+        raise SourceError(
+            f"{key}={path}: parts of `datasets` ({', '.join(splits)}). Name one of them: "
+            f"{key}={path}/{splits[0]}; data.validation_path and data.test_path take others."
+        )
+    if given.is_dir() and (shards := shards_of(given)):
+        return shards, []
+    if given.is_dir() and path.startswith(PREFIX):
+        found = sorted(each for each in given.rglob("*") if each.is_file() and not _hidden(each, given))
+    elif given.is_dir():
         found = sorted(given.iterdir())
     elif given.exists():
         return [given], []
@@ -103,6 +115,10 @@ def _reason(path: Path, format: str | None) -> str | None:
     if path.suffix.lower() in DOUBTFUL and not _begins_with_a_frame(path):
         return "no frame that ASE can read"
     return None
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _begins_with_a_frame(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from chemscale.structures.sources.base import (
     per_frame,
     to_numbers,
 )
+from chemscale.structures.sources.containers.hdf5_groups import check_array, first_group, groups, opened
 from chemscale.structures.sources.electrons import ElectronNames
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.sources.labels.names import label_kind
@@ -113,7 +113,9 @@ class Grouped(Reader):
             )
         if own_units:
             self._check_units(file, group)
-        shapes = {key: getattr(group[key], "shape", None) or () for key in group}
+        shapes = {
+            key: group[key].shape or () for key in group if group.get(key, getclass=True) is h5py.Dataset
+        }
         try:
             names = ElectronNames.among(shapes, len(group[self.keys.positions]))
         except SourceError as error:
@@ -139,7 +141,7 @@ class Grouped(Reader):
                 (self.keys.energies, "energy"),
                 (self.keys.forces, "forces"),
             )
-            if key in group
+            if group.get(key, getclass=True) is h5py.Dataset
         ]
         try:
             for holder in (file, group):
@@ -171,6 +173,12 @@ class Grouped(Reader):
             raise SourceError(
                 f"{self.path}: group {group.name} has no {', '.join(missing)}; it has {', '.join(group)}."
             )
+        keys = self.keys
+        for key in (keys.numbers, keys.positions, keys.energies, keys.forces, keys.charges, keys.spins):
+            if key and key in group:
+                check_array(self.path, group, key, of_numbers=key != keys.numbers)
+        if not group[keys.positions].shape:
+            raise SourceError(f"{self.path}: group {group.name}: {keys.positions} is one number.")
 
     def charge(self, group: Any) -> int:
         """Total charge in e of all frames of a group, where the layout has no dataset of it.
@@ -213,7 +221,7 @@ class Grouped(Reader):
             if (len(group[key]) if group[key].shape else 1) != frames:
                 raise SourceError(
                     f"{self.path}: group {group.name} has {frames} frames in {self.keys.positions}, but "
-                    f"{len(group[key])} in {key}."
+                    f"{group[key].shape[0] if group[key].shape else 1} in {key}."
                 )
         return frames
 
@@ -224,7 +232,12 @@ class Grouped(Reader):
         def column(key: str, otherwise: Any) -> np.ndarray:
             if not key or key not in group:
                 return otherwise
-            return group[key][part] if group[key].size != 1 else group[key][()].reshape(-1)
+            if group[key].size == 1:
+                return np.asarray(group[key][()]).reshape(-1)
+            values = np.asarray(group[key][part])
+            if values.size != len(values):
+                raise SourceError(f"{key} has shape {group[key].shape}, expected one number for each frame.")
+            return values.reshape(-1)
 
         where = f"{self.path}: group {group.name}"
         positions = group[keys.positions][part].astype(np.float64) * units.to_angstrom
@@ -232,6 +245,8 @@ class Grouped(Reader):
         try:
             energies = per_frame(column(keys.energies, None), k, keys.energies) * units.to_ev
             numbers = self._numbers(group, part, n)
+            charges = np.broadcast_to(column(keys.charges, self.charge(group)), k)
+            spins = np.broadcast_to(self.electrons.multiplicities(column(keys.spins, 0)), k)
         except SourceError as error:
             raise SourceError(f"{where}: {error}") from None
         forces = group[keys.forces][part] if keys.forces in group else no_forces(positions)
@@ -240,8 +255,6 @@ class Grouped(Reader):
             raise SourceError(
                 f"{where}: {keys.forces} has shape {forces.shape}, positions {positions.shape}."
             )
-        charges = np.broadcast_to(column(keys.charges, self.charge(group)), k)
-        spins = np.broadcast_to(self.electrons.multiplicities(column(keys.spins, 0)), k)
         keep = np.ones(k, bool)
         if self.complete:
             keep &= np.isfinite(energies)
@@ -272,54 +285,9 @@ class Grouped(Reader):
         dataset, frames = group[self.keys.numbers], len(group[self.keys.positions])
         if dataset.shape == (frames, n) and dataset.ndim == 2:
             return to_numbers(dataset[part])
+        if dataset.size != n:
+            raise SourceError(
+                f"{self.keys.numbers} has shape {dataset.shape}, expected ({n},), or ({frames}, {n}) for "
+                f"{frames} frames."
+            )
         return numbers_of_frames(dataset[()], frames, n, self.keys.numbers)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        SourceError: it is not one.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise SourceError(f"{path}: not a readable HDF5 file ({error}).") from None
-    with file:
-        try:
-            yield file
-        except OSError as error:
-            raise SourceError(f"{path}: the file is broken ({error}).") from None
-
-
-def groups(node: Any) -> Iterator[Any]:
-    """Every group that holds datasets, in reading order; a group holds either datasets or groups.
-
-    Args:
-        node: the file, or a group.
-    """
-    first = next(iter(node), None)
-    if first is not None and node.get(first, getclass=True) is h5py.Dataset:
-        yield node
-        return
-    for name in node:
-        if node.get(name, getclass=True) is h5py.Group:
-            yield from groups(node[name])
-
-
-def first_group(file: Any) -> Any:
-    """The first group that holds datasets.
-
-    Args:
-        file: open for reading.
-
-    Raises:
-        SourceError: there is none.
-    """
-    for group in groups(file):
-        return group
-    raise SourceError(f"{file.filename}: the file holds no arrays.")

@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.sources.base import existing
-from chemscale.structures.sources.grouped import Grouped, Keys, first_group, groups, opened
+from chemscale.structures.sources.containers.hdf5_groups import check_array, first_group, groups, opened
+from chemscale.structures.sources.grouped import Grouped, Keys
 from chemscale.structures.sources.labels import LabelKeys
 from chemscale.structures.units import Units
 
@@ -130,8 +129,10 @@ class Spice(Grouped):
     def charge(self, group: Any) -> int:
         if "smiles" not in group:
             return 0
-        smiles = np.asarray(group["smiles"][()]).reshape(-1)[0]
-        return formal_charge(smiles.decode() if isinstance(smiles, bytes) else str(smiles))
+        check_array(self.path, group, "smiles", of_numbers=False)
+        array = group["smiles"]
+        smiles = array[(0,) * array.ndim] if array.size else b""
+        return formal_charge(smiles.decode("ascii", "replace") if isinstance(smiles, bytes) else str(smiles))
 
 
 class Aimnet2(Grouped):
@@ -175,6 +176,7 @@ def layout(path: str | Path) -> str:
         if {"numbers", "coord", "energy"} <= names:
             return "aimnet2"
         if {"species", "coordinates", "energies"} <= names:
+            check_array(Path(path), group, "species", of_numbers=False)
             if group["species"].ndim == 2:
                 return "ani2x"
             return "comp6" if "forces" in names else "ani1"

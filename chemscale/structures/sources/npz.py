@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import (
@@ -21,14 +18,25 @@ from chemscale.structures.sources.base import (
     numbers_of_frames,
     per_frame,
 )
+from chemscale.structures.sources.containers.npz_members import (
+    OBJECTS,
+    array,
+    broken,
+    check_length,
+    kind,
+    loaded,
+    shape,
+    stream,
+    text,
+)
 from chemscale.structures.sources.electrons import ElectronNames
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.sources.labels.names import label_kind
 from chemscale.structures.sources.labels.stated_units import stated_units, units_of
 from chemscale.structures.units import Units
 
-STEP = 4096
-"""Frames that are in memory at once, at most."""
+STEP, STEP_BYTES = 4096, 256 << 20
+"""Frames that are in memory at once, and bytes of their positions, at most."""
 
 LAYOUTS = {
     "rMD17": ("nuclear_charges", "coords", "energies", "forces"),
@@ -38,8 +46,6 @@ LAYOUTS = {
 
 PERIODIC = ("lattice", "cell", "cells", "pbc", "box")
 """Arrays that make frames crystals."""
-
-OBJECTS = "{} is an array of Python objects, which are not unpickled. Save it as numbers (astype)."
 
 
 class Md17(Reader):
@@ -71,7 +77,7 @@ class Md17(Reader):
         units: Units | None = None,
         keys: LabelKeys | None = None,
     ):
-        with loaded(existing(path)) as arrays:
+        with broken(Path(path)), loaded(existing(path)) as arrays:
             layout, names = layout_of(arrays, Path(path), keys or LabelKeys())
             theory = "PBE/def2-SVP" if layout == "rMD17" else text(arrays, "theory", NOT_STATED)
             if periodic := [key for key in PERIODIC if key in arrays.files]:
@@ -114,11 +120,8 @@ class Md17(Reader):
 
     def _slices(self) -> Iterator[tuple[np.ndarray, ...]]:
         """The arrays a few frames at a time."""
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield from zip(*(stream(archive, key) for key in self.keys), strict=True)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise SourceError(f"{self.path}: the file is broken ({error}).") from None
+        with broken(self.path), zipfile.ZipFile(self.path) as archive:
+            yield from zip(*(stream(archive, key, self._step) for key in self.keys), strict=True)
 
     def _blocks(
         self, rows: np.ndarray, positions: np.ndarray, energies: np.ndarray, forces: np.ndarray
@@ -128,12 +131,12 @@ class Md17(Reader):
             yield self._block(self.numbers, rows, positions, energies, forces)
             return
         kinds, which = np.unique(self.numbers[rows], axis=0, return_inverse=True)
-        for i, kind in enumerate(kinds):
-            real, chosen = np.flatnonzero(kind), np.flatnonzero(which.reshape(-1) == i)
-            if len(real) < len(kind):
+        for i, atoms_of in enumerate(kinds):
+            real, chosen = np.flatnonzero(atoms_of), np.flatnonzero(which.reshape(-1) == i)
+            if len(real) < len(atoms_of):
                 self.note("Atoms of atomic number 0 are padding and were left out.")
             atoms = np.ix_(chosen, real)
-            yield self._block(kind[real], rows[chosen], positions[atoms], energies[chosen], forces[atoms])
+            yield self._block(atoms_of[real], rows[chosen], positions[atoms], energies[chosen], forces[atoms])
 
     def _block(
         self,
@@ -173,6 +176,10 @@ class Md17(Reader):
         for key in self.keys:
             if kind(arrays, key).hasobject:
                 raise SourceError(f"{self.path}: {OBJECTS.format(key)}")
+            if kind(arrays, key).kind not in "iuf":
+                raise SourceError(f"{self.path}: {key} holds no numbers, but {kind(arrays, key)}.")
+            check_length(arrays, key, self.path)
+        self._step = min(STEP, max(1, STEP_BYTES // max(1, 24 * positions[1])))
         return positions[0], positions[1]
 
     def _read_electrons(self, arrays: Any, frames: int) -> None:
@@ -256,54 +263,6 @@ def layout_of(arrays: Any, path: Path, given: LabelKeys) -> tuple[str, list[str]
     )
 
 
-def loaded(path: Path) -> Any:
-    """Open an npz whose arrays are read when they are asked for.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        SourceError: it is not one.
-    """
-    try:
-        arrays = np.load(path)
-    except ValueError:  # it speaks of pickles
-        raise SourceError(f"{path}: not a readable npz file.") from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path}: not a readable npz file ({error}).") from None
-    if not hasattr(arrays, "files"):
-        raise SourceError(f"{path}: a single array, not an npz file.")
-    return arrays
-
-
-def text(arrays: Any, key: str, otherwise: str) -> str:
-    """Text that an opened npz holds.
-
-    Args:
-        arrays: the npz.
-        key: of the text.
-        otherwise: what is returned where it is missing.
-    """
-    value = arrays[key].item() if key in arrays.files and not kind(arrays, key).hasobject else otherwise
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def array(arrays: Any, key: str, path: Path) -> np.ndarray:
-    """An array of an opened npz.
-
-    Args:
-        arrays: the npz.
-        key: of the array.
-        path: of the file, for messages.
-
-    Raises:
-        SourceError: it holds Python objects, which are not unpickled.
-    """
-    if kind(arrays, key).hasobject:
-        raise SourceError(f"{path}: {OBJECTS.format(key)}")
-    return arrays[key]
-
-
 def units_in(arrays: Any, path: Path) -> Units:
     """The units of an opened npz, kcal/mol and Å unless it states others.
 
@@ -321,55 +280,3 @@ def units_in(arrays: Any, path: Path) -> Units:
         return units_of(stated_units(stated), Units("kcal/mol", "Angstrom"))
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None
-
-
-def shape(arrays: Any, key: str) -> tuple[int, ...]:
-    """Shape of an array of an opened npz, without reading it.
-
-    Args:
-        arrays: the npz.
-        key: of the array.
-    """
-    with arrays.zip.open(f"{key}.npy") as member:
-        return header(member)[0]
-
-
-def kind(arrays: Any, key: str) -> np.dtype:
-    """Type of an array of an opened npz, without reading it.
-
-    Args:
-        arrays: the npz.
-        key: of the array.
-    """
-    with arrays.zip.open(f"{key}.npy") as member:
-        return header(member)[2]
-
-
-def header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and type of an npy stream, which then stands at the data."""
-    version = npy.read_magic(member)
-    return (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
-
-
-def stream(archive: zipfile.ZipFile, key: str, step: int = STEP) -> Iterator[np.ndarray]:
-    """Read an array of an npz a few rows at a time; one in Fortran order has to be held whole.
-
-    Args:
-        archive: the npz.
-        key: of the array.
-        step: rows at a time.
-    """
-    with archive.open(f"{key}.npy") as member:
-        size, fortran, number = header(member)
-        if not size:
-            yield np.frombuffer(member.read(), number)
-            return
-        rows = size[0]
-        if fortran:
-            whole = np.frombuffer(member.read(), number).reshape(size, order="F")
-            yield from (whole[start : start + step] for start in range(0, rows, step))
-            return
-        for start in range(0, rows, step):
-            k = min(step, rows - start)
-            content = member.read(k * prod(size[1:]) * number.itemsize)
-            yield np.frombuffer(content, number).reshape(k, *size[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula
 from chemscale.structures.sources.labels import LabelKeys, Place
@@ -33,6 +35,13 @@ TARGETS = {
 QM9_COLUMNS = 19
 ENERGY = ("energy", "y", "E", "U0")
 FORCES = ("force", "forces", "F", "neg_dy")
+
+
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    struct.error,
+)
+"""What reading a damaged file raises: the pickle machine, whatever its next instruction meets."""
 
 
 class PyGFile(Reader):
@@ -323,8 +332,8 @@ def _load(path: Path) -> Any:
             f"({str(error).splitlines()[0]}). Objects of other classes are not unpickled: save a list of "
             "Data."
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise SourceError(f"{path}: not a readable file of torch.save ({error}).") from None
+    except UNREADABLE as error:
+        raise SourceError(f"{path}: not a readable file of torch.save ({brief(error)}).") from None
     if isinstance(loaded, Data):
         return [loaded]
     if (
@@ -339,7 +348,10 @@ def _load(path: Path) -> Any:
 
 
 def _mapping(data: Any, path: Path) -> Mapping[str, Any]:
-    stored = data if isinstance(data, dict) else getattr(data, "to_dict", lambda: None)()
+    try:
+        stored = data if isinstance(data, dict) else getattr(data, "to_dict", lambda: None)()
+    except (RuntimeError, AttributeError, LookupError, TypeError) as error:
+        raise SourceError(f"{path}: damaged, or of another version ({brief(error)}).") from None
     if not isinstance(stored, dict) or any(isinstance(value, dict) for value in stored.values()):
         raise SourceError(f"{path}: holds {type(data).__name__}, not Data with z and pos.")
     return stored

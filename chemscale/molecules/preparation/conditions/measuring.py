@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from rdkit import Chem
 
+from chemscale.common.files import write_array
 from chemscale.molecules.descriptors import descriptor, scaffold
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
@@ -76,11 +77,11 @@ def measure_bucket(
             if symbols is not None and all(map(is_known, symbols)):
                 lengths[place] = len(symbols)
                 tokens += [vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols]
-    np.save(path.with_suffix(".values.npy"), values)
-    np.save(path.with_suffix(".differing.npy"), cells[1])
+    write_array(path.with_suffix(".values.npy"), values)
+    write_array(path.with_suffix(".differing.npy"), cells[1])
     if request.scaffold:
-        np.save(path.with_suffix(".scaffold-lengths.npy"), lengths)
-        np.asarray(tokens, dtype="<u2").tofile(path.with_suffix(".scaffolds"))
+        write_array(path.with_suffix(".scaffold-lengths.npy"), lengths)
+        path.with_suffix(".scaffolds").write_bytes(np.asarray(tokens, dtype="<u2").tobytes())
 
 
 def _symbols(smiles: str | None, encode: Callable[[str], list[str] | Rejected]) -> list[str] | None:

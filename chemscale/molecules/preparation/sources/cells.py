@@ -6,8 +6,9 @@ import copy
 import itertools
 from collections.abc import Iterator
 
+from chemscale.molecules.preparation.sources.columnar import ParquetFile
 from chemscale.molecules.preparation.sources.columns import cell
-from chemscale.molecules.preparation.sources.records import JsonFile, ParquetFile, SdfFile
+from chemscale.molecules.preparation.sources.records import JsonFile, SdfFile
 from chemscale.molecules.preparation.sources.source import Source
 from chemscale.molecules.preparation.sources.streams import SourceError
 

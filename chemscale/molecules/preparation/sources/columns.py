@@ -40,6 +40,8 @@ RANKS = ("is smiles", "says smiles", "says SELFIES", "says molecule", "says text
 SHOWN_WAYS = 6
 MAX_NAME = 200
 """Characters of a name in a header: more are a molecule, be it one that is too long to be read."""
+MAX_COLUMNS = 16_384
+"""Columns among which the molecules are looked for: those of a sheet of Excel."""
 UNNAMED = 5
 """The rank of a name that says nothing."""
 
@@ -177,9 +179,11 @@ class Chooser:
             self.keys = list(dict.fromkeys(key for row in probe if isinstance(row, dict) for key in row))
             self.names, self.named = [str(key) for key in self.keys], True
         else:
-            self.keys = list(range(len(names) if names else max((len(row) for row in probe), default=0)))
+            width = len(names) if names else max((len(row) for row in probe), default=0)
+            self.keys = list(range(min(width, MAX_COLUMNS)))
             first = [] if names is not None else [cell(probe[0], key) for key in self.keys]
-            self.names = [name.strip() for name in names] if names is not None else first
+            self.names = [name.strip() for name in names[:MAX_COLUMNS]] if names is not None else first
+        self.keys = self.keys[:MAX_COLUMNS]
 
     def choose(self, wanted: str | int | None) -> Choice:
         """Find the column.

@@ -7,6 +7,9 @@ import os
 import re
 from pathlib import Path, PurePath
 
+from chemscale.fetching.dataset_folders import shards_of, splits_of
+from chemscale.fetching.hub import local_path
+
 NO_DATA = re.compile(
     r"(read.?me|licen[sc]e|copying|notice|citation|changelog|authors|requirements|checksums?|md5(sums?)?"
     r"|sha\d+(sums?)?|manifest|metadata|config|state|dataset_infos?|dataset_dict|croissant|index)([.\-_].*)?",
@@ -14,7 +17,20 @@ NO_DATA = re.compile(
 )
 COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 DATA = {".csv", ".tsv", ".tab", ".smi", ".smiles", ".ism", ".can", ".cxsmiles", ".txt", ".json", ".jsonl"}
-DATA |= {".ndjson", ".parquet", ".pq", ".sdf", ".sd", ".mol", ".selfies", ".dat", ""}
+DATA |= {
+    ".ndjson",
+    ".parquet",
+    ".pq",
+    ".arrow",
+    ".feather",
+    ".ipc",
+    ".sdf",
+    ".sd",
+    ".mol",
+    ".selfies",
+    ".dat",
+    "",
+}
 
 
 def is_data(path: PurePath) -> bool:
@@ -37,15 +53,18 @@ def find_files(path: str) -> tuple[list[Path], list[str]]:
     """Files of molecules that a path, a folder or a pattern names.
 
     Args:
-        path: folders are searched with their sub-folders.
+        path: folders are searched with their sub-folders; of those that `datasets` saved the shards are read.
+            ``hf://datasets/…`` is the folder that was fetched.
 
     Returns:
         The files in a stable order, and the names of those in folders that hold no molecules.
 
     Raises:
         FileNotFoundError: nothing is there.
+        DatasetFolderError: a folder that `datasets` saved is not whole.
+        FetchError: the path is no name of the Hub.
     """
-    given = Path(path).expanduser()
+    given = Path(local_path(path)).expanduser()
     named = [given] if given.exists() else [Path(p) for p in sorted(glob.glob(str(given), recursive=True))]
     files: list[Path] = []
     left_out: list[str] = []
@@ -53,9 +72,9 @@ def find_files(path: str) -> tuple[list[Path], list[str]]:
         if not item.is_dir():
             files.append(item)
             continue
-        for inside in _walk(item):
+        for inside, wanted in _walk(item):
             relative = inside.relative_to(item)
-            if is_data(relative):
+            if wanted and is_data(relative):
                 files.append(inside)
             elif not any(part.startswith(".") for part in relative.parts):
                 left_out.append(str(relative))
@@ -66,6 +85,12 @@ def find_files(path: str) -> tuple[list[Path], list[str]]:
     return files, left_out
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = [Path(root) / name for root, _, names in os.walk(folder, followlinks=False) for name in names]
-    return sorted(path for path in found if path.is_file())
+def _walk(folder: Path) -> list[tuple[Path, bool]]:
+    """Files of a folder, and whether they may be data: of those of `datasets` its shards."""
+    found: list[tuple[Path, bool]] = []
+    for root, _, names in os.walk(folder, followlinks=False):
+        splits_of(Path(root))
+        shards = shards_of(Path(root))
+        paths = [Path(root) / name for name in names]
+        found += [(path, shards is None or path in shards) for path in paths if path.is_file()]
+    return sorted(found)

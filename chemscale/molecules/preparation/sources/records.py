@@ -1,18 +1,15 @@
-"""Records that name their fields: JSON lines and documents, Parquet, and molecules of SDF files."""
+"""Records of text that name their fields: JSON lines and documents, and molecules of SDF files."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
-
-from chemscale.molecules.preparation.sources.streams import Entry, SourceError, open_bytes, open_text
+from chemscale.common.logs import brief
+from chemscale.molecules.preparation.sources.streams import MAX_LINE, Entry, SourceError, open_text
 
 Row = list[str] | dict[str, str]
 """Cells by number, or by the path of their key."""
@@ -20,6 +17,10 @@ MAX_ITEMS = 50
 """Items of a list within a JSON record that can be named."""
 FIELD = re.compile(r">.*<([^>]+)>")
 PROBED_LINES = 20_000
+PROBED_LINE = 1 << 20
+"""Characters of a first line by which arrays, which may be one line of any length, are told from records."""
+MAX_DOCUMENT = 1 << 30
+"""Characters of a JSON document that is neither an array nor lines, and is held whole."""
 NAMED = re.compile("smiles|selfies|molecule|structure", re.IGNORECASE)
 """Keys of one record, not names of molecules."""
 
@@ -49,22 +50,34 @@ class JsonFile:
             SourceError: something is not JSON, or holds no records.
         """
         self.lines = 0
-        with open_text(self.entry, self.encoding) as file:
-            head = list(itertools.takewhile(lambda line: not line.strip(), iter(file.readline, "")))
-            # takewhile took the first line that is not blank as well.
-        with open_text(self.entry, self.encoding) as file:
-            first = next(itertools.islice(file, len(head), None), "")
-            second = next((line for line in file if line.strip()), None)
+        first, second = self._first_lines()
         value = _parsed(first)
-        with open_text(self.entry, self.encoding) as file:
-            if value is not None and (second is not None or not isinstance(value, list | dict)):
+        by_line = value is not None and (second is not None or not isinstance(value, list | dict))
+        # Where the second line is JSON and the first is not, the first is named.
+        by_line = by_line or (value is None and not _opens(first) and _parsed(second or "") is not None)
+        with open_text(self.entry, self.encoding, lines=by_line) as file:
+            if by_line:
                 yield from self._lines(file)
-            elif first.lstrip().startswith("["):
-                yield from ((n, _flat(item)) for n, item in enumerate(self._items(file), start=1))
-            elif value is None and _parsed(second or "") is not None:
-                yield from self._lines(file)  # names the line that is not JSON
-            else:
-                yield from enumerate(map(_flat, self._document(file)), start=1)
+                return
+            items = self._items(file) if _opens(first) else iter(self._document(file))
+            for number, item in enumerate(items, start=1):
+                yield number, self._flat(item, f"record {number}")
+
+    def _first_lines(self) -> tuple[str, str | None]:
+        """The first two lines that are not blank, the first one cut where it is a whole file."""
+        with open_text(self.entry, self.encoding, lines=False) as file:
+            pieces = iter(lambda: file.readline(PROBED_LINE), "")
+            first = next((piece for piece in pieces if piece.strip()), "")
+            if len(first) == PROBED_LINE and not _opens(first):
+                first += file.readline(MAX_LINE)
+            whole = first.endswith("\n")
+            return first, next((piece for piece in pieces if piece.strip()), None) if whole else None
+
+    def _flat(self, item: Any, where: str) -> Row:
+        try:
+            return _flat(item)
+        except RecursionError:
+            raise SourceError(f"{self.entry}, {where}: nested too deeply for a record.") from None
 
     def _lines(self, file: IO[str]) -> Iterator[tuple[int, Row]]:
         for number, line in enumerate(file, start=1):
@@ -73,11 +86,12 @@ class JsonFile:
                 yield number, {}
                 continue
             try:
-                yield number, _flat(json.loads(line))
-            except (json.JSONDecodeError, RecursionError) as error:
+                value = json.loads(line)
+            except (json.JSONDecodeError, RecursionError, ValueError) as error:
                 raise SourceError(
-                    f"{self.entry}, line {number}: not JSON ({error}); one record a line."
+                    f"{self.entry}, line {number}: not JSON ({brief(error)}); one record a line."
                 ) from None
+            yield number, self._flat(value, f"line {number}")
 
     def _items(self, file: IO[str]) -> Iterator[Any]:
         """Items of an array, one after another, in bounded memory."""
@@ -89,12 +103,12 @@ class JsonFile:
                 return
             try:
                 item, end = decoder.raw_decode(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                more = file.read(max(size, len(text)))
+            except (ValueError, RecursionError) as error:
+                more = file.read(max(size, len(text))) if len(text) < MAX_LINE else ""
                 if not more:
                     raise SourceError(
                         f"{self.entry}: record {number} of the array is not JSON, or the file was cut short "
-                        f"({error})."
+                        f"({brief(error)})."
                     ) from None
                 text += more
                 continue
@@ -105,20 +119,34 @@ class JsonFile:
             text, number = text[end:], number + 1
 
     def _document(self, file: IO[str]) -> list[Any]:
-        try:
-            document = json.load(file)
-        except (json.JSONDecodeError, RecursionError) as error:
+        pieces = iter(lambda: file.read(1 << 20), "")
+        text = "".join(itertools.islice(pieces, (MAX_DOCUMENT >> 20) + 1))
+        if len(text) > MAX_DOCUMENT:
             raise SourceError(
-                f"{self.entry}, line {getattr(error, 'lineno', 1)}: not JSON ({error})."
+                f"{self.entry}: one JSON document of more than {MAX_DOCUMENT >> 20} MiB. Write one record a "
+                "line, which is read line by line."
+            )
+        try:
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                raise ValueError(f"a document of {type(document).__name__}, which holds no records")
+            return _records(document)
+        except (ValueError, RecursionError) as error:
+            raise SourceError(
+                f"{self.entry}, line {getattr(error, 'lineno', 1)}: not JSON ({brief(error)})."
             ) from None
-        return _records(document)
 
 
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # the first also of a number of thousands of digits
         return None
+
+
+def _opens(line: str) -> bool:
+    """Whether a first line begins an array."""
+    return line.lstrip().startswith("[")
 
 
 def _records(document: Any) -> list[Any]:
@@ -168,9 +196,9 @@ def _is_list(value: Any, kind: type) -> bool:
 def _flat(value: Any) -> Row:
     """Text of a record's fields by the path of their keys; of a bare list by number."""
     if isinstance(value, list):
-        return [_text(item) for item in value]
+        return [text_of(item) for item in value]
     if not isinstance(value, dict):
-        return [_text(value)]
+        return [text_of(value)]
     fields: dict[str, str] = {}
     _flatten(value, "", fields)
     return fields
@@ -184,101 +212,13 @@ def _flatten(value: dict[str, Any], path: str, fields: dict[str, str]) -> None:
         if isinstance(item, dict):
             _flatten(item, f"{name}.", fields)
         elif not isinstance(item, list):
-            fields[name] = _text(item)
+            fields[name] = text_of(item)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else str(value)
-
-
-class ParquetFile:
-    """A Parquet file; fields of structures are named by their path.
-
-    Args:
-        entry: the file.
-
-    Raises:
-        SourceError: it is not a Parquet file.
-    """
-
-    lines = 0
-
-    def __init__(self, entry: Entry):
-        self.entry = entry
-        try:
-            if entry.member is None and entry.path.suffix.lower() in (".parquet", ".pq"):
-                self._file = parquet.ParquetFile(entry.path)
-            else:
-                with open_bytes(entry) as stream:
-                    self._file = parquet.ParquetFile(io.BytesIO(stream.read()))
-            schema = self._file.schema_arrow
-            flat = _leaves(schema.empty_table())
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{entry}: not a Parquet file ({error}).") from None
-        self.names: list[str] = list(flat.schema.names)
-        self._texts = [_is_text(kind) for kind in flat.schema.types]
-        if not any(self._texts):
-            raise SourceError(f"{entry}: no column holds text; they are: {', '.join(self.names)}.")
-        tops = [
-            [name] * len(_leaves(schema.empty_table().select([i])).schema.names)
-            for i, name in enumerate(schema.names)
-        ]
-        self._tops = list(itertools.chain(*tops))
-        self._twice = len(set(schema.names)) < len(schema.names)
-
-    def rows(
-        self, column: int | str | None = None, also: Sequence[int | str] = ()
-    ) -> Iterator[tuple[int, Row]]:
-        """Number of the row from 1, and its cells; text where a cell is read, else nothing.
-
-        Args:
-            column: number of the only one that is read; None for all of text.
-            also: numbers of others that are read, whatever they hold.
-
-        Raises:
-            SourceError: the file is damaged.
-        """
-        chosen = [column] if isinstance(column, int) else [i for i, text in enumerate(self._texts) if text]
-        chosen = sorted({*chosen, *(int(i) for i in also)})
-        names = None if self._twice else list(dict.fromkeys(self._tops[i] for i in chosen))
-        kept = [i for i, top in enumerate(self._tops) if names is None or top in names]
-        number = 0
-        try:
-            for batch in self._file.iter_batches(batch_size=8192, columns=names):
-                flat = _leaves(pa.Table.from_batches([batch]))
-                columns = {i: flat.column(kept.index(i)).to_pylist() for i in chosen}
-                for j in range(batch.num_rows):
-                    number += 1
-                    cells = [""] * len(self.names)
-                    for i, values in columns.items():
-                        cells[i] = _cell(values[j])
-                    yield number, cells
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self.entry}: a damaged Parquet file ({error}).") from None
-
-
-def _leaves(table: pa.Table) -> pa.Table:
-    while any(pa.types.is_struct(kind) for kind in table.schema.types):
-        table = table.flatten()
-    return table
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-def _cell(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else _text(value)
 
 
 class SdfFile:
@@ -308,8 +248,15 @@ class SdfFile:
         numbers = itertools.count(1)
         with open_text(self.entry, self.encoding) as file:
             lines: list[str] = []
+            size = 0
             for line in file:
                 self.lines += 1
+                size = 0 if not lines else size + len(line)
+                if size > MAX_LINE:
+                    raise SourceError(
+                        f"{self.entry}, line {self.lines}: a record of more than {MAX_LINE >> 20} MiB "
+                        "without its end, $$$$. No molecule is as long: this is another kind of file."
+                    )
                 if line.startswith("$$$$"):
                     yield next(numbers), [self._content(lines)]
                     lines = []

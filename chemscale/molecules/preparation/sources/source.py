@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from chemscale.molecules.preparation.sources.columnar import ArrowFile, ParquetFile
 from chemscale.molecules.preparation.sources.columns import (
     PROBE_CELLS,
     Choice,
@@ -20,7 +21,7 @@ from chemscale.molecules.preparation.sources.columns import (
     share_of_smiles,
     usual_width,
 )
-from chemscale.molecules.preparation.sources.records import JsonFile, ParquetFile, Row, SdfFile
+from chemscale.molecules.preparation.sources.records import JsonFile, Row, SdfFile
 from chemscale.molecules.preparation.sources.streams import (
     EmptySourceError,
     Entry,
@@ -38,6 +39,9 @@ RAGGED = "ragged"
 """The notation of a row with more cells than the header, of which none is surely the molecule."""
 KINDS = ("csv", "tsv", "tab", "json", "jsonl", "ndjson", "sdf", "sd", "mol")
 """Suffixes that are believed; of other text files the first lines are asked."""
+ARROW = ("arrow", "feather", "ipc")
+COLUMNAR = {b"PAR1": "parquet", b"ARRO": "arrow"}
+"""Kinds that are known by their first bytes, whatever their name."""
 LISTS = ("smi", "smiles", "ism", "can", "cxsmiles", "selfies")
 
 Reader = Table | JsonFile | ParquetFile | SdfFile
@@ -70,8 +74,8 @@ class Source:
             begin = stream.peek(4)[:4]
         if not begin:
             raise EmptySourceError(f"{self.entry}: the file is empty.")
-        kind = "parquet" if begin == b"PAR1" else self.entry.kind
-        self.encoding = None if kind in ("parquet", "pq") else text_encoding(self.entry, encoding)
+        kind = COLUMNAR.get(begin, self.entry.kind)
+        self.encoding = None if kind in ("parquet", "pq", *ARROW) else text_encoding(self.entry, encoding)
         if self.encoding is not None and kind not in KINDS:
             kind = self._kind_by_content() or kind
         self.reader = self._reader(kind, wanted, given)
@@ -174,6 +178,8 @@ class Source:
     def _reader(self, kind: str, wanted: str | int | None, delimiter: str | None) -> Reader:
         if kind in ("parquet", "pq"):
             return ParquetFile(self.entry)
+        if kind in ARROW:
+            return ArrowFile(self.entry)
         assert self.encoding is not None
         if kind in ("json", "jsonl", "ndjson"):
             return JsonFile(self.entry, self.encoding)

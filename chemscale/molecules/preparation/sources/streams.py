@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from chemscale.common.files import is_web_page
+from chemscale.common.logs import brief
 from chemscale.molecules.preparation.sources.files import is_data
+from chemscale.molecules.preparation.sources.long_lines import BoundedLines
 
 MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\0", "zst": b"\x28\xb5\x2f\xfd", "zip": b"PK"}
 NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard", "zip": "zip"}
@@ -27,8 +31,15 @@ MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
+DAMAGE = (
+    EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, struct.error,
+    pa.ArrowException,
+)  # fmt: skip
 """What decompressors raise for a file that is cut short or damaged."""
+
+
+MAX_LINE = 64 << 20
+"""Bytes of a line at most; a row of ten is a molecule that is too long, and counted as such."""
 
 
 class SourceError(ValueError):
@@ -85,8 +96,10 @@ def entries(path: Path) -> list[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (*DAMAGE, UnicodeDecodeError) as error:
         raise _damaged(path, "zip", error) from None
+    if not all(info.filename for info in infos):
+        raise _damaged(path, "zip", "a member without a name")
     if any(info.filename == "[Content_Types].xml" for info in infos):
         raise SourceError(f"{path}: an office document. Save the sheet as CSV.")
     chosen = [info for info in infos if not info.is_dir() and is_data(PurePosixPath(info.filename))]
@@ -100,8 +113,8 @@ def entries(path: Path) -> list[Entry]:
 
 def _damaged(where: object, kind: str, error: object) -> SourceError:
     return SourceError(
-        f"{where}: not a readable {NAMES.get(kind, kind)} file ({error}). It may have been cut short when it "
-        "was copied: fetch it again. No row of it is used."
+        f"{where}: not a readable {NAMES.get(kind, kind)} file ({brief(error)}). It may have been cut "
+        "short when it was copied: fetch it again. No row of it is used."
     )
 
 
@@ -176,6 +189,11 @@ def text_encoding(entry: Entry, encoding: str | None) -> str:
     with open_bytes(entry) as stream:
         begin = stream.peek(4096)[:4096]
     marked = next((name for mark, name in MARKS.items() if begin.startswith(mark)), None)
+    if is_web_page(begin):
+        raise SourceError(
+            f"{entry}: a page of the web, which the server sent in place of the file. Fetch it again, or "
+            "save the table itself."
+        )
     if encoding is not None:
         same = encoding.lower().replace("_", "-").replace("utf8", "utf-8")
         return "utf-8-sig" if same == "utf-8" else encoding
@@ -184,7 +202,7 @@ def text_encoding(entry: Entry, encoding: str | None) -> str:
     if b"\0" in begin:
         for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
             half = begin[offset::2]
-            if len(half) > 8 and half.count(0) > 0.9 * len(half):
+            if len(half) > 8 and half.count(0) > 0.9 * len(half) > begin[1 - offset :: 2].count(0):
                 raise SourceError(f"{entry}: this looks like UTF-16. Say so with data.encoding={name}.")
         odd = sum((byte < 32 and byte not in b"\t\n\v\f\r") or byte == 127 for byte in begin)
         if odd > 0.3 * len(begin) or not _utf8(begin):
@@ -201,21 +219,33 @@ def _utf8(begin: bytes) -> bool:
 
 
 @contextmanager
-def open_text(entry: Entry, encoding: str) -> Iterator[IO[str]]:
+def open_text(entry: Entry, encoding: str, *, lines: bool = True) -> Iterator[IO[str]]:
     r"""Text of a file whose lines end with ``\n``, ``\r\n`` or ``\r`` and with nothing else.
 
     Args:
         entry: the file.
         encoding: of the text.
+        lines: whether it is read by lines, none of which may then have more than ``MAX_LINE`` bytes.
 
     Raises:
-        SourceError: a line is not of the encoding, or the file is damaged.
+        SourceError: a line is not of the encoding or too long, or the file is damaged.
     """
     try:
         with open_bytes(entry) as stream:
-            yield io.TextIOWrapper(stream, encoding=encoding)
+            # What holds the text must live as long as it, and closes nothing.
+            yield io.TextIOWrapper(_bounded(entry, stream) if lines else stream, encoding=encoding)
     except UnicodeError:
         raise SourceError(_undecodable(entry, encoding)) from None
+
+
+def _bounded(entry: Entry, stream: IO[bytes]) -> IO[bytes]:
+    def error(line: int) -> SourceError:
+        return SourceError(
+            f"{entry}, line {line}: more than {MAX_LINE >> 20} MiB without an end of the line. No row of a "
+            "table is as long: this is another kind of file, or its ends of lines were lost."
+        )
+
+    return cast("IO[bytes]", BoundedLines(stream, MAX_LINE, error))
 
 
 def _undecodable(entry: Entry, encoding: str) -> str:
@@ -225,7 +255,7 @@ def _undecodable(entry: Entry, encoding: str) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         return f"{entry}: not {shown}. {out}"
     with open_bytes(entry) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, "latin-1"), start=1):
+        for number, line in enumerate(io.TextIOWrapper(_bounded(entry, stream), "latin-1"), start=1):
             try:
                 line.encode("latin-1").decode(encoding)
             except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chemscale.common.logs import brief
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import Reader, to_numbers
 from chemscale.structures.sources.labels import LabelKeys, Place
@@ -69,7 +70,7 @@ class Qm9(Reader):
                     else:
                         yield block
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise SourceError(f"{self.path}: not a whole archive ({error}).") from None
+            raise SourceError(f"{self.path}: not a whole archive ({brief(error)}).") from None
         if self.left_out:
             self.note(f"{left_out:,} molecules that {LEFT_OUT} lists were left out.")
         else:
@@ -85,7 +86,7 @@ class Qm9(Reader):
             numbers = to_numbers(np.array([cells[0] for cells in rows]))
             positions = np.array([[float(cell) for cell in cells[1:]] for cells in rows]).reshape(1, atoms, 3)
         except (ValueError, IndexError) as error:
-            raise SourceError(f"{self.path}: {name} is no molecule of QM9 ({error}).") from None
+            raise SourceError(f"{self.path}: {name} is no molecule of QM9 ({brief(error)}).") from None
         if index in self.left_out:
             return None
         positions = positions * self.conversion.to_angstrom

@@ -180,7 +180,7 @@ def _steps(path: Path) -> Iterator[tuple[int, float, list[str], np.ndarray]]:
 def _step(file: IO[str], atoms: int) -> tuple[int, float, list[str], np.ndarray]:
     comment = file.readline()
     entries = dict(re.findall(r"\b(\w{1,32})\s*=\s*([-+.\dEe]{1,64})", comment[:MAX_COMMENT]))
-    lines = []
+    lines: list[list[str]] = []
     for _ in range(atoms):
         if not (line := file.readline()):  # a number of atoms may be any number
             raise ValueError(f"{len(lines)} of {atoms} atoms are there")

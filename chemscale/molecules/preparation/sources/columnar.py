@@ -95,7 +95,7 @@ class ParquetFile:
 
     def _batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
         """Rows of the columns of these names, or of all, some thousands at a time."""
-        return self._file.iter_batches(batch_size=BATCH, columns=names)  # type: ignore[no-any-return]
+        return self._file.iter_batches(batch_size=BATCH, columns=names)
 
 
 class ArrowFile(ParquetFile):

@@ -14,9 +14,10 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _PAGE = re.compile(rb"\s*(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
 READ_LIMIT = 256 << 20
@@ -111,6 +112,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
     NumPy's own writer to a file says nothing of a full disk but how many numbers it has written.
     """
+    import numpy as np  # who only fetches files has no need of it
+
     content = io.BytesIO()
     np.save(content, array)
     with atomic_path(path) as temporary:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -130,6 +131,8 @@ def serve(path: str, python: str) -> None:
             # A plugin of another code may only be imported by that code: whoever wants it imports it.
             with contextlib.suppress(ImportError, AttributeError):
                 importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # a forked process that collects garbage would copy every page that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.part")

@@ -159,7 +159,7 @@ def test_names_with_an_at_sign_are_names(model: Path, tmp_path: Path) -> None:
     [
         ("", "the file is empty"),
         ("0\n\n", "frame 0: it has no atoms"),
-        ("2\n\nH 0 0 0\n", "frame 0: ASE cannot read it"),
+        ("2\n\nH 0 0 0\n", "frame 0: the file ends behind 1 of its 2 atoms"),
         ("1\n\nX 0 0 0\n", "frame 0: atomic numbers must lie in 1 … 118"),
         ("1\n\nH 0 0 nan\n", "frame 0: a coordinate is not finite"),
         ("1\ncharge=1+\nH 0 0 0\n", "frame 0: charge must be numbers, got '1\\+'"),

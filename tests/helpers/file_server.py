@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.helpers.serving import running
 
 
 @dataclass
@@ -107,18 +108,9 @@ class FileServer(ThreadingHTTPServer):
         return [headers.get("Range") for asked, headers in self.asked if asked == path]
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[FileServer]:
+def serving() -> AbstractContextManager[FileServer]:
     """A server, running while the block does."""
-    server = FileServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(FileServer())
 
 
 def cut_off(after: int) -> Callable[[Handler], None]:

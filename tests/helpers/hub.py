@@ -3,9 +3,9 @@
 import base64
 import json
 import re
-import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.helpers.serving import running
 
 TOKEN = "hf_of_a_test"
 
@@ -107,15 +107,6 @@ def hub_files(handler):
     return handler.server.files
 
 
-@contextmanager
 def hub():
     """A running stand-in."""
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(Hub())

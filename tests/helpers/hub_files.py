@@ -3,9 +3,9 @@
 import hashlib
 import json
 import re
-import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.helpers.serving import running
 
 COMMIT = "5" * 40
 
@@ -64,15 +64,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(content).encode(), Content_Type="application/json")
 
 
-@contextmanager
 def hub_files():
     """A running stand-in."""
-    server = HubFiles()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(HubFiles())

@@ -37,7 +37,7 @@ MIN_LIMIT = 64 << 20
 """Bytes that any archive may hold."""
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile,
-    NotImplementedError,
+    NotImplementedError, UnicodeDecodeError,
 )  # fmt: skip
 STREAMS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
     (b"\x1f\x8b", gzip.open),

@@ -122,6 +122,15 @@ def test_a_zip_that_lies_about_its_length_is_refused(tmp_path, out):
         taken(archive, out)
 
 
+def test_a_zip_whose_second_name_of_a_member_is_damaged_is_refused(tmp_path, out):
+    archive = zip_of(tmp_path / "a.zip", [("é.xyz", b"0" * 100)])
+    content = bytearray(archive.read_bytes())
+    content[30] = 0xFF  # of the name before the content: the one in the table at the end is whole
+    archive.write_bytes(content)
+    with pytest.raises(FetchError, match="damaged archive"):
+        taken(archive, out)
+
+
 @pytest.mark.parametrize("cut", [0.5, 0.98])
 def test_an_archive_that_was_cut_off_is_refused(tmp_path, out, cut):
     import random

@@ -62,6 +62,15 @@ def test_each_member_of_a_zip_is_a_file(tmp_path):
     assert reading.place(6) == ("m.zip/a.csv", 7)
 
 
+def test_a_zip_whose_second_name_of_a_member_is_damaged_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("é.csv", table("id,smiles", NUMBERS, SMILES))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[30] = 0xFF  # of the name before the content: the one in the table at the end is whole
+    with pytest.raises(SourceError, match=r"a\.zip.*not a readable zip file"):
+        read(put(tmp_path, "a.zip", bytes(content)))
+
+
 def test_archives_of_no_molecules_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "book.xlsx", "w") as archive:
         archive.writestr("[Content_Types].xml", "<x/>")

@@ -139,7 +139,7 @@ def open_bytes(entry: Entry) -> Iterator[io.BufferedReader]:
             else:
                 kind = "zip"
                 archive = stack.enter_context(zipfile.ZipFile(entry.path))
-                member = stack.enter_context(archive.open(entry.member))
+                member = stack.enter_context(_opened(archive, entry))
                 stream = io.BufferedReader(cast(io.RawIOBase, member))
                 suffix = PurePosixPath(entry.member).suffix.lower().lstrip(".")
             while found := _compression(stream, suffix, entry):
@@ -152,6 +152,15 @@ def open_bytes(entry: Entry) -> Iterator[io.BufferedReader]:
             if not kind:
                 raise
             raise _damaged(entry, kind, error) from None
+
+
+def _opened(archive: zipfile.ZipFile, entry: Entry) -> IO[bytes]:
+    """The member of an archive that is read."""
+    assert entry.member is not None
+    try:
+        return archive.open(entry.member)
+    except UnicodeDecodeError as error:  # its name is written a second time before its content
+        raise _damaged(entry, "zip", error) from None
 
 
 def _compression(stream: io.BufferedReader, suffix: str, entry: Entry) -> str | None:

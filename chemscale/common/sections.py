@@ -63,6 +63,18 @@ class ConfigurationError(ValueError):
     """A configuration that cannot be run; the message names the key and the way out."""
 
 
+class MissingKeyError(ConfigurationError):
+    """A key that has no default and was not given.
+
+    Args:
+        key: with its section.
+    """
+
+    def __init__(self, key: str):
+        self.key = key
+        super().__init__(f"{key} is missing: python -m chemscale.train --help lists all keys.")
+
+
 def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: bool = False) -> T:
     """An instance of a dataclass from its part of the configuration.
 
@@ -77,8 +89,8 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
         extra: whether keys that the dataclass does not have are passed over (they belong to another one).
 
     Raises:
-        ConfigurationError: a key that it does not have, one that is missing, or a value of another type or
-            out of its range.
+        MissingKeyError: a key is missing.
+        ConfigurationError: a key that it does not have, or a value of another type or out of its range.
     """
     hints = get_type_hints(cls, include_extras=True)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
@@ -94,9 +106,7 @@ def read_section(cls: type[T], values: Mapping[str, Any], name: str, *, extra: b
         if key in values:
             found[key] = _value(hints[key], values[key], f"{prefix}{key}")
         elif _is_required(field):
-            raise ConfigurationError(
-                f"{prefix}{key} is missing: python -m chemscale.train --help lists all keys."
-            )
+            raise MissingKeyError(f"{prefix}{key}")
     return cls(**found)
 
 

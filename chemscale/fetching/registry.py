@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from chemscale.common.paths import user_folder
-from chemscale.common.sections import ConfigurationError, Count, read_section
+from chemscale.common.sections import ConfigurationError, Count, MissingKeyError, read_section
 from chemscale.fetching.errors import FetchError
 
 SHIPPED = Path(__file__).with_name("registry.yaml")
@@ -238,9 +238,10 @@ def read_registry(path: Path) -> dict[str, DataSet]:
         try:
             plain = _written_out({**values, "name": name, "registry": str(path)}, path.absolute().parent)
             found[str(name)] = read_section(DataSet, plain, f"sets.{name}")
+        except MissingKeyError as error:
+            raise FetchError(f"{path}: {error.key} is missing.") from None
         except ConfigurationError as error:
-            reason = str(error).replace(": python -m chemscale.train --help lists all keys", "")
-            raise FetchError(f"{path}: {reason}") from None
+            raise FetchError(f"{path}: {error}") from None
         except (TypeError, AttributeError):
             raise FetchError(f"{path}: sets.{name}: give a mapping (docs/howto/fetching.md).") from None
     return found

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet as parquet
 
 from chemscale.common.logs import brief
+from chemscale.common.tables.arrow import ArrowTable
 from chemscale.molecules.preparation.sources.records import Row, text_of
 from chemscale.molecules.preparation.sources.streams import DAMAGE, MAGIC, Entry, SourceError, open_bytes
 
 BATCH = 8192
 """Rows at a time."""
-ARROW_FILE = b"ARROW1"
-CONTINUATION = b"\xff" * 4
-END_OF_STREAM = CONTINUATION + bytes(4)
 MAX_UNPACKED = 4 << 30
 """Bytes of a compressed file that is held whole."""
 
@@ -115,30 +112,11 @@ class ArrowFile(ParquetFile):
             buffer = pa.memory_map(str(path))
         else:
             buffer = pa.BufferReader(_whole(self.entry))
-        begin = buffer.read(8)
-        self._is_stream = not begin.startswith(ARROW_FILE)
-        if self._is_stream:
-            buffer.seek(max(0, buffer.size() - 8))
-            end = buffer.read(8)
-            # Without it a stream that was cut between two batches would be taken for whole.
-            if not end.endswith(END_OF_STREAM if begin.startswith(CONTINUATION) else bytes(4)):
-                raise pa.ArrowInvalid("a stream without its end: it was cut short")
-        buffer.seek(0)
-        self._buffer = buffer
-        return self._reader().schema
-
-    def _reader(self) -> Any:
-        self._buffer.seek(0)
-        return pa.ipc.open_stream(self._buffer) if self._is_stream else pa.ipc.open_file(self._buffer)
+        self._table = ArrowTable(buffer)
+        return self._table.schema
 
     def _batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
-        reader = self._reader()
-        batches = reader if self._is_stream else map(reader.get_batch, range(reader.num_record_batches))
-        for batch in batches:
-            chosen = batch if names is None else batch.select(names)
-            chosen.validate(full=True)  # a damaged file may have any offsets: reading there ends the process
-            for start in range(0, batch.num_rows, BATCH):
-                yield chosen.slice(start, BATCH)
+        return self._table.batches(names, BATCH)
 
 
 def _leaves(table: pa.Table) -> pa.Table:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet as parquet
 
 from chemscale.common.logs import brief
+from chemscale.common.tables.arrow import ArrowTable
 from chemscale.structures.blocks import Block, SourceError, no_forces
 from chemscale.structures.sources.base import NOT_STATED, Reader, formula, to_numbers
 from chemscale.structures.sources.electrons import charge_and_spin, is_electron_name
@@ -31,7 +31,6 @@ POSITIONS = ("positions", "pos", "coordinates", "coords", "R")
 ENERGY = ("REF_energy", "energy", "total_energy", "E", "U0")
 FORCES = ("REF_forces", "forces", "force", "atomic_forces", "F")
 CELL, PERIODIC = ("cell", "lattice"), "pbc"
-CONTINUATION, END_OF_STREAM = b"\xff" * 4, b"\xff" * 4 + bytes(4)
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
@@ -199,26 +198,12 @@ class ColumnFile(Reader):
             if self._is_parquet:
                 yield from file.iter_batches(batch_size=MAX_FRAMES, columns=names)
                 return
-            stream = isinstance(file, pa.ipc.RecordBatchStreamReader)
-            for batch in file if stream else map(file.get_batch, range(file.num_record_batches)):
-                chosen = batch.select(names)
-                chosen.validate(full=True)  # a damaged file may have any offsets: reading there is fatal
-                for start in range(0, batch.num_rows, MAX_FRAMES):
-                    yield chosen.slice(start, MAX_FRAMES)
+            yield from file.batches(names, MAX_FRAMES)
 
     def _open(self) -> Any:
         if self._is_parquet:
             return parquet.ParquetFile(self.path)
-        buffer = pa.memory_map(str(self.path))
-        begin = buffer.read(6)
-        if begin == b"ARROW1":
-            return pa.ipc.open_file(buffer)
-        buffer.seek(max(0, buffer.size() - 8))
-        # Without its end a stream that was cut between two batches would be taken for whole.
-        if not buffer.read(8).endswith(END_OF_STREAM if begin.startswith(CONTINUATION) else bytes(4)):
-            raise pa.ArrowInvalid("a stream without its end: it was cut short")
-        buffer.seek(0)
-        return pa.ipc.open_stream(buffer)
+        return ArrowTable(pa.memory_map(str(self.path)))
 
     @property
     def _is_json(self) -> bool:

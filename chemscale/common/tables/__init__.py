@@ -1,0 +1,1 @@
+"""Tables that molecules and structures are both read from."""

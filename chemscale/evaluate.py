@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chemscale.cli.app import run_verb
+from chemscale.cli.app import run_verb, was_given
 from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -100,7 +100,7 @@ def evaluate(
     is_potential = uncertainty or ((run / RECORD_NAME).is_file() and RunRecord.load(run).family != "chemgpt")
     misplaced = OF_MOLECULES if is_potential else OF_POTENTIALS
     for name in misplaced:
-        if _was_given(context, name):
+        if was_given(context, name):
             kind = "molecules" if is_potential else "a potential"
             raise ValueError(f"--{name.replace('_', '-')} is for {kind}: leave it out for {source}.")
     if uncertainty:
@@ -136,12 +136,6 @@ def evaluate(
     for line in found.lines():
         typer.echo(line)
     typer.echo(f"Page: {found.page}")
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _potential(run: Path, part: str, frames: int | None, batch: int, by: str, device: str) -> None:

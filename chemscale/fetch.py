@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chemscale.cli.app import run_verb
+from chemscale.cli.app import run_verb, was_given
 
 if TYPE_CHECKING:
     from chemscale.fetching.registry import DataSet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+OF_SETS = ("only", "registry", "verify", "probe", "wait", "keep_archives", "tries", "timeout")
+"""Options that say nothing of names of the Hugging Face Hub."""
 
 
 @app.command()
 def fetch(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Sets, or all; without any they are listed.")
     ] = None,
@@ -71,6 +74,12 @@ def fetch(
     home = (data or data_home()).expanduser()
     of_hub = [name for name in names or () if name.startswith(PREFIX)]
     if of_hub:
+        for option in OF_SETS:
+            if was_given(context, option):
+                raise ValueError(
+                    f"--{option.replace('_', '-')} is for sets of a registry: leave it out for {of_hub[0]}. "
+                    "A part of a set of the Hub is hf://datasets/ORG/NAME/FILES."
+                )
         _fetch_from_hub(of_hub, home, dry_run)
         names = [name for name in names or () if name not in of_hub]
         if not names:

@@ -8,9 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from chemscale.cli.overrides import explain_override
 from chemscale.common.logs import show_logs
+
+if TYPE_CHECKING:
+    import typer
 
 HYDRA = ("hydra.errors", "HydraException")
 OF_CONFIGURATION = (HYDRA, ("omegaconf.errors", "OmegaConfBaseException"), ("yaml", "YAMLError"))
@@ -79,6 +83,17 @@ def _paragraph(error: BaseException) -> str:
     if isinstance(error, _imported([HYDRA])) and cause is not None and str(cause) not in text:
         text = f"{text}\n{str(cause).strip()}"
     return text
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line.
+
+    Args:
+        context: of the command.
+        name: of the option, as the function has it.
+    """
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def run_verb(app: Callable[[], object]) -> None:

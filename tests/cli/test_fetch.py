@@ -103,3 +103,11 @@ def test_a_probe_fetches_nothing_and_ends_with_1_where_an_address_fails(run, ser
 def test_names_of_sets_are_completed():
     assert candidates("chemscale fetch rmd", ["fetch"]) == ["rmd17"]
     assert candidates("chemscale fetch --dry", ["fetch"]) == ["--dry-run"]
+
+
+@pytest.mark.parametrize("option", [["--probe"], ["--only", "x"], ["--no-wait"], ["--tries", "1"]])
+def test_an_option_that_says_nothing_of_the_hub_is_refused_and_nothing_asked(tmp_path, option):
+    command = ["hf://datasets/me/set", *option, "--data", str(tmp_path / "data")]
+    with pytest.raises(ValueError, match=f"{option[0].replace('no-', '')} is for sets of a registry"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "data").exists()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.helpers.fuzzing.mutations import mutate
 from tests.helpers.fuzzing.readers import READERS
-from tests.helpers.fuzzing.seeds import strange_h5, strange_npz
+from tests.helpers.fuzzing.strange_arrays import strange_h5, strange_npz
 
 SECONDS = 20.0
 """In which a small damaged file must be read or refused."""

@@ -51,11 +51,17 @@ def remarks_on_molecules(content: dict[str, Any]) -> list[str]:
                 f"RDKit could not read {part['unreadable']:,} of {part['described']:,} molecules of the "
                 f"{name} part back: they are missing below."
             )
-    return found + _differences(content["distributions"])
+    return found + differences(content["distributions"])
 
 
-def _differences(distributions: list[dict[str, Any]]) -> list[str]:
-    """A sentence on quantities whose distributions differ by more than chance, Bonferroni's bound of all."""
+def differences(distributions: list[dict[str, Any]]) -> list[str]:
+    """A sentence on quantities whose distributions differ by more than chance, Bonferroni's bound of all.
+
+    Of 4,000 simulated pages without a difference 27 had it, at most 11 of 1,000 of one pair of sizes.
+
+    Args:
+        distributions: as ``values.distribution`` makes them.
+    """
     tests = [(each["name"], test) for each in distributions for test in each["differences"] if "p" in test]
     names = [name for name, test in tests if test["p"] < CHANCE / len(tests)]
     if not names:

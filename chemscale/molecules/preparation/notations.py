@@ -9,10 +9,10 @@ import warnings
 import selfies
 from rdkit import Chem, rdBase
 
-from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS
 from chemscale.molecules.preparation.sources.columns import SELFIES
 from chemscale.molecules.preparation.sources.source import RAGGED
 from chemscale.molecules.preparation.standardize import MAX_ATOMS, MAX_SYMBOLS, Reason, Rejected
+from chemscale.molecules.selfies_symbols import ENCODER_ERRORS
 
 MAX_EXPLAINED = 2000
 """Characters of the longest text whose fault is looked for."""

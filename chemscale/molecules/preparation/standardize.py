@@ -18,7 +18,7 @@ import selfies
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS, selfies_symbols
+from chemscale.molecules.selfies_symbols import ENCODER_ERRORS, selfies_symbols
 
 
 class PolicyError(ValueError):

@@ -16,6 +16,8 @@ from typing import Any
 
 import selfies
 
+from chemscale.molecules.selfies_symbols import ENCODER_ERRORS, selfies_symbols
+
 NOTATIONS = {"selfies": "SELFIES", "smiles": "SMILES", "deepsmiles": "DeepSMILES", "safe": "SAFE"}
 """Notations that a model may be trained in, and how people write their names."""
 INSTALLED_VERSION = selfies.__version__.split(".")[0]
@@ -225,9 +227,9 @@ def smiles_to_selfies(smiles: str, representation: Representation) -> str:
     refuse_stereo(smiles, representation)
     check_selfies(representation)
     try:
-        return selfies.encoder(smiles)
-    except selfies.EncoderError as error:
-        reason = " ".join(str(error).split())
+        return "".join(selfies_symbols(smiles))
+    except ENCODER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise TokenizerError(f"SELFIES cannot express {smiles!r}: {reason}") from None
 
 
@@ -261,7 +263,7 @@ def selfies_to_smiles(text: str, representation: Representation) -> str:
     check_selfies(representation)
     try:
         return selfies.decoder(text) if text else ""
-    except selfies.DecoderError:
+    except (selfies.DecoderError, RecursionError):
         return ""
 
 

@@ -372,3 +372,8 @@ def test_symbols_of_the_two_lines_translate_both_ways(new, old):
 def test_symbols_without_a_translation_are_said_to_have_none(symbol):
     assert to_version_1(symbol) is None
     assert to_version_2(symbol) == symbol
+
+
+def test_what_the_selfies_package_does_not_foresee_is_refused_as_a_molecule_that_it_cannot_express(built_in):
+    with pytest.raises(TokenizerError, match="SELFIES cannot express 'CC"):
+        built_in[0].from_smiles("CC(:I)=CCO")

@@ -11,6 +11,7 @@ from typing import Any
 import selfies
 
 from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, standardize
+from chemscale.molecules.selfies_symbols import ENCODER_ERRORS, selfies_symbols
 from chemscale.molecules.tokenizers.notation import TokenizerError
 from chemscale.molecules.tokenizers.opening import AnyTokenizer
 
@@ -162,8 +163,8 @@ def of_row(text: str, *, selfies_text: str | None = None, truncated: bool | None
         if not smiles:
             return Drawn(shown, "", Fate.REFUSED if written else Fate.UNDECODABLE, detail)
     try:
-        exact = selfies.encoder(written) == selfies_text
-    except (selfies.EncoderError, RecursionError):
+        exact = "".join(selfies_symbols(written)) == selfies_text
+    except ENCODER_ERRORS:
         exact = False
     return Drawn(shown, smiles, Fate.EXACT if exact else Fate.REWRITTEN)
 

@@ -8,10 +8,10 @@ import pytest
 import selfies
 from rdkit import Chem, rdBase
 
-from chemscale.molecules.preparation import selfies_symbols as fast
+from chemscale.molecules import selfies_symbols as fast
 from chemscale.molecules.preparation.encoding import symbols_of
-from chemscale.molecules.preparation.selfies_symbols import ENCODER_ERRORS, selfies_symbols
 from chemscale.molecules.preparation.standardize import Policy, Reason, encode
+from chemscale.molecules.selfies_symbols import ENCODER_ERRORS, selfies_symbols
 from chemscale.molecules.starter.drugs import drugs
 from tests.helpers.paths import real_data
 

@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 FUNCTIONS = {
+    "fetch": "chemscale.cli.python:fetch",
+    "prepare": "chemscale.cli.python:prepare",
     "train": "chemscale.cli.python:train",
     "fit": "chemscale.cli.python:fit",
     "generate": "chemscale.molecules.generation.run:generate",

@@ -1,4 +1,4 @@
-"""``train`` and ``fit`` for Python: the commands as functions, with what they leave as values."""
+"""``fetch``, ``prepare``, ``train`` and ``fit`` for Python: commands as functions, with what they leave."""
 
 from __future__ import annotations
 
@@ -6,17 +6,96 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.records import RunRecord, find_records
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from chemscale.analysis.fit import FitOutcome
+    from chemscale.molecules.corpus import Corpus
+    from chemscale.structures.store import FrameStore
 
 
 class CommandError(ValueError):
     """A command that did not end well; it said why."""
+
+
+def fetch(
+    name: str,
+    *,
+    data: Path | str | None = None,
+    only: str | Sequence[str] = (),
+    registry: Path | str | Sequence[Path | str] = (),
+) -> list[Path]:
+    """Fetch a published data set, as ``python -m chemscale.fetch`` does; what is here whole stays.
+
+    Args:
+        name: of a set, or ``hf://datasets/ORG/NAME``.
+        data: where sets lie; None for ``CHEMSCALE_DATA``, else ``data`` in this folder.
+        only: files of the set by a part of their name, or patterns; empty for all.
+        registry: files that describe sets of your own.
+
+    Returns:
+        The files that readers read; the folder, for a set of the Hugging Face Hub.
+
+    Raises:
+        FetchError: there is no such set, a file cannot be had whole, or the disk has no room.
+    """
+    from chemscale.fetching.errors import FetchError
+    from chemscale.fetching.hub import fetch_from_hub, hub_name
+    from chemscale.fetching.places import data_home
+    from chemscale.fetching.registry import choose, load_registry
+    from chemscale.fetching.sets import Options, fetch_set
+
+    home = (data_home() if data is None else Path(data)).expanduser()
+    patterns = (only,) if isinstance(only, str) else tuple(only)
+    if (of_hub := hub_name(name)) is not None:
+        if patterns or registry:
+            raise FetchError(
+                f"{name}: a part of a set of the Hub is hf://datasets/ORG/NAME/FILES, not only=."
+            )
+        return [fetch_from_hub(of_hub, home)]
+    files = (registry,) if isinstance(registry, str | Path) else registry
+    return fetch_set(
+        choose(load_registry([Path(each) for each in files]), name), home, Options(only=patterns)
+    )
+
+
+def prepare(*overrides: str) -> Corpus | FrameStore:
+    """Prepare molecules or structures, as ``python -m chemscale.prepare`` does, in a process of its own.
+
+    What is prepared already is only opened.
+
+    Args:
+        overrides: ``key=value``, one text each: ``prepare("data=smiles", "data.path=molecules.csv")``.
+
+    Returns:
+        The corpus of molecules, or the store of structures.
+
+    Raises:
+        CommandError: the command refused its input.
+    """
+    status = _run([sys.executable, "-m", "chemscale.prepare", *overrides])
+    if status:
+        raise CommandError(f"chemscale.prepare left with status {status}: what it printed says why.")
+    from omegaconf import OmegaConf
+
+    from chemscale.points.data import (
+        STRUCTURE_SOURCES,
+        open_or_prepare,
+        open_or_prepare_structures,
+        read_molecule_data,
+        read_structure_data,
+    )
+
+    cfg = _composed("prepare", overrides)
+    values = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
+    if values["source"] in STRUCTURE_SOURCES:
+        return open_or_prepare_structures(read_structure_data(values), Path(cfg.structures))
+    return open_or_prepare(read_molecule_data(values), Path(cfg.corpora))
 
 
 def train(*overrides: str) -> list[RunRecord]:
@@ -56,14 +135,20 @@ def _run(command: Sequence[str]) -> int:
 
 def _sweep_folder(overrides: Sequence[str]) -> Path:
     """Where the points of a command line lie."""
-    from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
-    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
-        cfg = compose("train", single)
+    cfg = _composed("train", single)
     return Path(cfg.runs) / cfg.sweep_name
+
+
+def _composed(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a command line."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
+        return compose(command, list(overrides))
 
 
 def fit(

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from chemscale.common.files import atomic_path
 from chemscale.common.locks import file_lock
 from chemscale.common.logs import brief
+from chemscale.fetching.checks import difference, digests
 from chemscale.fetching.errors import FetchError
+from chemscale.fetching.meter import format_bytes
 from chemscale.fetching.places import data_home
+from chemscale.fetching.transfer.download import MARGIN
+from chemscale.fetching.transfer.transport import free
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import DatasetInfo, RepoSibling
+
+log = logging.getLogger(__name__)
 
 PREFIX = "hf://"
 LISTING = ".chemscale-hub.json"
@@ -132,36 +142,73 @@ def fetch_from_hub(name: HubName, home: Path) -> Path:
         with _said(name):
             api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
             about = api.dataset_info(name.repository, revision=name.revision, files_metadata=True)
-            sizes = {each.rfilename: each.size for each in about.siblings or ()}
-            wanted = sorted(file for file in sizes if name.matches(file))
-            if not wanted:
-                some = ", ".join(sorted(sizes)[:6]) or "nothing"
-                raise FetchError(f"{name}: the data set has no such file, but {some}.")
-            for file in wanted:
+            wanted = _wanted(name, about)
+            before = _listed(folder, about.sha)
+            before = {file: size for file, size in before.items() if _size(folder / file) == size}
+            _check_room(name, folder, sum(each.size or 0 for each in wanted if each.rfilename not in before))
+            licence = _licence(about)
+            log.info("%s: licence %s; https://huggingface.co/datasets/%s", name, licence, name.repository)
+            for each in wanted:
                 hub.hf_hub_download(
                     name.repository,
-                    file,
+                    each.rfilename,
                     repo_type="dataset",
                     revision=about.sha,
                     local_dir=folder,
                     endpoint=os.environ.get("HF_ENDPOINT"),
                 )
-        before = {file: size for file, size in _listed(folder).items() if _size(folder / file) == size}
-        here = before | {file: _size(folder / file) for file in wanted}
-        short = [file for file in wanted if sizes[file] is not None and here[file] != sizes[file]]
-        if short:
-            raise FetchError(
-                f"{name}: {short[0]} came with {here[short[0]]} of {sizes[short[0]]} bytes. Fetch again."
-            )
+        for each in wanted:
+            if each.rfilename not in before:
+                _check(name, folder / each.rfilename, each)
         content = {
             "repository": name.repository,
             "revision": name.revision,
             "commit": about.sha,
-            "files": here,
+            "licence": licence,
+            "files": before | {each.rfilename: _size(folder / each.rfilename) for each in wanted},
         }
         with atomic_path(folder / LISTING) as temporary:
             temporary.write_text(json.dumps(content, indent=1))
     return folder
+
+
+def _wanted(name: HubName, about: DatasetInfo) -> list[RepoSibling]:
+    """Files of a set that a name asks for, in order."""
+    there = sorted(about.siblings or (), key=lambda each: each.rfilename)
+    wanted = [each for each in there if name.matches(each.rfilename)]
+    if not wanted:
+        some = ", ".join(each.rfilename for each in there[:6]) or "nothing"
+        raise FetchError(f"{name}: the data set has no such file, but {some}.")
+    return wanted
+
+
+def _licence(about: DatasetInfo) -> str:
+    """What the card of a set says of its licence."""
+    said = about.card_data.get("license") if about.card_data else None
+    names = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    return ", ".join(map(str, names)) or "not stated on its card"
+
+
+def _check_room(name: HubName, folder: Path, needed: int) -> None:
+    there = free(folder)
+    if needed and needed + MARGIN > there:
+        raise FetchError(
+            f"{name} needs {format_bytes(needed)} more, and the disk of {folder} has {format_bytes(there)} "
+            "free. Make room, fetch a part (hf://datasets/ORG/NAME/FILES), or name another place: --data, or "
+            "CHEMSCALE_DATA."
+        )
+
+
+def _check(name: HubName, path: Path, said: RepoSibling) -> None:
+    """Compare a file with the length, and for large files the checksum, that the Hub states.
+
+    Raises:
+        FetchError: it is another; it was removed, so that it is fetched again.
+    """
+    sums = {"sha256": said.lfs.sha256} if said.lfs is not None else {}
+    if wrong := difference(_size(path), digests(path, sums) if sums else {}, said.size, sums):
+        path.unlink()
+        raise FetchError(f"{name}: {said.rfilename} is not what the Hub lists: {wrong}. Fetch again.")
 
 
 @contextmanager
@@ -198,11 +245,11 @@ def _said(name: HubName) -> Iterator[None]:
         raise FetchError(f"{name}: the Hub does not answer ({brief(error)}). What is here is kept.") from None
 
 
-def _listed(folder: Path) -> dict[str, Any]:
-    """Sizes of the files that were fetched whole; none where none were."""
+def _listed(folder: Path, commit: str | None = None) -> dict[str, Any]:
+    """Sizes of the files that were fetched whole; none where none were, or none of a commit."""
     try:
         content = json.loads((folder / LISTING).read_text())
-        files = content["files"]
+        files = content["files"] if commit in (None, content["commit"]) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return files if isinstance(files, dict) else {}

@@ -1,11 +1,14 @@
 """Data sets of the Hugging Face Hub by name: fetched where there is a network, read where there is none."""
 
+import hashlib
+import json
+
 import pytest
 from typer.testing import CliRunner
 
 from chemscale.fetch import app
 from chemscale.fetching.errors import FetchError
-from chemscale.fetching.hub import HubName, fetch_from_hub, hub_name, local_path
+from chemscale.fetching.hub import LISTING, HubName, fetch_from_hub, hub_name, local_path
 from chemscale.molecules.preparation.sources.files import find_files
 from chemscale.structures.sources.combined import open_sources
 from chemscale.structures.sources.frame_files import frame_files
@@ -108,6 +111,34 @@ def test_structures_of_a_set_are_found_in_its_folders(hub, tmp_path):
 def test_what_the_hub_has_not_is_said(hub, tmp_path, name, why):
     with pytest.raises(FetchError, match=why):
         fetch_from_hub(name, tmp_path)
+
+
+def test_a_large_file_is_compared_with_the_checksum_that_the_hub_lists(hub, tmp_path):
+    hub.lfs["data/test-0.csv"] = {"sha256": hashlib.sha256(b"another").hexdigest(), "size": len(CSV)}
+    with pytest.raises(FetchError, match=r"data/test-0.csv is not what the Hub lists: its sha256 is"):
+        fetch_from_hub(HubName("me/set"), tmp_path)
+    assert not (tmp_path / "hub/me/set/main/data/test-0.csv").exists()
+    with pytest.raises(FileNotFoundError, match="not here yet"):
+        local_path("hf://datasets/me/set")
+    hub.lfs["data/test-0.csv"]["sha256"] = hashlib.sha256(CSV).hexdigest()
+    fetch_from_hub(HubName("me/set"), tmp_path)
+    assert local_path("hf://datasets/me/set")
+
+
+def test_a_set_for_which_the_disk_has_no_room_is_refused_before_a_file_is_asked_for(
+    hub, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("chemscale.fetching.hub.free", lambda folder: 10)
+    with pytest.raises(FetchError, match=r"needs 70 bytes more, and the disk of .* has 10 bytes free"):
+        fetch_from_hub(HubName("me/set"), tmp_path)
+    assert not any("resolve" in each for each in hub.asked)
+
+
+def test_the_licence_of_the_card_is_said_and_kept(hub, tmp_path, caplog):
+    caplog.set_level("INFO")
+    folder = fetch_from_hub(HubName("me/set"), tmp_path)
+    assert "licence cc-by-4.0; https://huggingface.co/datasets/me/set" in caplog.text
+    assert json.loads((folder / LISTING).read_text())["licence"] == "cc-by-4.0"
 
 
 def test_no_network_is_said(monkeypatch, tmp_path):

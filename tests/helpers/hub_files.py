@@ -11,13 +11,16 @@ COMMIT = "5" * 40
 
 
 class HubFiles(ThreadingHTTPServer):
-    """Data sets in memory: `files` by repository and path; `asked` are the addresses that were asked for."""
+    """Data sets in memory: `files` by repository and path, `asked` the addresses that were asked for.
+
+    `lfs` has what the listing says of large files, by path: sha256 and size.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.files, self.asked = {}, []
+        self.files, self.lfs, self.asked = {}, {}, []
 
     @property
     def address(self):
@@ -59,8 +62,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(404, b"{}", X_Error_Code="RepoNotFound")
         if revision not in (None, "main", COMMIT):
             return self._send(404, b"{}", X_Error_Code="RevisionNotFound")
-        siblings = [{"rfilename": name, "size": len(c)} for name, c in self.server.files[repository].items()]
+        siblings = [
+            {"rfilename": name, "size": len(content)}
+            | ({"lfs": {**self.server.lfs[name], "pointerSize": 130}} if name in self.server.lfs else {})
+            for name, content in self.server.files[repository].items()
+        ]
         content = {"id": repository, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
+        content["cardData"] = {"license": "cc-by-4.0"}
         self._send(200, json.dumps(content).encode(), Content_Type="application/json")
 
 

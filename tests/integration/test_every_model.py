@@ -155,7 +155,9 @@ def test_an_exact_gpt2_of_a_conditioned_model_never_draws_what_is_no_symbol(kind
 
 
 def test_functions_that_show_progress_say_so_alike():
-    shown = {name for name in chemscale.FUNCTIONS if name not in ("train", "fit", "export")}
+    shown = {
+        name for name in chemscale.FUNCTIONS if name not in ("fetch", "prepare", "train", "fit", "export")
+    }
     for name in shown:
         parameter = inspect.signature(getattr(chemscale, name)).parameters["progress"]
         assert (parameter.default, parameter.annotation) == (True, "bool")

@@ -22,6 +22,7 @@ from chemscale.molecules.corpus import MANIFEST, Corpus, CorpusError
 from chemscale.molecules.preparation.conditions.columns import ColumnReader
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.finishing import Rows, finish
+from chemscale.molecules.preparation.merging import merge_parts, places_of
 from chemscale.molecules.preparation.request import Request, content_key
 from chemscale.molecules.preparation.sharing.work import (
     Alone,
@@ -36,7 +37,6 @@ from chemscale.molecules.preparation.stages import (
     Chunk,
     Sources,
     encode_bucket,
-    part_path,
     standardize_chunk,
 )
 from chemscale.molecules.preparation.standardize import Policy
@@ -183,7 +183,7 @@ def _stages(
     folder = target / ".build"
     log.info("Preparing %s with %d processes …", target, processes)
     rows = _standardize(stream, processes, work)
-    sources = Sources(folder, rows.parts)
+    sources = merge_parts(folder, rows.parts, processes, work)
     buckets = _encode(request, sources, processes, work)
     while not work.claim("finish"):
         work.wait("the shards")
@@ -254,7 +254,7 @@ class _Stream:
             numbers = self.columns.take(rows)
             self.rows, self.parts = self.rows + len(rows), self.parts + 1
             if self.only is None or number in self.only:
-                if not part_path(self.folder, number).exists():
+                if not any(path.exists() for path in places_of(self.folder, number)):
                     yield Chunk(number, rows, self.request.policy, self.folder, numbers)
                 elif self.only is None:
                     progress.advance(len(rows))  # done before
@@ -262,9 +262,9 @@ class _Stream:
                 return
 
     def missing(self, numbers: Sequence[int]) -> list[int]:
-        """Those chunks whose parts are not there, as the folder is listed now."""
+        """Those chunks whose parts are not there, nor the runs of them, as the folder is listed now."""
         there = set(os.listdir(self.folder)) if numbers else set()
-        return [number for number in numbers if part_path(self.folder, number).name not in there]
+        return [n for n in numbers if not any(path.name in there for path in places_of(self.folder, n))]
 
 
 def _part_name(number: int) -> str:

@@ -35,6 +35,8 @@ from chemscale.molecules.tokenizers.opening import AnyTokenizer
 PART_DTYPE = np.dtype(
     [("hash", "<u8"), ("row", "<i8"), ("start", "<u4"), ("length", "<u4"), ("heavy", "<u2")]
 )
+RUN_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("start", "<u8"), ("length", "<u4"), ("heavy", "<u2")])
+"""Of many parts that were merged, whose text may have more than 4 GiB."""
 BUCKET_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("length", "<u2"), ("heavy", "<u2")])
 
 
@@ -63,15 +65,21 @@ class Sources:
 
     Args:
         folder: of the build.
-        count: of parts.
+        count: of parts, or of the runs that they were merged into.
+        group: parts of a run; 1 where they were not merged.
     """
 
     folder: Path
     count: int
+    group: int = 1
 
     def paths(self) -> Iterator[Path]:
         """Their arrays; text and the rest lie beside, under other suffixes."""
-        return (part_path(self.folder, number) for number in range(self.count))
+        for number in range(self.count):
+            if self.group == 1:
+                yield part_path(self.folder, number)
+            else:
+                yield run_path(self.folder, number, self.group)
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,11 @@ def low_bits(index: np.ndarray) -> np.ndarray:
 def part_path(folder: Path, number: int) -> Path:
     """File of a part of stage 1; what belongs to it lies beside, under other suffixes."""
     return folder / f"part-{number:06d}.npy"
+
+
+def run_path(folder: Path, number: int, group: int) -> Path:
+    """File of a run of so many parts; what belongs to it lies beside, under other suffixes."""
+    return folder / f"run-of-{group}-{number:06d}.npy"
 
 
 def bucket_path(folder: Path, number: int) -> Path:

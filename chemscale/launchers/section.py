@@ -97,10 +97,11 @@ def preparation_launcher(config: Mapping[str, Any], *, can_share: bool) -> Launc
                 f"launcher.{key}={getattr(launcher, key)}: preparing data uses no GPU. Leave it out; "
                 "launcher.nodes says how many tasks there are, launcher.cpus_per_rank how many cores of each."
             )
-    if launcher.nodes > 1 and launcher.name == "local":
+    several = next((key for key in ("nodes", "parallel") if (getattr(launcher, key) or 1) > 1), None)
+    if several and launcher.name == "local":
         raise LaunchError(
-            f"launcher.nodes={launcher.nodes}: on this machine data.prepare_workers says how many processes "
-            "prepare. Several machines: launcher=slurm, or the same command with shared=true on each."
+            f"launcher.{several}={getattr(launcher, several)}: on this machine data.prepare_workers says how "
+            "many processes prepare. Several machines: launcher=slurm, or shared=true on each of them."
         )
     if launcher.nodes > 1 and not can_share:
         raise LaunchError(

@@ -74,6 +74,7 @@ def test_slurm_says_who_a_process_is_and_with_whom_it_was_started():
     assert (first.tasks, first.name, first.is_first) == (4, "7.0", True)
     assert (second.tasks, second.name, second.is_first) == (4, "7.1", False)
     assert first.session == second.session
+    assert Allocation.of({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}).tasks == 1, "the shell of an allocation"
     element = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "1"}
     one = Allocation.of(element | {"SLURM_NTASKS": "1", "SLURM_CPUS_PER_TASK": "1"})
     assert (one.tasks, one.name, one.cores, one.is_first) == (1, "8_1", 1, False)
@@ -90,8 +91,10 @@ def test_what_preparation_has_no_use_for_is_refused_by_its_key():
         launcher("launcher=slurm", "launcher.gpus_per_node=8")
     with pytest.raises(LaunchError, match=r"launcher\.gpu=h100"):
         launcher("launcher=slurm", "launcher.gpu=h100")
-    with pytest.raises(LaunchError, match="shared=true on each"):
+    with pytest.raises(LaunchError, match="shared=true on each of them"):
         launcher("launcher.nodes=4")
+    with pytest.raises(LaunchError, match=r"launcher\.parallel=2: on this machine data\.prepare_workers"):
+        launcher("launcher.parallel=2")
     with pytest.raises(LaunchError, match="a store of structures is prepared by one task"):
         launcher("data=structures", "data.path=a.xyz", "data.source=structures", "launcher=slurm",
                  "launcher.nodes=2")  # fmt: skip

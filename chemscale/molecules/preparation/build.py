@@ -185,11 +185,18 @@ def _stages(
     rows = _standardize(stream, processes, work)
     sources = merge_parts(folder, rows.parts, processes, work)
     buckets = _encode(request, sources, processes, work)
-    while not work.claim("finish"):
-        work.wait("the shards")
-    work.check()
-    finish(request, content, target, rows, sources, buckets, work)
-    work.finished = True
+    while not work.finished:
+        if not work.claim("finish"):
+            work.wait("the shards")
+            continue
+        work.check()
+        try:
+            finish(request, content, target, rows, sources, buckets, work)
+        except OSError:
+            if work.holds("finish"):
+                raise
+            continue  # this process was taken for dead, and another has removed what it had written
+        work.finished = True
 
 
 def _begin(folder: Path, key: str) -> None:

@@ -69,6 +69,7 @@ def finish(
     except (CorpusError, ConditionValueError) as error:
         work.give_up(target, error)
         raise
+    work.check()  # a corpus that is complete may be in use: its files are not replaced
     if (staged := work.staging(target)) != target:
         for path in sorted(staged.iterdir()):
             os.replace(path, target / path.name)

@@ -22,7 +22,7 @@ from chemscale.common.progress import ProgressBar
 from chemscale.molecules.preparation.sharing.work import Alone, map_until_done
 from chemscale.molecules.preparation.stages import RUN_DTYPE, Sources, part_path, run_path
 
-MERGE_ABOVE = 1024
+MERGE_ABOVE = 512
 """Parts up to which buckets visit them one by one: that costs less than reading and writing all once more."""
 GROUP = 128
 """Parts of a run; as many files are open at a time. Another number makes runs of other names."""

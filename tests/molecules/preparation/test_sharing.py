@@ -75,15 +75,14 @@ def status_of(child: int) -> int:
 
 
 def slowly(module, name: str, seconds: float, note=None):
-    """Let a function of a stage take time, and note what it did."""
+    """Let a function of a stage take time, and note before what it is to do."""
     function = getattr(module, name)
 
     def slow(task):
         time.sleep(seconds)
-        found = function(task)
         if note is not None:
             note(task)
-        return found
+        return function(task)
 
     setattr(module, name, slow)
 
@@ -123,8 +122,9 @@ def test_each_chunk_and_bucket_is_done_by_one_of_them_and_all_have_some(rows, al
 
     def run(number):
         def note(task):
-            kind = type(task).__name__
-            (noted / f"{kind}-{task.number}-{number}").touch()
+            kind, path = type(task).__name__, getattr(task, "path", None)
+            if not (path or stages.part_path(task.folder, task.number)).exists():
+                (noted / f"{kind}-{task.number}-{number}").touch()
 
         slowly(building, "standardize_chunk", 0.02, note)
         slowly(building, "encode_bucket", 0.02, note)
@@ -312,26 +312,36 @@ def test_a_build_that_one_process_began_is_gone_on_with_by_several(rows, alone, 
     assert contents(target) == alone
 
 
-def test_one_that_was_taken_for_dead_and_still_writes_cannot_harm_the_corpus(
-    rows, alone, small, tmp_path, monkeypatch
+def test_one_that_was_taken_for_dead_and_still_writes_harms_nobody_and_opens_what_the_other_made(
+    rows, alone, small, tmp_path
 ):
-    """It finishes beside the one that took over: each has shards of its own until they are whole."""
     target = tmp_path / "corpus"
-    monkeypatch.setattr(members.Members, "is_alive", lambda self, name: name == self.name)  # of nobody else
 
-    def run():
+    def write_slowly(seconds, note=None):
         function = finishing.write_bucket
 
         def slow(*arguments):
-            time.sleep(0.02)
+            if note is not None:
+                (tmp_path / note).touch()
+            time.sleep(seconds)
             function(*arguments)
 
         finishing.write_bucket = slow
-        share(rows, target, str(os.getpid()))
 
-    children = [fork(run) for _ in range(3)]
-    statuses = [status_of(child) for child in children]
-    assert 0 in statuses
+    def first():
+        write_slowly(0.15, "begun")
+        share(rows, target, "first")
+
+    def second():
+        write_slowly(0.03)
+        members.Members.is_alive = lambda self, name: name == self.name
+        share(rows, target, "second")
+
+    children = [fork(first)]
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.02)
+    children.append(fork(second))
+    assert [status_of(child) for child in children] == [0, 0]
     Corpus.open(target).verify()
     assert contents(target) == alone
 

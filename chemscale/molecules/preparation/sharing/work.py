@@ -48,9 +48,11 @@ class Alone:
     Attributes:
         joined: whether it had a part in the build: the corpus was not complete.
         finished: whether it has made the corpus of what all have left.
+        done: tasks that it did.
     """
 
     joined = finished = False
+    done = 0
 
     def begin(self, folder: Path, target: Path) -> None:
         """Join the build.
@@ -70,6 +72,14 @@ class Alone:
 
     def release(self, name: str) -> None:
         """Let go of a task that is done."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a task that this process has claimed is still its own: it may have been taken for dead.
+
+        Args:
+            name: of the task.
+        """
+        return True
 
     def check(self) -> None:
         """See whether there is still something to do.
@@ -123,7 +133,6 @@ class Shared(Alone):
         self._folder = self._target = Path()
         self._members: Members | None = None
         self._held: set[str] = set()
-        self._done = 0
         self._said = 0.0
 
     def begin(self, folder: Path, target: Path) -> None:
@@ -152,9 +161,14 @@ class Shared(Alone):
 
     def release(self, name: str) -> None:
         self._held.discard(name)
-        self._done += 1
         with contextlib.suppress(OSError):
             (self._folder / "claims" / name).unlink()
+
+    def holds(self, name: str) -> bool:
+        try:
+            return os.readlink(self._folder / "claims" / name) == self._me.name
+        except OSError:
+            return False
 
     def check(self) -> None:
         if (self._target / MANIFEST).exists():
@@ -196,7 +210,7 @@ class Shared(Alone):
     def end(self) -> None:
         if self._members is None:
             return
-        log.info("%s did %d chunks and buckets.", self.title, self._done)
+        log.info("%s did %d pieces of the work (chunks, runs, buckets).", self.title, self.done)
         for name in sorted(self._held):
             self.release(name)
         self._members.close()
@@ -277,6 +291,7 @@ def map_claimed(
                 passed_over(task)
 
     for result in ordered_map(function, claimed(), workers):
+        work.done += 1
         work.release(held.popleft())
         yield result
 

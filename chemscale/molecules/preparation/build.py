@@ -223,7 +223,7 @@ def _standardize(stream: _Stream, workers: int, work: Alone) -> Rows:
             # Not asked one by one: a network file system may answer from what it saw some time ago.
             lost = {n for n in missing if work.claim(_part_name(n))}
             if found := stream.missing(sorted(lost)):
-                log.info("Reading the files again for %d chunks that other processes left.", len(found))
+                log.info("Reading the files again for chunks that other processes left: %d.", len(found))
             for number in lost - set(found):
                 work.release(_part_name(number))
             if found:
@@ -233,7 +233,7 @@ def _standardize(stream: _Stream, workers: int, work: Alone) -> Rows:
                 for number in found:
                     work.release(_part_name(number))
             else:
-                work.wait(f"{len(missing):,} chunks of rows")
+                work.wait(f"the rest of the rows (chunks: {len(missing):,})")
             missing = stream.missing(missing)
     return Rows(stream.reading, stream.columns, stream.rows, stream.parts)
 

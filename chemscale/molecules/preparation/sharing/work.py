@@ -327,7 +327,8 @@ def map_until_done(
         passed_over = _nothing
         missing = [task for task in missing if not is_done(task)]
         if missing:
-            work.wait(f"{name(missing[0])} and {len(missing) - 1:,} more")
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            work.wait(f"{name(missing[0])}{more}")
 
 
 def _not_done(

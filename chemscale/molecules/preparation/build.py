@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -227,8 +227,7 @@ def _standardize(stream: _Stream, workers: int, work: Alone) -> Rows:
             for number in lost - set(found):
                 work.release(_part_name(number))
             if found:
-                again = _Stream(stream.request, stream.folder, only=frozenset(found))
-                for _ in map_claimed(standardize_chunk, again.chunks(progress), workers, Alone(), _name):
+                for _ in map_claimed(standardize_chunk, stream.again(found), workers, Alone(), _name):
                     work.check()
                 for number in found:
                     work.release(_part_name(number))
@@ -239,33 +238,50 @@ def _standardize(stream: _Stream, workers: int, work: Alone) -> Rows:
 
 
 class _Stream:
-    """The rows of a request, once through, as chunks of stage 1.
+    """The rows of a request as chunks of stage 1.
 
     Args:
         request: whose files are read.
         folder: of the build.
-        only: numbers of the chunks that are wanted; None for all that are not done.
     """
 
-    def __init__(self, request: Request, folder: Path, only: frozenset[int] | None = None):
-        self.request, self.folder, self.only = request, folder, only
-        self.reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
-        conditions = request.conditions.columns if request.conditions else ()
-        self.columns = ColumnReader(self.reading, conditions)
+    def __init__(self, request: Request, folder: Path):
+        self.request, self.folder = request, folder
+        self.reading, self.columns = self._open()
         self.rows = self.parts = 0
+
+    def _open(self) -> tuple[Reading, ColumnReader]:
+        request = self.request
+        reading = Reading(request.files, request.smiles_column, request.delimiter, request.encoding)
+        return reading, ColumnReader(reading, request.conditions.columns if request.conditions else ())
 
     def chunks(self, progress: ProgressBar) -> Iterator[Chunk]:
         """Chunks that are not done; the others are read, counted and passed over."""
-        last = max(self.only) if self.only else None
         for number, rows in self.reading.chunks(CHUNK_ROWS, CHUNK_GROWTH):
             numbers = self.columns.take(rows)
             self.rows, self.parts = self.rows + len(rows), self.parts + 1
-            if self.only is None or number in self.only:
-                if not any(path.exists() for path in places_of(self.folder, number)):
-                    yield Chunk(number, rows, self.request.policy, self.folder, numbers)
-                elif self.only is None:
-                    progress.advance(len(rows))  # done before
-            if number == last:
+            if any(path.exists() for path in places_of(self.folder, number)):
+                progress.advance(len(rows))  # done before
+            else:
+                yield Chunk(number, rows, self.request.policy, self.folder, numbers)
+
+    def again(self, wanted: Collection[int]) -> Iterator[Chunk]:
+        """Some chunks once more, when ``chunks`` has been through.
+
+        Args:
+            wanted: their numbers.
+        """
+        reading, columns = self._open()
+        policy, folder = self.request.policy, self.folder
+        if not columns.names:
+            chunks = reading.some_chunks(wanted, self.reading.begins, CHUNK_ROWS, CHUNK_GROWTH)
+            yield from (Chunk(number, rows, policy, folder) for number, rows in chunks)
+            return
+        for number, rows in reading.chunks(CHUNK_ROWS, CHUNK_GROWTH):  # columns are read in step
+            numbers = columns.take(rows)
+            if number in wanted:
+                yield Chunk(number, rows, policy, folder, numbers)
+            if number == max(wanted):
                 return
 
     def missing(self, numbers: Sequence[int]) -> list[int]:

@@ -15,9 +15,10 @@ from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
 from chemscale.molecules.preparation import finishing, stages
 from chemscale.molecules.preparation.build import build_corpus
+from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.sharing import members, work
 from chemscale.molecules.preparation.sharing.work import Shared
-from chemscale.molecules.preparation.sources import SourceError
+from chemscale.molecules.preparation.sources import Source, SourceError
 from chemscale.molecules.preparation.standardize import standardize
 
 
@@ -160,6 +161,49 @@ def test_what_a_dead_process_claimed_is_taken_over_and_the_rest_is_left_to_the_l
     made, own = share(rows, target)
     assert own.finished
     assert contents(made.path) == alone
+
+
+@pytest.mark.parametrize("columns", [(), ("measured",)], ids=["plain", "columns"])
+def test_chunks_that_were_lost_are_read_again_and_files_without_them_are_not_opened(
+    columns, smiles, small, tmp_path, monkeypatch
+):
+    """Fourteen files of 15 rows, chunks of 8: several chunks lie in two files."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for n in range(14):
+        lines = [f"{text},{i}" for i, text in enumerate(smiles[15 * n : 15 * n + 15])]
+        (folder / f"{n:02d}.csv").write_text("\n".join(["smiles,measured", *lines]) + "\n")
+    files = sorted(folder.iterdir())
+    conditions = ConditionRequest(columns) if columns else None
+    whole = build_corpus(files, tmp_path / "whole", workers=1, conditions=conditions)
+    target, lost = tmp_path / "shared", (5, 6, 25)
+    function, opened = building.standardize_chunk, []
+
+    def lose(chunk):
+        """As if the process that claimed them had died after this one had passed them."""
+        if chunk.number in lost and not opened:
+            return 0
+        return function(chunk)
+
+    again = building._Stream.again
+
+    def watched(stream, wanted):
+        assert set(wanted) == set(lost)
+        opened.append("again")
+        monkeypatch.setattr(
+            Source, "rows", lambda source: opened.append(source.entry.path.name) or read(source)
+        )
+        return again(stream, wanted)
+
+    read = Source.rows
+    monkeypatch.setattr(building, "standardize_chunk", lose)
+    monkeypatch.setattr(building._Stream, "again", watched)
+    own = Shared("one")
+    made = build_corpus(files, target, workers=1, conditions=conditions, work=own)
+    assert contents(made.path) == contents(whole.path)
+    assert opened[0] == "again"
+    if not columns:  # rows 40 to 55 and 200 to 207
+        assert opened[1:] == ["02.csv", "03.csv", "13.csv"]
 
 
 def test_a_process_of_another_machine_is_dead_when_its_count_stands_still(small, tmp_path, monkeypatch):

@@ -171,7 +171,7 @@ def stopped_by_slurm() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _report(corpus: Corpus, molecules: MoleculeData) -> None:

@@ -24,8 +24,9 @@ def file_lock(
     *,
     busy: Callable[[str], BaseException | None] | None = None,
     without: str = "see that no second process of chemscale writes there",
+    shared: bool = False,
 ) -> Iterator[IO[str]]:
-    """Hold an exclusive lock on `path` (``flock``); the system frees it however the process ends.
+    """Hold a lock on `path` (``flock``); the system frees it however the process ends.
 
     Where the file system has no locks (Lustre without ``-o flock``, NFS without its lock daemon) it warns
     once and goes on: a warning is worth more than a run that cannot begin.
@@ -35,21 +36,23 @@ def file_lock(
         busy: called once where another process holds the lock, with what that process wrote into the file; an
             error that it returns is raised, else this process waits. None: wait silently.
         without: what the user has to see to where there are no locks.
+        shared: others may hold it too, if they also share it; else it is exclusive.
 
     Yields:
         The open lock file, for a note on its owner.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with open(path, "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             refusal = busy(file.read().strip()) if busy is not None else None
             if refusal is not None:
                 raise refusal from None
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, kind)
         except OSError as error:
             _warn_once(path.parent, str(error), without)
         yield file
@@ -65,7 +68,7 @@ _held = threading.local()
 
 
 @contextlib.contextmanager
-def make_once(made: Path, folder: Path) -> Iterator[bool]:
+def make_once(made: Path, folder: Path, *, shared: bool = False) -> Iterator[bool]:
     """Whether to make something now: within the block no other process makes it, here or on another node.
 
     Ranks, points and sweeps that begin together would else write into each other's parts. What is there
@@ -74,6 +77,7 @@ def make_once(made: Path, folder: Path) -> Iterator[bool]:
     Args:
         made: what is there only once it is complete.
         folder: where the lock lies, named after `made`.
+        shared: processes that also share it make it together; one that does not waits for all of them.
     """
     if made.exists():
         yield False
@@ -88,7 +92,7 @@ def make_once(made: Path, folder: Path) -> Iterator[bool]:
     if lock in held:  # by a caller on this thread: a second lock would wait for the first
         yield not made.exists()
         return
-    with file_lock(lock, busy=wait, without="prepare data before ranks are started"):
+    with file_lock(lock, busy=wait, without="prepare data before ranks are started", shared=shared):
         held.add(lock)
         try:
             yield not made.exists()

@@ -13,6 +13,7 @@ from chemscale.config.options import Option, groups, option
 
 MIN_LIKENESS = 0.8
 """Share of letters in common from which a name may be another one mistyped."""
+GROUPS_OF_PREPARE = ("data", "launcher", "site")
 OVERRIDE_GROUPS = ("sweep", "recipe")
 """Groups whose files only set keys of others."""
 
@@ -80,7 +81,7 @@ def explain(name: str, known: Mapping[str, str] | None = None) -> str:
 
 def _options(root: str) -> list[Option]:
     """The root and all options of its groups."""
-    chosen = groups() if root == "train" else {"data": groups()["data"]}
+    chosen = groups() if root == "train" else {name: groups()[name] for name in GROUPS_OF_PREPARE}
     roots = {group: names for group, names in chosen.items() if group not in OVERRIDE_GROUPS}
     return [option("", root), *(option(group, name) for group, names in roots.items() for name in names)]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 PLAN_POINTS = "chemscale.points.cost.plan_points"
 RUN_RANK = "chemscale.points.run.run_rank"
+PREPARE = "chemscale.points.preparation.prepare"
 FINISH_SWEEP = "chemscale.analysis.finish.finish_sweep"
 PLAN_SETTINGS = "chemscale.analysis.early_stopping_sweep.plan_settings"
 CHOOSE_SETTINGS = "chemscale.analysis.early_stopping_sweep.choose"

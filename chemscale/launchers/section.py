@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from chemscale.common.sections import Count, Positive
+from chemscale.common.sections import Count, Positive, read_section
 
 
 class LaunchError(ValueError):
@@ -14,6 +15,9 @@ class LaunchError(ValueError):
 
 MIN_SIGNAL_SECONDS = 10
 """A point needs a step and a checkpoint between the signal and its time limit."""
+
+OF_POINTS = {"gpus_per_node": 1, "per_gpu": 1, "gpu": None}
+"""Keys that only points have a use for, and the value that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,35 @@ class LauncherSettings:
     def in_process(self) -> bool:
         """Whether points run in the command's own process: one rank, one point at a time, on this machine."""
         return self.name == "local" and self.world == 1 and self.points_at_once == 1
+
+
+def preparation_launcher(config: Mapping[str, Any], *, can_share: bool) -> LauncherSettings:
+    """Read the section for ``prepare``; ``launcher.nodes`` is the number of tasks, on a node each.
+
+    Args:
+        config: of ``prepare``, resolved.
+        can_share: whether several tasks can prepare it together.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value of the wrong type.
+        LaunchError: a key that preparation has no use for, or several tasks where one can work.
+    """
+    launcher = read_section(LauncherSettings, config["launcher"], "launcher")
+    for key, nothing in OF_POINTS.items():
+        if getattr(launcher, key) != nothing:
+            raise LaunchError(
+                f"launcher.{key}={getattr(launcher, key)}: preparing data uses no GPU. Leave it out; "
+                "launcher.nodes says how many tasks there are, launcher.cpus_per_rank how many cores of each."
+            )
+    several = next((key for key in ("nodes", "parallel") if (getattr(launcher, key) or 1) > 1), None)
+    if several and launcher.name == "local":
+        raise LaunchError(
+            f"launcher.{several}={getattr(launcher, several)}: on this machine data.prepare_workers says how "
+            "many processes prepare. Several machines: launcher=slurm, or shared=true on each of them."
+        )
+    if launcher.nodes > 1 and not can_share:
+        raise LaunchError(
+            f"launcher.nodes={launcher.nodes}: a store of structures is prepared by one task. Set "
+            "launcher.nodes=1, and launcher.cpus_per_rank to the cores that it may use."
+        )
+    return launcher

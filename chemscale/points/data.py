@@ -18,6 +18,7 @@ from chemscale.structures.settings import StructureData
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
+    from chemscale.molecules.preparation.sharing.work import Alone
     from chemscale.molecules.preparation.standardize import Policy
     from chemscale.structures.blocks import Source
     from chemscale.structures.store import FrameStore
@@ -54,11 +55,16 @@ def read_structure_data(values: Mapping[str, Any]) -> StructureData:
     return read_section(StructureData, values, "data")
 
 
-def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
+def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None) -> Corpus:
     """Open the corpus that a ``data`` section describes, prepared first where it is missing.
 
     It lies in ``<corpora>/<name>-<key>``: the key is a hash of the inputs, the policies and the tools, so a
     change of any of them makes another corpus and never overwrites one.
+
+    Args:
+        data: the section.
+        corpora: where prepared molecules are kept.
+        work: of this process, where others have a part in preparing it; None where they wait.
 
     Raises:
         FileNotFoundError: ``data.path`` names nothing.
@@ -67,6 +73,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
     from chemscale.molecules.preparation.conditions.request import refuse_columns, request_conditions
+    from chemscale.molecules.preparation.sharing.work import Shared
     from chemscale.molecules.preparation.sources.files import find_files
     from chemscale.molecules.preparation.telling import log_files
     from chemscale.molecules.starter.recombine import write_starter
@@ -99,14 +106,14 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
-    with make_once(target / MANIFEST, corpora) as missing:
+    with make_once(target / MANIFEST, corpora, shared=isinstance(work, Shared)) as missing:
         if missing and tokenizer and not tokenizer.representation.stereo and data.stereo == "keep":
             log.warning(
                 "data.tokenizer=%s has no symbols of stereo: molecules that have any are left out. "
                 "data.stereo=strip keeps them without.",
                 data.tokenizer,
             )
-        corpus = build_corpus(files, target, **options, workers=data.prepare_workers)
+        corpus = build_corpus(files, target, **options, workers=data.prepare_workers, work=work)
     if data.verify:
         corpus.verify()
     return corpus

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 
 import numpy as np
@@ -60,20 +61,13 @@ def ended(child):
 @pytest.mark.skipif(not os.path.exists(FULL), reason="no device that is always full")
 @pytest.mark.parametrize(
     "full",
-    [
-        ".build/part-000000.smi",
-        ".build/bucket-000003.tokens",
-        "train-tokens-00000.bin",
-        "train-lengths-00000.bin",
-    ],
+    ["train-tokens-00000.bin", "train-lengths-00000.bin"],
 )
 def test_a_disk_that_is_full_is_named_and_the_same_command_goes_on(full, molecules, tmp_path):
     whole = prepare(molecules, tmp_path / "whole")
     target = tmp_path / "corpus"
-    (target / full).parent.mkdir(parents=True)
+    target.mkdir()
     (target / full).symlink_to(FULL)
-    if full.startswith(".build"):
-        (target / ".build" / "key").write_text(_key_of(molecules, tmp_path))
     with pytest.raises(OSError, match="No space left") as caught:
         prepare(molecules, target)
     assert caught.value.errno == errno.ENOSPC
@@ -84,20 +78,26 @@ def test_a_disk_that_is_full_is_named_and_the_same_command_goes_on(full, molecul
     assert prepare(molecules, target).hash == whole.hash
 
 
-def _key_of(molecules, tmp_path):
-    """The mark of a build, without which a new one removes what is there."""
-    from chemscale.molecules.preparation import build
+@pytest.mark.parametrize("bytes_left", [1024, 4096])
+def test_a_part_or_a_bucket_that_has_no_room_is_named_and_the_same_command_goes_on(
+    bytes_left, molecules, tmp_path
+):
+    whole = prepare(molecules, tmp_path / "whole")
+    target = tmp_path / "corpus"
 
-    marks = []
-    with pytest.MonkeyPatch.context() as patch:
-        begin = build._begin
-        patch.setattr(
-            build,
-            "_begin",
-            lambda folder, key: (begin(folder, key), marks.append((folder / "key").read_text())),
-        )
-        prepare(molecules, tmp_path / "marked")
-    return marks[0]
+    def without_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
+        try:
+            prepare(molecules, target)
+        except OSError as error:
+            ours = error.errno == errno.EFBIG and str(error.filename).startswith(str(target))
+            os._exit(3 if ours else 4)
+
+    assert ended(in_child(without_room)) == 3
+    left = [path.name for path in (target / ".build").iterdir() if not path.name.startswith(".")]
+    assert "key" in left
+    assert prepare(molecules, target).hash == whole.hash
 
 
 def test_a_full_disk_leaves_no_store_and_no_rubbish(frames, tmp_path, monkeypatch):
@@ -128,14 +128,14 @@ def test_two_processes_that_prepare_the_same_end_with_the_same(molecules, frames
 
 
 def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(molecules, frames, tmp_path):
-    from chemscale.molecules.preparation import build
+    from chemscale.molecules.preparation import finishing
     from chemscale.structures.preparation import building
 
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
     def corpus():
-        build.write_json = die  # all shards are there, and no manifest
+        finishing.write_json = die  # all shards are there, and no manifest
         prepare(molecules, tmp_path / "corpus")
 
     def frame_store():

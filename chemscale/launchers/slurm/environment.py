@@ -1,10 +1,14 @@
-"""The environment that sbatch is run in: without what would win over the script or leak into the job."""
+"""The environment that sbatch is run in, without what would win over the script or leak into the job.
+
+And what a process that SLURM started reads of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 JOB_PREFIXES = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
 """How variables begin that describe the allocation that a process runs in."""
@@ -64,3 +68,48 @@ def clean_environment(options: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         os.environ.update(removed)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What SLURM says to a process that it started of those beside it.
+
+    Args:
+        tasks: of the job step, 1 outside of one.
+        name: of this process among all of its job or array; empty outside of SLURM.
+        session: the same for processes that were started together, another after they were queued again;
+            None outside of SLURM.
+        cores: of this process; None where SLURM was not asked for a number.
+        is_first: whether it is the first of its step and of its array; true outside of SLURM.
+    """
+
+    tasks: int = 1
+    name: str = ""
+    session: str | None = None
+    cores: int | None = None
+    is_first: bool = True
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Allocation:
+        """Read it from the variables of a process."""
+        job = environment.get("SLURM_ARRAY_JOB_ID") or environment.get("SLURM_JOB_ID")
+        if not job:
+            return cls()
+        element, rank = environment.get("SLURM_ARRAY_TASK_ID"), environment.get("SLURM_PROCID", "0")
+        # In the shell of an allocation NTASKS is set too, and no PROCID.
+        asked = _number(environment, "SLURM_NTASKS") if "SLURM_PROCID" in environment else None
+        tasks = _number(environment, "SLURM_STEP_NUM_TASKS") or asked or 1
+        step = "" if element else environment.get("SLURM_STEP_ID", "")
+        cores = _number(environment, "SLURM_CPUS_PER_TASK")
+        return cls(
+            tasks,
+            f"{job}_{element}" if element else f"{job}.{rank}",
+            f"{job}.{step}.{environment.get('SLURM_RESTART_COUNT', '0')}",
+            min(cores, len(os.sched_getaffinity(0))) if cores else None,
+            rank == "0" and element in (None, environment.get("SLURM_ARRAY_TASK_MIN", "0")),
+        )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name, "")
+    return int(value) if value.isdigit() and int(value) else None

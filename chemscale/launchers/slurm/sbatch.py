@@ -90,6 +90,20 @@ def canonical_name(option: str) -> str:
     return str(option).lstrip("-").replace("-", "_")
 
 
+def without_gpus(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a site for a job that has no use for a GPU.
+
+    Args:
+        extra: ``site.extra``.
+    """
+
+    def asks_for_gpus(key: str, value: Any) -> bool:
+        of_gpus = key.startswith(("gpus", "gpu_")) or key.endswith("_per_gpu")
+        return of_gpus or (key == "gres" and "gpu" in str(value))
+
+    return {key: value for key, value in extra.items() if not asks_for_gpus(canonical_name(key), value)}
+
+
 def without_devices(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a site for a job that needs one core: no GPU and no node of its own.
 

@@ -24,9 +24,10 @@ MAX_OPEN = 128
 
 
 def write_dropped_rows(path: Path, rows: list[DroppedRow]) -> None:
-    """Write one JSON list a line, by row number."""
+    """Write one JSON list a line, by row number; the file is there whole or not at all."""
     rows.sort()
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_dropped_rows(path: Path) -> Iterator[DroppedRow]:
@@ -84,7 +85,7 @@ def _few(lists: list[Path]) -> list[Path]:
         for first in range(0, len(lists), MAX_OPEN):
             group = lists[first : first + MAX_OPEN]
             merged.append(group[0].with_suffix(f".dropped-{level}"))
-            with open(merged[-1], "w") as file:
+            with atomic_path(merged[-1]) as temporary, open(temporary, "w") as file:
                 for row in heapq.merge(*map(read_dropped_rows, group)):
                     file.write(json.dumps(row) + "\n")
         lists = merged

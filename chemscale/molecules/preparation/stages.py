@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chemscale.common.files import write_array
+from chemscale.common.files import atomic_path, write_array
 from chemscale.molecules.preparation.conditions.measuring import measure_bucket, merge_rows
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
@@ -35,6 +35,8 @@ from chemscale.molecules.tokenizers.opening import AnyTokenizer
 PART_DTYPE = np.dtype(
     [("hash", "<u8"), ("row", "<i8"), ("start", "<u4"), ("length", "<u4"), ("heavy", "<u2")]
 )
+RUN_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("start", "<u8"), ("length", "<u4"), ("heavy", "<u2")])
+"""Of many parts that were merged, whose text may have more than 4 GiB."""
 BUCKET_DTYPE = np.dtype([("hash", "<u8"), ("row", "<i8"), ("length", "<u2"), ("heavy", "<u2")])
 
 
@@ -58,6 +60,29 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What stage 1 has left, sorted by hash each: what a bucket is taken from.
+
+    Args:
+        folder: of the build.
+        count: of parts, or of the runs that they were merged into.
+        group: parts of a run; 1 where they were not merged.
+    """
+
+    folder: Path
+    count: int
+    group: int = 1
+
+    def paths(self) -> Iterator[Path]:
+        """Their arrays; text and the rest lie beside, under other suffixes."""
+        for number in range(self.count):
+            if self.group == 1:
+                yield part_path(self.folder, number)
+            else:
+                yield run_path(self.folder, number, self.group)
+
+
+@dataclass(frozen=True)
 class Bucket:
     """A task of stage 2: molecules with hashes low ≤ h < high.
 
@@ -65,9 +90,8 @@ class Bucket:
         number: of the bucket.
         low: lowest hash.
         high: end of the hashes.
-        parts: number of parts that stage 1 left.
+        sources: what stage 1 left.
         policy: what is kept of a molecule.
-        folder: of the build.
         tokenizer: whose symbols are kept to; None for all symbols.
         notation: of the symbols.
         common_to: other notations that must be able to express a molecule.
@@ -77,13 +101,17 @@ class Bucket:
     number: int
     low: int
     high: int
-    parts: int
+    sources: Sources
     policy: Policy
-    folder: Path
     tokenizer: AnyTokenizer | None = None
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
     conditions: ConditionRequest | None = None
+
+    @property
+    def path(self) -> Path:
+        """Its array."""
+        return bucket_path(self.sources.folder, self.number)
 
 
 def molecule_hash(smiles: str) -> int:
@@ -103,6 +131,11 @@ def low_bits(index: np.ndarray) -> np.ndarray:
 def part_path(folder: Path, number: int) -> Path:
     """File of a part of stage 1; what belongs to it lies beside, under other suffixes."""
     return folder / f"part-{number:06d}.npy"
+
+
+def run_path(folder: Path, number: int, group: int) -> Path:
+    """File of a run of so many parts; what belongs to it lies beside, under other suffixes."""
+    return folder / f"run-of-{group}-{number:06d}.npy"
 
 
 def bucket_path(folder: Path, number: int) -> Path:
@@ -138,13 +171,21 @@ def standardize_chunk(chunk: Chunk) -> int:
     index["length"] = [len(text) for text in texts]
     index["start"] = np.cumsum(index["length"]) - index["length"]
     index["heavy"] = [item[2].heavy_atoms for item in kept]
-    target.with_suffix(".smi").write_bytes(b"".join(texts))
+    if target.exists():
+        return len(chunk.rows)  # another process was faster
+    _write_bytes(target.with_suffix(".smi"), b"".join(texts))
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
     if chunk.numbers is not None:
         first = chunk.rows[0][0] if chunk.rows else 0  # rows of a chunk are numbered on
         write_array(target.with_suffix(".numbers.npy"), chunk.numbers[index["row"] - first])
     write_array(target, index)  # last: where it is, the chunk is complete
     return len(chunk.rows)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all: two processes may write the same one."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _explain(rejected: Rejected, smiles: str) -> str:
@@ -155,10 +196,14 @@ def _explain(rejected: Rejected, smiles: str) -> str:
 
 
 def encode_bucket(bucket: Bucket) -> int:
-    """Drop duplicates of a bucket and encode the rest (stage 2); returns the number of molecules seen."""
-    target = bucket_path(bucket.folder, bucket.number)
+    """Drop duplicates of a bucket and encode the rest (stage 2).
+
+    Returns:
+        The number of molecules seen; 0 where it was done already.
+    """
+    target = bucket.path
     if target.exists():
-        return sum(len(_slice(bucket, number)[2]) for number in range(bucket.parts))
+        return 0
     molecules = sorted(_members(bucket))
     vocabulary: dict[str, int] = {}
     index: list[tuple[int, int, int, int]] = []
@@ -179,10 +224,12 @@ def encode_bucket(bucket: Bucket) -> int:
             continue
         tokens.extend([vocabulary.setdefault(symbol, len(vocabulary)) for symbol in symbols])
         index.append((value, row, len(symbols), heavy))
+    if target.exists():
+        return 0  # another process was faster
     if bucket.conditions is not None:
         _measure(bucket, molecules, {row for _, row, _, _ in index}, vocabulary)
-    target.with_suffix(".tokens").write_bytes(np.array(tokens, dtype="<u2").tobytes())
-    target.with_suffix(".vocabulary").write_text(json.dumps(list(vocabulary)))
+    _write_bytes(target.with_suffix(".tokens"), np.array(tokens, dtype="<u2").tobytes())
+    _write_bytes(target.with_suffix(".vocabulary"), json.dumps(list(vocabulary)).encode())
     write_dropped_rows(target.with_suffix(".dropped"), rejected)
     write_array(target, np.array(index, dtype=BUCKET_DTYPE))
     return len(molecules)
@@ -195,14 +242,14 @@ def _measure(
     assert bucket.conditions is not None
     columns = len(bucket.conditions.columns)
     numbers: dict[int, list[float]] = {}
-    for number in range(bucket.parts if columns else 0):
-        path, where, part = _slice(bucket, number)
+    for path in bucket.sources.paths() if columns else ():
+        where, part = _slice(bucket, path)
         values = np.load(path.with_suffix(".numbers.npy"), mmap_mode="r")[where].tolist()
         numbers.update(zip(part["row"].tolist(), values, strict=True))
     smiles = [text for _, text, row, _ in molecules if row in kept]
     every = [(text, row) for _, text, row, _ in molecules]
     measure_bucket(
-        bucket_path(bucket.folder, bucket.number),
+        bucket.path,
         bucket.conditions,
         smiles,
         merge_rows(smiles, every, numbers, columns),
@@ -217,22 +264,21 @@ def _outside(symbols: list[str], tokenizer: AnyTokenizer | None) -> set[str]:
     return set() if tokenizer is None else {s for s in symbols if tokenizer.symbol_id(s) is None}
 
 
-def _slice(bucket: Bucket, number: int) -> tuple[Path, slice, np.ndarray]:
-    """A part of stage 1, where in it the hashes of a bucket lie, and these rows."""
-    path = part_path(bucket.folder, number)
+def _slice(bucket: Bucket, path: Path) -> tuple[slice, np.ndarray]:
+    """Where in a sorted array of stage 1 the hashes of a bucket lie, and these rows."""
     part = np.load(path, mmap_mode="r").view(np.ndarray)
     hashes = part["hash"]
     # Not np.searchsorted: it copies the column, and thousands of buckets ask thousands of parts.
     low = bisect_left(hashes, np.uint64(bucket.low))
     is_last = bucket.high >= 1 << 64
     high = len(part) if is_last else bisect_left(hashes, np.uint64(bucket.high), low)
-    return path, slice(low, high), part[low:high]
+    return slice(low, high), part[low:high]
 
 
 def _members(bucket: Bucket) -> Iterator[tuple[int, str, int, int]]:
     """Hash, SMILES, row and heavy atoms of a bucket's molecules, one slice of every sorted part."""
-    for number in range(bucket.parts):
-        path, _, part = _slice(bucket, number)
+    for path in bucket.sources.paths():
+        _, part = _slice(bucket, path)
         if not len(part):
             continue
         first, last = part[0], part[-1]

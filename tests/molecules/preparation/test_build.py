@@ -17,7 +17,7 @@ from rdkit import Chem
 
 from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
-from chemscale.molecules.preparation import dropped, shards, stages
+from chemscale.molecules.preparation import dropped, finishing, shards, stages
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
 from chemscale.molecules.preparation.sources import reading
 from chemscale.molecules.preparation.standardize import Policy, standardize
@@ -230,7 +230,7 @@ def test_encoded_buckets_are_not_encoded_again(smiles_file, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(building, "write_dropped_table", stop)
+        patched.setattr(finishing, "write_dropped_table", stop)
         with pytest.raises(KeyboardInterrupt):
             build_corpus([smiles_file], tmp_path / "c", workers=1)
     with monkeypatch.context() as patched:

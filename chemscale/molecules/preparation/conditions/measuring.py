@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rdkit import Chem
 
-from chemscale.common.files import write_array
+from chemscale.common.files import atomic_path, write_array
 from chemscale.molecules.descriptors import descriptor, scaffold
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
@@ -81,7 +81,8 @@ def measure_bucket(
     write_array(path.with_suffix(".differing.npy"), cells[1])
     if request.scaffold:
         write_array(path.with_suffix(".scaffold-lengths.npy"), lengths)
-        path.with_suffix(".scaffolds").write_bytes(np.asarray(tokens, dtype="<u2").tobytes())
+        with atomic_path(path.with_suffix(".scaffolds")) as temporary:
+            temporary.write_bytes(np.asarray(tokens, dtype="<u2").tobytes())
 
 
 def _symbols(smiles: str | None, encode: Callable[[str], list[str] | Rejected]) -> list[str] | None:

@@ -6,7 +6,7 @@ import itertools
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class Reading:
                 refusal = refusal or error
         if refusal and not self.sources:
             raise refusal
+        self.begins: list[int] = []
+        """Rows before those of each source, as far as they were read."""
         # Where the line is not the one after the last row's: number of the row, of its file, of its line.
         self._rows, self._files, self._lines = array("q"), array("q"), array("q")
 
@@ -70,17 +72,53 @@ class Reading:
         """
         rows = self._all()
         for number in itertools.count():
-            times = min(1 << number // DOUBLED_EVERY, growth)
-            chunk = list(itertools.islice(rows, size * times))
+            chunk = list(itertools.islice(rows, _chunk_rows(number, size, growth)))
             if not chunk:
                 return
             yield number, chunk
+
+    def some_chunks(
+        self, wanted: Collection[int], begins: Sequence[int], size: int, growth: int = 1
+    ) -> Iterator[tuple[int, list[Row]]]:
+        """Read some of the chunks that ``chunks`` gives; files without a row of theirs are passed over.
+
+        Args:
+            wanted: numbers of chunks.
+            begins: of another reading of the same files, once all rows were read.
+            size: rows of a chunk, as for ``chunks``.
+            growth: as for ``chunks``.
+
+        Raises:
+            SourceError: as ``chunks``.
+        """
+        sizes = (_chunk_rows(number, size, growth) for number in range(max(wanted) + 1))
+        ends = list(itertools.accumulate(sizes))
+        limits = {number: (ends[number - 1] if number else 0, ends[number]) for number in sorted(wanted)}
+        found: dict[int, list[Row]] = {number: [] for number in limits}
+        for file, source in enumerate(self.sources):
+            first = begins[file]
+            last = begins[file + 1] if file + 1 < len(begins) else ends[-1]
+            here = [n for n, (low, high) in limits.items() if low < last and high > first]
+            if not here:
+                continue
+            stop = limits[here[-1]][1]
+            for row, (_, text, notation) in enumerate(source.rows(), start=first):
+                if row >= limits[here[0]][1]:
+                    yield here[0], found.pop(here[0])
+                    del limits[here.pop(0)]
+                if row >= stop:
+                    break
+                if row >= limits[here[0]][0]:
+                    found[here[0]].append((row + 1, text, notation))
+        yield from found.items()
 
     def _all(self) -> Iterator[Row]:
         for kept in (self._rows, self._files, self._lines):
             del kept[:]
         number = 0
+        self.begins.clear()
         for file, source in enumerate(self.sources):
+            self.begins.append(number)
             expected = 0
             for line, text, notation in source.rows():
                 number += 1
@@ -105,6 +143,10 @@ class Reading:
         return [
             {"file": name, **source.describe()} for name, source in zip(self.names, self.sources, strict=True)
         ]
+
+
+def _chunk_rows(number: int, size: int, growth: int) -> int:
+    return size * min(1 << number // DOUBLED_EVERY, growth)
 
 
 def _names(found: list[Entry]) -> list[str]:

@@ -1,0 +1,1 @@
+"""One build that several processes work on, on any number of machines that see one file system."""

@@ -13,6 +13,10 @@ import numpy as np
 from chemscale.common.files import read_manifest
 from chemscale.molecules.conditions.prefixes import Prefixes
 from chemscale.molecules.ragged import Ragged
+from chemscale.molecules.storage.columns import Column
+from chemscale.molecules.storage.index import Positions, SplitIndex
+from chemscale.molecules.storage.index_file import open_index
+from chemscale.molecules.storage.mapping import map_file
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 
@@ -28,35 +32,48 @@ class CorpusError(ValueError):
 class Split:
     """Molecules of one split in the order of their hash, so that every prefix is a nested random subset.
 
+    All that is as long as the split stays in its files: a rank's memory does not grow with the corpus.
+
     Args:
-        shards: for each shard the memory-mapped ids (uint16), lengths (uint16) and heavy atoms (uint16).
+        tokens: for each shard the ids (uint16), memory-mapped.
+        index: where molecules begin, and what they add up to.
+        heavy_atoms: of each molecule.
+        origin: folder of the corpus and name of the split: another process opens it there.
         molecules: only the first so many; None for all.
         prefixes: what stands before each of them; None where nothing does.
     """
 
     def __init__(
         self,
-        shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        tokens: list[np.ndarray],
+        index: SplitIndex,
+        heavy_atoms: Column,
+        origin: tuple[Path, str],
         molecules: int | None = None,
         prefixes: Prefixes | None = None,
     ):
-        self._shards = shards
-        self._symbols = Ragged([s[:2] for s in shards], molecules)
-        heavy = np.concatenate([s[2] for s in shards]) if shards else np.empty(0, dtype="<u2")
+        self._tokens, self._index, self._heavy_atoms, self._origin = tokens, index, heavy_atoms, origin
+        self._symbols = Ragged(tokens, index.starts, molecules)
+        self._molecules = molecules
         self.lengths = self._symbols.lengths
         """(n,) symbols of each molecule; begin, end and prefix not counted."""
-        self.heavy_atoms = heavy[:molecules]
+        self.heavy_atoms = heavy_atoms.head(len(self.lengths))
         """(n,) heavy atoms of each molecule."""
         self.prefixes = prefixes
+        self.positions = Positions(index.totals, len(self.lengths))
+        """(n,) positions that each molecule takes in a block: prefix, symbols and one more."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process is sent the place, and maps the files itself."""
+        return _opened, (*self._origin, self._molecules)
+
     @property
-    def positions(self) -> np.ndarray:
-        """(n,) int64 positions that each molecule takes in a block: prefix, symbols and one more."""
-        symbols = np.asarray(self.lengths).astype(np.int64) + 1
-        return symbols if self.prefixes is None else symbols + self.prefixes.lengths[: len(self)]
+    def targets(self) -> int:
+        """Symbols of all molecules, and one end each."""
+        return self.positions.total("targets")
 
     def tokens(self, index: int) -> np.ndarray:
         """Ids of one molecule without begin, end and prefix, (length,) uint16.
@@ -90,7 +107,12 @@ class Split:
         """
         if not 0 < molecules <= len(self):
             raise CorpusError(f"A subset of {molecules} molecules was asked of {len(self)}.")
-        return Split(self._shards, molecules, self.prefixes)
+        return Split(self._tokens, self._index, self._heavy_atoms, self._origin, molecules, self.prefixes)
+
+
+def _opened(corpus: Path, name: str, molecules: int | None) -> Split:
+    split: Split = getattr(Corpus.open(corpus), name)
+    return split if molecules is None else split.prefix(molecules)
 
 
 class Corpus:
@@ -159,19 +181,20 @@ class Corpus:
         return self._split("validation")
 
     def _split(self, name: str) -> Split:
-        def shards(*parts: str) -> list[Any]:
-            return list(zip(*(self._maps(name, part) for part in parts), strict=True))
+        shards = [shard for shard in self.manifest["shards"] if shard["split"] == name]
 
+        def maps(part: str) -> list[np.ndarray]:
+            return [map_file(self.path / shard["file"]) for shard in shards if shard["part"] == part]
+
+        conditioned = isinstance(self.tokenizer, ConditionedTokenizer)
+        columns = [Column(maps("lengths")), *([Column(maps("prefix_lengths"))] if conditioned else [])]
+        of = [shard for shard in shards if shard["part"] in ("lengths", "prefix_lengths")]
+        index = open_index(self.path, self.hash, name, of, columns)
         prefixes = None
         if isinstance(self.tokenizer, ConditionedTokenizer):
-            rows = Ragged(shards("prefixes", "prefix_lengths"))
-            prefixes = Prefixes.of(rows, self.tokenizer)
-        return Split(shards("tokens", "lengths", "heavy_atoms"), prefixes=prefixes)
-
-    def _maps(self, split: str, part: str) -> list[np.ndarray]:
-        """One part of all shards of a split, memory-mapped."""
-        shards = self.manifest["shards"]
-        return [_map(self.path / s["file"]) for s in shards if (s["split"], s["part"]) == (split, part)]
+            assert index.prefixes is not None
+            prefixes = Prefixes.of(Ragged(maps("prefixes"), index.prefixes), self.tokenizer)
+        return Split(maps("tokens"), index, Column(maps("heavy_atoms")), (self.path, name), prefixes=prefixes)
 
     def verify(self) -> None:
         """Compare every shard with its hash.
@@ -197,7 +220,7 @@ def same_molecules(one: Corpus, other: Corpus) -> bool:
         other: another one.
     """
     splits = ((one.train, other.train), (one.validation, other.validation))
-    return all(np.array_equal(a.heavy_atoms, b.heavy_atoms) for a, b in splits)
+    return all(a.heavy_atoms.equals(b.heavy_atoms) for a, b in splits)
 
 
 def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
@@ -209,12 +232,6 @@ def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
     """
     identity = json.dumps([tokenizer.hash, [[s["split"], s["part"], s["sha256"]] for s in shards]])
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def _map(path: Path) -> np.ndarray:
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype="<u2")
-    return np.memmap(path, dtype="<u2", mode="r")
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Corpora of any size from the molecules of a small one, written as shards in seconds; no chemistry is done."""
+"""Corpora of any size from the molecules of a small one, written as shards without chemistry."""
 
 from __future__ import annotations
 

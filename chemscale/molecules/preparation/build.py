@@ -28,7 +28,6 @@ from chemscale.molecules.corpus import (
     Corpus,
     CorpusError,
     corpus_hash,
-    sha256,
 )
 from chemscale.molecules.preparation.conditions.binning import conditioned_tokenizer, describe_conditions
 from chemscale.molecules.preparation.conditions.columns import ColumnReader
@@ -40,6 +39,7 @@ from chemscale.molecules.preparation.conditions.request import (
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
 from chemscale.molecules.preparation.sources import Reading
+from chemscale.molecules.preparation.sources.file_hashes import file_sha256
 from chemscale.molecules.preparation.stages import (
     Bucket,
     Chunk,
@@ -127,7 +127,9 @@ class Request:
             **others,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
-            "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
+            "inputs": [
+                {"file": f.name, "sha256": file_sha256(f), "bytes": f.stat().st_size} for f in self.files
+            ],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,
             "reading": {"delimiter": self.delimiter, "encoding": self.encoding},

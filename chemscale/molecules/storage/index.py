@@ -1,7 +1,7 @@
 """Where the molecules of a split begin, and what they add up to: a small table, not a number a molecule.
 
-A corpus of 10⁹ molecules has 2 GB of lengths and 80 GB of tokens. Starts of 8 bytes each would be held
-by every rank of a node; here each ``GROUP`` molecules share one, and the lengths within the group say the rest.
+A corpus of 10⁹ molecules has 2 GB of lengths and 80 GB of tokens. Starts of 8 bytes each would be held by
+every rank of a node: here ``GROUP`` molecules share one, and the lengths within the group say the rest.
 """
 
 from __future__ import annotations

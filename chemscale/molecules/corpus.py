@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from chemscale.common.files import read_manifest
 from chemscale.molecules.conditions.prefixes import Prefixes
 from chemscale.molecules.ragged import Ragged
 from chemscale.molecules.storage.columns import Column
-from chemscale.molecules.storage.index import Positions, SplitIndex
+from chemscale.molecules.storage.index import Positions, Totals
 from chemscale.molecules.storage.index_file import open_index
 from chemscale.molecules.storage.mapping import map_file
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
@@ -23,6 +24,9 @@ from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation")
+MEMORY_SHARE = 0.25
+"""Of the machine's memory: a split with more tokens is read page by page as batches ask for them, one with
+less in long stretches, which the page cache then holds."""
 
 
 class CorpusError(ValueError):
@@ -35,9 +39,9 @@ class Split:
     All that is as long as the split stays in its files: a rank's memory does not grow with the corpus.
 
     Args:
-        tokens: for each shard the ids (uint16), memory-mapped.
-        index: where molecules begin, and what they add up to.
-        heavy_atoms: of each molecule.
+        symbols: ids of each molecule of the whole split.
+        totals: what its molecules add up to.
+        heavy_atoms: of each of its molecules.
         origin: folder of the corpus and name of the split: another process opens it there.
         molecules: only the first so many; None for all.
         prefixes: what stands before each of them; None where nothing does.
@@ -45,22 +49,22 @@ class Split:
 
     def __init__(
         self,
-        tokens: list[np.ndarray],
-        index: SplitIndex,
+        symbols: Ragged,
+        totals: Totals,
         heavy_atoms: Column,
         origin: tuple[Path, str],
         molecules: int | None = None,
         prefixes: Prefixes | None = None,
     ):
-        self._tokens, self._index, self._heavy_atoms, self._origin = tokens, index, heavy_atoms, origin
-        self._symbols = Ragged(tokens, index.starts, molecules)
-        self._molecules = molecules
+        self._whole = (symbols, totals, heavy_atoms, origin)
+        self._symbols = symbols if molecules is None else symbols.head(molecules)
+        self._origin = (*origin, molecules)
         self.lengths = self._symbols.lengths
         """(n,) symbols of each molecule; begin, end and prefix not counted."""
         self.heavy_atoms = heavy_atoms.head(len(self.lengths))
         """(n,) heavy atoms of each molecule."""
         self.prefixes = prefixes
-        self.positions = Positions(index.totals, len(self.lengths))
+        self.positions = Positions(totals, len(self.lengths))
         """(n,) positions that each molecule takes in a block: prefix, symbols and one more."""
 
     def __len__(self) -> int:
@@ -68,7 +72,7 @@ class Split:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process is sent the place, and maps the files itself."""
-        return _opened, (*self._origin, self._molecules)
+        return _opened, self._origin
 
     @property
     def targets(self) -> int:
@@ -107,7 +111,7 @@ class Split:
         """
         if not 0 < molecules <= len(self):
             raise CorpusError(f"A subset of {molecules} molecules was asked of {len(self)}.")
-        return Split(self._tokens, self._index, self._heavy_atoms, self._origin, molecules, self.prefixes)
+        return Split(*self._whole, molecules, self.prefixes)
 
 
 def _opened(corpus: Path, name: str, molecules: int | None) -> Split:
@@ -183,9 +187,12 @@ class Corpus:
     def _split(self, name: str) -> Split:
         shards = [shard for shard in self.manifest["shards"] if shard["split"] == name]
 
-        def maps(part: str) -> list[np.ndarray]:
-            return [map_file(self.path / shard["file"]) for shard in shards if shard["part"] == part]
+        def maps(part: str, *, at_random: bool = False) -> list[np.ndarray]:
+            files = [self.path / shard["file"] for shard in shards if shard["part"] == part]
+            return [map_file(file, at_random=at_random) for file in files]
 
+        size = sum(shard["bytes"] for shard in shards if shard["part"] in ("tokens", "prefixes"))
+        large = size > MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         conditioned = isinstance(self.tokenizer, ConditionedTokenizer)
         columns = [Column(maps("lengths")), *([Column(maps("prefix_lengths"))] if conditioned else [])]
         of = [shard for shard in shards if shard["part"] in ("lengths", "prefix_lengths")]
@@ -193,8 +200,11 @@ class Corpus:
         prefixes = None
         if isinstance(self.tokenizer, ConditionedTokenizer):
             assert index.prefixes is not None
-            prefixes = Prefixes.of(Ragged(maps("prefixes"), index.prefixes), self.tokenizer)
-        return Split(maps("tokens"), index, Column(maps("heavy_atoms")), (self.path, name), prefixes=prefixes)
+            ids = Ragged(maps("prefixes", at_random=large), index.prefixes, ahead=large)
+            prefixes = Prefixes.of(ids, self.tokenizer)
+        symbols = Ragged(maps("tokens", at_random=large), index.starts, ahead=large)
+        heavy_atoms = Column(maps("heavy_atoms"))
+        return Split(symbols, index.totals, heavy_atoms, (self.path, name), prefixes=prefixes)
 
     def verify(self) -> None:
         """Compare every shard with its hash.

@@ -66,18 +66,40 @@ def filled(kernels: ctypes.CDLL, sizes: np.ndarray, block: int, ahead: int) -> t
     return members, ends[:found].copy()
 
 
+def gathered(kernels: ctypes.CDLL, parts: np.ndarray, first: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Numbers of rows in any order, (k,) uint16; other threads run meanwhile.
+
+    Args:
+        kernels: of ``library``.
+        parts: (parts,) addresses of contiguous uint16.
+        first: (parts + 1,) row that each part begins at, int64.
+        rows: (k,) that there are.
+    """
+    rows, out = np.ascontiguousarray(rows, dtype=np.int64), np.empty(len(rows), dtype=np.uint16)
+    kernels.gather(
+        parts.ctypes.data, first.ctypes.data, len(parts), rows.ctypes.data, len(rows), out.ctypes.data
+    )
+    return out
+
+
 def _declare(kernels: ctypes.CDLL) -> None:
     pointer, long, whole = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64
     kernels.permute.argtypes = [whole, ctypes.c_int, pointer, ctypes.c_int, whole, long, pointer]
     kernels.permute.restype = None
     kernels.pack.argtypes = [pointer, long, long, long, pointer, pointer]
     kernels.pack.restype = long
+    kernels.gather.argtypes = [pointer, pointer, long, pointer, long, pointer]
+    kernels.gather.restype = None
 
 
 def _is_right(kernels: ctypes.CDLL) -> bool:
-    """Whether an order is that of ``Permutation``, and blocks are filled as by hand."""
+    """Whether an order is that of ``Permutation``, and blocks are filled and numbers found as by hand."""
     order = Permutation(1000, 5, 3)
     if not np.array_equal(permuted(kernels, order, 300, 700), order(np.arange(300, 1000))):
+        return False
+    parts = [np.arange(3, dtype=np.uint16), np.arange(100, 102, dtype=np.uint16)]
+    places = np.array([part.ctypes.data for part in parts], dtype=np.uintp)
+    if gathered(kernels, places, np.array([0, 3, 5]), np.array([4, 0, 2, 3])).tolist() != [101, 0, 2, 100]:
         return False
     # 6 and 3 leave 1, which the fourth fills; 8 leaves 2 for the last; 5 alone.
     members, ends = filled(kernels, np.array([6, 3, 8, 1, 5, 2]), block=10, ahead=256)

@@ -8,6 +8,7 @@ import numpy as np
 
 from chemscale.molecules.storage.columns import Column, by_part
 from chemscale.molecules.storage.index import RowStarts
+from chemscale.molecules.storage.mapping import will_need
 
 
 class Ragged:
@@ -17,10 +18,14 @@ class Ragged:
         values: of each shard (uint16).
         starts: where the rows begin there.
         rows: only the first so many; None for all.
+        ahead: whether the rows of a batch are asked of the disk together before the first is looked at, for
+            values that the page cache has no room for.
     """
 
-    def __init__(self, values: Sequence[np.ndarray], starts: RowStarts, rows: int | None = None):
-        self.values, self.starts = values, starts
+    def __init__(
+        self, values: Sequence[np.ndarray], starts: RowStarts, rows: int | None = None, *, ahead: bool = False
+    ):
+        self.values, self.starts, self.ahead = values, starts, ahead
         self.lengths: Column = starts.lengths if rows is None else starts.lengths.head(rows)
         """(n,) values of each row."""
 
@@ -33,7 +38,7 @@ class Ragged:
         Args:
             rows: how many.
         """
-        return Ragged(self.values, self.starts, rows)
+        return Ragged(self.values, self.starts, rows, ahead=self.ahead)
 
     def row(self, index: int) -> np.ndarray:
         """Values of one row, (length,) uint16.
@@ -53,6 +58,11 @@ class Ragged:
         """
         lengths = self.lengths[indices].astype(np.int64)
         parts, starts = self.starts(indices)
+        if self.ahead:
+            for part, start, end in zip(
+                parts.tolist(), starts.tolist(), (starts + lengths).tolist(), strict=True
+            ):
+                will_need(self.values[part], start, end)
         ends = np.cumsum(lengths)
         where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
         if len(self.values) == 1:

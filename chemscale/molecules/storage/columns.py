@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.molecules.packing_kernel import gathered, library
+
 AT_ONCE = 1 << 20
 """Numbers that are looked at together: a few megabytes."""
+MANY = 1 << 12
+"""Rows from which on they are gathered in C++: a window of an order has sixty times as many."""
 
 
 class LikeArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -33,8 +37,10 @@ class Column(LikeArray):
     def __init__(self, parts: Sequence[np.ndarray], rows: int | None = None):
         self.arrays = list(parts)
         """The numbers of each part, all of them."""
-        self.first = np.cumsum([0, *(len(array) for array in self.arrays)])
+        self.first = np.cumsum([0, *(len(array) for array in self.arrays)], dtype=np.int64)
         """(parts + 1,) row that each part begins at; at the end, how many there are."""
+        plain = all(a.dtype == np.uint16 and a.flags.c_contiguous for a in self.arrays)
+        self._addresses = np.array([a.ctypes.data for a in self.arrays], dtype=np.uintp) if plain else None
         self._rows = int(self.first[-1]) if rows is None else min(rows, int(self.first[-1]))
 
     def __len__(self) -> int:
@@ -99,6 +105,8 @@ class Column(LikeArray):
             raise IndexError(f"Rows from {int(rows.min())} to {int(rows.max())} of {self._rows}.")
         if len(self.arrays) == 1:
             return self.arrays[0][rows]
+        if len(rows) >= MANY and self._addresses is not None and (kernels := library()) is not None:
+            return gathered(kernels, self._addresses, self.first, rows)
         out = np.empty(len(rows), dtype=self.dtype)
         for part, places in by_part(self.part_of(rows)):
             out[places] = self.arrays[part][rows[places] - self.first[part]]

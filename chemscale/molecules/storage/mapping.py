@@ -13,9 +13,10 @@ import numpy as np
 
 FAILED = ctypes.c_void_p(-1).value
 """What ``mmap`` answers where it cannot."""
+RANDOM, WILL_NEED = mmap.MADV_RANDOM, mmap.MADV_WILLNEED
 
 
-def map_file(path: Path, dtype: str = "<u2") -> np.ndarray:
+def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.ndarray:
     """The numbers of a file, (n,), read-only; pages are read when looked at, and shared by processes.
 
     ``mmap`` of Python keeps a descriptor of every file open, and ``torch.from_file`` needs torch: here the
@@ -24,6 +25,8 @@ def map_file(path: Path, dtype: str = "<u2") -> np.ndarray:
     Args:
         path: of the file.
         dtype: of each number.
+        at_random: only pages that are looked at are read, not what lies around them. Else the system reads
+            on from each, 128 KiB as a rule and megabytes on some file systems.
 
     Raises:
         OSError: the file cannot be opened or mapped.
@@ -39,12 +42,27 @@ def map_file(path: Path, dtype: str = "<u2") -> np.ndarray:
             raise OSError(number, os.strerror(number), str(path))
     finally:
         os.close(descriptor)
+    if at_random:
+        _libc().madvise(address, size, RANDOM)
     pages = (ctypes.c_ubyte * size).from_address(address)
     weakref.finalize(pages, _libc().munmap, address, size).atexit = False
     width = np.dtype(dtype).itemsize
     numbers = np.frombuffer(pages, dtype=dtype, count=size // width)
     numbers.flags.writeable = False
     return numbers
+
+
+def will_need(numbers: np.ndarray, begin: int, end: int) -> None:
+    """Have a part of mapped numbers read while this process goes on: many parts are then read at a time.
+
+    Args:
+        numbers: of ``map_file``.
+        begin: first of the part.
+        end: behind its last.
+    """
+    width, address = numbers.itemsize, int(numbers.ctypes.data)
+    first = (address + begin * width) & ~(mmap.PAGESIZE - 1)
+    _libc().madvise(first, address + end * width - first, WILL_NEED)
 
 
 @cache
@@ -55,4 +73,6 @@ def _libc() -> ctypes.CDLL:
     libc.mmap.restype = pointer
     libc.munmap.argtypes = [pointer, size]
     libc.munmap.restype = integer
+    libc.madvise.argtypes = [pointer, size, integer]
+    libc.madvise.restype = integer
     return libc

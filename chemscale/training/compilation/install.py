@@ -1,7 +1,7 @@
 """Putting a compiled step into a task when training starts: which kind of task is compiled by what.
 
-What compiles is imported where a run compiles: torch's compiler, and the library of graphs of potentials, take
-seconds to load.
+What compiles is imported where a run compiles: torch's compiler, and the library of graphs of potentials,
+take seconds to load.
 """
 
 from __future__ import annotations

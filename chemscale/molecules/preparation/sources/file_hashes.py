@@ -1,6 +1,6 @@
 """Hashes of large files of molecules, kept from one start to the next: a run names its corpus by them.
 
-A file of 10⁹ molecules has some 50 GB, and every rank of every run would read all of it before its first step.
+10⁹ molecules are some 50 GB of text, and every rank of every run would read all of it before its first step.
 """
 
 from __future__ import annotations

@@ -206,6 +206,11 @@ class Corpus:
         heavy_atoms = Column(maps("heavy_atoms"))
         return Split(symbols, index.totals, heavy_atoms, (self.path, name), prefixes=prefixes)
 
+    def keep_index(self) -> None:
+        """Make the index of a large corpus now, so that the first run need not: ``storage.index_file``."""
+        for name in SPLITS:
+            getattr(self, name)
+
     def verify(self) -> None:
         """Compare every shard with its hash.
 

@@ -4,17 +4,17 @@
     python benchmarks/large_corpus.py start FOLDER [--repeats 3] [key=value …]
     python benchmarks/large_corpus.py open FOLDER [--late 0.9] [--cold] [--fresh] [--sampled]
 
-``make`` writes a corpus without any chemistry: the molecules of FILE (without it, starter molecules) are drawn
-with replacement and written as shards with a valid manifest, beside a file of as many lines of SMILES that a
-run names as ``data.path`` and hashes as it would any. ``--sparse`` leaves tokens and heavy atoms as holes, so
-that 10⁹ molecules take the 2 GB of their lengths; there the file of SMILES stays small.
+``make`` writes a corpus without any chemistry: the molecules of FILE (without it, starter molecules) are
+drawn with replacement and written as shards with a valid manifest, beside a file of as many lines of SMILES
+that a run names as ``data.path`` and hashes as it would any. ``--sparse`` leaves tokens and heavy atoms as
+holes, so that 10⁹ molecules take the 2 GB of their lengths; there the file of SMILES stays small.
 
-``start`` runs ``chemscale.train`` with a small model to its first optimizer step, in a process of its own, and
-says where wall and CPU time went. ``open`` is one rank without training: it opens the corpus, builds the first
-batch and one late in the first epoch, as a run that is resumed there does, and prints private memory (RssAnon
-and the page tables), the pages that it shares (RssFile), and open files. ``--cold`` first drops the shards and
-the index from the page cache; ``--fresh`` removes what was kept of the corpus before, its index and the counts
-of its blocks; ``--sampled`` leaves out the count of all blocks.
+``start`` runs ``chemscale.train`` with a small model to its first optimizer step, in a process of its own,
+and says where wall and CPU time went. ``open`` is one rank without training: it opens the corpus, builds
+the first batch and one late in the first epoch, as a run that is resumed there does, and prints private
+memory (RssAnon and the page tables), the pages that it shares (RssFile), and open files. ``--cold`` first
+drops the shards and the index from the page cache; ``--fresh`` removes what was kept of the corpus before,
+its index and the counts of its blocks; ``--sampled`` leaves out the count of all blocks.
 """
 
 from __future__ import annotations

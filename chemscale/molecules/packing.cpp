@@ -1,7 +1,7 @@
 // The order of the data and the filling of blocks, as `order.py` and `packing.py` have them, to the bit.
 //
-// Both are written in Python first: that is what they mean. A window of 2^18 molecules takes Python and NumPy 0.3 s,
-// and this a few milliseconds, so that the blocks of 10^9 molecules can be counted at all.
+// Both are written in Python first: that is what they mean. A window of 2^18 molecules takes Python and NumPy a
+// quarter of a second, and this some ten milliseconds, so that the blocks of 10^9 molecules can be counted at all.
 
 #include <algorithm>
 #include <cstdint>

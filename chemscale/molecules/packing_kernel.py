@@ -24,12 +24,12 @@ def library() -> ctypes.CDLL | None:
     """The functions of ``packing.cpp``, compiled where they are not yet; None where that cannot be done."""
     compiler = find_compiler()
     if compiler is None:
-        log.info("No C++ compiler was found: blocks are filled in Python, some thirty times slower.")
+        log.info("No C++ compiler was found: blocks are filled in Python, some twenty times slower.")
         return None
     try:
         return made_or_loaded(compiler, SOURCE, FLAGS, _declare, _is_right)
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("Blocks are filled in Python, some thirty times slower: %s", reason_of(error))
+        log.warning("Blocks are filled in Python, some twenty times slower: %s", reason_of(error))
         return None
 
 

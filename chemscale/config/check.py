@@ -111,14 +111,17 @@ def _of_classes(values: Mapping[str, Any]) -> set[str]:
     """Fields of the classes that parts are handed to whole: a model of one's own needs no file of ours."""
     # Imported here: these load torch, and an error message or a bare --help does not need it.
     from chemscale.models.chemgpt import ChemGPTConfig
-    from chemscale.models.potentials import CONFIGS, is_potential
     from chemscale.tasks.optimisation import AdamW
 
     given = {"vocab_size", "pad_id", "bos_id", "eos_id"}  # by the tokenizer
     family = str(values.get("model.family"))
-    if family != "chemgpt" and not is_potential(family):  # refused by its name
-        return {name for name in values if name.startswith("model.")}
-    shape: Any = ChemGPTConfig if family == "chemgpt" else CONFIGS[family]
+    shape: Any = ChemGPTConfig
+    if family != "chemgpt":
+        from chemscale.models.potentials import CONFIGS, is_potential
+
+        if not is_potential(family):  # refused by its name
+            return {name for name in values if name.startswith("model.")}
+        shape = CONFIGS[family]
     found = {f"model.{field.name}" for field in fields(shape) if field.name not in given}
     return found | {"model.family"} | {f"optimizer.{field.name}" for field in fields(AdamW)}
 

@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 from chemscale.models.layers.documents import Documents
 from chemscale.molecules.conditions.prefixes import Dropout, Prefixes, before
 from chemscale.molecules.packing import BlockPlan
+from chemscale.molecules.storage.columns import Column
+from chemscale.molecules.storage.index import Positions
 
 IGNORED = -100
 """A target that no loss counts, as ``torch.nn.functional.cross_entropy`` has it."""
@@ -21,14 +23,10 @@ IGNORED = -100
 class Molecules(Protocol):
     """What a batch needs of a corpus split (``corpus.Split``)."""
 
-    lengths: np.ndarray
-    heavy_atoms: np.ndarray
+    lengths: Column
+    heavy_atoms: Column
+    positions: Positions
     prefixes: Prefixes | None
-
-    @property
-    def positions(self) -> np.ndarray:
-        """(n,) int64 positions that each molecule takes in a block."""
-        ...
 
     def __len__(self) -> int: ...
 
@@ -228,7 +226,7 @@ class TrainingBatches(Dataset[PackedBatch]):
             bos_id=self.bos_id,
             eos_id=self.eos_id,
             slots=self.blocks * self.plan.block,
-            step_tokens=sum(predicted(self.split, each) for each in whole),
+            step_tokens=predicted(self.split, np.concatenate(whole)),
             filled=self.filled,
             left_out=left_out,
         )
@@ -246,24 +244,61 @@ class ValidationBatches(Dataset[PackedBatch]):
 
     def __init__(self, split: Molecules, *, tokens: int, bos_id: int, eos_id: int):
         self.split, self.bos_id, self.eos_id = split, bos_id, eos_id
-        sizes = split.positions
-        order = np.argsort(sizes, kind="stable")
-        which = (np.cumsum(sizes[order]) - 1) // tokens
-        self.members = np.split(order, np.flatnonzero(np.diff(which)) + 1)
-        self._sizes = sizes
+        self._order, sizes = sorted_by_size(split.positions)
+        self._ends = batch_ends(sizes, tokens)
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self._ends)
 
     def __getitem__(self, index: int) -> PackedBatch:
         if index >= len(self):
             raise IndexError(index)
-        members = self.members[index]
+        members = self._order[self._ends[index - 1] if index else 0 : self._ends[index]].astype(np.int64)
         return packed_batch(
             self.split,
             members,
             bos_id=self.bos_id,
             eos_id=self.eos_id,
-            slots=int(self._sizes[members].sum()),
+            slots=int(self.split.positions[members].sum()),
             step_tokens=predicted(self.split, members),
         )
+
+
+def sorted_by_size(positions: Positions) -> tuple[np.ndarray, np.ndarray]:
+    """Molecules by the positions that they take, those of one size in their order: 4 bytes a molecule.
+
+    Args:
+        positions: of each.
+
+    Returns:
+        (n,) uint32 molecules; and (longest + 1,) how many there are of each size.
+    """
+    counts = np.zeros(positions.max() + 1, dtype=np.int64)
+    for chunk in positions.chunks():
+        counts += np.bincount(chunk, minlength=len(counts))
+    order = np.empty(len(positions), dtype=np.uint32)
+    first, place = 0, np.cumsum(counts) - counts
+    for chunk in positions.chunks():
+        inner = np.argsort(chunk.astype(np.uint32), kind="stable")
+        here = np.bincount(chunk, minlength=len(counts))
+        within = np.arange(len(chunk)) - np.repeat(np.cumsum(here) - here, here)
+        order[np.repeat(place, here) + within] = first + inner
+        first, place = first + len(chunk), place + here
+    return order, counts
+
+
+def batch_ends(counts: np.ndarray, tokens: int) -> np.ndarray:
+    """Where batches end in molecules that are sorted by size: each holds what ends within so many positions.
+
+    Args:
+        counts: (sizes,) how many molecules there are of each size.
+        tokens: positions of a batch, about.
+    """
+    molecules, positions = np.cumsum(counts), np.cumsum(counts * np.arange(len(counts)))
+    limits = tokens * np.arange(1, -(-int(positions[-1]) // tokens) + 1)
+    # How many molecules end at or before each limit: all smaller ones, and some of the size that crosses it.
+    size = np.minimum(np.searchsorted(positions, limits, side="right"), len(counts) - 1)
+    before = np.where(size > 0, molecules[size - 1], 0)
+    begun = np.where(size > 0, positions[size - 1], 0)
+    some = np.minimum((limits - begun) // np.maximum(size, 1), counts[size])
+    return np.unique((before + some)[before + some > 0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,19 @@ import numpy as np
 from chemscale.common.files import read_manifest
 from chemscale.molecules.conditions.prefixes import Prefixes
 from chemscale.molecules.ragged import Ragged
+from chemscale.molecules.storage.columns import Column
+from chemscale.molecules.storage.index import Positions, Totals
+from chemscale.molecules.storage.index_file import open_index
+from chemscale.molecules.storage.mapping import map_file
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation")
+MEMORY_SHARE = 0.25
+"""Of the machine's memory: a split with more tokens is read page by page as batches ask for them, one with
+less in long stretches, which the page cache then holds."""
 
 
 class CorpusError(ValueError):
@@ -28,35 +36,48 @@ class CorpusError(ValueError):
 class Split:
     """Molecules of one split in the order of their hash, so that every prefix is a nested random subset.
 
+    All that is as long as the split stays in its files: a rank's memory does not grow with the corpus.
+
     Args:
-        shards: for each shard the memory-mapped ids (uint16), lengths (uint16) and heavy atoms (uint16).
+        symbols: ids of each molecule of the whole split.
+        totals: what its molecules add up to.
+        heavy_atoms: of each of its molecules.
+        origin: folder of the corpus and name of the split: another process opens it there.
         molecules: only the first so many; None for all.
         prefixes: what stands before each of them; None where nothing does.
     """
 
     def __init__(
         self,
-        shards: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        symbols: Ragged,
+        totals: Totals,
+        heavy_atoms: Column,
+        origin: tuple[Path, str],
         molecules: int | None = None,
         prefixes: Prefixes | None = None,
     ):
-        self._shards = shards
-        self._symbols = Ragged([s[:2] for s in shards], molecules)
-        heavy = np.concatenate([s[2] for s in shards]) if shards else np.empty(0, dtype="<u2")
+        self._whole = (symbols, totals, heavy_atoms, origin)
+        self._symbols = symbols if molecules is None else symbols.head(molecules)
+        self._origin = (*origin, molecules)
         self.lengths = self._symbols.lengths
         """(n,) symbols of each molecule; begin, end and prefix not counted."""
-        self.heavy_atoms = heavy[:molecules]
+        self.heavy_atoms = heavy_atoms.head(len(self.lengths))
         """(n,) heavy atoms of each molecule."""
         self.prefixes = prefixes
+        self.positions = Positions(totals, len(self.lengths))
+        """(n,) positions that each molecule takes in a block: prefix, symbols and one more."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process is sent the place, and maps the files itself."""
+        return _opened, self._origin
+
     @property
-    def positions(self) -> np.ndarray:
-        """(n,) int64 positions that each molecule takes in a block: prefix, symbols and one more."""
-        symbols = np.asarray(self.lengths).astype(np.int64) + 1
-        return symbols if self.prefixes is None else symbols + self.prefixes.lengths[: len(self)]
+    def targets(self) -> int:
+        """Symbols of all molecules, and one end each."""
+        return self.positions.total("targets")
 
     def tokens(self, index: int) -> np.ndarray:
         """Ids of one molecule without begin, end and prefix, (length,) uint16.
@@ -90,7 +111,12 @@ class Split:
         """
         if not 0 < molecules <= len(self):
             raise CorpusError(f"A subset of {molecules} molecules was asked of {len(self)}.")
-        return Split(self._shards, molecules, self.prefixes)
+        return Split(*self._whole, molecules, self.prefixes)
+
+
+def _opened(corpus: Path, name: str, molecules: int | None) -> Split:
+    split: Split = getattr(Corpus.open(corpus), name)
+    return split if molecules is None else split.prefix(molecules)
 
 
 class Corpus:
@@ -159,19 +185,31 @@ class Corpus:
         return self._split("validation")
 
     def _split(self, name: str) -> Split:
-        def shards(*parts: str) -> list[Any]:
-            return list(zip(*(self._maps(name, part) for part in parts), strict=True))
+        shards = [shard for shard in self.manifest["shards"] if shard["split"] == name]
 
+        def maps(part: str, *, at_random: bool = False) -> list[np.ndarray]:
+            files = [self.path / shard["file"] for shard in shards if shard["part"] == part]
+            return [map_file(file, at_random=at_random) for file in files]
+
+        size = sum(shard["bytes"] for shard in shards if shard["part"] in ("tokens", "prefixes"))
+        large = size > MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        conditioned = isinstance(self.tokenizer, ConditionedTokenizer)
+        columns = [Column(maps("lengths")), *([Column(maps("prefix_lengths"))] if conditioned else [])]
+        of = [shard for shard in shards if shard["part"] in ("lengths", "prefix_lengths")]
+        index = open_index(self.path, self.hash, name, of, columns)
         prefixes = None
         if isinstance(self.tokenizer, ConditionedTokenizer):
-            rows = Ragged(shards("prefixes", "prefix_lengths"))
-            prefixes = Prefixes.of(rows, self.tokenizer)
-        return Split(shards("tokens", "lengths", "heavy_atoms"), prefixes=prefixes)
+            assert index.prefixes is not None
+            ids = Ragged(maps("prefixes", at_random=large), index.prefixes, ahead=large)
+            prefixes = Prefixes.of(ids, self.tokenizer)
+        symbols = Ragged(maps("tokens", at_random=large), index.starts, ahead=large)
+        heavy_atoms = Column(maps("heavy_atoms"))
+        return Split(symbols, index.totals, heavy_atoms, (self.path, name), prefixes=prefixes)
 
-    def _maps(self, split: str, part: str) -> list[np.ndarray]:
-        """One part of all shards of a split, memory-mapped."""
-        shards = self.manifest["shards"]
-        return [_map(self.path / s["file"]) for s in shards if (s["split"], s["part"]) == (split, part)]
+    def keep_index(self) -> None:
+        """Make the index of a large corpus now, so that the first run need not: ``storage.index_file``."""
+        for name in SPLITS:
+            getattr(self, name)
 
     def verify(self) -> None:
         """Compare every shard with its hash.
@@ -197,7 +235,7 @@ def same_molecules(one: Corpus, other: Corpus) -> bool:
         other: another one.
     """
     splits = ((one.train, other.train), (one.validation, other.validation))
-    return all(np.array_equal(a.heavy_atoms, b.heavy_atoms) for a, b in splits)
+    return all(a.heavy_atoms.equals(b.heavy_atoms) for a, b in splits)
 
 
 def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
@@ -209,12 +247,6 @@ def corpus_hash(tokenizer: AnyTokenizer, shards: list[dict[str, Any]]) -> str:
     """
     identity = json.dumps([tokenizer.hash, [[s["split"], s["part"], s["sha256"]] for s in shards]])
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def _map(path: Path) -> np.ndarray:
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype="<u2")
-    return np.memmap(path, dtype="<u2", mode="r")
 
 
 def sha256(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -12,7 +11,9 @@ from chemscale.common.samplers import training_loader
 from chemscale.molecules.batches import PackedBatch, TrainingBatches, ValidationBatches
 from chemscale.molecules.conditions.prefixes import Dropout
 from chemscale.molecules.corpus import Corpus
-from chemscale.molecules.packing import BlockPlan
+from chemscale.molecules.packing import LOOK_AHEAD, WINDOW, BlockPlan
+from chemscale.molecules.storage.index_file import index_folders
+from chemscale.molecules.storage.window_counts import WindowCounts
 
 MIN_VALIDATION_TOKENS = 8192
 """Positions of a held-out batch where training micro-batches are smaller."""
@@ -99,10 +100,17 @@ class MoleculeDataModule(pl.LightningDataModule):
         if len(self.validation) == 0:
             raise SubsetError(f"{corpus.path}: the validation set is empty; raise data.validation_fraction.")
         positions = self.train.positions
-        self.plan = BlockPlan(positions, block=shape.block, seed=seed)
-        self.unique_tokens = int(self.train.lengths.sum(dtype=np.int64)) + len(self.train)
-        self.longest = int(positions.max())
+        self.plan = BlockPlan(positions, block=shape.block, seed=seed, counts=self._counts(seed))
+        self.unique_tokens = self.train.targets
+        self.longest = positions.max()
         self.dropout = Dropout(condition_dropout, seed) if condition_dropout else None
+
+    def _counts(self, seed: int) -> WindowCounts:
+        """Where the blocks of this order are counted up; made for the order that it is, and no other."""
+        folders = index_folders(self.corpus.path, self.corpus.hash)
+        of = {"corpus": self.corpus.hash, "molecules": len(self.train), "block": self.shape.block}
+        of |= {"seed": seed, "window": WINDOW, "look_ahead": LOOK_AHEAD}
+        return WindowCounts(folders, of, min(WINDOW, len(self.train)))
 
     @property
     def _ids(self) -> dict[str, int]:
@@ -116,6 +124,8 @@ class MoleculeDataModule(pl.LightningDataModule):
             world: number of ranks.
         """
         blocks = self.shape.blocks(world)
+        if self.plan.counts is not None:
+            self.plan.counts.writes = rank == 0
         return TrainingBatches(
             self.train,
             self.plan,

@@ -6,26 +6,39 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from chemscale.molecules.storage.columns import Column, by_part
+from chemscale.molecules.storage.index import RowStarts
+from chemscale.molecules.storage.mapping import will_need
+
 
 class Ragged:
-    """Rows one after another, over one or more shards.
+    """Rows one after another, over one or more shards; nothing of them is copied.
 
     Args:
-        shards: for each the values (uint16), and the length of each row (uint16).
+        values: of each shard (uint16).
+        starts: where the rows begin there.
         rows: only the first so many; None for all.
+        ahead: whether the rows of a batch are asked of the disk together before the first is looked at, for
+            values that the page cache has no room for.
     """
 
-    def __init__(self, shards: Sequence[tuple[np.ndarray, np.ndarray]], rows: int | None = None):
-        self._shards = shards
-        lengths = np.concatenate([s[1] for s in shards]) if shards else np.empty(0, dtype="<u2")
-        self.lengths = lengths[:rows]
+    def __init__(
+        self, values: Sequence[np.ndarray], starts: RowStarts, rows: int | None = None, *, ahead: bool = False
+    ):
+        self.values, self.starts, self.ahead = values, starts, ahead
+        self.lengths: Column = starts.lengths if rows is None else starts.lengths.head(rows)
         """(n,) values of each row."""
-        self._first = np.cumsum([0, *(len(s[1]) for s in shards)])
-        starts = [np.cumsum(s[1], dtype=np.int64) - s[1] for s in shards]
-        self._starts = np.concatenate(starts)[:rows] if shards else np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def head(self, rows: int) -> Ragged:
+        """The first rows of it.
+
+        Args:
+            rows: how many.
+        """
+        return Ragged(self.values, self.starts, rows, ahead=self.ahead)
 
     def row(self, index: int) -> np.ndarray:
         """Values of one row, (length,) uint16.
@@ -33,9 +46,9 @@ class Ragged:
         Args:
             index: of the row, below the number of rows.
         """
-        shard = int(np.searchsorted(self._first, index, side="right")) - 1
-        start = int(self._starts[index])
-        return self._shards[shard][0][start : start + int(self.lengths[index])]
+        parts, starts = self.starts(np.array([index]))
+        start = int(starts[0])
+        return self.values[int(parts[0])][start : start + int(self.lengths[index])]
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of rows one after another, and the length of each.
@@ -44,14 +57,17 @@ class Ragged:
             indices: (k,) of the rows.
         """
         lengths = self.lengths[indices].astype(np.int64)
+        parts, starts = self.starts(indices)
+        if self.ahead:
+            for part, start, end in zip(
+                parts.tolist(), starts.tolist(), (starts + lengths).tolist(), strict=True
+            ):
+                will_need(self.values[part], start, end)
         ends = np.cumsum(lengths)
-        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        where = np.repeat(self._starts[indices], lengths) + within
-        if len(self._shards) == 1:
-            return self._shards[0][0][where], lengths
+        where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+        if len(self.values) == 1:
+            return self.values[0][where], lengths
         out = np.empty(len(where), dtype=np.uint16)
-        shard = np.repeat(np.searchsorted(self._first, indices, side="right") - 1, lengths)
-        for number in np.unique(shard):
-            mine = shard == number
-            out[mine] = self._shards[number][0][where[mine]]
+        for part, places in by_part(np.repeat(parts, lengths)):
+            out[places] = self.values[part][where[places]]
         return out, lengths

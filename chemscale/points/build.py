@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.sections import ConfigurationError
 from chemscale.config.check import check_keys
-from chemscale.models.potentials import CONFIGS, is_potential
 from chemscale.points.base import Point
 from chemscale.points.parents.beginning import stated_shape
 from chemscale.points.sections import GeneralSettings
@@ -86,6 +85,11 @@ def build_point(config: Mapping[str, Any], shared: SharedData | None = None) -> 
         from chemscale.points.language import LanguagePoint
 
         return LanguagePoint.read(own, shared)
+    from chemscale.models.potentials import (
+        CONFIGS,
+        is_potential,
+    )  # seconds that a language model need not wait
+
     if isinstance(family, str) and is_potential(family):
         from chemscale.points.potential import PotentialPoint
 

@@ -30,7 +30,7 @@ from chemscale.points.shared_data import SharedData
 from chemscale.records import Loss, RunRecord
 from chemscale.tasks.language_model import LanguageModel
 from chemscale.tasks.optimisation import Plateau, Schedule
-from chemscale.training.budget import Epoch
+from chemscale.training.budget import Budget, Epoch
 from chemscale.training.distributed.strategies import SHARDED_WEIGHTS
 from chemscale.training.trainer import set_threads
 
@@ -89,7 +89,8 @@ class LanguagePoint(Point):
                 f"data.block={shape.block} is longer than model.max_positions={model.max_positions}."
             )
         module = shared.molecules(corpus, shape, data, sections.general.seed)
-        epoch = _epoch(module, model, beginning)
+        in_steps = Budget.from_mapping(sections.config["budget"]).unit == "steps"
+        epoch = _epoch(module, model, beginning, exact=not in_steps)
         subset = (f"-n{data.molecules}" if data.molecules else "") + beginning.suffix
         spelled = "" if notation == "selfies" else f"-{notation}"
         given = f"-given-{'-'.join(data.conditions)}" if data.conditions else ""
@@ -173,7 +174,7 @@ class LanguagePoint(Point):
 
     @property
     def _flops_per_position(self) -> float:
-        return self.epoch.flops / float(self.data.plan.positions.sum())
+        return self.epoch.flops / float(self.data.train.positions.sum())
 
     def flops_per_second(self) -> float:
         set_threads(self.settings.trainer.threads)
@@ -266,10 +267,21 @@ def _model(values: dict[str, Any], **given: int) -> ChemGPTConfig:
     return read_section(ChemGPTConfig, {**given, **own} | given, "model")
 
 
-def _epoch(data: MoleculeDataModule, model: ChemGPTConfig, beginning: LanguageBeginning) -> Epoch:
-    lengths = data.train.positions
+def _epoch(
+    data: MoleculeDataModule, model: ChemGPTConfig, beginning: LanguageBeginning, *, exact: bool
+) -> Epoch:
+    """One pass over the training subset.
+
+    Args:
+        data: the subset and its blocks.
+        model: shape.
+        beginning: which of its weights are trained.
+        exact: whether steps follow from its blocks; if not, they are for estimates only, and those of very
+            many molecules are not counted one by one.
+    """
+    plan, positions = data.plan, data.train.positions
     return Epoch(
-        cuts=data.plan.blocks_of_epoch(),
-        amounts={"tokens": data.unique_tokens, "molecules": len(lengths)},
-        flops=training_flops(model, beginning.adaptation, int(lengths.sum()), int((lengths**2).sum())),
+        cuts=plan.blocks_of_epoch() if exact else plan.about_blocks_of_epoch(),
+        amounts={"tokens": data.unique_tokens, "molecules": len(positions)},
+        flops=training_flops(model, beginning.adaptation, positions.sum(), positions.total("squares")),
     )

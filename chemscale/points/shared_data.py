@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.preparation.telling import log_conditions, log_sources
 from chemscale.molecules.settings import MoleculeData
 from chemscale.points.data import log_notes, open_or_prepare, open_or_prepare_structures
-from chemscale.points.uncertainty.chosen import selected_positions
-from chemscale.structures.batches import BatchBudget
-from chemscale.structures.data_module import StructureDataModule
-from chemscale.structures.lint.run import lint_store
-from chemscale.structures.replay.frames import Replay
 from chemscale.structures.settings import StructureData
-from chemscale.structures.store import FrameStore
 from chemscale.training.distributed.ranks import inside_job
+
+if TYPE_CHECKING:
+    from chemscale.structures.batches import BatchBudget
+    from chemscale.structures.data_module import StructureDataModule
+    from chemscale.structures.replay.frames import Replay
+    from chemscale.structures.store import FrameStore
 
 T = TypeVar("T")
 
@@ -77,6 +77,7 @@ class SharedData:
         Raises:
             ValueError: as ``open_or_prepare_structures`` and ``lint_store``.
         """
+        from chemscale.structures.lint.run import lint_store
 
         def open_store() -> FrameStore:
             store = open_or_prepare_structures(data, structures)
@@ -99,6 +100,9 @@ class SharedData:
         replay: Replay | None = None,
     ) -> StructureDataModule:
         """Batches of frames: points that see the same in the same order share the plan of their batches."""
+        from chemscale.points.uncertainty.chosen import selected_positions
+        from chemscale.structures.data_module import StructureDataModule
+
         weights = tuple(sorted((data.weights or {}).items()))
         subset = (data.frames, data.selected, data.validation_frames, data.workers, weights, replay)
         key = (store.hash, budget, accumulate, cutoff, seed, *subset)

@@ -1,13 +1,28 @@
 """The order of the data and its blocks."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 
-from chemscale.molecules.batches import IGNORED, TrainingBatches, ValidationBatches, packed_batch
+from chemscale.models.kernels.compiled import use_kernels
+from chemscale.molecules import packing, packing_kernel
+from chemscale.molecules.batches import (
+    IGNORED,
+    TrainingBatches,
+    ValidationBatches,
+    batch_ends,
+    packed_batch,
+    sorted_by_size,
+)
 from chemscale.molecules.data_module import BatchShape, MoleculeDataModule, SubsetError
 from chemscale.molecules.order import Permutation
-from chemscale.molecules.packing import BlockPlan, PackingError, pack
+from chemscale.molecules.packing import BlockPlan, PackingError, pack, packed_blocks
+from chemscale.molecules.storage import window_counts
+from chemscale.molecules.storage.columns import Column
+from chemscale.molecules.storage.index import Positions, Totals
+from chemscale.molecules.storage.window_counts import WindowCounts
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 1000, 65537])
@@ -31,6 +46,112 @@ def test_every_molecule_stands_whole_in_one_block_and_little_is_padding():
 def test_a_molecule_longer_than_a_block_is_refused():
     with pytest.raises(PackingError, match=r"data\.block"):
         pack(np.array([10, 600]), 512)
+
+
+@pytest.fixture(params=[True, False], ids=["C++", "Python"])
+def kernels(request):
+    """Both ways to fill blocks."""
+    if request.param and packing_kernel.library() is None:
+        pytest.skip("needs a C++ compiler (g++)")
+    use_kernels(request.param)
+    yield request.param
+    use_kernels(True)
+
+
+@pytest.mark.parametrize(
+    ("molecules", "block", "window", "blocks", "digest"),
+    [
+        (100_000, 512, 1 << 18, 11912, "f54b023b9e04af22dc1c09af1cf54718c88bdc4aeb465055364b0e361a68b940"),
+        (60_000, 128, 1 << 14, 28990, "544e7724a3eb6313018f2c1de64b7f2eaa8a14c1219d6d69bfa2583b7b746f3d"),
+    ],
+)
+def test_blocks_are_those_of_the_first_version_to_the_last_molecule(
+    kernels, molecules, block, window, blocks, digest
+):
+    sizes = np.random.Generator(np.random.PCG64(1)).integers(2, 121, molecules)
+    plan = BlockPlan(sizes, block=block, seed=7, window=window)
+    assert plan.blocks_of_epoch() == blocks
+    found = hashlib.sha256()
+    for number in range(blocks + 40):  # into the second epoch
+        found.update(plan.molecules(number).astype("<i8").tobytes() + b"|")
+    assert found.hexdigest() == digest
+
+
+@pytest.mark.parametrize("block", [63, 64, 65, 127, 512, 1000])
+def test_filling_in_cpp_is_filling_in_python(kernels, block):
+    rng = np.random.default_rng(block)
+    for molecules in (1, 2, 300, 3000):
+        sizes = rng.integers(1, block + 1, molecules)
+        found = packed_blocks(np.arange(molecules), sizes, block)
+        assert [found[b].tolist() for b in range(len(found))] == pack(sizes, block)
+    with pytest.raises(PackingError, match=r"data\.block"):
+        packed_blocks(np.arange(1), np.array([block + 1]), block)
+
+
+def counted(folder, sizes, **others):
+    counts = WindowCounts([folder / "no folder" / "below", folder / "index"], {"order": len(sizes)}, 64)
+    return BlockPlan(sizes, block=128, seed=0, window=64, counts=counts, **others)
+
+
+def test_a_late_step_is_found_without_walking_the_windows_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(window_counts, "MIN_MOLECULES", 1)
+    (tmp_path / "no folder").write_text("")  # the better place cannot be written
+    sizes = np.random.default_rng(0).integers(10, 90, 5000)
+    first = counted(tmp_path, sizes)
+    last = first.blocks_of_epoch() - 1
+    expected = first.molecules(last).tolist()
+    packed = []
+    plain = BlockPlan._packed
+    monkeypatch.setattr(BlockPlan, "_packed", lambda self, w: packed.append(w) or plain(self, w))
+    again = counted(tmp_path, sizes)
+    assert again.molecules(last).tolist() == expected
+    assert packed == [again.windows_per_epoch - 1]
+    (file,) = (tmp_path / "index").glob("*.index")
+    content = file.read_bytes()
+    for harmed in (content[:-1], content[:4200] + bytes([content[4200] ^ 1]) + content[4201:], b""):
+        file.unlink(missing_ok=True)
+        file.write_bytes(harmed)
+        assert counted(tmp_path, sizes).molecules(last).tolist() == expected
+    beyond = counted(tmp_path, sizes).molecules(3 * last)  # in the third epoch: counted, the last one packed
+    assert beyond.tolist() == BlockPlan(sizes, block=128, seed=0, window=64).molecules(3 * last).tolist()
+
+
+def test_windows_that_training_reads_are_kept_by_the_first_rank_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(window_counts, "MIN_MOLECULES", 1)
+    monkeypatch.setattr(packing, "SAVED_SECONDS", 0.0)
+    sizes = np.random.default_rng(0).integers(10, 90, 1000)
+    for writes in (False, True):
+        plan = counted(tmp_path, sizes)
+        plan.counts.writes = writes
+        for block in range(200):
+            plan.molecules(block)
+        assert len(counted(tmp_path, sizes)._starts) == (len(plan._starts) if writes else 1)
+
+
+def test_an_epoch_of_very_many_windows_is_estimated_from_some(monkeypatch):
+    sizes = np.random.default_rng(0).integers(10, 90, 200_000)
+    plan, other = (BlockPlan(sizes, block=512, seed=0, window=4096) for _ in range(2))
+    exact = other.blocks_of_epoch()
+    monkeypatch.setattr(packing, "EXACT_WINDOWS", 20)
+    assert plan.about_blocks_of_epoch() == pytest.approx(exact, rel=2e-3)
+    assert plan._starts == [0]
+    plan.blocks_of_epoch()
+    assert plan.about_blocks_of_epoch() == exact
+
+
+@pytest.mark.parametrize(
+    ("molecules", "tokens", "longest"), [(1, 5, 3), (1000, 20, 90), (200_000, 8192, 300)]
+)
+def test_validation_batches_are_those_of_a_sorted_split(molecules, tokens, longest):
+    lengths = np.random.default_rng(0).integers(1, longest, molecules).astype("<u2")
+    sizes = lengths.astype(np.int64) + 1
+    expected = np.argsort(sizes, kind="stable")
+    which = (np.cumsum(sizes[expected]) - 1) // tokens
+    parts = np.split(expected, np.flatnonzero(np.diff(which)) + 1)
+    halves = Column([lengths[: molecules // 3], lengths[molecules // 3 :]])
+    order, counts = sorted_by_size(Positions(Totals(halves), molecules))
+    assert np.array_equal(order, expected)
+    assert batch_ends(counts, tokens).tolist() == np.cumsum([len(part) for part in parts]).tolist()
 
 
 def test_each_epoch_shows_every_molecule_once_in_another_order():

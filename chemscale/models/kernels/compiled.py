@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import hashlib
 import logging
 import math
 import os
-import platform
-import shutil
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from chemscale.common.files import atomic_path
-from chemscale.common.locks import make_once
-from chemscale.common.paths import cache_folder
+from chemscale.models.kernels.building import find_compiler, made_or_loaded, reason_of
 
 log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-std=c++17", "-fno-fast-math")
-SECONDS = 120
-"""A compiler that takes longer is given up."""
 
 _wanted = True
 
@@ -65,8 +55,8 @@ def applies(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The kernels, compiled where they are not yet; None where that cannot be done, which is logged once."""
-    compiler = _compiler()
-    if not sys.platform.startswith("linux") or compiler is None:
+    compiler = find_compiler()
+    if compiler is None:
         named = os.environ.get("CXX")
         log.warning(
             "No C++ compiler was found%s: attention runs on PyTorch's own products, several times slower for "
@@ -75,78 +65,10 @@ def library() -> ctypes.CDLL | None:
         )
         return None
     try:
-        return _made_or_loaded(compiler)
+        return made_or_loaded(compiler, SOURCE, FLAGS, _declare, _is_right)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        log.warning("The kernels for CPUs are left out, PyTorch's own operations run: %s", reason.strip())
+        log.warning("The kernels for CPUs are left out, PyTorch's own operations run: %s", reason_of(error))
         return None
-
-
-def _compiler() -> list[str] | None:
-    """Path and arguments: CXX may hold some, as in ``ccache g++``."""
-    named = os.environ.get("CXX", "").split()
-    for name, *arguments in [named] if named else [["g++"], ["clang++"], ["c++"]]:
-        if path := shutil.which(name):
-            return [path, *arguments]
-    return None
-
-
-def _made_or_loaded(compiler: Sequence[str]) -> ctypes.CDLL:
-    """The library for this source, compiler and processor; other processors of a cluster have their own.
-
-    It is kept only once it loads and computes rightly, and is made again where the file is not as it was.
-
-    Raises:
-        OSError: it cannot be made, loaded or believed.
-        subprocess.SubprocessError: the compiler failed.
-    """
-    version = _run([*compiler, "--version"])
-    what = "\0".join([SOURCE.read_text(), *compiler, version, *FLAGS, _processor()])
-    folder = cache_folder() / "kernels"
-    path = folder / f"cpu-{hashlib.sha256(what.encode()).hexdigest()[:16]}.so"
-    with contextlib.suppress(FileNotFoundError):
-        if not _is_whole(path):
-            path.unlink()
-    with make_once(path, folder) as mine:
-        if not mine:
-            return _loaded(path)
-        log.info("Compiling the kernels for this CPU, once: some seconds.")
-        with atomic_path(path) as partial:
-            _run([*compiler, *FLAGS, str(SOURCE), "-o", str(partial)])
-            kernels = _loaded(partial)
-            with open(partial, "ab") as file:
-                file.write(hashlib.sha256(partial.read_bytes()).digest())
-        return kernels
-
-
-def _run(command: Sequence[str]) -> str:
-    """What a command prints."""
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=True, timeout=SECONDS
-    ).stdout
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a library ends with the digest of the rest: a shortened one would end the process."""
-    content = path.read_bytes()
-    return content[-32:] == hashlib.sha256(content[:-32]).digest()
-
-
-def _loaded(path: Path) -> ctypes.CDLL:
-    kernels = ctypes.CDLL(str(path))
-    try:
-        _declare(kernels)
-    except AttributeError as error:
-        raise OSError(str(error)) from None
-    if not _is_right(kernels):
-        raise OSError(f"{path} computes wrong numbers")
-    return kernels
-
-
-def _processor() -> str:
-    """Name and instruction sets of the first processor."""
-    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    return platform.machine() + "".join(x for x in lines if x.startswith(("model name", "flags", "Features")))
 
 
 def _declare(kernels: ctypes.CDLL) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from chemscale.molecules.order import mix
 from chemscale.molecules.ragged import Ragged
+from chemscale.molecules.storage.columns import Column
 from chemscale.molecules.tokenizers.conditioned import ConditionedTokenizer
 
 SOME = 0.5
@@ -41,7 +42,7 @@ class Prefixes:
         return cls(rows, tuple(ids[f"<{name}:?>"] for name in conditions.names), conditions.scaffold)
 
     @property
-    def lengths(self) -> np.ndarray:
+    def lengths(self) -> Column:
         """(n,) ids of each prefix as it is stored: at most so many positions stand before a molecule."""
         return self.rows.lengths
 

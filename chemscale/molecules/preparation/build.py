@@ -149,6 +149,8 @@ def build_corpus(
         raise CorpusError(
             f"{target} holds another corpus (inputs or policies differ): choose another folder."
         )
+    if missing:
+        corpus.keep_index()
     return corpus
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +173,10 @@ def _slabs(parts: list[np.ndarray], rows: int) -> Iterator[list[tuple[int, int]]
 
 
 def _merge_slab(
-    parts: list[np.ndarray], files: list[IO[bytes]], cuts: list[tuple[int, int]], numbers: list[np.ndarray]
+    parts: list[np.ndarray],
+    files: Sequence[IO[bytes]],
+    cuts: list[tuple[int, int]],
+    numbers: list[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of one range of hashes in order, ``start`` counted from 0; their text, and numbers of columns."""
     pieces, chunks, chosen, begins = [], [], [], []

@@ -13,8 +13,9 @@ from typing import Any
 import rdkit
 import selfies
 
-from chemscale.molecules.corpus import SCHEMA_VERSION, CorpusError, sha256
+from chemscale.molecules.corpus import SCHEMA_VERSION, CorpusError
 from chemscale.molecules.preparation.conditions.request import ConditionRequest, check_tokenizer
+from chemscale.molecules.preparation.sources.file_hashes import file_sha256
 from chemscale.molecules.preparation.standardize import Policy
 from chemscale.molecules.tokenizers.converters import PACKAGES, check_installed
 from chemscale.molecules.tokenizers.notation import NOTATIONS
@@ -86,7 +87,9 @@ class Request:
             **others,
             "schema_version": SCHEMA_VERSION,
             "rules": RULES,
-            "inputs": [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files],
+            "inputs": [
+                {"file": f.name, "sha256": file_sha256(f), "bytes": f.stat().st_size} for f in self.files
+            ],
             "policy": self.policy.to_dict(),
             "smiles_column": self.smiles_column,
             "reading": {"delimiter": self.delimiter, "encoding": self.encoding},

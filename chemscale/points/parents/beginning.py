@@ -12,7 +12,6 @@ import yaml
 from chemscale.common.sections import ConfigurationError
 from chemscale.config.options import groups, option
 from chemscale.models.adaptation.adaptation import Adaptation
-from chemscale.models.potentials import CONFIGS
 from chemscale.points.parents.parent import Parent, open_parent
 from chemscale.points.parents.settings import FROM, PARENT, TransferSettings, refuse_idle
 
@@ -44,13 +43,18 @@ def stated_shape(config: Mapping[str, Any], stated: Sequence[str]) -> dict[str, 
 
 def _defaults(family: str) -> dict[str, Any]:
     """What the keys of a family's shape are where nobody sets them."""
-    if family != "chemgpt" and family not in CONFIGS:  # refused by its name
-        return {}
-    names = LANGUAGE_SHAPE if family == "chemgpt" else [f.name for f in fields(CONFIGS[family])]
+    names, fresh = LANGUAGE_SHAPE, {}
+    if family != "chemgpt":
+        from chemscale.models.potentials import CONFIGS
+
+        if family not in CONFIGS:  # refused by its name
+            return {}
+        names = [field.name for field in fields(CONFIGS[family])]
+        fresh = {f.name: f.default for f in fields(CONFIGS[family]) if f.default is not MISSING}
     if family in groups()["model"]:
         keys = option("model", family).keys
         return {n: yaml.safe_load(keys[f"model.{n}"].default) for n in names if f"model.{n}" in keys}
-    return {f.name: f.default for f in fields(CONFIGS[family]) if f.default is not MISSING}
+    return fresh
 
 
 @dataclass(frozen=True)

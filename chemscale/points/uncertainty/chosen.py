@@ -7,14 +7,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chemscale.common.files import write_json
 from chemscale.common.sections import ConfigurationError
 from chemscale.structures.settings import StructureData
-from chemscale.structures.store import FrameStore
+
+if TYPE_CHECKING:
+    from chemscale.structures.store import FrameStore
 
 SCHEMA_VERSION = 1
 

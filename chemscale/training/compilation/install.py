@@ -1,4 +1,8 @@
-"""Putting a compiled step into a task when training starts: which kind of task is compiled by what."""
+"""Putting a compiled step into a task when training starts: which kind of task is compiled by what.
+
+What compiles is imported where a run compiles: torch's compiler, and the library of graphs of potentials,
+take seconds to load.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,8 @@ import torch
 
 from chemscale.molecules.data_module import MoleculeDataModule
 from chemscale.tasks.language_model import LanguageModel
-from chemscale.tasks.potential import InteratomicPotential
 from chemscale.training.compilation.adoption import adopt
 from chemscale.training.compilation.comparison import Difference
-from chemscale.training.compilation.language import compile_language_model
-from chemscale.training.compilation.potentials import compile_potential
 from chemscale.training.distributed.control import Control
 from chemscale.training.trained_point import TrainedPoint
 
@@ -65,15 +66,20 @@ def maker(task: Any, point: TrainedPoint, control: Control) -> Callable[[], tupl
         control: how the ranks of the point agree.
     """
     backend = os.environ.get(BACKEND, "inductor")
-    if isinstance(task, InteratomicPotential):
-        example = point.data.training_batches(0, control.ranks.world)[0]
-        return lambda: compile_potential(task, example.to(task.device), backend)
     if isinstance(task, LanguageModel):
+        from chemscale.training.compilation.language import compile_language_model
+
         example = point.data.training_batches(0, control.ranks.world)[0]
         longest, replayed = point.data.longest, may_replay(task, point)
         return lambda: compile_language_model(
             task, example.to(task.device), longest, backend, cuda_graph=replayed
         )
+    from chemscale.tasks.potential import InteratomicPotential
+    from chemscale.training.compilation.potentials import compile_potential
+
+    if isinstance(task, InteratomicPotential):
+        example = point.data.training_batches(0, control.ranks.world)[0]
+        return lambda: compile_potential(task, example.to(task.device), backend)
     raise TypeError(f"{type(task).__name__} has no compiled step.")
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from torch_geometric.data import Data
 
 from chemscale.models.adaptation.lora import adapter_product_flops
-from chemscale.models.potential import Potential
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from chemscale.models.potential import Potential
 
 PHASES = ("forward", "force", "double_backward")
 

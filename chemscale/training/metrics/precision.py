@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from torch_geometric.data import Data
 
-from chemscale.models.potential import Potential
+if TYPE_CHECKING:  # a language model asks for the first function alone, and waits for no library of graphs
+    from torch_geometric.data import Data
+
+    from chemscale.models.potential import Potential
 
 
 @contextlib.contextmanager

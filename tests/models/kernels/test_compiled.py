@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from chemscale.models.kernels import compiled
+from chemscale.models.kernels import building, compiled
 from chemscale.models.layers.attention import document_attention
 from chemscale.models.layers.documents import Documents
 from chemscale.models.layers.rectangles import rectangle_attention
@@ -21,7 +21,7 @@ def fresh(monkeypatch, tmp_path):
 
 
 def needs_compiler():
-    if compiled._compiler() is None:
+    if building.find_compiler() is None:
         pytest.skip("needs a C++ compiler (g++)")
 
 
@@ -40,7 +40,7 @@ def test_they_are_compiled_once_and_loaded_from_then_on(tmp_path, monkeypatch):
     compiled.library.cache_clear()
     assert compiled.library() is not None
     assert built.stat().st_mtime_ns == made
-    monkeypatch.setattr(compiled, "_processor", lambda: "another processor of the cluster")
+    monkeypatch.setattr(building, "_processor", lambda: "another processor of the cluster")
     compiled.library.cache_clear()
     assert compiled.library() is not None
     assert len(list(built.parent.glob("*.so"))) == 2

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from chemscale.structures.edges import Edges
-from chemscale.structures.graphs import Structure, collate
+from chemscale.structures.graphs import Joined, Structure, to_graph
 from chemscale.structures.store import FrameStore
 
 
@@ -240,7 +240,7 @@ class FrameBatches(Dataset[Data]):
         atoms = self.plan.atoms[whole]
         parts = deal(atoms + self.plan.edges[whole], self.accumulate * self.world)
         mine = whole[parts[micro * self.world + self.rank]]
-        batch = batch_of(self.members(mine if len(mine) else whole[:1]))
+        batch = batch_of(self.read(mine if len(mine) else whole[:1]))
         if not len(mine):
             _take_labels(batch)
         # As if the step were one batch: what is counted must not depend on how it is cut.
@@ -250,8 +250,16 @@ class FrameBatches(Dataset[Data]):
         batch.step_stresses = totals["stresses"]
         return batch
 
+    def read(self, positions: np.ndarray) -> Joined:
+        """Frames of the subset one after another, with their neighbours.
+
+        Args:
+            positions: of them within the subset.
+        """
+        return joined_of(self.store, self.frames, self.edges, positions, self.weights)
+
     def members(self, positions: np.ndarray) -> list[Structure]:
-        """Frames of the subset with their neighbours.
+        """Frames of the subset one by one, with their neighbours.
 
         Args:
             positions: of them within the subset.
@@ -322,7 +330,22 @@ def read_batch(
         positions: of the wanted frames within the subset.
         weights: (F,) by which errors of the subset's frames are multiplied; None for 1.
     """
-    return batch_of(members_of(store, frames, edges, positions, weights))
+    return batch_of(joined_of(store, frames, edges, positions, weights))
+
+
+def joined_of(
+    store: FrameStore,
+    frames: np.ndarray,
+    edges: Edges,
+    positions: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Joined:
+    """Some frames of a subset one after another, with their neighbours; arguments as ``read_batch``."""
+    positions = np.asarray(positions)
+    joined = edges.join(store.joined(np.asarray(frames[positions])), positions)
+    if weights is not None:
+        joined.weights = joined.weights * weights[positions]
+    return joined
 
 
 def members_of(
@@ -340,15 +363,15 @@ def members_of(
     return members
 
 
-def batch_of(members: Sequence[Structure]) -> Data:
+def batch_of(joined: Joined) -> Data:
     """Structures as one graph, with their counts, as ``read_batch``.
 
     Args:
-        members: each with its neighbours.
+        joined: one after another, with their neighbours.
     """
-    batch = collate(members)
-    batch.padded_pairs = len(members) * batch.largest**2
-    batch.counts = {"frames": len(members), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
+    batch = to_graph(joined)
+    batch.padded_pairs = len(joined) * batch.largest**2
+    batch.counts = {"frames": len(joined), "atoms": batch.z.shape[0], "edges": batch.edge_index.shape[1]}
     return batch
 
 

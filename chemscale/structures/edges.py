@@ -9,9 +9,9 @@ import numpy as np
 
 from chemscale.common.locks import file_lock
 from chemscale.common.progress import ProgressBar
-from chemscale.structures.graphs import Structure
+from chemscale.structures.graphs import Joined, Structure
 from chemscale.structures.neighbours import neighbour_list
-from chemscale.structures.store import FrameStore
+from chemscale.structures.store import FrameStore, rows_of
 
 INDEX, SHIFT = "<u2", "<i2"
 MAX_ATOMS = 2**16 - 1
@@ -122,22 +122,50 @@ class Edges:
             structure: that gets them.
             position: of it within the part.
         """
+        pairs, shifts = self._arrays()
+        rows = slice(self.offsets[position], self.offsets[position + 1])
+        structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
+        structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
+        return structure
+
+    def join(self, joined: Joined, positions: np.ndarray) -> Joined:
+        """Give structures one after another their neighbours.
+
+        Args:
+            joined: that gets them.
+            positions: (B,) of its structures within the part.
+        """
+        pairs, shifts = self._arrays()
+        places = self._places(np.asarray(positions))
+        counts = self.offsets[places + 1] - self.offsets[places]
+        starts = np.cumsum(joined.sizes) - joined.sizes
+        # Row by row: the senders of all edges lie side by side, as do the receivers.
+        edges = np.empty((2, int(counts.sum())), np.int64)
+        np.add(rows_of(pairs, self.offsets, places).T, np.repeat(starts, counts), out=edges)
+        joined.edges = edges
+        if joined.cells is not None:
+            assert shifts is not None
+            joined.shifts = rows_of(shifts, self.offsets, places)
+        return joined
+
+    def _places(self, positions: np.ndarray) -> np.ndarray:
+        """Where the edges of structures stand in the cache."""
+        return positions
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """All pairs (E, 2), and all shifts (E, 3) of a store with crystals."""
         if self._maps is None:
             self._maps = (
                 self._open(self._pairs_path, INDEX, 2),
                 (self._open(self._shifts_path, SHIFT, 3) if self.periodic else None),
             )
-        rows = slice(self.offsets[position], self.offsets[position + 1])
-        pairs, shifts = self._maps
-        structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
-        structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
-        return structure
+        return self._maps
 
     @staticmethod
     def _open(path: Path, kind: str, columns: int) -> np.ndarray:
         if path.stat().st_size == 0:
             return np.zeros((0, columns), kind)
-        return np.memmap(path, dtype=kind, mode="r").reshape(-1, columns)
+        return np.asarray(np.memmap(path, dtype=kind, mode="r")).reshape(-1, columns)
 
 
 class ChosenEdges(Edges):
@@ -155,3 +183,6 @@ class ChosenEdges(Edges):
 
     def attach(self, structure: Structure, position: int) -> Structure:
         return super().attach(structure, int(self.positions[position]))
+
+    def _places(self, positions: np.ndarray) -> np.ndarray:
+        return self.positions[positions]

@@ -11,7 +11,7 @@ import numpy as np
 
 from chemscale.common.files import read_manifest
 from chemscale.structures.blocks import Block
-from chemscale.structures.graphs import Structure
+from chemscale.structures.graphs import Joined, Structure
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -113,7 +113,8 @@ class FrameStore:
         if not path.exists() or path.stat().st_size == 0:
             return np.empty((0, columns) if columns > 1 else 0, kind)
         try:
-            array = np.memmap(path, dtype=kind, mode="r")
+            # As a plain array: an element of a ``memmap`` takes 4 µs to find, of an array 0.2 µs.
+            array = np.asarray(np.memmap(path, dtype=kind, mode="r"))
             return array.reshape(-1, columns) if columns > 1 else array
         except ValueError:  # half a number, or half a row
             raise StoreError(
@@ -193,6 +194,32 @@ class FrameStore:
             stress=self._stress(frame) if periodic else None,
             weight=1.0 if self._weights is None else float(self._weights[frame]),
         )
+
+    def joined(self, frames: np.ndarray) -> Joined:
+        """Frames one after another with their labels, without neighbours.
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
+        frames = np.asarray(frames)
+        periodic = self.is_periodic(frames)
+        charges = self.electrons(frames)
+        joined = Joined(
+            numbers=rows_of(self._numbers, self.offsets, frames),
+            positions=rows_of(self._positions, self.offsets, frames),
+            forces=rows_of(self._forces, self.offsets, frames),
+            sizes=np.asarray(self._sizes[frames], np.int64),
+            energies=self.energies(frames),
+            charges=charges[:, 0],
+            spins=charges[:, 1],
+            weights=self.weights(frames),
+            edges=np.zeros((2, 0), np.int64),
+        )
+        if periodic.any():
+            joined.cells = np.where(periodic[:, None, None], self._cells[frames].reshape(-1, 3, 3), 0.0)
+            if self._stresses is not None:
+                joined.stresses = np.where(periodic[:, None, None], self.stresses(frames), np.nan)
+        return joined
 
     def _stress(self, frame: int) -> np.ndarray | None:
         return None if self._stresses is None else np.asarray(self._stresses[frame]).reshape(3, 3)
@@ -311,6 +338,19 @@ class FrameStore:
             raise StoreError(
                 f"{self.path}: the arrays do not have the hash of manifest.json. Delete the folder."
             )
+
+
+def rows_of(array: np.ndarray, offsets: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Rows of several stretches of an array, one stretch after another; a copy.
+
+    Args:
+        array: (N, …).
+        offsets: (F + 1,) where each stretch begins and the last one ends.
+        places: (k,) numbers of stretches.
+    """
+    ends = offsets[places + 1].tolist()
+    pieces = [array[a:b] for a, b in zip(offsets[places].tolist(), ends, strict=True)]
+    return np.concatenate(pieces) if pieces else array[:0].copy()
 
 
 def content_hash(path: Path) -> str:

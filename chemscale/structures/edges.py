@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.common.locks import file_lock
+from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.graphs import Joined, Structure
 from chemscale.structures.neighbours import neighbour_list
@@ -18,11 +21,60 @@ MAX_ATOMS = 2**16 - 1
 WITHOUT_LOCKS = "let one process find the neighbours before others are started"
 
 
+CHUNK = 4096
+"""Frames whose neighbours are found and written together."""
+WORTH_PROCESSES = 500_000
+"""Frames from which on all cores find neighbours: fewer take no longer than processes need to begin."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neighbours of some frames.
+
+    Args:
+        counts: (k,) edges of each frame.
+        pairs: senders and receivers of all edges, as `INDEX`.
+        shifts: cells that senders are shifted by, as `SHIFT`; empty for a store without crystals.
+    """
+
+    counts: np.ndarray
+    pairs: bytes
+    shifts: bytes
+
+
+def find_neighbours(store: FrameStore | Path, frames: np.ndarray, *, cutoff: float) -> Found:
+    """Find the neighbours in some frames of a store.
+
+    Args:
+        store: where they are, or its folder in a process of its own.
+        frames: (k,) their numbers.
+        cutoff: Å.
+    """
+    if isinstance(store, Path):
+        store = _opened(store)
+    counts, pairs, shifts = [], [], []
+    for frame in frames.tolist():
+        structure = store.structure(frame)
+        edges, shift = neighbour_list(structure.positions, cutoff, structure.cell, structure.pbc)
+        counts.append(edges.shape[1])
+        pairs.append(edges.T.astype(INDEX).tobytes())
+        if store.periodic:
+            zero = np.zeros((edges.shape[1], 3), SHIFT)
+            shifts.append(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
+    return Found(np.array(counts, "<i4"), b"".join(pairs), b"".join(shifts))
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> FrameStore:
+    """The store that a process works on."""
+    return FrameStore(path)
+
+
 class EdgeCache:
     """Neighbours of the first frames of a part on disk, extended when more frames are asked for.
 
-    Indices are 16 bits wide: a structure has at most 65,535 atoms. The count file is written last, so that an
-    interrupted extension is taken up where the counts end.
+    Indices are 16 bits wide: a structure has at most 65,535 atoms. Counts are written behind the pairs that
+    they count, so that an interrupted extension is taken up where the counts end.
 
     Args:
         store: whose frames they are.
@@ -66,27 +118,27 @@ class EdgeCache:
     def _extend(self, frames: int) -> None:
         known = self._known()
         done, total = len(known), int(known.sum(dtype=np.int64))
-        counts = []
         title = f"neighbours within {self.cutoff:g} Å"
+        chunks = [self.frames[start : min(start + CHUNK, frames)] for start in range(done, frames, CHUNK)]
+        workers = worker_count(None) if frames - done >= WORTH_PROCESSES else 1
+        find = partial(find_neighbours, self.store if workers == 1 else self.store.path, cutoff=self.cutoff)
         with (
             ProgressBar(title, max(0, frames - done), "frames", every=5.0) as progress,
             open(self._file("pairs"), "ab") as pairs,
             open(self._file("shifts"), "ab") as shifts,
+            open(self._file("counts"), "ab") as counts,
         ):
             pairs.truncate(total * 4)
             shifts.truncate(total * 6 if self.store.periodic else 0)
-            for position in range(done, frames):
-                structure = self.store.structure(int(self.frames[position]))
-                edges, shift = neighbour_list(structure.positions, self.cutoff, structure.cell, structure.pbc)
-                pairs.write(edges.T.astype(INDEX).tobytes())
-                if self.store.periodic:
-                    zero = np.zeros((edges.shape[1], 3), SHIFT)
-                    shifts.write(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
-                counts.append(edges.shape[1])
-                progress.advance(1)
-        with open(self._file("counts"), "ab") as file:
-            file.truncate(done * 4)
-            file.write(np.array(counts, "<i4").tobytes())
+            counts.truncate(done * 4)
+            for found in ordered_map(find, chunks, workers):
+                pairs.write(found.pairs)
+                shifts.write(found.shifts)
+                pairs.flush()
+                shifts.flush()
+                counts.write(found.counts.tobytes())
+                counts.flush()
+                progress.advance(len(found.counts))
 
     def open(self, frames: int) -> Edges:
         """The edges of the first frames, memory-mapped.

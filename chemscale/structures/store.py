@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,10 @@ CELL_ARRAYS = {"cells": ("<f8", 9), "pbc": ("u1", 3)}
 
 OPTIONAL_ARRAYS = {"stresses": ("<f8", 9), "weights": ("<f8", 1)}
 """One row a frame, where any frame has one."""
+
+
+AT_ONCE = 4096
+"""Frames of a block at most."""
 
 
 class StoreError(ValueError):
@@ -292,41 +297,46 @@ class FrameStore:
         Args:
             frames: (k,) numbers in the store.
         """
-        groups = self._groups
         frames = np.asarray(frames)
-        frames = frames[np.lexsort((frames, groups[frames]))]
+        groups, sizes = self._groups[frames], self._sizes[frames]
+        order = np.lexsort((frames, groups))
+        frames, groups, sizes = frames[order], groups[order], sizes[order]
+        changes = (groups[1:] != groups[:-1]) | (sizes[1:] != sizes[:-1])
+        ends = [*(np.flatnonzero(changes) + 1).tolist(), len(frames)]
         start = 0
-        while start < len(frames):
-            first, end = frames[start], start + 1
-            kind = bytes(self.numbers(first))
-            while (
-                end < len(frames)
-                and end - start < 4096
-                and groups[frames[end]] == groups[first]
-                and bytes(self.numbers(frames[end])) == kind
-            ):
-                end += 1
-            members = [self.structure(int(f)) for f in frames[start:end]]
-            periodic = any(s.pbc is not None for s in members)
-            yield Block(
-                name=self.names[groups[first]],
-                numbers=members[0].numbers,
-                positions=np.stack([s.positions for s in members]),
-                energies=np.array([s.energy for s in members]),
-                forces=np.stack([s.forces for s in members]),  # type: ignore[misc]
-                rows=self._places(frames[start:end])[0],
-                charges=np.array([s.charge for s in members]),
-                spins=np.array([s.spin for s in members]),
-                cells=np.stack([np.zeros((3, 3)) if s.cell is None else s.cell for s in members])
-                if periodic
-                else None,
-                pbc=np.stack([np.zeros(3, bool) if s.pbc is None else s.pbc for s in members])
-                if periodic
-                else None,
-                stresses=None if self._stresses is None else self.stresses(frames[start:end]),
-                weights=None if self._weights is None else self.weights(frames[start:end]),
-            )
-            start = end
+        for end in ends:
+            while start < end:
+                window = frames[start : min(end, start + AT_ONCE)]
+                read = self.joined(window)
+                numbers = read.numbers.reshape(len(window), -1)
+                bounds = [0, *(np.flatnonzero((numbers[1:] != numbers[:-1]).any(axis=1)) + 1).tolist()]
+                if start + len(window) == end or len(bounds) == 1:
+                    bounds.append(len(window))  # else the last composition may go on behind the window
+                for first, last in pairwise(bounds):
+                    yield self._block(read, window, slice(first, last))
+                start += bounds[-1]
+
+    def _block(self, read: Joined, frames: np.ndarray, part: slice) -> Block:
+        """Some of the frames that were read, which are of one composition, as a block."""
+        k, n = len(frames), int(read.sizes[0])
+        of_part = frames[part]
+        pbc = None
+        if self.periodic and self.is_periodic(of_part).any():
+            pbc = self._pbc[of_part].astype(bool)
+        return Block(
+            name=self.name(int(of_part[0])),
+            numbers=read.numbers.reshape(k, n)[part.start],
+            positions=read.positions.reshape(k, n, 3)[part],
+            energies=read.energies[part],
+            forces=read.forces.reshape(k, n, 3)[part],
+            rows=self._places(of_part)[0],
+            charges=read.charges[part],
+            spins=read.spins[part],
+            cells=None if pbc is None or read.cells is None else read.cells[part],
+            pbc=pbc,
+            stresses=None if self._stresses is None else self.stresses(of_part),
+            weights=None if self._weights is None else self.weights(of_part),
+        )
 
     def verify(self) -> None:
         """Compare every array with the manifest's hash.

@@ -89,12 +89,13 @@ def compositions(groups: int, random: np.random.Generator) -> Iterator[np.ndarra
 def write_frames(path: Path, frames: int, groups: int, seed: int = 0) -> None:
     """Write a file of the layout of ANI-1x."""
     random = np.random.default_rng(seed)
-    share = random.lognormal(0.0, 1.2, groups)
+    molecules = list(compositions(groups, random))
+    share = random.lognormal(0.0, 1.2, groups) * np.array([len(numbers) for numbers in molecules]) ** -1.8
     counts = np.maximum(1, np.round(frames * share / share.sum())).astype(int)
     counts[np.argmax(counts)] += frames - counts.sum()
     temporary = path.with_suffix(".part")
     with h5py.File(temporary, "w") as file, ProgressBar("made", frames, "frames") as progress:
-        for number, (k, numbers) in enumerate(zip(counts, compositions(groups, random), strict=True)):
+        for number, (k, numbers) in enumerate(zip(counts, molecules, strict=True)):
             isomers = np.stack([isomer(numbers, random) for _ in range(1 + number % 3)])
             which = np.sort(random.integers(len(isomers), size=k))
             moved = random.standard_normal((k, len(numbers), 3), np.float32) * np.float32(0.08)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -170,6 +170,14 @@ class FrameStore:
         """Atomic numbers of a frame, (n,)."""
         return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]
 
+    def atomic_numbers(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic numbers of several frames, one frame after another, (N,), and atoms of each, (k,).
+
+        Args:
+            frames: (k,) their numbers in the store.
+        """
+        return rows_of(self._numbers, self.offsets, frames), np.asarray(self._sizes[frames], np.int64)
+
     def atoms(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Atoms of frames that follow each other; copies, so that no page of the files stays in use.
 
@@ -244,7 +252,7 @@ class FrameStore:
         """Weights that frames have of their own, (k,); 1 where the source states none."""
         return np.ones(len(frames)) if self._weights is None else np.asarray(self._weights[frames])
 
-    def energies(self, frames: np.ndarray) -> np.ndarray:
+    def energies(self, frames: np.ndarray | slice) -> np.ndarray:
         """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])
 
@@ -263,6 +271,16 @@ class FrameStore:
     def electrons(self, frames: np.ndarray) -> np.ndarray:
         """Total charge in e and multiplicity (0 where it is not stated) of frames, (k, 2)."""
         return np.stack([self._charges[frames], self._spins[frames]], axis=1).astype(np.int64)
+
+    def electron_states(self, frames: np.ndarray) -> dict[tuple[int, int], int]:
+        """Frames of each total charge in e and multiplicity (0 where it is not stated), rising.
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
+        codes = (self._charges[frames].astype(np.uint16) + np.uint16(128)) * np.uint16(256)
+        counts = np.bincount(codes + self._spins[frames], minlength=1 << 16)
+        return {(int(c) // 256 - 128, int(c) % 256): int(counts[c]) for c in np.flatnonzero(counts)}
 
     def is_periodic(self, frames: np.ndarray) -> np.ndarray:
         """Whether frames are periodic in any direction, (k,)."""
@@ -363,9 +381,14 @@ def rows_of(array: np.ndarray, offsets: np.ndarray, places: np.ndarray) -> np.nd
     return np.concatenate(pieces) if pieces else array[:0].copy()
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 over every array of a store, in the order of their names."""
-    total = hashlib.sha256()
+def content_hash(path: Path, known: Mapping[str, bytes] | None = None) -> str:
+    """SHA-256 over every array of a store, in the order of their names.
+
+    Args:
+        path: of the store.
+        known: SHA-256 of arrays that need not be read, by name.
+    """
+    total, known = hashlib.sha256(), known or {}
     files = sorted(
         [
             *(*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS),
@@ -374,7 +397,9 @@ def content_hash(path: Path) -> str:
         ]
     )
     for name in files:
-        if (path / name).exists():
+        if name in known:
+            total.update(name.encode() + known[name])
+        elif (path / name).exists():
             with open(path / name, "rb") as file:
                 total.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

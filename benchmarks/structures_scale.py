@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
@@ -34,6 +35,8 @@ import numpy as np
 
 from benchmarks.processes import Usage, run_measured, size
 from chemscale.common.progress import ProgressBar
+from chemscale.structures.batches import BatchBudget
+from chemscale.structures.data_module import StructureDataModule
 from chemscale.structures.sources.base import formula
 from chemscale.structures.store import FrameStore
 
@@ -148,6 +151,15 @@ class MemoryLimit:
         return f"; limited to {limit:,} MiB, {peak:,} in use at most with pages of files"
 
 
+def forget(folder: Path) -> None:
+    """Let the kernel forget the pages of all files: those of another command would not be counted."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def show(title: str, usage: Usage, limited: str) -> None:
     """Print time and memory of a command."""
     used = usage.processes
@@ -163,6 +175,8 @@ def prepare(file: Path, folder: Path, report: bool, memory: int | None, environm
     structures = folder / "structures"
     command = [sys.executable, "-m", "chemscale.prepare", "data=structures", f"data.path={file}"]
     command += [f"structures={structures}", f"report={str(report).lower()}"]
+    if memory is not None:
+        forget(folder)
     limit = MemoryLimit(memory)
     usage = run_measured(
         limit.command(command), folder / "prepare.log", environment, lambda: size(structures)
@@ -196,17 +210,37 @@ def train(file: Path, folder: Path, options: argparse.Namespace, environment: di
     command += [f"trainer.log_every={max(1, options.steps // 5)}", *options.keys]
     for again in ("first", "again"):
         shutil.rmtree(runs, ignore_errors=True)
+        if options.memory is not None:
+            forget(folder)
         limit = MemoryLimit(options.memory)
-        began = time.time()
+        began = datetime.now(UTC)
         usage = run_measured(limit.command(command), folder / "train.log", environment)
         show(f"train, {again}", usage, limit.close())
-        rows = [
-            json.loads(line) for path in runs.rglob("metrics.jsonl") for line in path.read_text().splitlines()
-        ]
         record = json.loads(next(runs.rglob("record.json")).read_text())
-        waits = [row for row in rows if "data_wait_percent" in row]
-        print(f"    {waits[-1]}" if waits else "    no throughput line", flush=True)
-        print(f"    {began=} {record.get('state')} compute {record.get('compute')}", flush=True)
+        begun, line = datetime.fromisoformat(record["started"]) - began, record["truth"]
+        print(
+            f"    {record['state']}; began to train after {begun.total_seconds():,.0f} s, then "
+            f"{line['frames_per_second']:,.1f} frames/s, data wait {line['data_wait_percent']:.2f} %",
+            flush=True,
+        )
+
+
+def load(store: FrameStore, batches: int = 300) -> None:
+    """Print how fast one core makes batches of 64 frames in the order of training, with neighbours known."""
+    data = StructureDataModule(store, BatchBudget(frames=64), 5.0, seed=0)
+    made = data.training_batches()
+    spent, wall, frames, edges = time.process_time(), time.perf_counter(), 0, 0
+    for number in range(batches):
+        counts = made[number].counts
+        frames, edges = frames + counts["frames"], edges + counts["edges"]
+    spent, wall = time.process_time() - spent, time.perf_counter() - wall
+    known = 4 * int(data.train_edges.offsets[-1])
+    print(
+        f"loader: {frames / spent:,.0f} frames/s/core, {1e3 * spent / batches:.2f} ms a batch of 64 frames "
+        f"and {edges / batches:,.0f} edges ({1e3 * wall / batches:.2f} ms by the clock)\n"
+        f"    neighbours on disk {known / 1e6:,.0f} MB, {known / int(data.plan.atoms.sum()):.1f} bytes/atom",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -219,7 +253,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--memory", type=int, default=None, help="MiB that both commands may use")
     parser.add_argument("--report", action="store_true", help="with report=true")
-    parser.add_argument("--only", choices=("make", "prepare", "train"), default=None)
+    parser.add_argument("--only", choices=("make", "prepare", "train", "load"), default=None)
     parser.add_argument("--folder", type=Path, default=None, help="kept; else a temporary one")
     options = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -235,6 +269,8 @@ def main() -> None:
             prepare(file, folder, options.report, options.memory, environment)
         if options.only in (None, "train"):
             train(file, folder, options, environment)
+        if options.only in (None, "load"):
+            load(FrameStore(next((folder / "structures").glob("*/manifest.json")).parent))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from chemscale.common.locks import file_lock
 from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.graphs import Joined, Structure
+from chemscale.structures.loading.mapped import MappedRows, rows_of
 from chemscale.structures.neighbours import neighbour_list
-from chemscale.structures.store import FrameStore, rows_of
+from chemscale.structures.store import FrameStore
 
 INDEX, SHIFT = "<u2", "<i2"
 MAX_ATOMS = 2**16 - 1
@@ -53,6 +54,7 @@ def find_neighbours(store: FrameStore | Path, frames: np.ndarray, *, cutoff: flo
     if isinstance(store, Path):
         store = _opened(store)
     counts, pairs, shifts = [], [], []
+    store.expect(frames, forces=False)
     for frame in frames.tolist():
         structure = store.structure(frame)
         edges, shift = neighbour_list(structure.positions, cutoff, structure.cell, structure.pbc)
@@ -162,7 +164,7 @@ class Edges:
         self.offsets = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
         self.periodic = cache.store.periodic
         self._pairs_path, self._shifts_path = cache._file("pairs"), cache._file("shifts")
-        self._maps: tuple[np.ndarray, np.ndarray | None] | None = None
+        self._maps: tuple[MappedRows, MappedRows | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": None}
@@ -174,7 +176,7 @@ class Edges:
             structure: that gets them.
             position: of it within the part.
         """
-        pairs, shifts = self._arrays()
+        pairs, shifts = (array and array.scattered for array in self._arrays())
         rows = slice(self.offsets[position], self.offsets[position + 1])
         structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
         structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
@@ -187,7 +189,7 @@ class Edges:
             joined: that gets them.
             positions: (B,) of its structures within the part.
         """
-        pairs, shifts = self._arrays()
+        pairs, shifts = (array and array.scattered for array in self._arrays())
         places = self._places(np.asarray(positions))
         counts = self.offsets[places + 1] - self.offsets[places]
         starts = np.cumsum(joined.sizes) - joined.sizes
@@ -204,20 +206,24 @@ class Edges:
         """Where the edges of structures stand in the cache."""
         return positions
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray | None]:
+    def expect(self, positions: np.ndarray) -> None:
+        """Let the kernel read edges ahead, without waiting for them.
+
+        Args:
+            positions: of structures within the part.
+        """
+        for array in self._arrays():
+            if array is not None:
+                array.expect(self.offsets, self._places(positions))
+
+    def _arrays(self) -> tuple[MappedRows, MappedRows | None]:
         """All pairs (E, 2), and all shifts (E, 3) of a store with crystals."""
         if self._maps is None:
             self._maps = (
-                self._open(self._pairs_path, INDEX, 2),
-                (self._open(self._shifts_path, SHIFT, 3) if self.periodic else None),
+                MappedRows(self._pairs_path, INDEX, 2),
+                MappedRows(self._shifts_path, SHIFT, 3) if self.periodic else None,
             )
         return self._maps
-
-    @staticmethod
-    def _open(path: Path, kind: str, columns: int) -> np.ndarray:
-        if path.stat().st_size == 0:
-            return np.zeros((0, columns), kind)
-        return np.asarray(np.memmap(path, dtype=kind, mode="r")).reshape(-1, columns)
 
 
 class ChosenEdges(Edges):

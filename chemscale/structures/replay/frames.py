@@ -125,6 +125,14 @@ class ReplayBatches(FrameBatches):
         super().__init__(*given, **options)
         self.replay = replay
 
+    def expect(self, positions: np.ndarray) -> None:
+        """Let the kernel read frames ahead, as ``FrameBatches.expect``."""
+        new, replay = len(self.frames), self.replay
+        super().expect(positions[positions < new])
+        old = positions[positions >= new] - new
+        replay.store.expect(replay.frames[old])
+        replay.edges.expect(old)
+
     def read(self, positions: np.ndarray) -> Joined:
         """Frames one after another, as ``FrameBatches.read``."""
         return join(self.members(positions))

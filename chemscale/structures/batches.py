@@ -33,8 +33,8 @@ __all__ = [
 
 
 READ_AHEAD = 100
-"""Batches that the kernel is asked for ahead of time once one had to wait for the disk: those that were asked for
-wait no more, and do not tell that it was needed."""
+"""Batches that the kernel is asked for ahead of time once one had to wait for the disk: those that were asked
+for wait no more, and do not tell that it was needed."""
 
 
 class FrameBatches(Dataset[Data]):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from chemscale.structures import batches as reading
 from chemscale.structures import edges as neighbours
 from chemscale.structures.batches import (
     BatchBudget,
@@ -182,6 +183,51 @@ def test_frames_that_are_read_at_once_are_those_joined_one_by_one(tmp_path, bloc
                 else:
                     assert at_once[key] == expected, key
             assert set(at_once.keys()) - set(one_by_one.keys()) == {"counts", "padded_pairs"}
+
+
+class Watched(FrameBatches):
+    """Notes what the kernel is asked for ahead."""
+
+    asked = ()
+
+    def expect(self, positions):
+        self.asked = (*self.asked, positions.tolist())
+        super().expect(positions)
+
+
+def test_a_batch_that_waited_for_the_disk_asks_for_those_behind_it(store, training, monkeypatch):
+    frames, edges = training
+    pages = iter(range(10**6))
+    plain = batches(store, training, BatchBudget(frames=16), accumulate=2, world=2)
+    plan = EpochPlan(store.sizes[frames], edges.counts, BatchBudget(frames=16), seed=0)
+    watched = Watched(store, frames, edges, plan, accumulate=2, world=2)
+    steps = len(plan.epoch(0)[1]) - 1
+    assert watched[0].counts
+    assert watched.asked == ()  # everything lies in memory
+    monkeypatch.setattr(reading, "_pages_from_disk", lambda: next(pages))
+    for index in range(2 * steps + 2):
+        assert torch.equal(watched[index].pos, plain[index].pos)
+    dealt = [
+        deal(plan.atoms[whole] + plan.edges[whole], 4)[2 * micro]
+        for whole in map(plan.frames, range(steps))
+        for micro in (0, 1)
+    ]
+    of_steps = [plan.frames(i // 2)[part].tolist() for i, part in enumerate(dealt)]
+    assert (
+        list(watched.asked[: 2 * steps - 1]) == of_steps[1:]
+    )  # the last of an epoch asks for none of the next
+    monkeypatch.setattr(reading, "_pages_from_disk", lambda: 0)
+    before = len(watched.asked)
+    for _ in range(reading.READ_AHEAD + 5):
+        watched[0]
+    assert len(watched.asked) - before == reading.READ_AHEAD - 1
+
+
+def test_a_plan_knows_which_steps_are_at_hand():
+    plan = EpochPlan(ATOMS, EDGES, BatchBudget(frames=100), seed=3)
+    assert not plan.is_at_hand(0)
+    plan.frames(7)  # of the second epoch of five steps
+    assert [plan.is_at_hand(step) for step in (4, 5, 9, 10)] == [False, True, True, False]
 
 
 def test_edges_are_ordered_by_sender_and_paired_as_by_their_keys(store, training):

@@ -1,6 +1,7 @@
 """The frame store: what goes in comes out, whatever the order of the file; subsets are nested."""
 
 import json
+import pickle
 from itertools import groupby
 
 import numpy as np
@@ -141,3 +142,26 @@ def test_charges_and_multiplicities_are_counted_in_rising_order(tmp_path):
     assert list(store.electron_states(np.arange(6)).items()) == [
         ((-128, 255), 1), ((-1, 2), 1), ((0, 0), 3), ((1, 2), 1),
     ]  # fmt: skip
+
+
+def test_another_process_opens_a_store_instead_of_getting_its_arrays(store):
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    np.testing.assert_array_equal(again.structure(5).positions, store.structure(5).positions)
+    assert again.hash == store.hash
+
+
+@pytest.mark.parametrize(
+    "frames", [range(64), range(0, 128, 2), range(0, 640, 10), (3, 1, 2), range(99, -1, -1)]
+)
+def test_frames_are_the_same_read_in_order_or_here_and_there(tmp_path, frames):
+    store = build_store(ToySource(toy_blocks(400)), tmp_path / "toy", SplitPolicy())
+    joined = store.joined(np.array(frames))
+    ends = np.cumsum(joined.sizes)
+    for k, frame in enumerate(frames):
+        one, part = store.structure(frame), slice(ends[k] - joined.sizes[k], ends[k])
+        np.testing.assert_array_equal(joined.numbers[part], one.numbers)
+        np.testing.assert_array_equal(joined.positions[part], one.positions)
+        np.testing.assert_array_equal(joined.forces[part], one.forces)
+    store.expect(np.array(frames))  # a hint, which may be given of any frames

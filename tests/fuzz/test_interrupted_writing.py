@@ -101,13 +101,13 @@ def _key_of(molecules, tmp_path):
 
 
 def test_a_full_disk_leaves_no_store_and_no_rubbish(frames, tmp_path, monkeypatch):
-    from chemscale.structures.preparation import building
+    from chemscale.structures.preparation import writing
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(building.ArrayFiles, "append", full)
+        patch.setattr(writing.ArrayFiles, "append", full)
         with pytest.raises(OSError, match="No space left") as caught:
             store(frames, tmp_path / "store")
     assert caught.value.filename == str(tmp_path / "store")

@@ -1,6 +1,6 @@
 """Preparation beside the bare SELFIES encoder: time, CPU time, memory of all processes, disk, same bytes.
 
-    python benchmarks/prepare.py [FILE] [--molecules 100000] [--workers 1 2] [--folder DIR] [--respelled]
+    python -m benchmarks.prepare [FILE] [--molecules 100000] [--workers 1 2] [--folder DIR] [--respelled]
 
 FILE holds SMILES, one a line. ``--molecules`` takes so many of them, or makes as many different ones first,
 before anything is measured: each further time round, every molecule is given another group at another atom
@@ -23,18 +23,18 @@ import gzip
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import selfies
 from rdkit import Chem, rdBase
 
+from benchmarks.processes import Processes, run_measured, size
 from chemscale.common.parallel import process_pool
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import Corpus
@@ -63,7 +63,6 @@ GROUPS = [
 SALTS = ["Cl", "Br", "O=C(O)C(F)(F)F", "CS(=O)(=O)O"]
 AT_ONCE = 1 << 12
 ROOT = Path(__file__).resolve().parents[1]
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def made(first: int, base: list[str], last: int, respelled: bool) -> list[str]:
@@ -138,51 +137,6 @@ def bare(smiles: list[str]) -> float:
 
 
 @dataclass
-class Processes:
-    """What a process and all that descend from it have used.
-
-    Args:
-        root: id of the process.
-        cpu: seconds of CPU time of each, as last seen.
-        peak: largest sum of proportional set sizes, bytes.
-        most: processes at that time.
-    """
-
-    root: int
-    cpu: dict[int, float] = field(default_factory=dict)
-    peak: int = 0
-    most: int = 0
-
-    def look(self) -> None:
-        """Read /proc once."""
-        parents, cpu = {}, {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue  # it has ended
-                parents[int(entry.name)] = int(fields[1])
-                cpu[int(entry.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-        mine = {self.root}
-        while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
-            mine |= more
-        self.cpu |= {pid: cpu[pid] for pid in mine & cpu.keys()}
-        memory = sum(map(_proportional, mine))
-        if memory > self.peak:
-            self.peak, self.most = memory, len(mine)
-
-
-def _proportional(pid: int) -> int:
-    """Proportional set size of a process, bytes; 0 where it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
-
-
-@dataclass
 class Outcome:
     """Of one preparation: its corpus, seconds of wall and CPU time, memory, and bytes of disk at most."""
 
@@ -198,33 +152,9 @@ def prepare(file: Path, target: Path, workers: int) -> Outcome:
     command = [sys.executable, "-m", "chemscale.prepare", "data=smiles", f"data.path={file.resolve()}"]
     command += [f"data.prepare_workers={workers}", f"corpora={target.resolve()}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    started, disk, looks = time.perf_counter(), 0, 0
-    with open(target.with_suffix(".log"), "w") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
-        used = Processes(process.pid)
-        while process.poll() is None:
-            used.look()
-            if looks % 50 == 0:  # thousands of files
-                disk = max(disk, size(target))
-            looks += 1
-            time.sleep(0.1)
-    if process.returncode:
-        sys.exit(Path(said.name).read_text())
-    wall = time.perf_counter() - started
+    used = run_measured(command, target.with_suffix(".log"), environment, lambda: size(target))
     folder = next(path.parent for path in target.rglob("manifest.json"))
-    return Outcome(Corpus.open(folder), wall, sum(used.cpu.values()), used, max(disk, size(target)))
-
-
-def size(folder: Path) -> int:
-    """Bytes of all files under a folder; files that vanish meanwhile do not count."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(path, name)).st_size
-            except OSError:
-                continue
-    return total
+    return Outcome(Corpus.open(folder), used.wall, used.cpu, used.processes, used.watched)
 
 
 def show(outcome: Outcome, workers: int, encoder: float) -> None:

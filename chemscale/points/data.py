@@ -141,7 +141,7 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
     subtract = data.dispersion
     if subtract is not None:
         options["subtract"] = subtract.as_key()
-    key = store_key(files, options)
+    key = store_key(files, options, None if data.verify else root)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root):
         store = build_store(source, target, policy, name=files[0].name, subtract=subtract)

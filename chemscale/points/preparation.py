@@ -261,4 +261,6 @@ def show_store(store: FrameStore) -> None:
         *(f"{counts[key]:,}" for key in ("frames", "molecules", "atoms", "train", "validation", "test")),
     )
     log.info("In the source: %s. Here: eV, Å.", manifest["units"]["in the source"])
+    for reason, number in sorted(counts.get("left_out", {}).items(), key=lambda item: -item[1]):
+        log.info("  left out %s: %s", f"{number:,} frames", reason)
     log_notes(store)

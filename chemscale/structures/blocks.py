@@ -133,7 +133,9 @@ class Source(Protocol):
     """A set of frames on disk.
 
     `level` is the level of theory as the source states it, `units` what the file holds (for the manifest),
-    `notes` whatever a user should know about how it was read.
+    `notes` whatever a user should know about how it was read. A source may have two more: ``total()``, the
+    number of its frames where that is known before they are read, else None; and ``left_out``, once it was
+    read, the number of frames that are in no block by the reason for it.
     """
 
     level: str
@@ -147,3 +149,14 @@ class Source(Protocol):
     def splits(self) -> dict[str, np.ndarray] | None:
         """Rows of "train", "validation" and "test" where the source publishes them, else None."""
         ...
+
+
+def total_frames(source: Source) -> int | None:
+    """Frames that a source will be read through, those left out as well; None where it does not know."""
+    total = getattr(source, "total", None)
+    return None if total is None else total()
+
+
+def left_out_frames(source: Source) -> dict[str, int]:
+    """Frames that a source which was read has left out, by reason."""
+    return dict(getattr(source, "left_out", {}))

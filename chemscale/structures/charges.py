@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
 from chemscale.structures.sources.base import formula
 from chemscale.structures.store import FrameStore
+
+AT_ONCE = 1 << 15
+"""Frames whose atoms are read together."""
 
 
 class ChargeError(ValueError):
@@ -31,22 +35,22 @@ def check_charges(store: FrameStore, frames: np.ndarray, family: str) -> list[st
     Raises:
         ChargeError: naming a formula, its charges and two frames.
     """
-    charges, spins = store.electrons(frames).T
-    counts = Counter(charges.tolist())
+    counts: Counter[int] = Counter()
+    stated: Counter[int] = Counter()
+    for (charge, spin), number in store.electron_states(frames).items():
+        counts[charge] += number
+        if spin > 0:
+            stated[spin] += number
     if len(counts) > 1:
-        first: dict[bytes, int] = {}
-        for frame, charge in zip(frames.tolist(), charges.tolist(), strict=True):
-            other = first.setdefault(bytes(np.sort(store.numbers(frame))), frame)
-            if charge != int(store.electrons(np.array([other]))[0, 0]):
-                raise ChargeError(
-                    f"{family} knows no charge, but the frames hold "
-                    f"{_contradiction(store, other, frame)}: to it these are the same atoms with labels "
-                    "that contradict each other. Use model=spookynet, or leave one charge of each formula."
-                )
+        for other, frame in _same_atoms_of_other_charge(store, frames):
+            raise ChargeError(
+                f"{family} knows no charge, but the frames hold "
+                f"{_contradiction(store, other, frame)}: to it these are the same atoms with labels "
+                "that contradict each other. Use model=spookynet, or leave one charge of each formula."
+            )
     several = []
     if len(counts) > 1:
         several.append("charges " + ", ".join(f"{signed(q)} ({n:,})" for q, n in sorted(counts.items())))
-    stated = Counter(spins[spins > 0].tolist())
     if len(stated) > 1:
         several.append("multiplicities " + ", ".join(f"{s} ({n:,})" for s, n in sorted(stated.items())))
     if not several:
@@ -55,6 +59,24 @@ def check_charges(store: FrameStore, frames: np.ndarray, family: str) -> list[st
         f"{family} knows neither charge nor multiplicity, and the frames have "
         f"{' and '.join(several)}: labels that depend on them cannot be learned. model=spookynet knows both."
     ]
+
+
+def _same_atoms_of_other_charge(store: FrameStore, frames: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The first frame of a formula, and each one of it that has another charge."""
+    of_elements = np.random.default_rng(0).integers(1 << 63, size=119, dtype=np.uint64)
+    formulas = np.empty(len(frames), np.uint64)
+    for start in range(0, len(frames), AT_ONCE):
+        numbers, sizes = store.atomic_numbers(np.asarray(frames[start : start + AT_ONCE]))
+        with np.errstate(over="ignore"):  # sums of random numbers: two formulas hardly ever have the same
+            of_frames = np.add.reduceat(of_elements[numbers], np.cumsum(sizes) - sizes)
+        formulas[start : start + len(sizes)] = of_frames
+    _, first, formula_of = np.unique(formulas, return_index=True, return_inverse=True)
+    charges = store.electrons(frames)[:, 0]
+    others = first[formula_of]
+    for place in np.flatnonzero(charges != charges[others]).tolist():
+        other, frame = int(frames[others[place]]), int(frames[place])
+        if np.array_equal(np.sort(store.numbers(other)), np.sort(store.numbers(frame))):
+            yield other, frame
 
 
 def _contradiction(store: FrameStore, *frames: int) -> str:

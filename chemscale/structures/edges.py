@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.common.locks import file_lock
+from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
-from chemscale.structures.graphs import Structure
+from chemscale.structures.graphs import Joined, Structure
+from chemscale.structures.loading.mapped import MappedRows, rows_of
 from chemscale.structures.neighbours import neighbour_list
 from chemscale.structures.store import FrameStore
 
@@ -18,11 +22,61 @@ MAX_ATOMS = 2**16 - 1
 WITHOUT_LOCKS = "let one process find the neighbours before others are started"
 
 
+CHUNK = 4096
+"""Frames whose neighbours are found and written together."""
+WORTH_PROCESSES = 500_000
+"""Frames from which on all cores find neighbours: fewer take no longer than processes need to begin."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neighbours of some frames.
+
+    Args:
+        counts: (k,) edges of each frame.
+        pairs: senders and receivers of all edges, as `INDEX`.
+        shifts: cells that senders are shifted by, as `SHIFT`; empty for a store without crystals.
+    """
+
+    counts: np.ndarray
+    pairs: bytes
+    shifts: bytes
+
+
+def find_neighbours(store: FrameStore | Path, frames: np.ndarray, *, cutoff: float) -> Found:
+    """Find the neighbours in some frames of a store.
+
+    Args:
+        store: where they are, or its folder in a process of its own.
+        frames: (k,) their numbers.
+        cutoff: Å.
+    """
+    if isinstance(store, Path):
+        store = _opened(store)
+    counts, pairs, shifts = [], [], []
+    store.expect(frames, forces=False)
+    for frame in frames.tolist():
+        structure = store.structure(frame)
+        edges, shift = neighbour_list(structure.positions, cutoff, structure.cell, structure.pbc)
+        counts.append(edges.shape[1])
+        pairs.append(edges.T.astype(INDEX).tobytes())
+        if store.periodic:
+            zero = np.zeros((edges.shape[1], 3), SHIFT)
+            shifts.append(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
+    return Found(np.array(counts, "<i4"), b"".join(pairs), b"".join(shifts))
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> FrameStore:
+    """The store that a process works on."""
+    return FrameStore(path)
+
+
 class EdgeCache:
     """Neighbours of the first frames of a part on disk, extended when more frames are asked for.
 
-    Indices are 16 bits wide: a structure has at most 65,535 atoms. The count file is written last, so that an
-    interrupted extension is taken up where the counts end.
+    Indices are 16 bits wide: a structure has at most 65,535 atoms. Counts are written behind the pairs that
+    they count, so that an interrupted extension is taken up where the counts end.
 
     Args:
         store: whose frames they are.
@@ -66,27 +120,27 @@ class EdgeCache:
     def _extend(self, frames: int) -> None:
         known = self._known()
         done, total = len(known), int(known.sum(dtype=np.int64))
-        counts = []
         title = f"neighbours within {self.cutoff:g} Å"
+        chunks = [self.frames[start : min(start + CHUNK, frames)] for start in range(done, frames, CHUNK)]
+        workers = worker_count(None) if frames - done >= WORTH_PROCESSES else 1
+        find = partial(find_neighbours, self.store if workers == 1 else self.store.path, cutoff=self.cutoff)
         with (
             ProgressBar(title, max(0, frames - done), "frames", every=5.0) as progress,
             open(self._file("pairs"), "ab") as pairs,
             open(self._file("shifts"), "ab") as shifts,
+            open(self._file("counts"), "ab") as counts,
         ):
             pairs.truncate(total * 4)
             shifts.truncate(total * 6 if self.store.periodic else 0)
-            for position in range(done, frames):
-                structure = self.store.structure(int(self.frames[position]))
-                edges, shift = neighbour_list(structure.positions, self.cutoff, structure.cell, structure.pbc)
-                pairs.write(edges.T.astype(INDEX).tobytes())
-                if self.store.periodic:
-                    zero = np.zeros((edges.shape[1], 3), SHIFT)
-                    shifts.write(zero.tobytes() if shift is None else shift.astype(SHIFT).tobytes())
-                counts.append(edges.shape[1])
-                progress.advance(1)
-        with open(self._file("counts"), "ab") as file:
-            file.truncate(done * 4)
-            file.write(np.array(counts, "<i4").tobytes())
+            counts.truncate(done * 4)
+            for found in ordered_map(find, chunks, workers):
+                pairs.write(found.pairs)
+                shifts.write(found.shifts)
+                pairs.flush()
+                shifts.flush()
+                counts.write(found.counts.tobytes())
+                counts.flush()
+                progress.advance(len(found.counts))
 
     def open(self, frames: int) -> Edges:
         """The edges of the first frames, memory-mapped.
@@ -110,7 +164,7 @@ class Edges:
         self.offsets = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
         self.periodic = cache.store.periodic
         self._pairs_path, self._shifts_path = cache._file("pairs"), cache._file("shifts")
-        self._maps: tuple[np.ndarray, np.ndarray | None] | None = None
+        self._maps: tuple[MappedRows, MappedRows | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": None}
@@ -122,22 +176,54 @@ class Edges:
             structure: that gets them.
             position: of it within the part.
         """
-        if self._maps is None:
-            self._maps = (
-                self._open(self._pairs_path, INDEX, 2),
-                (self._open(self._shifts_path, SHIFT, 3) if self.periodic else None),
-            )
+        pairs, shifts = (array and array.scattered for array in self._arrays())
         rows = slice(self.offsets[position], self.offsets[position + 1])
-        pairs, shifts = self._maps
         structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
         structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
         return structure
 
-    @staticmethod
-    def _open(path: Path, kind: str, columns: int) -> np.ndarray:
-        if path.stat().st_size == 0:
-            return np.zeros((0, columns), kind)
-        return np.memmap(path, dtype=kind, mode="r").reshape(-1, columns)
+    def join(self, joined: Joined, positions: np.ndarray) -> Joined:
+        """Give structures one after another their neighbours.
+
+        Args:
+            joined: that gets them.
+            positions: (B,) of its structures within the part.
+        """
+        pairs, shifts = (array and array.scattered for array in self._arrays())
+        places = self._places(np.asarray(positions))
+        counts = self.offsets[places + 1] - self.offsets[places]
+        starts = np.cumsum(joined.sizes) - joined.sizes
+        # Row by row: the senders of all edges lie side by side, as do the receivers.
+        edges = np.empty((2, int(counts.sum())), np.int64)
+        np.add(rows_of(pairs, self.offsets, places).T, np.repeat(starts, counts), out=edges)
+        joined.edges = edges
+        if joined.cells is not None:
+            assert shifts is not None
+            joined.shifts = rows_of(shifts, self.offsets, places)
+        return joined
+
+    def _places(self, positions: np.ndarray) -> np.ndarray:
+        """Where the edges of structures stand in the cache."""
+        return positions
+
+    def expect(self, positions: np.ndarray) -> None:
+        """Let the kernel read edges ahead, without waiting for them.
+
+        Args:
+            positions: of structures within the part.
+        """
+        for array in self._arrays():
+            if array is not None:
+                array.expect(self.offsets, self._places(positions))
+
+    def _arrays(self) -> tuple[MappedRows, MappedRows | None]:
+        """All pairs (E, 2), and all shifts (E, 3) of a store with crystals."""
+        if self._maps is None:
+            self._maps = (
+                MappedRows(self._pairs_path, INDEX, 2),
+                MappedRows(self._shifts_path, SHIFT, 3) if self.periodic else None,
+            )
+        return self._maps
 
 
 class ChosenEdges(Edges):
@@ -155,3 +241,6 @@ class ChosenEdges(Edges):
 
     def attach(self, structure: Structure, position: int) -> Structure:
         return super().attach(structure, int(self.positions[position]))
+
+    def _places(self, positions: np.ndarray) -> np.ndarray:
+        return self.positions[positions]

@@ -18,8 +18,9 @@ def neighbour_list(
         pbc: (3,) periodic directions; None for a molecule.
 
     Returns:
-        (2, E) int64 as [sender, receiver] sorted by receiver, then sender; and (E, 3) int32 cells that the
-        sender is shifted by, None for a molecule. An edge's vector is r_sender + shift·cell - r_receiver.
+        (2, E) int64 as [sender, receiver] by receiver, senders of one receiver in any order; and (E, 3) int32
+        cells that the sender is shifted by, None for a molecule. An edge's vector is
+        r_sender + shift·cell - r_receiver.
     """
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     periodic = pbc is not None and bool(np.any(pbc))

@@ -17,6 +17,12 @@ BOUND = (-20.0, 5.0)
 """eV an atom that atoms gain where they come together: no matter lies outside, on one scale of energies."""
 
 
+WHOLE = 1 << 20
+"""Frames whose compositions are fitted as one matrix; of more it would fill the memory."""
+AT_ONCE = 1 << 15
+"""Frames whose compositions are read together."""
+
+
 class ReferenceEnergyError(ValueError):
     """Reference energies that cannot be had from these data; the message names the way out."""
 
@@ -216,9 +222,9 @@ def _least_squares(
         raise ReferenceEnergyError(
             f"No training frame has an energy: set data.references=none to train on forces alone.{advice}"
         )
-    counts = compositions(store, labelled, elements)
     free = np.array([z not in known for z in elements])
     values = np.array([known.get(z, 0.0) for z in elements])
+    counts, energies = _condensed(store, labelled, elements, energies)
     values[free], _, rank, _ = np.linalg.lstsq(counts[:, free], energies - counts @ values, rcond=1e-9)
     if rank < free.sum() and not minimum_norm:
         symbols = [chemical_symbols[z] for z in elements]
@@ -234,6 +240,24 @@ def _least_squares(
     return [float(v) for v in values]
 
 
+def _condensed(
+    store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], energies: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compositions (F, T) and energies (F,); of very many frames T + 1 rows with the same least squares.
+
+    Those are the triangle of a QR decomposition that takes up the frames part by part: it has the singular
+    values and the solutions of the whole.
+    """
+    if len(frames) <= WHOLE:
+        return compositions(store, frames, elements), energies
+    triangle = np.zeros((0, len(elements) + 1))
+    for start in range(0, len(frames), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        rows = np.column_stack([compositions(store, frames[part], elements), energies[part]])
+        triangle = np.linalg.qr(np.concatenate([triangle, rows]), mode="r")
+    return triangle[:, :-1], triangle[:, -1]
+
+
 def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...]) -> np.ndarray:
     """Atoms of each element in each frame, (F, T).
 
@@ -244,9 +268,15 @@ def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...
     """
     column = np.full(119, -1)
     column[list(elements)] = np.arange(len(elements))
-    counts = np.zeros((len(frames), len(elements)))
-    for row, frame in enumerate(frames):
-        counts[row] = np.bincount(column[store.numbers(int(frame))], minlength=len(elements))
+    counts, width = np.zeros((len(frames), len(elements))), len(elements)
+    for start in range(0, len(frames), AT_ONCE):
+        part = np.asarray(frames[start : start + AT_ONCE])
+        numbers, sizes = store.atomic_numbers(part)
+        place = column[numbers]
+        if (place < 0).any():
+            raise ValueError(f"{store.path}: a frame holds another element than {elements}.")
+        cells = np.repeat(np.arange(len(part)), sizes) * width + place
+        counts[start : start + len(part)] = np.bincount(cells, minlength=len(part) * width).reshape(-1, width)
     return counts
 
 
@@ -306,6 +336,6 @@ def statistics(
         references.values,
         scale,
         max(1.0, float(edges.sum()) / atoms),
-        electrons=tuple((int(q), int(s)) for q, s in np.unique(store.electrons(frames), axis=0)),
+        electrons=tuple(store.electron_states(frames)),
         notes=notes,
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from chemscale.common.files import read_manifest
 from chemscale.structures.blocks import Block
-from chemscale.structures.graphs import Structure
+from chemscale.structures.graphs import Joined, Structure
+from chemscale.structures.loading.hashing import hash_of_files
+from chemscale.structures.loading.mapped import MappedRows, follow_each_other, rows_of
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -35,6 +37,10 @@ OPTIONAL_ARRAYS = {"stresses": ("<f8", 9), "weights": ("<f8", 1)}
 """One row a frame, where any frame has one."""
 
 
+AT_ONCE = 4096
+"""Frames of a block at most."""
+
+
 class StoreError(ValueError):
     """A store that is not whole, or that does not hold what is asked of it."""
 
@@ -49,9 +55,9 @@ class FrameStore:
         StoreError: the directory holds no store, or one of another version.
     """
 
-    _numbers: np.ndarray
-    _positions: np.ndarray
-    _forces: np.ndarray
+    _numbers: MappedRows
+    _positions: MappedRows
+    _forces: MappedRows
     _sizes: np.ndarray
     _energies: np.ndarray
     _charges: np.ndarray
@@ -79,7 +85,9 @@ class FrameStore:
                 f"{SCHEMA_VERSION}. Delete the folder to make it anew."
             )
         self.names: list[str] = json.loads((self.path / "names.json").read_text())
-        for name, (kind, columns) in {**ATOM_ARRAYS, **FRAME_ARRAYS}.items():
+        for name, (kind, columns) in ATOM_ARRAYS.items():
+            setattr(self, f"_{name}", self._map(name, kind, columns))
+        for name, (kind, columns) in FRAME_ARRAYS.items():
             setattr(self, f"_{name}", self._open(name, kind, columns))
         self.periodic = bool(self.manifest["periodic"])
         if self.periodic:
@@ -91,12 +99,16 @@ class FrameStore:
         self._check_lengths()
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
+    def __reduce__(self) -> tuple[type[FrameStore], tuple[Path]]:
+        return FrameStore, (self.path,)  # another process opens it, and gets no copy of its arrays
+
     def _check_lengths(self) -> None:
         """Refuse arrays that a copy cut short: those of a store that is being built have no counts yet."""
         counts = self.manifest.get("counts", {})
         for rows, arrays in (("atoms", ATOM_ARRAYS), ("frames", FRAME_ARRAYS | self._of_frames())):
             for name in arrays if rows in counts else ():
-                found = len(getattr(self, f"_{name}"))
+                array = getattr(self, f"_{name}")
+                found = len(array.in_order if isinstance(array, MappedRows) else array)
                 if found != counts[rows]:
                     raise StoreError(
                         f"{self.path / name}: cut short or damaged ({found:,} of {counts[rows]:,} {rows}). "
@@ -109,12 +121,12 @@ class FrameStore:
         return (CELL_ARRAYS if self.periodic else {}) | optional
 
     def _open(self, name: str, kind: str, columns: int) -> np.ndarray:
+        return self._map(name, kind, columns).in_order
+
+    def _map(self, name: str, kind: str, columns: int) -> MappedRows:
         path = self.path / name
-        if not path.exists() or path.stat().st_size == 0:
-            return np.empty((0, columns) if columns > 1 else 0, kind)
         try:
-            array = np.memmap(path, dtype=kind, mode="r")
-            return array.reshape(-1, columns) if columns > 1 else array
+            return MappedRows(path, kind, columns)
         except ValueError:  # half a number, or half a row
             raise StoreError(
                 f"{path}: cut short ({path.stat().st_size:,} bytes). Copy the folder again, or delete "
@@ -162,7 +174,15 @@ class FrameStore:
 
     def numbers(self, frame: int) -> np.ndarray:
         """Atomic numbers of a frame, (n,)."""
-        return self._numbers[self.offsets[frame] : self.offsets[frame + 1]]
+        return self._numbers.scattered[self.offsets[frame] : self.offsets[frame + 1]]
+
+    def atomic_numbers(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic numbers of frames one after another, (N,), and atoms of each, (k,)."""
+        return self._rows_of(self._numbers, frames), np.asarray(self._sizes[frames], np.int64)
+
+    def forces(self, frames: np.ndarray) -> np.ndarray:
+        """Forces in frames one after another, eV/Å, (N, 3); NaN where there is no label."""
+        return self._rows_of(self._forces, frames)
 
     def atoms(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Atoms of frames that follow each other; copies, so that no page of the files stays in use.
@@ -175,17 +195,17 @@ class FrameStore:
             Atomic numbers (n,), and forces (n, 3) in eV/Å, NaN where there is no label.
         """
         atoms = slice(int(self.offsets[first]), int(self.offsets[end]))
-        return np.array(self._numbers[atoms]), np.array(self._forces[atoms])
+        return np.array(self._numbers.in_order[atoms]), np.array(self._forces.in_order[atoms])
 
     def structure(self, frame: int) -> Structure:
         """One frame with its labels."""
         atoms = slice(self.offsets[frame], self.offsets[frame + 1])
         periodic = self.periodic and bool(self._pbc[frame].any())
         return Structure(
-            numbers=np.asarray(self._numbers[atoms]),
-            positions=np.asarray(self._positions[atoms]),
+            numbers=self._numbers.scattered[atoms],
+            positions=self._positions.scattered[atoms],
             energy=float(self._energies[frame]),
-            forces=np.asarray(self._forces[atoms]),
+            forces=self._forces.scattered[atoms],
             charge=int(self._charges[frame]),
             spin=int(self._spins[frame]),
             cell=np.asarray(self._cells[frame]).reshape(3, 3) if periodic else None,
@@ -193,6 +213,46 @@ class FrameStore:
             stress=self._stress(frame) if periodic else None,
             weight=1.0 if self._weights is None else float(self._weights[frame]),
         )
+
+    def joined(self, frames: np.ndarray) -> Joined:
+        """Frames one after another with their labels, without neighbours.
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
+        frames = np.asarray(frames)
+        periodic = self.is_periodic(frames)
+        charges = self.electrons(frames)
+        joined = Joined(
+            numbers=self._rows_of(self._numbers, frames),
+            positions=self._rows_of(self._positions, frames),
+            forces=self._rows_of(self._forces, frames),
+            sizes=np.asarray(self._sizes[frames], np.int64),
+            energies=self.energies(frames),
+            charges=charges[:, 0],
+            spins=charges[:, 1],
+            weights=self.weights(frames),
+            edges=np.zeros((2, 0), np.int64),
+        )
+        if periodic.any():
+            joined.cells = np.where(periodic[:, None, None], self._cells[frames].reshape(-1, 3, 3), 0.0)
+            if self._stresses is not None:
+                joined.stresses = np.where(periodic[:, None, None], self.stresses(frames), np.nan)
+        return joined
+
+    def expect(self, frames: np.ndarray, *, forces: bool = True) -> None:
+        """Let the kernel read frames ahead, without waiting for them.
+
+        Args:
+            frames: (k,) numbers in the store.
+            forces: read them too.
+        """
+        for array in (self._numbers, self._positions, *([self._forces] if forces else [])):
+            array.expect(self.offsets, frames)
+
+    def _rows_of(self, array: MappedRows, frames: np.ndarray) -> np.ndarray:
+        rows = array.in_order if follow_each_other(frames) else array.scattered
+        return rows_of(rows, self.offsets, frames)
 
     def _stress(self, frame: int) -> np.ndarray | None:
         return None if self._stresses is None else np.asarray(self._stresses[frame]).reshape(3, 3)
@@ -212,7 +272,7 @@ class FrameStore:
         """Weights that frames have of their own, (k,); 1 where the source states none."""
         return np.ones(len(frames)) if self._weights is None else np.asarray(self._weights[frames])
 
-    def energies(self, frames: np.ndarray) -> np.ndarray:
+    def energies(self, frames: np.ndarray | slice) -> np.ndarray:
         """Energies of frames in eV, (k,); NaN where there is no label."""
         return np.asarray(self._energies[frames])
 
@@ -231,6 +291,16 @@ class FrameStore:
     def electrons(self, frames: np.ndarray) -> np.ndarray:
         """Total charge in e and multiplicity (0 where it is not stated) of frames, (k, 2)."""
         return np.stack([self._charges[frames], self._spins[frames]], axis=1).astype(np.int64)
+
+    def electron_states(self, frames: np.ndarray) -> dict[tuple[int, int], int]:
+        """Frames of each total charge in e and multiplicity (0 where it is not stated), rising.
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
+        codes = (self._charges[frames].astype(np.uint16) + np.uint16(128)) * np.uint16(256)
+        counts = np.bincount(codes + self._spins[frames], minlength=1 << 16)
+        return {(int(c) // 256 - 128, int(c) % 256): int(counts[c]) for c in np.flatnonzero(counts)}
 
     def is_periodic(self, frames: np.ndarray) -> np.ndarray:
         """Whether frames are periodic in any direction, (k,)."""
@@ -265,41 +335,46 @@ class FrameStore:
         Args:
             frames: (k,) numbers in the store.
         """
-        groups = self._groups
         frames = np.asarray(frames)
-        frames = frames[np.lexsort((frames, groups[frames]))]
+        groups, sizes = self._groups[frames], self._sizes[frames]
+        order = np.lexsort((frames, groups))
+        frames, groups, sizes = frames[order], groups[order], sizes[order]
+        changes = (groups[1:] != groups[:-1]) | (sizes[1:] != sizes[:-1])
+        ends = [*(np.flatnonzero(changes) + 1).tolist(), len(frames)]
         start = 0
-        while start < len(frames):
-            first, end = frames[start], start + 1
-            kind = bytes(self.numbers(first))
-            while (
-                end < len(frames)
-                and end - start < 4096
-                and groups[frames[end]] == groups[first]
-                and bytes(self.numbers(frames[end])) == kind
-            ):
-                end += 1
-            members = [self.structure(int(f)) for f in frames[start:end]]
-            periodic = any(s.pbc is not None for s in members)
-            yield Block(
-                name=self.names[groups[first]],
-                numbers=members[0].numbers,
-                positions=np.stack([s.positions for s in members]),
-                energies=np.array([s.energy for s in members]),
-                forces=np.stack([s.forces for s in members]),  # type: ignore[misc]
-                rows=self._places(frames[start:end])[0],
-                charges=np.array([s.charge for s in members]),
-                spins=np.array([s.spin for s in members]),
-                cells=np.stack([np.zeros((3, 3)) if s.cell is None else s.cell for s in members])
-                if periodic
-                else None,
-                pbc=np.stack([np.zeros(3, bool) if s.pbc is None else s.pbc for s in members])
-                if periodic
-                else None,
-                stresses=None if self._stresses is None else self.stresses(frames[start:end]),
-                weights=None if self._weights is None else self.weights(frames[start:end]),
-            )
-            start = end
+        for end in ends:
+            while start < end:
+                window = frames[start : min(end, start + AT_ONCE)]
+                read = self.joined(window)
+                numbers = read.numbers.reshape(len(window), -1)
+                bounds = [0, *(np.flatnonzero((numbers[1:] != numbers[:-1]).any(axis=1)) + 1).tolist()]
+                if start + len(window) == end or len(bounds) == 1:
+                    bounds.append(len(window))  # else the last composition may go on behind the window
+                for first, last in pairwise(bounds):
+                    yield self._block(read, window, slice(first, last))
+                start += bounds[-1]
+
+    def _block(self, read: Joined, frames: np.ndarray, part: slice) -> Block:
+        """Some of the frames that were read, which are of one composition, as a block."""
+        k, n = len(frames), int(read.sizes[0])
+        of_part = frames[part]
+        pbc = None
+        if self.periodic and self.is_periodic(of_part).any():
+            pbc = self._pbc[of_part].astype(bool)
+        return Block(
+            name=self.name(int(of_part[0])),
+            numbers=read.numbers.reshape(k, n)[part.start],
+            positions=read.positions.reshape(k, n, 3)[part],
+            energies=read.energies[part],
+            forces=read.forces.reshape(k, n, 3)[part],
+            rows=self._places(of_part)[0],
+            charges=read.charges[part],
+            spins=read.spins[part],
+            cells=None if pbc is None or read.cells is None else read.cells[part],
+            pbc=pbc,
+            stresses=None if self._stresses is None else self.stresses(of_part),
+            weights=None if self._weights is None else self.weights(of_part),
+        )
 
     def verify(self) -> None:
         """Compare every array with the manifest's hash.
@@ -313,18 +388,13 @@ class FrameStore:
             )
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 over every array of a store, in the order of their names."""
-    total = hashlib.sha256()
-    files = sorted(
-        [
-            *(*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS),
-            *(f"{p}.npy" for p in (*PARTS, ISOLATED)),
-            "names.json",
-        ]
-    )
-    for name in files:
-        if (path / name).exists():
-            with open(path / name, "rb") as file:
-                total.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+def content_hash(path: Path, known: Mapping[str, bytes] | None = None) -> str:
+    """SHA-256 over every array of a store, in the order of their names.
+
+    Args:
+        path: of the store.
+        known: SHA-256 of arrays that need not be read, by name.
+    """
+    arrays = (*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS)
+    parts = [f"{part}.npy" for part in (*PARTS, ISOLATED)]
+    return hash_of_files(path, [*arrays, *parts, "names.json"], known or {})

@@ -101,13 +101,13 @@ def test_a_part_or_a_bucket_that_has_no_room_is_named_and_the_same_command_goes_
 
 
 def test_a_full_disk_leaves_no_store_and_no_rubbish(frames, tmp_path, monkeypatch):
-    from chemscale.structures.preparation import building
+    from chemscale.structures.preparation import writing
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(building.ArrayFiles, "append", full)
+        patch.setattr(writing.ArrayFiles, "append", full)
         with pytest.raises(OSError, match="No space left") as caught:
             store(frames, tmp_path / "store")
     assert caught.value.filename == str(tmp_path / "store")

@@ -63,6 +63,36 @@ def toy_blocks(frames: int, *, name: str = "", seed: int = 0, noise: float = 0.0
     return blocks
 
 
+def mixed_blocks() -> list[Block]:
+    """Frames of one name and size whose compositions change back and forth, some of them crystals."""
+    random = np.random.default_rng(3)
+    blocks, row = [], 0
+    for numbers, k, periodic in (
+        ([8, 1], 3, 0),
+        ([6, 1], 1, 0),
+        ([8, 1], 9, 1),
+        ([6, 1], 7, 0),
+        ([8, 1], 2, 1),
+    ):
+        known = random.random(k) < 0.7
+        stress = np.where(known[:, None, None], random.normal(size=(k, 3, 3)), np.nan)
+        crystal = {"cells": 4 + random.random((k, 3, 3)) + 3 * np.eye(3), "pbc": np.ones((k, 3), bool)}
+        blocks.append(
+            Block(
+                "mixed",
+                np.array(numbers),
+                random.normal(size=(k, 2, 3)),
+                random.normal(size=k),
+                random.normal(size=(k, 2, 3)),
+                np.arange(row, row + k),
+                **(crystal | {"stresses": stress} if periodic else {}),
+                weights=random.choice([0.5, 1.0], k),
+            )
+        )
+        row += k
+    return blocks
+
+
 def rotated(block: Block, seed: int = 0, shift: float = 3.0) -> Block:
     """The block turned (or reflected) and moved, forces with it."""
     turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from chemscale.structures import batches as reading
+from chemscale.structures import edges as neighbours
 from chemscale.structures.batches import (
     BatchBudget,
     BatchError,
@@ -15,12 +17,14 @@ from chemscale.structures.batches import (
     FrameBatches,
     deal,
     labels,
+    members_of,
     read_batch,
 )
 from chemscale.structures.data_module import StructureDataModule, SubsetError
-from chemscale.structures.edges import EdgeCache
+from chemscale.structures.edges import ChosenEdges, EdgeCache
+from chemscale.structures.graphs import collate
 from chemscale.structures.preparation.building import SplitPolicy, build_store
-from tests.helpers.structures import ToySource, toy_blocks
+from tests.helpers.structures import ToySource, mixed_blocks, toy_blocks
 
 ATOMS = np.random.default_rng(0).integers(3, 30, 500)
 EDGES = ATOMS * 8
@@ -152,6 +156,128 @@ def test_cached_neighbours_equal_fresh_ones_and_grow_with_the_subset(store):
         cached = all_of_them.attach(store.structure(int(frames[position])), position)
         fresh = store.structure(int(frames[position])).with_neighbours(2.5)
         np.testing.assert_array_equal(cached.edges, fresh.edges)
+
+
+@pytest.mark.parametrize(
+    "blocks", [toy_blocks(30), mixed_blocks(), [b for b in mixed_blocks() if b.cells is None]]
+)
+def test_frames_that_are_read_at_once_are_those_joined_one_by_one(tmp_path, blocks):
+    store = build_store(ToySource(blocks), tmp_path / "store", SplitPolicy(validation=0.2))
+    frames = np.asarray(store.part("train"))
+    random = np.random.default_rng(0)
+    for edges in (
+        EdgeCache(store, "train", 3.0).open(len(frames)),
+        ChosenEdges(EdgeCache(store, "train", 3.0), random.permutation(len(frames))),
+    ):
+        chosen = frames[getattr(edges, "positions", slice(None))]
+        positions = random.permutation(len(frames))[: max(1, len(frames) - 1)]
+        for weights in (None, random.random(len(frames))):
+            at_once = read_batch(store, chosen, edges, positions, weights)
+            one_by_one = collate(members_of(store, chosen, edges, positions, weights))
+            for key in one_by_one.keys():  # noqa: SIM118 (of a graph)
+                expected = one_by_one[key]
+                assert type(at_once[key]) is type(expected), key
+                if torch.is_tensor(expected):
+                    assert at_once[key].dtype == expected.dtype, key
+                    torch.testing.assert_close(at_once[key], expected, rtol=0, atol=0, equal_nan=True)
+                else:
+                    assert at_once[key] == expected, key
+            assert set(at_once.keys()) - set(one_by_one.keys()) == {"counts", "padded_pairs"}
+
+
+class Watched(FrameBatches):
+    """Notes what the kernel is asked for ahead."""
+
+    asked = ()
+
+    def expect(self, positions):
+        self.asked = (*self.asked, positions.tolist())
+        super().expect(positions)
+
+
+def test_a_batch_that_waited_for_the_disk_asks_for_those_behind_it(store, training, monkeypatch):
+    frames, edges = training
+    pages = iter(range(10**6))
+    plain = batches(store, training, BatchBudget(frames=16), accumulate=2, world=2)
+    plan = EpochPlan(store.sizes[frames], edges.counts, BatchBudget(frames=16), seed=0)
+    watched = Watched(store, frames, edges, plan, accumulate=2, world=2)
+    steps = len(plan.epoch(0)[1]) - 1
+    assert watched[0].counts
+    assert watched.asked == ()  # everything lies in memory
+    monkeypatch.setattr(reading, "_pages_from_disk", lambda: next(pages))
+    for index in range(2 * steps + 2):
+        assert torch.equal(watched[index].pos, plain[index].pos)
+    dealt = [
+        deal(plan.atoms[whole] + plan.edges[whole], 4)[2 * micro]
+        for whole in map(plan.frames, range(steps))
+        for micro in (0, 1)
+    ]
+    of_steps = [plan.frames(i // 2)[part].tolist() for i, part in enumerate(dealt)]
+    assert (
+        list(watched.asked[: 2 * steps - 1]) == of_steps[1:]
+    )  # the last of an epoch asks for none of the next
+    monkeypatch.setattr(reading, "_pages_from_disk", lambda: 0)
+    before = len(watched.asked)
+    for _ in range(reading.READ_AHEAD + 5):
+        watched[0]
+    assert len(watched.asked) - before == reading.READ_AHEAD - 1
+
+
+def test_a_plan_knows_which_steps_are_at_hand():
+    plan = EpochPlan(ATOMS, EDGES, BatchBudget(frames=100), seed=3)
+    assert not plan.is_at_hand(0)
+    plan.frames(7)  # of the second epoch of five steps
+    assert [plan.is_at_hand(step) for step in (4, 5, 9, 10)] == [False, True, True, False]
+
+
+def test_edges_are_ordered_by_sender_and_paired_as_by_their_keys(store, training):
+    batch = batches(store, training, BatchBudget(frames=16))[0]
+    senders, receivers = batch.edge_index.numpy()
+    atoms = len(batch.z)
+    assert batch.sender_order.tolist() == np.argsort(senders * atoms + receivers).tolist()
+    both = batch.both.numpy().reshape(-1, 2)
+    assert (senders[both[:, 0]] == receivers[both[:, 1]]).all()
+    assert (receivers[both[:, 0]] == senders[both[:, 1]]).all()
+
+
+def test_a_search_for_neighbours_goes_on_behind_the_frames_that_were_written(store, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK", 4)
+    found, calls = neighbours.find_neighbours, []
+
+    def interrupted(*arguments, **options):
+        calls.append(len(arguments[1]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return found(*arguments, **options)
+
+    cache = EdgeCache(store, "train", 2.125)
+    with monkeypatch.context() as patch:
+        patch.setattr(neighbours, "find_neighbours", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.counts(20)
+    assert len(cache._known()) == 8
+    with monkeypatch.context() as patch:
+        calls[:] = [0] * 9
+        patch.setattr(neighbours, "find_neighbours", interrupted)
+        again = cache.open(20)
+    assert calls[9:] == [4, 4, 4]
+    fresh = [store.structure(int(f)).with_neighbours(2.125).edges for f in store.part("train")[:20]]
+    for i, edges in enumerate(fresh):
+        np.testing.assert_array_equal(again.attach(store.structure(0), i).edges, edges)
+
+
+@pytest.mark.slow
+def test_neighbours_are_the_same_on_any_number_of_cores(store, monkeypatch):
+    one = EdgeCache(store, "train", 2.9)
+    one.counts(20)
+    monkeypatch.setattr(neighbours, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(neighbours, "CHUNK", 4)
+    monkeypatch.setattr(neighbours, "worker_count", lambda _: 2)
+    many = EdgeCache(store, "train", 2.9001)
+    many.cutoff = 2.9
+    many.counts(20)
+    for name in ("counts", "pairs"):
+        assert many._file(name).read_bytes() == one._file(name).read_bytes()
 
 
 def test_an_interrupted_neighbour_cache_is_taken_up(store):

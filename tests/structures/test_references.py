@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from chemscale.structures import references
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.references import ReferenceEnergyError, reference_energies, statistics
 from tests.helpers.structures import ATOMS, ToySource, toy_blocks
@@ -82,3 +83,25 @@ def test_frames_without_an_energy_take_no_part_in_the_fit(tmp_path):
     found = statistics(store, np.asarray(store.part("train")), np.full(13, 6), "fit")
     np.testing.assert_allclose(found.references, [ATOMS[z] for z in (1, 6, 8)], atol=1e-6)
     assert np.isfinite(found.scale)
+
+
+@pytest.mark.parametrize("method", ["fit", "minimum_norm"])
+def test_a_fit_that_takes_frames_up_part_by_part_is_that_of_the_whole(store, monkeypatch, method):
+    frames = np.asarray(store.part("train"))
+    whole = reference_energies(store, frames, (1, 6, 8), method).values
+    monkeypatch.setattr(references, "WHOLE", 5)
+    monkeypatch.setattr(references, "AT_ONCE", 4)
+    np.testing.assert_allclose(reference_energies(store, frames, (1, 6, 8), method).values, whole, rtol=1e-12)
+
+
+def test_what_a_fit_part_by_part_cannot_determine_is_refused_by_the_same_words(tmp_path, monkeypatch):
+    store = build_store(ToySource(toy_blocks(5, noise=0.0)[1:]), tmp_path / "d", SplitPolicy(validation=0.0))
+    frames = np.asarray(store.part("train"))
+    messages = []
+    for whole in (references.WHOLE, 2):
+        monkeypatch.setattr(references, "WHOLE", whole)
+        with pytest.raises(ReferenceEnergyError) as refused:
+            reference_energies(store, frames, (1, 6, 8, 9), "fit")
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+    assert "None of them holds F" in messages[0]

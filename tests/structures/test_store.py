@@ -1,14 +1,17 @@
 """The frame store: what goes in comes out, whatever the order of the file; subsets are nested."""
 
 import json
+import pickle
+from itertools import groupby
 
 import numpy as np
 import pytest
 
+from chemscale.structures import store as stores
 from chemscale.structures.blocks import Block, SourceError
 from chemscale.structures.preparation.building import SplitPolicy, build_store, store_key
 from chemscale.structures.store import FrameStore, StoreError
-from tests.helpers.structures import ToySource, toy_blocks
+from tests.helpers.structures import ToySource, mixed_blocks, toy_blocks
 
 
 @pytest.fixture
@@ -93,3 +96,72 @@ def test_bad_blocks_are_refused_with_their_name():
     broken[1, 0, 0] = np.nan
     with pytest.raises(SourceError, match="row 1: a coordinate is not finite"):
         Block("water", good.numbers, broken, good.energies, good.forces, good.rows)
+
+
+@pytest.mark.parametrize("at_once", [3, 4096])
+def test_blocks_are_runs_of_one_composition_however_many_frames_are_read_at_once(
+    tmp_path, monkeypatch, at_once
+):
+    monkeypatch.setattr(stores, "AT_ONCE", at_once)
+    store = build_store(ToySource(mixed_blocks()), tmp_path / "mixed", SplitPolicy())
+    frames = np.arange(len(store))
+    runs = [list(run) for _, run in groupby(frames.tolist(), key=lambda f: bytes(store.numbers(f)))]
+    expected = [run[i : i + at_once] for run in runs for i in range(0, len(run), at_once)]
+    found = list(store.blocks(frames[::-1]))
+    assert [b.rows.tolist() for b in found] == expected
+    for block in found:
+        for i, row in enumerate(block.rows.tolist()):
+            one = store.structure(row)
+            np.testing.assert_array_equal(block.positions[i], one.positions)
+            np.testing.assert_array_equal(block.forces[i], one.forces)
+            assert (block.energies[i], block.weights[i]) == (one.energy, one.weight)
+            cell = np.zeros((3, 3)) if one.cell is None else one.cell
+            np.testing.assert_array_equal(np.zeros((3, 3)) if block.cells is None else block.cells[i], cell)
+            stress = np.full((3, 3), np.nan) if one.stress is None else one.stress
+            np.testing.assert_array_equal(block.stresses[i], stress)
+
+
+def test_arrays_that_begin_late_are_hashed_as_they_stand_on_disk(tmp_path):
+    build_store(ToySource(mixed_blocks()), tmp_path / "mixed", SplitPolicy()).verify()
+
+
+def test_frames_that_a_source_left_out_are_counted_by_reason(tmp_path):
+    source = ToySource(toy_blocks(10))
+    source.left_out = {"no energy": 3}
+    store = build_store(source, tmp_path / "some", SplitPolicy())
+    assert store.manifest["counts"]["left_out"] == {"no energy": 3}
+    whole = build_store(ToySource(toy_blocks(10)), tmp_path / "all", SplitPolicy())
+    assert whole.manifest["counts"]["left_out"] == {}
+    assert whole.hash == store.hash
+
+
+def test_charges_and_multiplicities_are_counted_in_rising_order(tmp_path):
+    blocks = toy_blocks(3)
+    blocks[0].charges, blocks[0].spins = np.array([-1, 1, -128], np.int8), np.array([2, 2, 255], np.uint8)
+    store = build_store(ToySource(blocks), tmp_path / "ions", SplitPolicy(validation=0.0))
+    assert list(store.electron_states(np.arange(6)).items()) == [
+        ((-128, 255), 1), ((-1, 2), 1), ((0, 0), 3), ((1, 2), 1),
+    ]  # fmt: skip
+
+
+def test_another_process_opens_a_store_instead_of_getting_its_arrays(store):
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    np.testing.assert_array_equal(again.structure(5).positions, store.structure(5).positions)
+    assert again.hash == store.hash
+
+
+@pytest.mark.parametrize(
+    "frames", [range(64), range(0, 128, 2), range(0, 640, 10), (3, 1, 2), range(99, -1, -1)]
+)
+def test_frames_are_the_same_read_in_order_or_here_and_there(tmp_path, frames):
+    store = build_store(ToySource(toy_blocks(400)), tmp_path / "toy", SplitPolicy())
+    joined = store.joined(np.array(frames))
+    ends = np.cumsum(joined.sizes)
+    for k, frame in enumerate(frames):
+        one, part = store.structure(frame), slice(ends[k] - joined.sizes[k], ends[k])
+        np.testing.assert_array_equal(joined.numbers[part], one.numbers)
+        np.testing.assert_array_equal(joined.positions[part], one.positions)
+        np.testing.assert_array_equal(joined.forces[part], one.forces)
+    store.expect(np.array(frames))  # a hint, which may be given of any frames

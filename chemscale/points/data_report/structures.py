@@ -70,6 +70,7 @@ def describe_store(
             "molecules": manifest["counts"]["molecules"],
             "in_no_part": outside,
             "isolated_atoms": len(store.part(ISOLATED)),
+            "left_out": manifest["counts"].get("left_out", {}),
         },
         "parts": {name: _part(store, seen, name, place, part_of) for place, name in enumerate(names)},
         "without_frames": [name for name in PARTS if name not in names],

@@ -17,7 +17,7 @@ from chemscale.points.uncertainty.frames import RunFrames
 from chemscale.points.uncertainty.opening import Uncertain
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.graphs import Structure, collate
-from chemscale.structures.preparation.building import geometry_keys
+from chemscale.structures.preparation.writing import geometry_keys
 from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.combined import CombinedSource, open_sources
 from chemscale.structures.sources.frame_files import frame_files

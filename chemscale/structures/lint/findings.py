@@ -32,7 +32,7 @@ class Finding:
     """One fault, or note, of a data set.
 
     Args:
-        check: one of `CHECKS`.
+        check: one of `CHECKS`; or "sample", where not all frames were looked at.
         severity: "error" (training on this is wrong), "warning" (look at it), "note" (good to know) or
             "not checked" (the data do not allow the check).
         message: what was found, with its numbers, and the way out; why it was not checked.

@@ -68,8 +68,9 @@ class Frames:
     def table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Fingerprints (N, 2), energies, hashes of forces and numbers of states, (N,) each."""
         if self._table is None or len(self._table[1]) != len(self):
-            lists = (self._prints, self._energies, self._forces, self._states)
-            self._table = tuple(np.concatenate(part) for part in lists)  # type: ignore[assignment]
+            for part in (self._prints, self._energies, self._forces, self._states):
+                part[:] = [np.concatenate(part)]  # and not both the parts and the whole
+            self._table = (self._prints[0], self._energies[0], self._forces[0], self._states[0])
         return self._table  # type: ignore[return-value]
 
     def where(self, frame: int) -> str:

@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from chemscale.common.files import write_json
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source
 from chemscale.structures.lint import Finding, lint, report
 from chemscale.structures.store import PARTS, FrameStore
 
 log = logging.getLogger(__name__)
+
+MAX_FRAMES = 1_000_000
+"""Frames of a part that the linter looks at, at most: some minutes and some 200 bytes of memory each."""
+
+RUN = 64
+"""Frames of a store that follow each other and are drawn together."""
 
 LINTER_VERSION = 3
 """Raised whenever a check changes: what an older linter said of a store is not believed."""
@@ -37,10 +44,7 @@ def lint_store(store: FrameStore, mode: str) -> list[Finding]:
         raise ValueError(f"lint={mode!r}: choose warn, strict or off (prepare also knows only).")
     findings = _kept(store.path / "lint.json", store.hash)
     if findings is None:
-        parts = {part: np.asarray(store.part(part)) for part in PARTS}
-        findings = lint(
-            {part: partial(store.blocks, frames) for part, frames in parts.items() if len(frames)}
-        )
+        findings = _lint_parts(store)
         write_json(
             store.path / "lint.json",
             {"version": LINTER_VERSION, "hash": store.hash, "findings": [vars(f) for f in findings]},
@@ -51,6 +55,53 @@ def lint_store(store: FrameStore, mode: str) -> list[Finding]:
     if errors and mode == "strict":
         raise ValueError(f"{store.path}: the linter found {len(errors)} errors, first: {errors[0].message}")
     return findings
+
+
+def _lint_parts(store: FrameStore) -> list[Finding]:
+    """Findings on the parts, of very many frames on a random sample, with the numbers of both."""
+    parts = {part: np.asarray(store.part(part)) for part in PARTS if len(store.part(part))}
+    looked = {part: sampled_runs(frames, len(store), MAX_FRAMES) for part, frames in parts.items()}
+    total = sum(map(len, looked.values()))
+    with ProgressBar("lint", total, "frames", every=5.0) as progress:
+        findings = lint({p: partial(_seen, store, frames, progress) for p, frames in looked.items()})
+    few = [
+        f"{len(looked[part]):,} of {len(frames):,} {part} frames"
+        for part, frames in parts.items()
+        if len(looked[part]) < len(frames)
+    ]
+    if few:
+        findings.append(
+            Finding(
+                "sample",
+                "note",
+                f"Looked at a random sample: {', '.join(few)}. Copies within a part and frames that two "
+                "parts have in common are found in proportion to it.",
+            )
+        )
+    return findings
+
+
+def sampled_runs(frames: np.ndarray, of: int, most: int) -> np.ndarray:
+    """Frames of a part that the linter looks at: all, or at most so many in random runs of the store.
+
+    Frames that follow each other in a file are neighbours in many data, which the linter compares.
+
+    Args:
+        frames: (k,) numbers in the store.
+        of: frames of the store.
+        most: of the sample.
+    """
+    if len(frames) <= most:
+        return frames
+    draws = np.random.default_rng(0).random(-(-of // RUN))[frames // RUN]
+    first_too_many = np.partition(draws, most)[most]
+    return frames[draws < first_too_many]  # whole runs
+
+
+def _seen(store: FrameStore, frames: np.ndarray, progress: ProgressBar) -> Iterator[Block]:
+    for block in store.blocks(frames):
+        yield block
+        progress.advance(len(block))
 
 
 def _kept(path: Path, content: str) -> list[Finding] | None:

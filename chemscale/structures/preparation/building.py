@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_folder, naming_place, write_array
 from chemscale.common.locks import make_once
-from chemscale.common.progress import ProgressBar
-from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.blocks import Source, SourceError, left_out_frames
 from chemscale.structures.dispersion import Dispersion
+from chemscale.structures.preparation.digests import digest_of
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
-from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
+from chemscale.structures.preparation.molecules import molecules_of
 from chemscale.structures.preparation.separate_files import SeparateFiles
 from chemscale.structures.preparation.splits import (
     SplitPolicy,
     divide,
-    hash64,
     in_order,
     parts_with_files,
     published_parts,
 )
+from chemscale.structures.preparation.writing import write_frames
 from chemscale.structures.sources.combined import CombinedSource
 from chemscale.structures.store import (
-    ATOM_ARRAYS,
-    CELL_ARRAYS,
-    FRAME_ARRAYS,
     ISOLATED,
     MANIFEST,
     OPTIONAL_ARRAYS,
@@ -50,17 +46,17 @@ BUILDER_VERSION = 3
 """Raise it when the same source and options would give another store."""
 
 
-def store_key(files: list[Path], options: dict[str, Any]) -> str:
+def store_key(files: list[Path], options: dict[str, Any], remembered: Path | None = None) -> str:
     """Twelve digits that name a store.
 
     Args:
         files: what it is made of; their bytes enter, not their names.
         options: of reading and splitting, which JSON can hold.
+        remembered: folder of the stores, where digests of large files are kept; None to read every file.
     """
     digest = hashlib.sha256(json.dumps([BUILDER_VERSION, options], sort_keys=True, default=str).encode())
     for path in files:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(digest_of(path, remembered))
     return digest.hexdigest()[:12]
 
 
@@ -98,7 +94,7 @@ def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtrac
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
-        written = _write_frames(source, folder, title, subtract)
+        written = write_frames(source, folder, title, subtract)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
         (folder / "names.json").write_text(json.dumps(written.names))
@@ -131,12 +127,12 @@ def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtrac
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
-        contents = _contents(store, parts, molecule)
+        contents = _contents(source, store, parts, molecule)
         manifest |= {
             "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
             "split": _describe_split(source, policy),
             **contents,
-            "hash": content_hash(folder),
+            "hash": content_hash(folder, written.digests),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     frames = f"{len(written.geometry):,}"
@@ -148,17 +144,16 @@ def _divide(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Frames of each part, those of isolated atoms apart, and what there is to say of them."""
     isolated = isolated_frames(store)
-    everything = np.arange(len(store))
+    others = np.delete(np.arange(len(store)), isolated)
     notes: list[str] = []
     if isinstance(source, SeparateFiles):
-        others = np.setdiff1d(everything, isolated)
         parts = parts_with_files(source.part_of(store.rows), others, geometry, molecule, policy)
         notes += _copies(parts, geometry)
     elif published := source.splits():
         parts = published_parts(published, store.rows, geometry, policy)
         isolated = np.setdiff1d(isolated, np.concatenate(list(parts.values())))  # they stay as published
     else:
-        parts = divide(np.setdiff1d(everything, isolated), geometry, molecule, policy)
+        parts = divide(others, geometry, molecule, policy)
     notes += describe_isolated(store, isolated)
     return parts | ({ISOLATED: in_order(isolated, geometry)} if len(isolated) else {}), notes
 
@@ -199,41 +194,35 @@ def _ways_out(molecule: np.ndarray, policy: SplitPolicy) -> str:
     return "Change the held-out fractions (data.validation_fraction, data.test_fraction)."
 
 
-@dataclass(frozen=True)
-class Written:
-    """What one pass over a source has left beside its arrays; F frames.
-
-    Args:
-        geometry: (F,) hash of each geometry.
-        named: (F,) hash of each name and composition.
-        formulas: (F,) hash of each composition.
-        names: of the molecules, in the order of their numbers in ``groups``.
-    """
-
-    geometry: np.ndarray
-    named: np.ndarray
-    formulas: np.ndarray
-    names: list[str]
-
-
-def _contents(store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndarray) -> dict[str, Any]:
+def _contents(
+    source: Source, store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndarray
+) -> dict[str, Any]:
     """Elements of the parts, and counts of the whole store, for the manifest."""
-    numbers = np.memmap(store.path / "numbers", "u1", mode="r")
+    isolated = np.asarray(parts.get(ISOLATED, []), np.int64)
     forces = np.memmap(store.path / "forces", "<f8", mode="r")
-    in_parts = np.ones(len(numbers), bool)
-    in_parts[store.offsets[:-1][parts.get(ISOLATED, [])]] = False
+    elements = _atoms_of_elements(store)
+    for frame in isolated.tolist():
+        elements[store.numbers(frame)] -= 1
     return {
-        "elements": [int(z) for z in np.flatnonzero(np.bincount(numbers[in_parts], minlength=119))],
+        "elements": [int(z) for z in np.flatnonzero(elements)],
         "counts": {
             "frames": len(store),
-            "atoms": len(numbers),
-            "molecules": len(np.unique(np.delete(molecule, parts.get(ISOLATED, [])))),
-            "without_energy": int(np.isnan(store.energies(np.arange(len(store)))).sum()),
+            "atoms": int(store.offsets[-1]),
+            "molecules": len(np.unique(np.delete(molecule, isolated) if len(isolated) else molecule)),
+            "without_energy": int(np.isnan(store.energies(slice(None))).sum()),
             "force_components_missing": _count_nan(forces),
             **_stress_counts(store),
             **{part: len(members) for part, members in parts.items()},
+            "left_out": left_out_frames(source),
         },
     }
+
+
+def _atoms_of_elements(store: FrameStore) -> np.ndarray:
+    """Atoms of each element in the whole store, (119,); a frame has one entry for each."""
+    numbers = np.memmap(store.path / "numbers", "u1", mode="r")
+    # A million at a time: ``bincount`` makes 8 bytes of each.
+    return sum((np.bincount(p, minlength=119) for p in _chunks(numbers, 1 << 20)), np.zeros(119, np.int64))
 
 
 def _stress_counts(store: FrameStore) -> dict[str, int]:
@@ -266,110 +255,6 @@ def _without(subtract: Dispersion | None) -> list[str]:
     if subtract is None:
         return []
     return [f"{subtract.describe()} was subtracted from the labels; predictions have it added again."]
-
-
-def _write_frames(source: Source, folder: Path, name: str, subtract: Dispersion | None) -> Written:
-    """Append every block of a source to the arrays of a store."""
-    columns: list[list[np.ndarray]] = [[np.zeros(0, np.uint64)] for _ in range(3)]
-    names: dict[str, int] = {}
-    with (
-        contextlib.closing(ArrayFiles(folder)) as files,
-        ProgressBar(f"{name}: reading", None, "frames", every=5.0) as progress,
-    ):
-        for block in source.blocks():
-            if subtract is not None:
-                subtract.subtract(block)
-            files.append(block, names.setdefault(block.name, len(names)))
-            of_block = name_and_formula(block)
-            keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))
-            for column, values in zip(columns, keys, strict=True):
-                column.append(values)
-            progress.advance(len(block))
-    geometry, named, formulas = map(np.concatenate, columns)
-    return Written(geometry, named, formulas, list(names))
-
-
-UNKNOWN = {"cells": 0.0, "pbc": 0.0, "stresses": np.nan, "weights": 1.0}
-"""What stands in an array that not every store has, for frames that lack it."""
-
-
-class ArrayFiles:
-    """The growing arrays of a store, one file each.
-
-    Those of cells, stresses and weights begin with the first frame that has any.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.frames = 0
-        self._kinds = {**ATOM_ARRAYS, **FRAME_ARRAYS}
-        self._files: dict[str, IO[bytes]] = {
-            key: open(folder / key, "wb")  # noqa: SIM115 (until close)
-            for key in self._kinds
-        }
-        self._later: dict[str, IO[bytes]] = {}
-
-    def append(self, block: Block, group: int) -> None:
-        """Write the frames of a block.
-
-        Args:
-            block: k frames of n atoms.
-            group: number of the block's name.
-        """
-        k, n = block.positions.shape[:2]
-        columns = {
-            "numbers": np.tile(block.numbers, k),
-            "positions": block.positions,
-            "forces": block.forces,
-            "sizes": np.full(k, n),
-            "energies": block.energies,
-            "charges": block.charges,
-            "spins": block.spins,
-            "rows": block.rows,
-            "groups": np.full(k, group),
-        }
-        for key, values in columns.items():
-            self._files[key].write(np.ascontiguousarray(values, dtype=self._kinds[key][0]).tobytes())
-        of_frames = {key: getattr(block, key) for key in (*CELL_ARRAYS, *OPTIONAL_ARRAYS)}
-        if block.cells is not None and block.pbc is None:
-            of_frames["pbc"] = np.zeros((k, 3))
-        for key, (kind, width) in {**CELL_ARRAYS, **OPTIONAL_ARRAYS}.items():
-            self._append_later(key, of_frames[key], k, np.dtype(kind), width)
-        self.frames += k
-
-    def _append_later(self, key: str, values: np.ndarray | None, k: int, kind: np.dtype, width: int) -> None:
-        """Write to an array that begins with the first values that say anything."""
-        unknown = UNKNOWN[key]
-        if key not in self._later:
-            says = values is not None and (
-                key in CELL_ARRAYS or bool((np.isfinite(values) & (values != unknown)).any())
-            )
-            if not says:
-                return
-            self._later[key] = open(self.folder / key, "wb")  # noqa: SIM115 (until close)
-            self._later[key].write(np.full((self.frames, width), unknown, kind).tobytes())
-        rows = np.full((k, width), unknown) if values is None else np.asarray(values).reshape(k, width)
-        self._later[key].write(rows.astype(kind).tobytes())
-
-    def close(self) -> None:
-        """Close every file."""
-        for file in (*self._files.values(), *self._later.values()):
-            file.close()
-
-
-def geometry_keys(block: Block) -> np.ndarray:
-    """Hash of each geometry, coordinates to 10⁻⁴ Å: (k,).
-
-    Args:
-        block: k frames.
-    """
-    rounded = np.round(block.positions * 1e4).astype(np.int64)
-    box = np.zeros((len(block), 0)) if block.cells is None else np.round(block.cells * 1e4)
-    head = bytes(block.numbers)
-    return np.array(
-        [hash64(head + rounded[i].tobytes() + box[i].astype(np.int64).tobytes()) for i in range(len(block))],
-        np.uint64,
-    )
 
 
 def _count_nan(values: np.ndarray, step: int = 1 << 22) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from chemscale.structures.batches import BatchBudget, EpochPlan, FrameBatches, labels_of, members_of
 from chemscale.structures.edges import Edges
-from chemscale.structures.graphs import Structure
+from chemscale.structures.graphs import Joined, Structure, join
 from chemscale.structures.store import FrameStore
 
 
@@ -124,6 +124,18 @@ class ReplayBatches(FrameBatches):
     def __init__(self, replay: Replay, *given: Any, **options: Any):
         super().__init__(*given, **options)
         self.replay = replay
+
+    def expect(self, positions: np.ndarray) -> None:
+        """Let the kernel read frames ahead, as ``FrameBatches.expect``."""
+        new, replay = len(self.frames), self.replay
+        super().expect(positions[positions < new])
+        old = positions[positions >= new] - new
+        replay.store.expect(replay.frames[old])
+        replay.edges.expect(old)
+
+    def read(self, positions: np.ndarray) -> Joined:
+        """Frames one after another, as ``FrameBatches.read``."""
+        return join(self.members(positions))
 
     def members(self, positions: np.ndarray) -> list[Structure]:
         """Frames with their neighbours, as ``FrameBatches.members``."""

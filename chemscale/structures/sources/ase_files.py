@@ -105,6 +105,7 @@ class AseFile(Reader):
         self.keys, self._given = keys or LabelKeys(), units is not None
         self.needs_labels = True
         """Whether a file without labels is refused: one of several only counts as unlabelled."""
+        self._frames: int | None = None
         self._stated_stress: dict[str, str] = {}
         self._stated = self._units_of_the_file()
         self.stresses, self.weights = self._stress_readers()
@@ -139,6 +140,15 @@ class AseFile(Reader):
             self.places = []
         for text in (*labels.notes(), *self.stresses.notes(), *self.weights.notes(), *electrons.notes()):
             self.note(text)
+
+    def total(self) -> int | None:
+        """Frames of an extended XYZ file, which is looked through, or of a database."""
+        if self.format == "extxyz":
+            self._frames = check_layout(self.path)
+        elif self.format in ("db", "aselmdb"):
+            database = self._checked(_connected, self.path)
+            self._frames = len(database.ids) if self.format == "aselmdb" else database.count()
+        return self._frames
 
     def labelled(self, labels: Labels) -> Iterator[tuple[Any, float, np.ndarray, np.ndarray]]:
         """ASE's atoms of every frame in Å, with its energy, forces and stress, NaN where missing.
@@ -209,7 +219,7 @@ class AseFile(Reader):
 
     def _atoms(self, first: bool = False) -> Iterator[Any]:
         """ASE's atoms of each frame, or of the first alone, for which no file is read through."""
-        if self.format == "extxyz":
+        if self.format == "extxyz" and self._frames is None:
             check_layout(self.path, FIRST_LOOK if first else None)
         databases = ("db", "json", "aselmdb")
         frames = _database(self.path) if self.format in databases else _iread(self.path, first)

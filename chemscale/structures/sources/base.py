@@ -40,6 +40,8 @@ class Reader:
         self.notes: list[str] = []
         self.places: list[Place] = []
         """Where the labels that were read stand, for the manifest."""
+        self.left_out: dict[str, int] = {}
+        """Frames that are in no block, by the reason, once the file has been read."""
 
     def use(self, units: Units) -> None:
         """Convert from these units.
@@ -53,6 +55,10 @@ class Reader:
     def blocks(self) -> Iterator[Block]:
         """Every frame, in file order, in bounded memory; eV and Å."""
         raise NotImplementedError
+
+    def total(self) -> int | None:
+        """Frames of the file, those left out as well, where they are known before they are read."""
+        return None
 
     def splits(self) -> dict[str, np.ndarray] | None:
         """Published rows of each part; None where the file publishes none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chemscale.structures.blocks import Block, Source, SourceError
+from chemscale.structures.blocks import Block, Source, SourceError, left_out_frames, total_frames
 from chemscale.structures.sources import AseFile, open_source
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.units import UnitError
@@ -65,6 +66,19 @@ class CombinedSource:
             listed = ", ".join(place.name for place in self.places)
             notes.append(("", f"The files have their labels in different places: {listed}."))
         self.notes = [*self.said, *_joined(notes)]
+
+    def total(self) -> int | None:
+        """Frames of all files; None where one does not know its own."""
+        totals = [total_frames(source) for source in self.sources]
+        return None if None in totals else sum(total for total in totals if total)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Frames of all files that are in no block, by the reason."""
+        found: Counter[str] = Counter()
+        for source in self.sources:
+            found.update(left_out_frames(source))
+        return dict(found)
 
     def files(self) -> list[tuple[int, str]]:
         """First row and name of each file, once the source has been read."""

@@ -36,7 +36,8 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         key: by which the path was given, for messages.
 
     Returns:
-        The files, and what was left out of a folder or a pattern, each with its reason.
+        The files, and what was left out of a folder or a pattern, each with its reason. Those of the
+        sub-folders of a folder are read where it has none itself; else their number is said.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -62,6 +63,23 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
         found = [Path(p) for p in sorted(glob.glob(str(given), recursive=True))]
     if not found:
         raise FileNotFoundError(f"{key}={path}: no such file, folder or pattern, or an empty folder.")
+    files, left_out = _sorted_out(found, format)
+    inside = _files_below(found, given) if "**" not in path else []
+    if inside and not files and given.is_dir():  # nothing was ever prepared of such a folder
+        files, more = _sorted_out(inside, format)
+        left_out += more
+    elif inside:
+        base = given if given.is_dir() else given.parent
+        one = inside[0].relative_to(base)
+        count = "1 file" if len(inside) == 1 else f"{len(inside):,} files"
+        left_out.append(f"{count} in sub-folders, such as {one}: {key}='{base}/**/*' reads those too")
+    if not files:
+        raise SourceError(f"{key}={path}: no file of frames. Left out: {listed(left_out)}.")
+    return files, left_out
+
+
+def _sorted_out(found: list[Path], format: str | None) -> tuple[list[Path], list[str]]:
+    """Files of frames among those that were found, and the others, each with its reason."""
     files, left_out = [], []
     for entry in found:
         reason = superfluous(entry, found) or of_a_run(entry) or _reason(entry, format)
@@ -69,12 +87,15 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
             files.append(entry)
         else:
             left_out.append(f"{entry.name} ({reason})")
-    if any(entry.is_dir() for entry in found):
-        base = given if given.is_dir() else given.parent
-        left_out.append(f"folders are read by a pattern: {key}='{base}/**/*'")
-    if not files:
-        raise SourceError(f"{key}={path}: no file of frames. Left out: {listed(left_out)}.")
     return files, left_out
+
+
+def _files_below(found: list[Path], given: Path) -> list[Path]:
+    """Files at any depth of the folders among those that were found, hidden ones not."""
+    folders = [entry for entry in found if entry.is_dir() and not entry.name.startswith(".")]
+    below = [each for folder in folders for each in folder.rglob("*") if each.is_file()]
+    base = given if given.is_dir() else given.parent
+    return sorted(each for each in below if not _hidden(each, base))
 
 
 def listed(names: list[str], most: int = 12) -> str:

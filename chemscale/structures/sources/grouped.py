@@ -19,7 +19,13 @@ from chemscale.structures.sources.base import (
     per_frame,
     to_numbers,
 )
-from chemscale.structures.sources.containers.hdf5_groups import check_array, first_group, groups, opened
+from chemscale.structures.sources.containers.hdf5_groups import (
+    check_array,
+    first_group,
+    groups,
+    opened,
+    shape_of,
+)
 from chemscale.structures.sources.electrons import ElectronNames
 from chemscale.structures.sources.labels import LabelKeys, Place
 from chemscale.structures.sources.labels.names import label_kind
@@ -202,7 +208,14 @@ class Grouped(Reader):
                 rows += frames
         if rows > given:
             labels = " or ".join(key for key in (self.keys.energies, self.keys.forces) if key)
+            self.left_out = {f"no {labels}": rows - given}
             self.note(f"{rows - given} of {rows} frames were left out: they have no {labels}.")
+
+    def total(self) -> int | None:
+        """Frames of all groups, by the shapes of their positions; None where a group has none."""
+        with opened(self.path) as file:
+            shapes = [shape_of(group, self.keys.positions) for group in groups(file)]
+        return sum(shape[0] for shape in shapes if shape) if all(shapes) else None
 
     def _frames(self, group: Any) -> int:
         """Number of frames of a group, the same in all its arrays."""

@@ -87,7 +87,8 @@ class Md17(Reader):
                 )
             super().__init__(path, level or theory, units or units_in(arrays, Path(path)))
             self.keys = [key for key in names[1:] if key in arrays.files]
-            frames, atoms = self._shapes(arrays)
+            self._frames, atoms = self._shapes(arrays)
+            frames = self._frames
             self.numbers = self._checked(
                 numbers_of_frames, array(arrays, names[0], Path(path)), frames, atoms, names[0]
             )
@@ -117,6 +118,10 @@ class Md17(Reader):
                 forces[0].astype(np.float64) * units.to_ev_per_angstrom if forces else no_forces(positions),
             )
             row += k
+
+    def total(self) -> int | None:
+        """Frames of the file, by the shapes of its arrays."""
+        return self._frames
 
     def _slices(self) -> Iterator[tuple[np.ndarray, ...]]:
         """The arrays a few frames at a time."""

@@ -112,6 +112,10 @@ class PyGFile(Reader):
         if held:
             yield self._join(held, start)
 
+    def total(self) -> int | None:
+        """Frames of the file."""
+        return len(self.frames)
+
     def _frame(self, row: int) -> dict[str, np.ndarray]:
         frame = self.frames.read(row, ("z", "pos", self.energy, self.forces, "charge", "spin"))
         atoms = len(frame["z"])

@@ -60,3 +60,19 @@ def test_published_parts_are_linted_as_such():
     blocks = toy_blocks(40)
     source = ToySource(blocks, {"train": np.arange(60), "test": np.arange(60, 80)})
     assert not any(f.check == "leakage" for f in run.lint_source(source))
+
+
+def test_of_very_many_frames_a_sample_is_looked_at_in_runs_and_its_size_is_said(tmp_path, monkeypatch):
+    store = build_store(ToySource(toy_blocks(400)), tmp_path / "many", SplitPolicy(validation=0.1))
+    monkeypatch.setattr(run, "MAX_FRAMES", 300)
+    findings = run.lint_store(store, "warn")
+    (note,) = [f.message for f in findings if f.check == "sample"]
+    total = store.manifest["counts"]["train"]
+    looked = run.sampled_runs(np.asarray(store.part("train")), len(store), 300)
+    assert 300 - run.RUN < len(looked) <= 300
+    assert f"{len(looked)} of {total} train frames" in note
+    assert "validation" not in note
+    train = set(store.part("train").tolist())
+    for number in set((looked // run.RUN).tolist()):  # whole runs, as far as they are of the part
+        assert train & set(range(number * run.RUN, (number + 1) * run.RUN)) <= set(looked.tolist())
+    assert not [f for f in findings if f.severity == "error"]

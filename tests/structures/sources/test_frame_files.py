@@ -50,7 +50,17 @@ def test_what_holds_no_frames_is_left_out_of_a_folder_by_name_and_reason(folder:
         "slurm-3.out (no frame that ASE can read)",
         "sub (a folder)",
     ]
-    assert left_out[-1].endswith("/**/*'")
+    assert (
+        left_out[-1] == f"1 file in sub-folders, such as sub/b.xyz: data.path='{folder}/**/*' reads those too"
+    )
+
+
+def test_sub_folders_are_read_where_a_folder_has_no_frames_itself(folder: Path) -> None:
+    (folder / "a.xyz").unlink()
+    files, left_out = frame_files(str(folder))
+    assert [path.name for path in files] == ["b.xyz"]
+    assert "sub (a folder)" in left_out
+    assert not any("in sub-folders" in reason for reason in left_out)
 
 
 def test_a_pattern_reads_sub_folders(folder: Path) -> None:

@@ -38,6 +38,7 @@ def test_ani1x_drops_rows_without_the_label_and_counts_them() -> None:
     assert np.concatenate([b.rows for b in blocks]).tolist() == [0, 1, 2, 3, 6, 7]
     assert all(np.isnan(b.forces).all() and np.isfinite(b.energies).all() for b in blocks)
     assert "2 of 8 frames were left out: they have no ccsd(t)_cbs.energy." in source.notes
+    assert source.left_out == {"no ccsd(t)_cbs.energy": 2}
     list(source.blocks())
     assert sum("left out" in note for note in source.notes) == 1
 

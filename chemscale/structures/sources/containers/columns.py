@@ -95,6 +95,11 @@ class ColumnFile(Reader):
         if held:
             yield self._join(held)
 
+    def total(self) -> int | None:
+        """Rows of the file, where its metadata has their number."""
+        with self._damage():
+            return None if self._is_json or not self._is_parquet else self._open().metadata.num_rows
+
     def _frame(self, row: int, values: dict[str, Any]) -> dict[str, Any]:
         try:
             raw = values.get(self.numbers)

@@ -101,6 +101,17 @@ def groups(node: Any) -> Iterator[Any]:
             yield from groups(node[name])
 
 
+def shape_of(group: Any, key: str) -> tuple[int, ...]:
+    """Shape of an array of a group; empty where there is none.
+
+    Args:
+        group: of the file.
+        key: of the array.
+    """
+    array = group[key] if group.get(key, getclass=True) is h5py.Dataset else None
+    return () if array is None else array.shape or ()
+
+
 def first_group(file: Any) -> Any:
     """The first group that holds datasets.
 

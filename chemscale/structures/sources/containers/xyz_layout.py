@@ -14,13 +14,19 @@ from typing import IO
 
 from ase.io.formats import open_with_compression
 
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import SourceError
 
 MAX_LINE = 64 << 20
 """Characters of a line at most."""
 
+COMPRESSED = (".gz", ".bz2", ".xz")
 
-def check_layout(path: Path, frames: int | None = None) -> None:
+SHOWN = 256
+"""Frames between two looks at the clock."""
+
+
+def check_layout(path: Path, frames: int | None = None) -> int | None:
     """Refuse an XYZ file whose frames do not fill it.
 
     What ASE itself refuses, such as a first line that is no number or a text that cannot be decoded, is left
@@ -30,17 +36,28 @@ def check_layout(path: Path, frames: int | None = None) -> None:
         path: of the file, which may be compressed as ASE reads it.
         frames: that are looked at; None for all.
 
+    Returns:
+        The number of frames; None where it was left to ASE.
+
     Raises:
         SourceError: it ends within a frame, goes on behind a blank line, or has a line without an end.
     """
     try:
         with open_with_compression(str(path), "r") as file:
-            _check(path, file, frames)
+            return _check(path, file, frames)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError):
-        return
+        return None
 
 
-def _check(path: Path, file: IO[str], frames: int | None) -> None:
+def _check(path: Path, file: IO[str], frames: int | None) -> int | None:
+    # What is read of a compressed file does not tell how much of it is left.
+    plain = path.suffix.lower() not in COMPRESSED
+    total = path.stat().st_size >> 20 if plain else None
+    with ProgressBar(f"{path.name}: looking through", total, "MiB", every=5.0) as progress:
+        return _count(path, file, frames, progress)
+
+
+def _count(path: Path, file: IO[str], frames: int | None, progress: ProgressBar) -> int | None:
     lines = _lines(path, file)
     frame = 0
     line = next(lines, "")
@@ -48,7 +65,7 @@ def _check(path: Path, file: IO[str], frames: int | None) -> None:
         try:
             atoms = int(line)
         except ValueError:
-            return
+            return None
         for i in range(atoms + 1):
             if not next(lines, ""):
                 raise SourceError(
@@ -59,6 +76,8 @@ def _check(path: Path, file: IO[str], frames: int | None) -> None:
         while line.lstrip().startswith("VEC"):
             line = next(lines, "")
         frame += 1
+        if frame % SHOWN == 0:
+            progress.update(file.buffer.tell() >> 20, f"({frame:,} frames)")  # type: ignore[attr-defined]
     if not line.strip():
         for more in lines:
             if more.strip():
@@ -66,6 +85,7 @@ def _check(path: Path, file: IO[str], frames: int | None) -> None:
                     f"{path}: a blank line behind {frame} frames, and more behind it, which would be lost "
                     f"({more.strip()[:40]!r}). Take the blank line out."
                 )
+    return frame
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Qm9(Reader):
                 f"{path}: data.energy_key={self.energy}: of QM9 choose one of {', '.join(ENERGIES)}."
             )
         self.places = [Place(self.energy, self.energy, None, "arrays")]
-        self.left_out = _listed(self.path.with_name(LEFT_OUT))
+        self.doubtful = _listed(self.path.with_name(LEFT_OUT))
         self.note(f"Energies: {self.energy} of QM9. It has no forces: they are NaN.")
 
     def blocks(self) -> Iterator[Block]:
@@ -71,7 +71,8 @@ class Qm9(Reader):
                         yield block
         except (tarfile.TarError, EOFError, OSError) as error:
             raise SourceError(f"{self.path}: not a whole archive ({brief(error)}).") from None
-        if self.left_out:
+        if self.doubtful:
+            self.left_out = {f"listed in {LEFT_OUT}": left_out} if left_out else {}
             self.note(f"{left_out:,} molecules that {LEFT_OUT} lists were left out.")
         else:
             self.note(f"No {LEFT_OUT} lies beside the archive: its 3,054 doubtful molecules are kept.")
@@ -87,7 +88,7 @@ class Qm9(Reader):
             positions = np.array([[float(cell) for cell in cells[1:]] for cells in rows]).reshape(1, atoms, 3)
         except (ValueError, IndexError) as error:
             raise SourceError(f"{self.path}: {name} is no molecule of QM9 ({brief(error)}).") from None
-        if index in self.left_out:
+        if index in self.doubtful:
             return None
         positions = positions * self.conversion.to_angstrom
         return self.block(

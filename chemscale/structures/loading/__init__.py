@@ -1,0 +1,1 @@
+"""What batches are made of and how their frames are found on disk."""

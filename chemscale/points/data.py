@@ -18,6 +18,7 @@ from chemscale.structures.settings import StructureData
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
+    from chemscale.molecules.overlap.exclusion import Exclusion
     from chemscale.molecules.preparation.standardize import Policy
     from chemscale.structures.blocks import Source
     from chemscale.structures.store import FrameStore
@@ -97,6 +98,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     tokenizer = options["tokenizer"]
     options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
     options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
+    options["exclude"] = _exclusion(data)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora) as missing:
@@ -110,6 +112,17 @@ def open_or_prepare(data: MoleculeData, corpora: Path) -> Corpus:
     if data.verify:
         corpus.verify()
     return corpus
+
+
+def _exclusion(data: MoleculeData) -> Exclusion | None:
+    """Sets whose molecules are left out; None for none."""
+    if not data.excluded:
+        return None
+    from chemscale.molecules.overlap.exclusion import Exclusion
+    from chemscale.points.overlap.named import molecules_named
+
+    sets = [molecules_named(name, "data.exclude", data.exclude_column) for name in data.excluded]
+    return Exclusion.of(tuple(sets), data.exclude_level)
 
 
 def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:

@@ -28,6 +28,7 @@ NEWER = {
     "data.weights": None,
     "loss.stress": 0.0,
     "data.selected": None,
+    "data.exclude_level": "parent",
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

@@ -30,6 +30,7 @@ from chemscale.molecules.corpus import (
     corpus_hash,
     sha256,
 )
+from chemscale.molecules.overlap.exclusion import Exclusion
 from chemscale.molecules.preparation.conditions.binning import conditioned_tokenizer, describe_conditions
 from chemscale.molecules.preparation.conditions.columns import ColumnReader
 from chemscale.molecules.preparation.conditions.request import (
@@ -80,6 +81,7 @@ class Request:
         notation: that molecules are written in.
         common_to: other notations that must be able to express each of them.
         conditions: what stands before each molecule; None for nothing.
+        exclude: sets whose molecules are left out; None for none.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
@@ -97,6 +99,7 @@ class Request:
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
     conditions: ConditionRequest | None = None
+    exclude: Exclusion | None = None
 
     def __post_init__(self) -> None:
         for notation in (self.notation, *self.common_to):
@@ -123,6 +126,8 @@ class Request:
             others["common_to"] = notations
         if self.conditions:
             others["conditions"] = self.conditions.to_dict()
+        if self.exclude:
+            others["exclude"] = self.exclude.content()
         return {
             **others,
             "schema_version": SCHEMA_VERSION,
@@ -154,6 +159,7 @@ def corpus_key(
     notation: str = "selfies",
     common_to: Sequence[str] = (),
     conditions: ConditionRequest | None = None,
+    exclude: Exclusion | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -167,6 +173,7 @@ def corpus_key(
         notation,
         tuple(common_to),
         conditions,
+        exclude,
     )
     return _key(request.content())
 
@@ -184,6 +191,7 @@ def build_corpus(
     notation: str = "selfies",
     common_to: Sequence[str] = (),
     conditions: ConditionRequest | None = None,
+    exclude: Exclusion | None = None,
     workers: int | None = None,
 ) -> Corpus:
     """Prepare a corpus in a folder, or open the one that is complete there.
@@ -201,6 +209,7 @@ def build_corpus(
         common_to: notations that must be able to express each molecule, so that corpora of several notations
             hold the same ones.
         conditions: what stands before each molecule; None for nothing.
+        exclude: sets whose molecules are left out; None for none.
         workers: processes; None for one a core.
 
     Raises:
@@ -221,6 +230,7 @@ def build_corpus(
         notation,
         tuple(common_to),
         conditions,
+        exclude,
     )
     content = request.content()
     target = Path(target)
@@ -266,8 +276,11 @@ def _standardize(
     request: Request, reading: Reading, columns: ColumnReader, folder: Path, workers: int
 ) -> tuple[int, int]:
     """Run stage 1 over all rows; returns the number of rows and of parts."""
+    exclude = folder / "exclude" if request.exclude else None
+    if request.exclude and exclude:
+        request.exclude.write(exclude, request.policy, workers)
     tasks = (
-        Chunk(number, rows, request.policy, folder, columns.take(rows))
+        Chunk(number, rows, request.policy, folder, columns.take(rows), exclude)
         for number, rows in reading.chunks(CHUNK_ROWS, CHUNK_GROWTH)
     )
     rows = parts = 0

@@ -18,7 +18,7 @@ def overlap(
         str,
         typer.Argument(
             metavar="TRAIN",
-            help="What was trained on: files, a corpus or store, a run (RUNS/SWEEP/NAME), or a set by its name.",
+            help="What was trained on: files, a corpus or store, a run, or a set by its name.",
         ),
     ],
     benchmarks: Annotated[
@@ -36,7 +36,10 @@ def overlap(
         int,
         typer.Option(min=0, help="Of each benchmark, molecules or frames whose nearest neighbour is found."),
     ] = 10_000,
-    rmsd: Annotated[float, typer.Option(min=0.0, help="Å below which two frames are nearly alike.")] = 0.1,
+    near: Annotated[
+        float,
+        typer.Option(min=0.0, help="Å, RMS, by which distances of frames that are nearly alike differ."),
+    ] = 0.05,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")] = None,
 ) -> None:
@@ -57,11 +60,11 @@ def overlap(
 
       python -m chemscale.overlap corpora/zinc-1234567890ab
 
-      python -m chemscale.overlap structures/ani1x-1234567890ab comp6 --rmsd 0.05
+      python -m chemscale.overlap structures/ani1x-1234567890ab comp6 --near 0.02
     """
     from chemscale.points.overlap.run import Options, compare  # loads RDKit: not for --help
 
-    options = Options(column, train_column, sample, seed, rmsd, workers)
+    options = Options(column, train_column, sample, seed, near, workers)
     found = compare(train, benchmarks or [], out, options)
     for line in found.lines():
         typer.echo(line)

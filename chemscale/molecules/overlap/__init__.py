@@ -1,1 +1,1 @@
-"""Which molecules of one set are in another one: identical, of one parent, of one scaffold, or nearly alike."""
+"""Which molecules of one set are in another one: identical, of one parent or scaffold, or nearly alike."""

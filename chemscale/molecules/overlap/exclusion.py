@@ -1,4 +1,4 @@
-"""Molecules of other sets that a corpus is made without: a test on one molecule, whatever row it stands in."""
+"""Molecules of other sets that a corpus is made without: a test on one molecule, whatever its row."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Exclusion:
         write_json(folder / DONE, about)  # last: where it is, the rest is complete
 
     def _first_places(self, targets: Targets) -> tuple[np.ndarray, list[str]]:
-        """Number of the file, and line in it, that each distinct molecule stands in first, (u, 2); the files."""
+        """File (by number) and line that each distinct molecule stands in first, (u, 2); the files."""
         first = np.full((len(targets.smiles), 2), -1, np.int64)
         names: dict[str, int] = {}
         for of, benchmark in zip(self.sets, targets.benchmarks, strict=True):

@@ -1,9 +1,9 @@
 """Nearest neighbours by Tanimoto similarity, exact, of some molecules among very many that stream by.
 
 Fingerprints of benchmark molecules stand as columns of a table of bits, in the order of how many bits are 1.
-Of a molecule that streams by, the rows of its own bits are added up: that counts the bits in common with every
-column. A similarity cannot exceed the smaller of both numbers of bits over the larger (Swamidass and Baldi,
-J. Chem. Inf. Model. 47, 302, 2007), so that columns are left out that have a nearer neighbour already.
+Of a molecule that streams by, the rows of its own bits are added up: that counts the bits in common with
+every column. A similarity cannot exceed the smaller of both numbers of bits over the larger (Swamidass and
+Baldi, J. Chem. Inf. Model. 47, 302, 2007), so that columns with a nearer neighbour already are left out.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Nearest:
 
     Args:
         table: of the benchmark molecules.
-        best: (m,) similarity that a neighbour must exceed, by column; those of the neighbours that were found.
+        best: (m,) similarity that a neighbour must exceed, by column; later that of the nearest one.
     """
 
     def __init__(self, table: BitTable, best: np.ndarray | None = None):

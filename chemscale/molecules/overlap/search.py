@@ -1,4 +1,4 @@
-"""The comparison of a training set with benchmarks: one pass over the training set, continued where it stopped."""
+"""One pass over a training set, compared with benchmarks; it goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Found:
     """What a training set has in common with benchmark molecules.
 
     Args:
-        best: (m,) similarity of the nearest training molecule of each column of the table of bits; -1 for none.
+        best: (m,) similarity of the nearest training molecule, by column of the table of bits; -1 for none.
         chunks: of the training set that were looked at.
         rows: in them.
         refused: rows that are no molecules, by reason.

@@ -1,4 +1,4 @@
-"""Molecules that are compared: files as they are, or parts of a prepared corpus, in numbered chunks of rows."""
+"""Molecules that are compared: files as they are, or parts of a prepared corpus, in chunks of rows."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Options:
         training_column: likewise in those of the training set.
         sample: distinct molecules, or frames, of each benchmark whose nearest neighbours are looked for.
         seed: of the sample.
-        rmsd: Å below which frames are nearly alike.
+        near: Å: frames are nearly alike whose interatomic distances differ by at most so much (RMS).
         workers: processes; None for one a core.
     """
 
@@ -37,7 +37,7 @@ class Options:
     training_column: str | None = None
     sample: int = 10_000
     seed: int = 0
-    rmsd: float = 0.1
+    near: float = 0.05
     workers: int | None = None
 
 
@@ -159,6 +159,6 @@ def _notes(training: str, trained: MoleculeSet, comparison: Comparison) -> Itera
         if unlooked:
             yield (
                 f"{benchmark.name}: nearest neighbours are those of a random sample of "
-                f"{len(benchmark.sample):,} of {len(benchmark.distinct()):,} distinct molecules (--sample); the "
-                f"other {unlooked:,} may be nearly alike and still stand in {CLEAN_ROWS}."
+                f"{len(benchmark.sample):,} of {len(benchmark.distinct()):,} distinct molecules (--sample); "
+                f"the other {unlooked:,} may be nearly alike and still stand in {CLEAN_ROWS}."
             )

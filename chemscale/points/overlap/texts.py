@@ -26,11 +26,14 @@ def _of_molecules(content: dict[str, Any]) -> list[str]:
         if each["similarity"] is None:
             continue
         for threshold, of in each["similarity"]["above"].items():
-            interval = ""
-            if of["low"] is not None:
-                interval = f" ({percent(of['low'])} to {percent(of['high'])})"
-            lines.append(f"  Tanimoto ≥ {threshold:<3}{'':>15} {percent(of['value']):>8}{interval}")
+            lines.append(f"  Tanimoto ≥ {threshold:<3}{'':>15} {_with_interval(of)}")
     return [*lines, *content["notes"]]
+
+
+def _with_interval(of: dict[str, Any]) -> str:
+    """A share, with its interval where it is of a sample."""
+    interval = "" if of["low"] is None else f" ({percent(of['low'])} to {percent(of['high'])})"
+    return f"{percent(of['value']):>8}{interval}"
 
 
 def _of_structures(content: dict[str, Any]) -> list[str]:
@@ -40,4 +43,7 @@ def _of_structures(content: dict[str, Any]) -> list[str]:
         lines.append(f"{each['name']}: {each['frames']:,} frames")
         for level, of in each["levels"].items():
             lines.append(f"  {level:<14}{of['frames']:>10,} frames {percent(of['share']):>8}")
+        if each["distances"] is not None:
+            near = f"D ≤ {content['near']:g} Å"
+            lines.append(f"  {near:<14}{'':>17} {_with_interval(each['distances']['close'])}")
     return [*lines, *content["notes"]]

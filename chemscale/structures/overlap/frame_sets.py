@@ -1,0 +1,71 @@
+"""Frames that are compared: parts of a prepared store, or files as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from chemscale.structures.blocks import Block, Source
+from chemscale.structures.store import FrameStore
+
+
+class StoreFrames:
+    """Frames of a prepared store.
+
+    Args:
+        name: as a person named them.
+        store: that they are in.
+        frames: (k,) their numbers.
+        what: which frames these are, in words.
+    """
+
+    def __init__(self, name: str, store: FrameStore, frames: np.ndarray, what: str):
+        self.name, self.store, self.frames, self.what = name, store, np.asarray(frames), what
+        self.total: int | None = len(self.frames)
+
+    @classmethod
+    def parts(cls, name: str, store: FrameStore, parts: Sequence[str]) -> StoreFrames:
+        """Frames of some parts of a store.
+
+        Args:
+            name: as a person named them.
+            store: that they are in.
+            parts: train, validation or test.
+        """
+        frames = np.concatenate([np.asarray(store.part(part)) for part in parts])
+        return cls(name, store, frames, " and ".join(parts))
+
+    def blocks(self) -> Iterator[Block]:
+        """All frames, in bounded memory."""
+        return self.store.blocks(self.frames)
+
+    def describe(self) -> str:
+        """Which frames these are, in a few words."""
+        return f"store {self.store.path.name}, {self.what}"
+
+
+class SourceFrames:
+    """Frames of files.
+
+    Args:
+        name: as a person named them.
+        source: that reads them.
+        files: how many there are.
+    """
+
+    total: int | None = None
+
+    def __init__(self, name: str, source: Source, files: int):
+        self.name, self.source, self._files = name, source, files
+
+    def blocks(self) -> Iterator[Block]:
+        """All frames, in bounded memory."""
+        return self.source.blocks()
+
+    def describe(self) -> str:
+        """Which frames these are, in a few words."""
+        return f"{self._files:,} file{'s' if self._files != 1 else ''}"
+
+
+FrameSet = StoreFrames | SourceFrames

@@ -39,7 +39,7 @@ def overlap(
     near: Annotated[
         float,
         typer.Option(min=0.0, help="Å, RMS, by which distances of frames that are nearly alike differ."),
-    ] = 0.05,
+    ] = 0.02,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")] = None,
 ) -> None:
@@ -60,7 +60,7 @@ def overlap(
 
       python -m chemscale.overlap corpora/zinc-1234567890ab
 
-      python -m chemscale.overlap structures/ani1x-1234567890ab comp6 --near 0.02
+      python -m chemscale.overlap structures/ani1x-1234567890ab comp6
     """
     from chemscale.points.overlap.run import Options, compare  # loads RDKit: not for --help
 

@@ -54,7 +54,8 @@ class MoleculeData:
         Literal["identical", "connectivity", "parent", "scaffold"]
         | Annotated[int, Range(0, 1)]
         | Annotated[float, Range(0, 1)]
-    ) = "parent"
+        | None
+    ) = None
     exclude_column: str | int | None = None
 
     @property

@@ -28,7 +28,6 @@ NEWER = {
     "data.weights": None,
     "loss.stress": 0.0,
     "data.selected": None,
-    "data.exclude_level": "parent",
 }
 """Keys that 0.1.0 did not have and that have no effect at these defaults."""
 

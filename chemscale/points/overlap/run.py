@@ -37,7 +37,7 @@ class Options:
     training_column: str | None = None
     sample: int = 10_000
     seed: int = 0
-    near: float = 0.05
+    near: float = 0.02
     workers: int | None = None
 
 

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chemscale.fetching.places import refuse_missing
-from chemscale.molecules.corpus import MANIFEST
 from chemscale.molecules.metrics.intervals import share
 from chemscale.molecules.overlap.targets import OverlapError
-from chemscale.points.data import read_structure_data, structure_source
-from chemscale.points.overlap.named import parent_named, section_of
+from chemscale.points.overlap.frames import filled, frames_named
+from chemscale.points.overlap.named import parent_named
 from chemscale.points.overlap.page import CLEAN_ROWS, ROWS, write_page, write_rows
-from chemscale.records import RECORD_NAME, RunRecord, find_run
 from chemscale.structures.overlap.comparing import (
     LEVELS,
     Benchmark,
@@ -27,8 +24,8 @@ from chemscale.structures.overlap.comparing import (
     neighbours,
     undecided,
 )
-from chemscale.structures.overlap.frame_sets import FrameSet, SourceFrames, StoreFrames
-from chemscale.structures.store import PARTS, FrameStore
+from chemscale.structures.overlap.frame_sets import FrameSet, StoreFrames
+from chemscale.structures.store import PARTS
 
 if TYPE_CHECKING:
     from chemscale.points.overlap.run import Options
@@ -42,41 +39,6 @@ HEADER = (
     "rmsd", "nearest_name", "nearest_row",
 )  # fmt: skip
 CLEAN = ("benchmark", "name", "row", "level", "distance")
-
-
-def frames_named(name: str, key: str, *, trained_on: bool = False) -> FrameSet:
-    """The frames that a name means.
-
-    Args:
-        name: files, a store, a run, or an option of ``data=``.
-        key: by which it was given, for messages.
-        trained_on: take only the training part of a store, and of a run the very frames of its training.
-
-    Raises:
-        FileNotFoundError: a set is not here.
-        ValueError: files are refused, or a store is not the one of the run.
-    """
-    run = find_run(Path(name))
-    if (run / RECORD_NAME).is_file():
-        from chemscale.points.uncertainty.frames import RunFrames  # loads torch
-
-        of_run = RunFrames.of(run, RunRecord.load(run))
-        return StoreFrames(name, of_run.store, of_run.training(), "frames that the run was trained on")
-    if (Path(name) / MANIFEST).is_file():
-        store = FrameStore(Path(name))
-        return StoreFrames.parts(name, store, ("train",) if trained_on else _filled(store, PARTS))
-    section = None if Path(name).exists() else section_of(name)
-    values = section or {"source": "structures", "path": name, "format": None, "references": "none"}
-    values = {**values, "split": None}  # all frames, whatever the parts that were published
-    if values.get("path"):
-        refuse_missing(str(values["path"]), key)
-    data = read_structure_data(values)
-    parts, source = structure_source(data, Path("structures"))
-    return SourceFrames(name, source, sum(map(len, parts.values())))
-
-
-def _filled(store: FrameStore, parts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(part for part in parts if len(store.part(part)))
 
 
 def compare_structures(
@@ -132,7 +94,7 @@ def _held_out(training: str, trained: FrameSet) -> list[FrameSet]:
             f"{training}: name a benchmark to compare it with; without one, the parts of a prepared corpus "
             "or store are compared with each other."
         )
-    parts = _filled(trained.store, PARTS[1:])
+    parts = filled(trained.store, PARTS[1:])
     if not parts:
         raise OverlapError(f"{training}: the store has no part beside the training part: name a benchmark.")
     return [StoreFrames.parts(f"{part} part of {training}", trained.store, (part,)) for part in parts]
@@ -262,8 +224,8 @@ def _notes(training: str, found: Found, benchmarks: Benchmarks) -> Iterator[str]
             yield f"{each.of.name}: {each.single:,} frames of single atoms are not compared."
         if each.periodic:
             yield (
-                f"{each.of.name}: {each.periodic:,} frames are periodic; their nearest training frames are "
-                "not looked for, copies and compositions are."
+                f"{each.of.name}: {each.periodic:,} frames are periodic; their nearest training frames "
+                "are not looked for, copies and compositions are."
             )
         unsure = undecided(each, found)
         if unsure:
@@ -275,6 +237,6 @@ def _notes(training: str, found: Found, benchmarks: Benchmarks) -> Iterator[str]
         if unlooked:
             yield (
                 f"{each.of.name}: nearest frames are those of a random sample of {len(each.sample):,} of "
-                f"{len(each) - each.periodic:,} frames (--sample); the other {unlooked:,} may be nearly alike "
-                f"and still stand in {CLEAN_ROWS}."
+                f"{len(each) - each.periodic:,} frames (--sample); the other {unlooked:,} may be nearly "
+                f"alike and still stand in {CLEAN_ROWS}."
             )

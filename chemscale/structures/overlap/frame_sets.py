@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chemscale.structures.blocks import Block, Source
+from chemscale.structures.preparation.splits import hash64
 from chemscale.structures.store import FrameStore
 
 
@@ -36,6 +40,10 @@ class StoreFrames:
         frames = np.concatenate([np.asarray(store.part(part)) for part in parts])
         return cls(name, store, frames, " and ".join(parts))
 
+    def content(self) -> dict[str, Any]:
+        """What decides the frames."""
+        return {"store": self.store.hash, "frames": hash64(self.frames.astype("<i8").tobytes())}
+
     def blocks(self) -> Iterator[Block]:
         """All frames, in bounded memory."""
         return self.store.blocks(self.frames)
@@ -51,13 +59,22 @@ class SourceFrames:
     Args:
         name: as a person named them.
         source: that reads them.
-        files: how many there are.
+        files: that it reads.
+        reading: how, as JSON can hold it.
     """
 
     total: int | None = None
 
-    def __init__(self, name: str, source: Source, files: int):
-        self.name, self.source, self._files = name, source, files
+    def __init__(self, name: str, source: Source, files: Sequence[Path], reading: dict[str, Any]):
+        self.name, self.source, self.files, self.reading = name, source, tuple(files), reading
+
+    def content(self) -> dict[str, Any]:
+        """What decides the frames, whenever and wherever the files lie."""
+        hashes = []
+        for path in self.files:
+            with open(path, "rb") as file:
+                hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return {"files": hashes, "reading": self.reading}
 
     def blocks(self) -> Iterator[Block]:
         """All frames, in bounded memory."""
@@ -65,7 +82,8 @@ class SourceFrames:
 
     def describe(self) -> str:
         """Which frames these are, in a few words."""
-        return f"{self._files:,} file{'s' if self._files != 1 else ''}"
+        more = f" and {len(self.files) - 1:,} more" if len(self.files) > 1 else ""
+        return f"{self.files[0].name}{more}"
 
 
 FrameSet = StoreFrames | SourceFrames

@@ -20,6 +20,7 @@ from chemscale.common.locks import make_once
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, SourceError
 from chemscale.structures.dispersion import Dispersion
+from chemscale.structures.overlap.exclusion import FrameExclusion
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of, name_and_formula
 from chemscale.structures.preparation.separate_files import SeparateFiles
@@ -71,6 +72,7 @@ def build_store(
     *,
     name: str = "",
     subtract: Dispersion | None = None,
+    exclude: FrameExclusion | None = None,
 ) -> FrameStore:
     """Write the store of `source` at `target`, or open the one that is there.
 
@@ -83,22 +85,30 @@ def build_store(
         policy: how frames are divided where the source publishes no split.
         name: of the data, for messages and the manifest; that of the folder in messages if empty.
         subtract: dispersion that is taken off the labels.
+        exclude: frames that are left out; those of a test part of its own, or a published one, stay.
 
     Raises:
         SourceError: the source holds no frame, or none to train on.
     """
     with make_once(target / MANIFEST, target.absolute().parent) as missing, naming_place(target):
         if missing:
-            _build(source, target, policy, name, subtract)
+            _build(source, target, policy, name, subtract, exclude)
     return FrameStore(target)
 
 
-def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtract: Dispersion | None) -> None:
+def _build(
+    source: Source,
+    target: Path,
+    policy: SplitPolicy,
+    name: str,
+    subtract: Dispersion | None,
+    exclude: FrameExclusion | None,
+) -> None:
     """Write a store that is not there yet."""
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
-        written = _write_frames(source, folder, title, subtract)
+        written = _write_frames(source, folder, title, subtract, exclude)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
         (folder / "names.json").write_text(json.dumps(written.names))
@@ -132,8 +142,9 @@ def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtrac
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
         contents = _contents(store, parts, molecule)
+        left_out = exclude.write(folder) if exclude else []
         manifest |= {
-            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
+            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract), *left_out],
             "split": _describe_split(source, policy),
             **contents,
             "hash": content_hash(folder),
@@ -268,15 +279,22 @@ def _without(subtract: Dispersion | None) -> list[str]:
     return [f"{subtract.describe()} was subtracted from the labels; predictions have it added again."]
 
 
-def _write_frames(source: Source, folder: Path, name: str, subtract: Dispersion | None) -> Written:
+def _write_frames(
+    source: Source, folder: Path, name: str, subtract: Dispersion | None, exclude: FrameExclusion | None
+) -> Written:
     """Append every block of a source to the arrays of a store."""
+    if exclude:
+        exclude.open(source)
     columns: list[list[np.ndarray]] = [[np.zeros(0, np.uint64)] for _ in range(3)]
     names: dict[str, int] = {}
     with (
         contextlib.closing(ArrayFiles(folder)) as files,
         ProgressBar(f"{name}: reading", None, "frames", every=5.0) as progress,
     ):
-        for block in source.blocks():
+        for whole in source.blocks():
+            block = exclude.rest_of(whole) if exclude else whole
+            if not len(block) and len(whole):
+                continue
             if subtract is not None:
                 subtract.subtract(block)
             files.append(block, names.setdefault(block.name, len(names)))

@@ -116,7 +116,7 @@ class Targets:
         keys = np.array([key for key, _ in described], np.uint64).reshape(len(described), len(Level))
         smiles = list(known)
         for number, benchmark in enumerate(benchmarks):
-            benchmark.sample = _drawn(benchmark.distinct(), keys[:, 0], most, seed + number)
+            benchmark.sample = draw_sample(benchmark.distinct(), keys[:, 0], most, seed + number)
         sampled = np.unique(np.concatenate([b.sample for b in benchmarks]))
         bits = BitTable.of([Compared(smiles[i]).bits for i in sampled.tolist()])
         formulas = frozenset(formula for _, formula in described)
@@ -135,8 +135,15 @@ class Targets:
         self.bits.save(folder)
 
 
-def _drawn(distinct: np.ndarray, hashes: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Places of a random sample that depends on the molecules only, not on the order of their rows."""
+def draw_sample(distinct: np.ndarray, hashes: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Places of a random sample that depends on the molecules only, not on their rows, ascending.
+
+    Args:
+        distinct: (d,) places of the molecules.
+        hashes: (u,) of the canonical SMILES of each place.
+        most: of the sample.
+        seed: of the draw.
+    """
     if len(distinct) <= most:
         return distinct
     with np.errstate(over="ignore"):

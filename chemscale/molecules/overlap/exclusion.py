@@ -209,7 +209,7 @@ class Excluded:
         high = int(np.searchsorted(self._bits.counts, len(bits) / self.similarity + 1e-6, side="right"))
         if low >= high:
             return ""
-        common = self._bits.common(bits, slice(low, high))
+        common = self._bits.common(bits, slice(low, high)).astype(np.int64)
         either = self._bits.counts[low:high] + len(bits) - common
         similar = np.where(either > 0, common / np.maximum(either, 1), 1.0)
         best = int(similar.argmax())

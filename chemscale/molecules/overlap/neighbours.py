@@ -1,9 +1,11 @@
 """Nearest neighbours by Tanimoto similarity, exact, of some molecules among very many that stream by.
 
-Fingerprints of benchmark molecules stand as columns of a table of bits, in the order of how many bits are 1.
-Of a molecule that streams by, the rows of its own bits are added up: that counts the bits in common with
-every column. A similarity cannot exceed the smaller of both numbers of bits over the larger (Swamidass and
-Baldi, J. Chem. Inf. Model. 47, 302, 2007), so that columns with a nearer neighbour already are left out.
+Fingerprints of benchmark molecules stand as columns of a table of bits. Of a molecule that streams by, the
+rows of its own bits are added up: that counts the bits in common with every column, for the price of reading
+some fifty bytes a column. Columns are in the order of how many bits are 1: a similarity cannot exceed the
+smaller of both numbers of bits over the larger (Swamidass and Baldi, J. Chem. Inf. Model. 47, 302, 2007), so
+that those that reach a given one are a range of columns. For the nearest neighbour that bound leaves out
+little: the best similarities are about one half (docs/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -15,9 +17,6 @@ import numpy as np
 
 from chemscale.common.files import write_array
 from chemscale.molecules.overlap.keys import BITS
-
-REFRESH = (128, 2048)
-"""Molecules after which the bounds on columns are drawn tighter: first, and later."""
 
 
 class BitTable:
@@ -69,15 +68,17 @@ class BitTable:
         table = np.load(folder / "bits.npy", mmap_mode="r").view(np.ndarray)
         return cls(table, np.load(folder / "order.npy"))
 
-    def common(self, bits: Sequence[int], columns: slice) -> np.ndarray:
+    def common(self, bits: Sequence[int], columns: slice = slice(None)) -> np.ndarray:
         """Bits in common with each column, (k,).
 
         Args:
             bits: numbers of the bits that are 1.
-            columns: of the table.
+            columns: of the table, by ascending number of bits.
         """
-        rows = self.table[:, columns].take(bits, axis=0)
-        return rows.sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16).astype(np.int64)
+        whole = columns == slice(None)
+        # Of a slice `take` would copy the whole table first.
+        rows = self.table.take(bits, axis=0) if whole else self.table[bits, columns]
+        return rows.sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16)
 
 
 class Nearest:
@@ -93,8 +94,17 @@ class Nearest:
         self.best = np.full(len(table), -1.0) if best is None else np.array(best, float)
         self.row = np.full(len(table), -1, np.int64)
         """(m,) number of the nearest molecule that was added; -1 where none was nearer than `best`."""
-        self._seen = self._next = 0
-        self._windows: np.ndarray = np.empty((0, 2), np.int64)
+        # c common bits of a and b are more similar than t where c > (a + b)·t / (1 + t).
+        self._slope = np.empty(len(table), np.float32)
+        self._least = np.empty(len(table), np.float32)
+        self._raise(np.arange(len(table)))
+
+    def _raise(self, columns: np.ndarray) -> None:
+        """Set what neighbours of columns must exceed."""
+        best = np.maximum(self.best[columns], 0.0)
+        slope = np.where(self.best[columns] < 0, -1.0, best / (1 + best))  # below 0 anything is nearer
+        self._slope[columns] = slope
+        self._least[columns] = slope * self.table.counts[columns] - 1e-2  # candidates, rounding included
 
     def add(self, bits: Sequence[int], number: int) -> bool:
         """Compare one molecule with every column; whether it is the nearest of any now.
@@ -103,46 +113,18 @@ class Nearest:
             bits: numbers of the bits that are 1.
             number: of the molecule.
         """
-        if self._seen >= self._next:
-            self._refresh()
-            self._next += min(max(REFRESH[0], self._seen), REFRESH[1])
-        self._seen += 1
-        own = len(bits)
-        low, high = self._windows[min(own, len(self._windows) - 1)].tolist()
-        if low >= high:
-            return False
-        columns = slice(low, high)
-        common = self.table.common(bits, columns)
-        either = self.table.counts[columns] + own - common
-        best = self.best[columns]
-        near = np.flatnonzero(common > best * either - 1e-6)
+        common = self.table.common(bits)
+        needed = self._slope * np.float32(len(bits))
+        needed += self._least
+        near = np.flatnonzero(common > needed)
         if not len(near):
             return False
-        both, all_bits = common[near], either[near]
+        both = common[near].astype(np.int64)
+        either = self.table.counts[near] + len(bits) - both
         # Two without any bit are alike.
-        similar = np.where(all_bits > 0, both / np.maximum(all_bits, 1), 1.0)
-        better = similar > best[near]
-        at = near[better] + low
+        similar = np.where(either > 0, both / np.maximum(either, 1), 1.0)
+        better = similar > self.best[near]
+        at = near[better]
         self.best[at], self.row[at] = similar[better], number
+        self._raise(at)
         return bool(len(at))
-
-    def _refresh(self) -> None:
-        """For each number of bits, the range of columns that could find a nearer neighbour."""
-        counts, best = self.table.counts, self.best
-        largest = int(counts.max(initial=0)) * 2 + 64
-        windows = np.zeros((largest + 1, 2), np.int64)
-        # best < min(a, b) / max(a, b): from b·best to b/best bits, with room for rounding.
-        floor = np.maximum(best, 0.0)
-        first = np.floor(counts * floor - 1e-6).clip(0, largest).astype(np.int64)
-        last = np.where(floor > 0, counts / np.maximum(floor, 1e-12) + 1e-6, largest)
-        last = np.floor(last).clip(0, largest).astype(np.int64)
-        open_ = best < 1.0
-        columns = np.arange(len(counts))
-        low = np.full(largest + 2, len(counts), np.int64)
-        high = np.zeros(largest + 2, np.int64)
-        for a in range(largest + 1):
-            inside = columns[open_ & (first <= a) & (a <= last)]
-            if len(inside):
-                low[a], high[a] = inside[0], inside[-1] + 1
-        windows[:, 0], windows[:, 1] = low[: largest + 1], high[: largest + 1]
-        self._windows = windows

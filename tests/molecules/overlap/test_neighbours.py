@@ -1,9 +1,8 @@
-"""Bounds leave columns out, never a nearest neighbour."""
+"""Nearest neighbours are those that comparing every pair finds."""
 
 import numpy as np
 import pytest
 
-from chemscale.molecules.overlap import neighbours
 from chemscale.molecules.overlap.keys import BITS
 from chemscale.molecules.overlap.neighbours import BitTable, Nearest
 
@@ -30,9 +29,7 @@ def exact(known, streamed):
     return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 
-@pytest.mark.parametrize("refresh", [(1, 1), (16, 64), neighbours.REFRESH])
-def test_neighbours_are_those_of_the_whole_table(refresh, monkeypatch):
-    monkeypatch.setattr(neighbours, "REFRESH", refresh)
+def test_neighbours_are_those_of_all_pairs():
     random = np.random.default_rng(3)
     known, streamed = fingerprints(150, random), fingerprints(500, random, most=160)
     streamed[40] = known[7]

@@ -5,12 +5,12 @@
     python benchmarks/overlap.py frames TRAINING BENCHMARK … [--near 0.01 0.02 0.05]
 
 ``rate`` times one process (CPU seconds, so that other work on the machine does not show): reading the
-benchmark; of a training molecule its canonical SMILES, its keys, its fingerprint, and its comparison with every
-benchmark molecule. It counts the pairs that the bound on numbers of bits would have looked at. ``levels`` joins
-files of SMILES, takes all pairs whose parents have one graph of elements, and asks RDKit's tautomer enumerator,
-which goes through the tautomers one by one, which of them are the same: beside the hash that the level
-``parent`` goes by, InChI's first block and RDKit's older hash. ``frames`` says how near frames of other sets
-are by chance.
+benchmark; of a training molecule its canonical SMILES, its keys, its fingerprint, and its comparison with
+every benchmark molecule. It counts the pairs that the bound on numbers of bits would have looked at.
+``levels`` joins files of SMILES, takes all pairs whose parents have one graph of elements, and asks RDKit's
+tautomer enumerator, which goes through the tautomers one by one, which of them are the same: beside the hash
+that the level ``parent`` goes by, InChI's first block and RDKit's older hash. ``frames`` says how near frames
+of other sets are by chance.
 """
 
 from __future__ import annotations

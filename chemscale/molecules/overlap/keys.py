@@ -71,14 +71,20 @@ class Compared:
         """Largest fragment without isotopes, stereo, and charges that protons can take away."""
         with rdBase.BlockLogs():
             molecule = Chem.MolFromSmiles(self.smiles)
-            if "." in self.smiles and len(Chem.GetMolFrags(molecule)) <= MAX_FRAGMENTS:
-                molecule = largest_fragment(molecule)
-            if _ISOTOPE.search(self.smiles):
-                molecule = _without_isotopes(molecule)
-            Chem.RemoveStereochemistry(molecule)
-            if "+" in self.smiles or "-" in self.smiles:
-                molecule = _uncharger().uncharge(molecule)
-            return molecule
+            try:
+                return self._stripped(molecule)
+            except (ValueError, RuntimeError):  # RDKit reads what it cannot always write anew
+                return Chem.MolFromSmiles(self.smiles)
+
+    def _stripped(self, molecule: Chem.Mol) -> Chem.Mol:
+        if "." in self.smiles and len(Chem.GetMolFrags(molecule)) <= MAX_FRAGMENTS:
+            molecule = largest_fragment(molecule)
+        if _ISOTOPE.search(self.smiles):
+            molecule = _without_isotopes(molecule)
+        Chem.RemoveStereochemistry(molecule)
+        if "+" in self.smiles or "-" in self.smiles:
+            molecule = _uncharger().uncharge(molecule)
+        return molecule
 
     @cached_property
     def formula(self) -> str:
@@ -100,7 +106,10 @@ class Compared:
     def parent(self) -> str:
         """RDKit's tautomer hash of the parent (``HetAtomTautomerv2``)."""
         with rdBase.BlockLogs():
-            return str(rdMolHash.MolHash(Chem.Mol(self._base), rdMolHash.HashFunction.HetAtomTautomerv2))
+            try:
+                return str(rdMolHash.MolHash(Chem.Mol(self._base), rdMolHash.HashFunction.HetAtomTautomerv2))
+            except (ValueError, RuntimeError):
+                return str(Chem.MolToSmiles(self._base))
 
     @cached_property
     def scaffold(self) -> str:

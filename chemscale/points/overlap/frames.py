@@ -10,11 +10,12 @@ from chemscale.common.files import read_regular
 from chemscale.common.sections import read_section
 from chemscale.fetching.places import refuse_missing
 from chemscale.molecules.overlap.targets import OverlapError
-from chemscale.points.overlap.named import section_of
+from chemscale.points.overlap.named import run_named, section_of
 from chemscale.points.uncertainty.chosen import selected_positions
-from chemscale.records import RECORD_NAME, RunRecord, find_run
+from chemscale.records import RunRecord
 from chemscale.structures.overlap.frame_sets import FrameSet, SourceFrames, StoreFrames
 from chemscale.structures.settings import StructureData
+from chemscale.structures.sources.ase_files import AseFile
 from chemscale.structures.sources.combined import open_sources
 from chemscale.structures.sources.frame_files import frame_files
 from chemscale.structures.store import MANIFEST, PARTS, FrameStore
@@ -33,8 +34,7 @@ def frames_named(name: str, key: str, *, trained_on: bool = False) -> FrameSet:
         OverlapError: a run whose store is not here, or a set of molecules.
         ValueError: files are refused.
     """
-    run = find_run(Path(name))
-    if (run / RECORD_NAME).is_file():
+    if (run := run_named(name)) is not None:
         return _of_run(name, key, RunRecord.load(run))
     if (Path(name) / MANIFEST).is_file():
         store = FrameStore(Path(name))
@@ -48,7 +48,11 @@ def frames_named(name: str, key: str, *, trained_on: bool = False) -> FrameSet:
     data = read_section(StructureData, values, "data")
     files, left_out = frame_files(str(data.path), data.format, key)
     said = [f"Left out: {', '.join(left_out)}."] if left_out else []
-    return SourceFrames(name, open_sources(files, data.reading, said), files, data.reading)
+    source = open_sources(files, data.reading, said)
+    for each in getattr(source, "sources", [source]):
+        if isinstance(each, AseFile):
+            each.needs_labels = False  # a geometry is compared, with labels or without
+    return SourceFrames(name, source, files, data.reading)
 
 
 def filled(store: FrameStore, parts: Sequence[str]) -> tuple[str, ...]:

@@ -25,11 +25,12 @@ FRAMES = (
     ".xyz", ".extxyz", ".npz", ".h5", ".hdf5", ".hdf", ".db", ".aselmdb", ".lmdb", ".traj", ".pt", ".cif",
     ".vasp", ".outcar",
 )  # fmt: skip
-"""Suffixes of files of frames; all others are taken for molecules."""
+MOLECULES = (".smi", ".smiles", ".ism", ".can", ".cxsmiles", ".csv", ".tsv", ".tab", ".sdf", ".selfies")
+"""Suffixes of files of the one and the other; others (Parquet, JSON lines) may be of either."""
 
 
-def kind_of(name: str, key: str) -> Kind:
-    """Whether a name means molecules or structures.
+def kind_of(name: str, key: str) -> Kind | None:
+    """Whether a name means molecules or structures; None where the name of a file says neither.
 
     Args:
         name: as a person gave it.
@@ -38,24 +39,41 @@ def kind_of(name: str, key: str) -> Kind:
     Raises:
         FileNotFoundError: it means nothing.
     """
-    run = find_run(Path(name))
-    if (run / RECORD_NAME).is_file():
+    if (run := run_named(name)) is not None:
         return "molecules" if RunRecord.load(run).family == "chemgpt" else "structures"
-    path = Path(name)
+    path = Path(name).expanduser()
     if (path / MANIFEST).is_file():
         return "structures" if (path / "positions").exists() else "molecules"
     if _is_there(name):
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        return "structures" if any(_holds_frames(each) for each in inside) else "molecules"
+        kinds = {_kind_of_file(each) for each in inside}
+        return "structures" if "structures" in kinds else "molecules" if "molecules" in kinds else None
     section = section_of(name)
     if section is None:
         raise _unknown(name, key)
     return "structures" if str(section.get("source", "")).endswith("structures") else "molecules"
 
 
-def _holds_frames(path: Path) -> bool:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return any(suffix in FRAMES for suffix in suffixes[-2:]) or path.name in ("POSCAR", "OUTCAR")
+def run_named(name: str) -> Path | None:
+    """Directory of the run that a name means; None where it means something else.
+
+    Args:
+        name: as a person gave it.
+
+    Raises:
+        RecordError: several runs have the name, or none of a sweep has.
+    """
+    if not Path(name).exists() and len(Path(name).parts) < 2:
+        return None  # of a run both the sweep and the name are given
+    run = find_run(Path(name))
+    return run if (run / RECORD_NAME).is_file() else None
+
+
+def _kind_of_file(path: Path) -> Kind | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if path.name in ("POSCAR", "OUTCAR") or any(suffix in FRAMES for suffix in suffixes):
+        return "structures"
+    return "molecules" if any(suffix in MOLECULES for suffix in suffixes) else None
 
 
 def _is_there(name: str) -> bool:
@@ -114,8 +132,7 @@ def molecules_named(
         SourceError: a file is refused.
         CorpusError: a corpus is.
     """
-    run = find_run(Path(name))
-    if (run / RECORD_NAME).is_file():
+    if (run := run_named(name)) is not None:
         corpus, first = corpus_of(run)
         if corpus is None:
             raise OverlapError(
@@ -152,5 +169,5 @@ def parent_named(name: str) -> str:
     Args:
         name: as a person gave it.
     """
-    run = find_run(Path(name))
-    return parent_of(run) if (run / RECORD_NAME).is_file() else ""
+    run = run_named(name)
+    return parent_of(run) if run is not None else ""

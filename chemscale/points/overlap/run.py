@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chemscale.common.locks import file_lock
 from chemscale.common.parallel import worker_count
 from chemscale.molecules.corpus import MANIFEST
 from chemscale.molecules.overlap.search import search
@@ -75,16 +76,18 @@ def compare(training: str, benchmarks: Sequence[str], out: Path | None, options:
     kinds = {
         name: kind_of(name, "TRAIN" if name == training else "BENCHMARK") for name in (training, *benchmarks)
     }
-    if len(set(kinds.values())) > 1:
-        listed = ", ".join(f"{name} is of {kind}" for name, kind in kinds.items())
+    known = {kind for kind in kinds.values() if kind is not None}
+    if len(known) > 1:
+        listed = ", ".join(f"{name} is of {kind}" for name, kind in kinds.items() if kind)
         raise OverlapError(f"Molecules are not compared with structures: {listed}.")
     folder = out or Path(f"overlap-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(training).name) or 'sets'}")
     folder.mkdir(parents=True, exist_ok=True)
-    if kinds[training] == "structures":
-        from chemscale.points.overlap.structures import compare_structures  # needs ASE; molecules do not
+    with file_lock(folder / ".lock"):
+        if "structures" in known:
+            from chemscale.points.overlap.structures import compare_structures  # loads torch
 
-        return Written(*compare_structures(training, benchmarks, folder, options))
-    return Written(*_molecules(training, benchmarks, folder, options))
+            return Written(*compare_structures(training, benchmarks, folder, options))
+        return Written(*_molecules(training, benchmarks, folder, options))
 
 
 def _molecules(
@@ -156,7 +159,9 @@ def _notes(training: str, trained: MoleculeSet, comparison: Comparison) -> Itera
             rows = refused + len(benchmark.rows)
             yield f"{benchmark.name}: {refused:,} of {rows:,} rows are no molecules; they are in no share."
         unlooked = len(benchmark.distinct()) - len(benchmark.sample)
-        if unlooked:
+        if not len(benchmark.sample):
+            yield f"{benchmark.name}: nearest neighbours were not looked for (--sample 0)."
+        elif unlooked:
             yield (
                 f"{benchmark.name}: nearest neighbours are those of a random sample of "
                 f"{len(benchmark.sample):,} of {len(benchmark.distinct()):,} distinct molecules (--sample); "

@@ -234,7 +234,9 @@ def _notes(training: str, found: Found, benchmarks: Benchmarks) -> Iterator[str]
                 "trained on: bonds say nothing of crystals and of what falls apart."
             )
         unlooked = len(each) - each.periodic - len(each.sample)
-        if unlooked:
+        if unlooked and not len(each.sample):
+            yield f"{each.of.name}: nearest frames were not looked for (--sample 0)."
+        elif unlooked:
             yield (
                 f"{each.of.name}: nearest frames are those of a random sample of {len(each.sample):,} of "
                 f"{len(each) - each.periodic:,} frames (--sample); the other {unlooked:,} may be nearly "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,26 @@ def render(content: dict[str, Any]) -> str:
         trim_blocks=True,
     )
     environment.filters |= {"count": "{:,}".format, "number": number, "percent": percent, "plain": plain}
+    labels = short_names([each["name"] for each in content["benchmarks"]])
     return environment.get_template(TEMPLATES[content["kind"]]).render(
-        content=content, drawing=drawing, histogram=_histogram, rows=ROWS, clean=CLEAN_ROWS, figures=FIGURES
+        content=content,
+        labels=labels,
+        drawing=drawing,
+        histogram=_histogram,
+        rows=ROWS,
+        clean=CLEAN_ROWS,
+        figures=FIGURES,
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the folders in them, where these do not tell two of them apart.
+
+    Args:
+        names: as a person gave them.
+    """
+    short = [re.sub(r"\S*/(?=[^/\s])", "", name.rstrip("/")) for name in names]
+    return [each if short.count(each) == 1 else name for each, name in zip(short, names, strict=True)]
 
 
 def _histogram(found: dict[str, Any]) -> str:

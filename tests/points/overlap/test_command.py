@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.points.overlap.named import kind_of, section_of
+from chemscale.points.overlap.page import short_names
 from chemscale.points.overlap.run import Options, compare
 from chemscale.records import RunRecord
 from chemscale.structures.preparation.building import SplitPolicy, build_store
@@ -179,6 +180,12 @@ def test_frames_are_compared_by_the_same_command(files):
     assert [row["training_row"] for row in listed[:3]] == ["0", "1", "2"]
     assert len(rows_of("out/clean.csv")) == 4
     assert "nearest training frame" in (files / "out/overlap.html").read_text()
+
+
+def test_folders_are_left_out_of_names_that_stay_apart_without():
+    names = ["/a/b/test.csv", "validation part of corpora/zinc-1/", "moses", "x/same.smi", "y/same.smi"]
+    expected = ["test.csv", "validation part of zinc-1", "moses", "x/same.smi", "y/same.smi"]
+    assert short_names(names) == expected
 
 
 def test_molecules_and_frames_are_not_compared(files):

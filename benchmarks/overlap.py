@@ -54,12 +54,12 @@ class Clock:
     """CPU seconds of this process by what they were spent on."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent: dict[str, float] = defaultdict(float)
         self._last = time.process_time()
 
     def lap(self, what: str) -> None:
         now = time.process_time()
-        self.spent[what] += now - self._last  # type: ignore[assignment]
+        self.spent[what] += now - self._last
         self._last = now
 
 

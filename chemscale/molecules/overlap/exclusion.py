@@ -71,8 +71,8 @@ class Exclusion:
         Raises:
             OverlapError: there is no such level.
         """
-        known = {each.value: each for each in Level}
-        return cls(sets, known.get(level, level) if isinstance(level, str) else level)  # type: ignore[arg-type]
+        known: dict[Any, Any] = {each.value: each for each in Level}
+        return cls(sets, known.get(level, level))
 
     @property
     def levels(self) -> list[Level]:

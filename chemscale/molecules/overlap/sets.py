@@ -10,7 +10,7 @@ from typing import Any
 
 from chemscale.molecules.corpus import SPLITS, Corpus, Split, sha256
 from chemscale.molecules.preparation.notations import to_smiles
-from chemscale.molecules.preparation.sources import Reading
+from chemscale.molecules.preparation.sources.reading import ChosenRows, Reading
 from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
 
 CHUNK = 4096
@@ -85,9 +85,10 @@ class MoleculeFiles:
         column: name or number (from 0) of the column of molecules; None to find it.
         delimiter: between the cells of text files; None to find it.
         encoding: of text files; None to find it.
+        where: name of a column, and the value that rows have there that are read; None for all rows.
 
     Raises:
-        SourceError: a file is refused.
+        SourceError: a file is refused, or has no such column.
     """
 
     def __init__(
@@ -97,10 +98,15 @@ class MoleculeFiles:
         column: str | int | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
+        where: tuple[str, str] | None = None,
     ):
         self.name, self.files = name, tuple(map(Path, files))
-        self.options = (column, delimiter, encoding)
-        self._reading = Reading(self.files, column, delimiter, encoding)
+        self.options: list[Any] = [column, delimiter, encoding, *([list(where)] if where else [])]
+        self._reading = (
+            Reading(self.files, column, delimiter, encoding)
+            if where is None
+            else ChosenRows(self.files, column, delimiter, encoding, where=where)
+        )
 
     total: int | None = None
     """Rows, where they are known before they are read."""
@@ -108,12 +114,12 @@ class MoleculeFiles:
     def identity(self) -> dict[str, Any]:
         """What it takes to tell whether the files are those of an earlier comparison."""
         stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return {"files": [list(each) for each in stats], "options": list(self.options)}
+        return {"files": [list(each) for each in stats], "options": self.options}
 
     def content(self) -> dict[str, Any]:
         """What decides the molecules, whenever and wherever the files lie."""
         files = [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files]
-        return {"files": files, "options": list(self.options)}
+        return {"files": files, "options": self.options}
 
     def chunks(self, size: int = CHUNK) -> Iterator[FileRows]:
         """All rows, in bounded memory.

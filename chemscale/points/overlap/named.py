@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,9 @@ def kind_of(name: str, key: str) -> Kind | None:
     Raises:
         FileNotFoundError: it means nothing.
     """
+    name, where = rows_chosen(name)
+    if where is not None and kind_of(name, key) == "structures":
+        raise OverlapError(f"{key}={name}: rows are chosen by a column of molecules; frames have none.")
     if (run := run_named(name)) is not None:
         return "molecules" if RunRecord.load(run).family == "chemgpt" else "structures"
     path = Path(name).expanduser()
@@ -76,6 +80,9 @@ def _kind_of_file(path: Path) -> Kind | None:
     return "molecules" if any(suffix in MOLECULES for suffix in suffixes) else None
 
 
+_ROWS = re.compile(r"(?P<name>.+):(?P<column>[^:=/]+)=(?P<value>[^=]*)")
+
+
 def _is_there(name: str) -> bool:
     return name.startswith(PREFIX) or Path(name).expanduser().exists() or bool(glob.glob(name))
 
@@ -88,6 +95,16 @@ def _unknown(name: str, key: str) -> FileNotFoundError:
     )
 
 
+def rows_chosen(name: str) -> tuple[str, tuple[str, str] | None]:
+    """A name without the rows that it chooses, and these: ``moses:SPLIT=test``.
+
+    Args:
+        name: as a person gave it; what exists as it stands chooses none.
+    """
+    found = None if _is_there(name) else _ROWS.fullmatch(name)
+    return (found["name"], (found["column"], found["value"])) if found else (name, None)
+
+
 def section_of(name: str) -> dict[str, Any] | None:
     """The section ``data`` of an option of ``data=``; None where there is no such option.
 
@@ -96,7 +113,8 @@ def section_of(name: str) -> dict[str, Any] | None:
     """
     if name not in groups()["data"]:
         return None
-    return dict(OmegaConf.to_container(OmegaConf.create({"data": _composed(name)}), resolve=True)["data"])  # type: ignore[call-overload, index]
+    composed: Any = OmegaConf.to_container(OmegaConf.create({"data": _composed(name)}), resolve=True)
+    return dict(composed["data"])
 
 
 def _composed(name: str) -> dict[str, Any]:
@@ -120,7 +138,8 @@ def molecules_named(
     """The molecules that a name means.
 
     Args:
-        name: a file, folder or pattern, ``hf://datasets/…``, a corpus, a run, or an option of ``data=``.
+        name: a file, folder or pattern, ``hf://datasets/…``, a corpus, a run, or an option of ``data=``;
+            behind files or an option, ``:COLUMN=VALUE`` takes the rows with that value only.
         key: by which it was given, for messages.
         column: of files: name or number (from 0) of the column of molecules; None to find it.
         trained_on: take only the training part of a corpus, and of a run the very molecules of its training.
@@ -142,9 +161,11 @@ def molecules_named(
     if (Path(name) / MANIFEST).is_file():
         return CorpusMolecules(name, Path(name), ("train",) if trained_on else SPLITS)
     delimiter = encoding = None
-    path = name
-    if not _is_there(name):
-        section = section_of(name)
+    path, where = rows_chosen(name)
+    if where is not None and (run_named(path) or (Path(path) / MANIFEST).is_file()):
+        raise OverlapError(f"{key}={name}: rows are chosen of files only; a corpus has no columns any more.")
+    if not _is_there(path):
+        section = section_of(path)
         if section is None:
             raise _unknown(name, key)
         if not section.get("path") or "smiles_column" not in section:
@@ -158,7 +179,7 @@ def molecules_named(
     except FileNotFoundError:
         raise FileNotFoundError(f"{key}={name}: {path} is not there.") from None
     try:
-        return MoleculeFiles(name, files, column, delimiter, encoding)
+        return MoleculeFiles(name, files, column, delimiter, encoding, where)
     except SourceError as error:
         raise SourceError(str(error).replace("data.smiles_column", column_key)) from None
 

@@ -64,7 +64,7 @@ def compare_structures(
     sets = [frames_named(name, "BENCHMARK") for name in names] or _held_out(training, trained)
     benchmarks = Benchmarks(sets, most=options.sample, seed=options.seed)
     found = compare_frames(trained, benchmarks)
-    near = {frame: rest for frame, *rest in neighbours(benchmarks)}
+    near: Near = {frame: rest for frame, *rest in neighbours(benchmarks)}
     content = {
         "schema_version": SCHEMA_VERSION,
         "kind": "structures",

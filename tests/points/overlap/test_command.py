@@ -87,6 +87,19 @@ def test_a_column_that_is_named_is_read(files):
     assert shares == [0.0, 1.0]
 
 
+def test_rows_are_chosen_by_a_column(files):
+    put(files, "parts.csv", "SMILES,SPLIT\nOCC,test\nCCCCCCS,train\nFCBr,test\nCC(O)=O,valid\n")
+    found = compare("train.smi", ["parts.csv:SPLIT=test", "parts.csv:SPLIT=valid"], Path("out"), WORKERS)
+    test, valid = found.content["benchmarks"]
+    assert (test["rows"], test["levels"]["identical"]["rows"]) == (2, 1)
+    assert (valid["rows"], valid["levels"]["identical"]["rows"]) == (1, 1)
+    assert [row["line"] for row in rows_of("out/overlap.csv")] == ["2", "5"]
+    with pytest.raises(ValueError, match=r"parts\.csv: there is no column split.*SMILES, SPLIT"):
+        compare("train.smi", ["parts.csv:split=test"], Path("out"), WORKERS)
+    with pytest.raises(ValueError, match="no row of it is a molecule"):
+        compare("train.smi", ["parts.csv:SPLIT=tset"], Path("out"), WORKERS)
+
+
 def test_the_training_set_is_wholly_in_itself_and_another_one_not_at_all(files):
     put(files, "other.smi", "FC(Cl)Br\nBrC(Br)I\n")
     found = compare("train.smi", ["train.smi", "other.smi"], Path("out"), WORKERS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -132,7 +131,8 @@ def search(
     Args:
         training: the molecules that stream by.
         targets: the benchmarks.
-        folder: where the state is kept while the comparison runs; of the same comparison, it is continued.
+        folder: where the state is kept, from which the same comparison is continued; whoever has written down
+            what was found removes it.
         workers: processes.
         silent: show no progress.
 
@@ -159,16 +159,18 @@ def search(
     )
     with ProgressBar(f"compare {training.name}", training.total, "rows", silent=silent) as progress:
         progress.start(found.rows)
-        for result in ordered_map(compare_chunk, tasks, workers):
-            found.add(result)
-            progress.update(found.rows)
-            if time.monotonic() - kept > KEPT_EVERY:
-                found.write(state)
-                kept = time.monotonic()
+        try:
+            for result in ordered_map(compare_chunk, tasks, workers):
+                found.add(result)
+                progress.update(found.rows)
+                if time.monotonic() - kept > KEPT_EVERY:
+                    found.write(state)
+                    kept = time.monotonic()
+        finally:
+            found.write(state)
     if not found.molecules:
         reasons = ", ".join(f"{n:,} {why}" for why, n in found.refused.most_common()) or "no row"
         raise OverlapError(f"{training.name}: no row of it is a molecule ({reasons}).")
-    shutil.rmtree(folder)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from chemscale.points.overlap.molecules import CLEAN, HEADER, NONE, Comparison, 
 from chemscale.points.overlap.named import kind_of, molecules_named, parent_named
 from chemscale.points.overlap.page import CLEAN_ROWS, ROWS, write_page, write_rows
 from chemscale.points.overlap.texts import lines_of
+
+STATE = ".state"
+"""Folder of a comparison that is not written down yet."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _molecules(
         sets = [_held_out(training, trained)]
     workers = worker_count(options.workers)
     targets = Targets.read(sets, most=options.sample, seed=options.seed, workers=workers)
-    found = search(trained, targets, folder / ".state", workers=workers)
+    found = search(trained, targets, folder / STATE, workers=workers)
     comparison = Comparison(trained, targets, found)
     content = describe_molecules(comparison, list(_notes(training, trained, comparison)))
     write_rows(
@@ -112,7 +116,9 @@ def _molecules(
     write_rows(
         folder / CLEAN_ROWS, CLEAN, (_clean(cells) for leaked, cells in _rows(comparison) if not leaked)
     )
-    return write_page(folder, content), content
+    page = write_page(folder, content)
+    shutil.rmtree(folder / STATE)  # last: until all is written, nothing needs to be looked at again
+    return page, content
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[bool, list[Any]]]:

@@ -85,7 +85,6 @@ def test_processes_and_chunks_do_not_show(texts, tmp_path, monkeypatch):
 
 def test_an_interrupted_comparison_goes_on(texts, tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "CHUNK", 50)
-    monkeypatch.setattr(searching, "KEPT_EVERY", 0.0)
     _, whole = compared(tmp_path, texts[:300], texts[250:400], name="whole")
     add, looked = Found.add, []
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from ase.data import chemical_symbols
 
+from chemscale.molecules.overlap import search as searching
 from chemscale.molecules.preparation.build import build_corpus
+from chemscale.points.overlap import run as running
 from chemscale.points.overlap.named import kind_of, section_of
 from chemscale.points.overlap.page import short_names
 from chemscale.points.overlap.run import Options, compare
@@ -75,6 +77,21 @@ def test_every_row_of_a_benchmark_is_found_at_its_level_or_clean(files):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert json.loads((files / "out/overlap.json").read_text())["benchmarks"][0]["distinct"] == 7
     assert not (files / "out/.state").exists()
+
+
+def test_what_was_found_is_not_looked_for_again_where_writing_failed(files, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(running, "write_page", full)
+    with pytest.raises(OSError, match="No space"):
+        compare("train.smi", ["bench.csv"], Path("out"), WORKERS)
+    monkeypatch.undo()
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(searching, "compare_chunk", lambda task: pytest.fail("looked again"))
+    found = compare("train.smi", ["bench.csv"], Path("out"), WORKERS)
+    assert found.content["benchmarks"][0]["levels"]["parent"]["rows"] == 6
+    assert {row["training_line"] for row in rows_of("out/overlap.csv")} == {"1", "2", "3", "4", "5"}
 
 
 def test_a_column_that_is_named_is_read(files):

@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "fetch": "published data sets: mirrors, checksums, licences; a login node fetches, training reads",
     "prepare": "molecules to a corpus, structures to a checked store",
+    "overlap": "what a training set and benchmarks have in common, and which rows of them",
     "train": "one point, or a sweep of points and its law",
     "launch": "sweeps through SLURM: submit, status, logs, cancel, requeue-failed, a cluster to try",
     "fit": "a law and a report from runs or a CSV",

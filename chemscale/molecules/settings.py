@@ -49,6 +49,19 @@ class MoleculeData:
     condition: str | tuple[str, ...] | None = None
     condition_bins: Annotated[int, Range(2, 1000)] = 10
     condition_dropout: Share = 0.1
+    exclude: str | tuple[str, ...] | None = None
+    exclude_level: (
+        Literal["identical", "connectivity", "parent", "scaffold"]
+        | Annotated[int, Range(0, 1)]
+        | Annotated[float, Range(0, 1)]
+        | None
+    ) = None
+    exclude_column: str | int | None = None
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Names of ``exclude``."""
+        return (self.exclude,) if isinstance(self.exclude, str) else self.exclude or ()
 
     @property
     def conditions(self) -> tuple[str, ...] | None:

@@ -18,9 +18,11 @@ from chemscale.structures.settings import StructureData
 
 if TYPE_CHECKING:
     from chemscale.molecules.corpus import Corpus
+    from chemscale.molecules.overlap.exclusion import Exclusion
     from chemscale.molecules.preparation.sharing.work import Alone
     from chemscale.molecules.preparation.standardize import Policy
     from chemscale.structures.blocks import Source
+    from chemscale.structures.overlap.exclusion import FrameExclusion
     from chemscale.structures.store import FrameStore
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     tokenizer = options["tokenizer"]
     options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
     options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
+    options["exclude"] = _exclusion(data)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora, shared=isinstance(work, Shared)) as missing:
@@ -117,6 +120,28 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     if data.verify:
         corpus.verify()
     return corpus
+
+
+def _exclusion(data: MoleculeData) -> Exclusion | None:
+    """Sets whose molecules are left out; None for none."""
+    if not data.excluded:
+        return None
+    from chemscale.molecules.overlap.exclusion import Exclusion
+    from chemscale.points.overlap.named import molecules_named
+
+    sets = [molecules_named(name, "data.exclude", data.exclude_column) for name in data.excluded]
+    return Exclusion.of(tuple(sets), "parent" if data.exclude_level is None else data.exclude_level)
+
+
+def _frame_exclusion(data: StructureData) -> FrameExclusion | None:
+    """Sets whose frames are left out; None for none."""
+    if not data.excluded:
+        return None
+    from chemscale.points.overlap.frames import frames_named
+    from chemscale.structures.overlap.exclusion import FrameExclusion
+
+    sets = [frames_named(name, "data.exclude") for name in data.excluded]
+    return FrameExclusion(sets, "identical" if data.exclude_level is None else data.exclude_level)
 
 
 def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
@@ -141,10 +166,13 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
     subtract = data.dispersion
     if subtract is not None:
         options["subtract"] = subtract.as_key()
+    exclude = _frame_exclusion(data)
+    if exclude is not None:
+        options["exclude"] = exclude.content()
     key = store_key(files, options, None if data.verify else root)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root):
-        store = build_store(source, target, policy, name=files[0].name, subtract=subtract)
+        store = build_store(source, target, policy, name=files[0].name, subtract=subtract, exclude=exclude)
     if data.verify:
         store.verify()
     return store

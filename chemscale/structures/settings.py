@@ -62,6 +62,13 @@ class StructureData:
     test_fraction: Share = 0.0
     split_seed: int = 0
     subtract: dict[str, Any] | None = None
+    exclude: str | tuple[str, ...] | None = None
+    exclude_level: Literal["identical", "molecule"] | NotNegative | None = None
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Names of ``exclude``."""
+        return (self.exclude,) if isinstance(self.exclude, str) else self.exclude or ()
 
     def __post_init__(self) -> None:
         if self.source == "structures" and not self.path:

@@ -19,6 +19,7 @@ from chemscale.common.locks import file_lock, make_once
 from chemscale.common.parallel import worker_count
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import MANIFEST, Corpus, CorpusError
+from chemscale.molecules.overlap.exclusion import Exclusion, is_written
 from chemscale.molecules.preparation.conditions.columns import ColumnReader
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.finishing import Rows, finish
@@ -64,6 +65,7 @@ def corpus_key(
     notation: str = "selfies",
     common_to: Sequence[str] = (),
     conditions: ConditionRequest | None = None,
+    exclude: Exclusion | None = None,
 ) -> str:
     """Short hash of inputs, policies and tools; arguments as ``build_corpus``."""
     request = Request(
@@ -77,6 +79,7 @@ def corpus_key(
         notation,
         tuple(common_to),
         conditions,
+        exclude,
     )
     return content_key(request.content())
 
@@ -94,6 +97,7 @@ def build_corpus(
     notation: str = "selfies",
     common_to: Sequence[str] = (),
     conditions: ConditionRequest | None = None,
+    exclude: Exclusion | None = None,
     workers: int | None = None,
     work: Alone | None = None,
 ) -> Corpus:
@@ -112,6 +116,7 @@ def build_corpus(
         common_to: notations that must be able to express each molecule, so that corpora of several notations
             hold the same ones.
         conditions: what stands before each molecule; None for nothing.
+        exclude: sets whose molecules are left out; None for none.
         workers: processes; None for one a core.
         work: of this process, where others that were given the same arguments have a part in the build;
             None where this one does all of it and others wait.
@@ -134,6 +139,7 @@ def build_corpus(
         notation,
         tuple(common_to),
         conditions,
+        exclude,
     )
     content = request.content()
     target = Path(target)
@@ -184,6 +190,7 @@ def _stages(
     """Run the stages, each when the one before is whole."""
     folder = target / ".build"
     log.info("Preparing %s with %d processes …", target, processes)
+    _exclude(request, stream.exclude, processes, work)
     rows = _standardize(stream, processes, work)
     sources = merge_parts(folder, rows.parts, processes, work)
     buckets = _encode(request, sources, processes, work)
@@ -209,6 +216,16 @@ def _begin(folder: Path, key: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         mark.write_text(key)
+
+
+def _exclude(request: Request, folder: Path | None, processes: int, work: Alone) -> None:
+    """Write the molecules that are left out; of several processes one does, and the others wait."""
+    while request.exclude is not None and folder is not None and not is_written(folder):
+        if work.claim("exclude"):
+            request.exclude.write(folder, request.policy, processes)
+            work.release("exclude")
+        else:
+            work.wait("the molecules that are left out")
 
 
 def _standardize(stream: _Stream, workers: int, work: Alone) -> Rows:
@@ -249,6 +266,7 @@ class _Stream:
 
     def __init__(self, request: Request, folder: Path):
         self.request, self.folder = request, folder
+        self.exclude = folder / "exclude" if request.exclude else None
         self.reading, self.columns = self._open()
         self.rows = self.parts = 0
 
@@ -265,7 +283,7 @@ class _Stream:
             if any(path.exists() for path in places_of(self.folder, number)):
                 progress.advance(len(rows))  # done before
             else:
-                yield Chunk(number, rows, self.request.policy, self.folder, numbers)
+                yield Chunk(number, rows, self.request.policy, self.folder, numbers, self.exclude)
 
     def again(self, wanted: Collection[int]) -> Iterator[Chunk]:
         """Some chunks once more, when ``chunks`` has been through.
@@ -277,12 +295,12 @@ class _Stream:
         policy, folder = self.request.policy, self.folder
         if not columns.names:
             chunks = reading.some_chunks(wanted, self.reading.begins, CHUNK_ROWS, CHUNK_GROWTH)
-            yield from (Chunk(number, rows, policy, folder) for number, rows in chunks)
+            yield from (Chunk(number, rows, policy, folder, None, self.exclude) for number, rows in chunks)
             return
         for number, rows in reading.chunks(CHUNK_ROWS, CHUNK_GROWTH):  # columns are read in step
             numbers = columns.take(rows)
             if number in wanted:
-                yield Chunk(number, rows, policy, folder, numbers)
+                yield Chunk(number, rows, policy, folder, numbers, self.exclude)
             if number == max(wanted):
                 return
 

@@ -14,6 +14,7 @@ import rdkit
 import selfies
 
 from chemscale.molecules.corpus import SCHEMA_VERSION, CorpusError
+from chemscale.molecules.overlap.exclusion import Exclusion
 from chemscale.molecules.preparation.conditions.request import ConditionRequest, check_tokenizer
 from chemscale.molecules.preparation.sources.file_hashes import file_sha256
 from chemscale.molecules.preparation.standardize import Policy
@@ -40,6 +41,7 @@ class Request:
         notation: that molecules are written in.
         common_to: other notations that must be able to express each of them.
         conditions: what stands before each molecule; None for nothing.
+        exclude: sets whose molecules are left out; None for none.
 
     Raises:
         CorpusError: the fraction does not lie between 0 and 1, or the vocabulary is of another notation.
@@ -57,6 +59,7 @@ class Request:
     notation: str = "selfies"
     common_to: tuple[str, ...] = ()
     conditions: ConditionRequest | None = None
+    exclude: Exclusion | None = None
 
     def __post_init__(self) -> None:
         for notation in (self.notation, *self.common_to):
@@ -83,6 +86,8 @@ class Request:
             others["common_to"] = notations
         if self.conditions:
             others["conditions"] = self.conditions.to_dict()
+        if self.exclude:
+            others["exclude"] = self.exclude.content()
         return {
             **others,
             "schema_version": SCHEMA_VERSION,

@@ -7,7 +7,6 @@ show in the result: it is sorted by hash.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from array import array
 from bisect import bisect_left
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from chemscale.common.files import atomic_path, write_array
+from chemscale.molecules.overlap.exclusion import why_excluded
+from chemscale.molecules.overlap.keys import text_hash
 from chemscale.molecules.preparation.conditions.measuring import measure_bucket, merge_rows
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
 from chemscale.molecules.preparation.dropped import DroppedRow, write_dropped_rows
@@ -50,6 +51,7 @@ class Chunk:
         policy: what is kept of a molecule.
         folder: of the build.
         numbers: (rows, columns) of columns that are conditions; None for no such thing.
+        exclude: folder of the molecules that are left out; None for none.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Chunk:
     policy: Policy
     folder: Path
     numbers: np.ndarray | None = None
+    exclude: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Bucket:
 
 def molecule_hash(smiles: str) -> int:
     """Hash of a canonical SMILES, 64 bits: it orders the corpus and decides its split."""
-    return int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=8).digest(), "little")
+    return text_hash(smiles)
 
 
 def low_bits(index: np.ndarray) -> np.ndarray:
@@ -161,6 +164,8 @@ def standardize_chunk(chunk: Chunk) -> int:
             rejected.append(
                 [row, result.reason.value, smiles[:500], result.detail or _explain(result, smiles)]
             )
+        elif chunk.exclude and (why := why_excluded(chunk.exclude, result.smiles)):
+            rejected.append([row, Reason.EXCLUDED.value, result.smiles, why])
         else:
             kept.append((molecule_hash(result.smiles), row, result))
     kept.sort(key=lambda item: (item[0], item[2].smiles, item[1]))

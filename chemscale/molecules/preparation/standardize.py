@@ -40,6 +40,7 @@ class Reason(StrEnum):
     VARIABLE = "polymer or variable structure"
     RELATIVE_STEREO = "relative or racemic stereo"
     SEVERAL_FRAGMENTS = "several fragments"
+    EXCLUDED = "in a set of data.exclude"
     TOO_MANY_HEAVY_ATOMS = "too many heavy atoms"
     NO_HEAVY_ATOM = "no heavy atom"
     NO_SELFIES = "SELFIES cannot express it"
@@ -242,7 +243,7 @@ def _apply(molecule: Chem.Mol, policy: Policy) -> Molecule | Rejected:
             return Rejected(Reason.SEVERAL_FRAGMENTS, f"{len(fragments)}, too many to choose from")
         if (atoms := max(map(len, fragments))) > MAX_ATOMS:
             return Rejected(Reason.TOO_MANY_HEAVY_ATOMS, f"{atoms}, more than RDKit can order")
-        molecule = _largest().choose(molecule)
+        molecule = largest_fragment(molecule)
     heavy = molecule.GetNumHeavyAtoms()
     if heavy == 0:
         return Rejected(Reason.NO_HEAVY_ATOM)
@@ -257,6 +258,15 @@ def _apply(molecule: Chem.Mol, policy: Policy) -> Molecule | Rejected:
     if policy.stereo == "strip":
         Chem.RemoveStereochemistry(molecule)
     return Molecule(Chem.MolToSmiles(molecule), heavy)
+
+
+def largest_fragment(molecule: Chem.Mol) -> Chem.Mol:
+    """The fragment that a molecule is named for, as ``Policy`` says which.
+
+    Args:
+        molecule: of several fragments; more than `MAX_FRAGMENTS` take long.
+    """
+    return _largest().choose(molecule)
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from chemscale.common.files import atomic_folder, naming_place, write_array
 from chemscale.common.locks import make_once
 from chemscale.structures.blocks import Source, SourceError, left_out_frames
 from chemscale.structures.dispersion import Dispersion
+from chemscale.structures.overlap.exclusion import FrameExclusion
 from chemscale.structures.preparation.digests import digest_of
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of
@@ -67,6 +68,7 @@ def build_store(
     *,
     name: str = "",
     subtract: Dispersion | None = None,
+    exclude: FrameExclusion | None = None,
 ) -> FrameStore:
     """Write the store of `source` at `target`, or open the one that is there.
 
@@ -79,22 +81,30 @@ def build_store(
         policy: how frames are divided where the source publishes no split.
         name: of the data, for messages and the manifest; that of the folder in messages if empty.
         subtract: dispersion that is taken off the labels.
+        exclude: frames that are left out; those of a test part of its own, or a published one, stay.
 
     Raises:
         SourceError: the source holds no frame, or none to train on.
     """
     with make_once(target / MANIFEST, target.absolute().parent) as missing, naming_place(target):
         if missing:
-            _build(source, target, policy, name, subtract)
+            _build(source, target, policy, name, subtract, exclude)
     return FrameStore(target)
 
 
-def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtract: Dispersion | None) -> None:
+def _build(
+    source: Source,
+    target: Path,
+    policy: SplitPolicy,
+    name: str,
+    subtract: Dispersion | None,
+    exclude: FrameExclusion | None,
+) -> None:
     """Write a store that is not there yet."""
     title = name or target.name
     started = time.monotonic()
     with atomic_folder(target) as folder:
-        written = write_frames(source, folder, title, subtract)
+        written = write_frames(source, folder, title, subtract, exclude)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it.")
         (folder / "names.json").write_text(json.dumps(written.names))
@@ -127,9 +137,10 @@ def _build(source: Source, target: Path, policy: SplitPolicy, name: str, subtrac
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
-        contents = _contents(source, store, parts, molecule)
+        left_out = exclude.write(folder) if exclude else []
+        contents = _contents(store, parts, molecule, {**left_out_frames(source), **_excluded(exclude)})
         manifest |= {
-            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract)],
+            "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract), *left_out],
             "split": _describe_split(source, policy),
             **contents,
             "hash": content_hash(folder, written.digests),
@@ -195,7 +206,7 @@ def _ways_out(molecule: np.ndarray, policy: SplitPolicy) -> str:
 
 
 def _contents(
-    source: Source, store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndarray
+    store: FrameStore, parts: dict[str, np.ndarray], molecule: np.ndarray, left_out: dict[str, int]
 ) -> dict[str, Any]:
     """Elements of the parts, and counts of the whole store, for the manifest."""
     isolated = np.asarray(parts.get(ISOLATED, []), np.int64)
@@ -213,7 +224,7 @@ def _contents(
             "force_components_missing": _count_nan(forces),
             **_stress_counts(store),
             **{part: len(members) for part, members in parts.items()},
-            "left_out": left_out_frames(source),
+            "left_out": left_out,
         },
     }
 
@@ -255,6 +266,13 @@ def _without(subtract: Dispersion | None) -> list[str]:
     if subtract is None:
         return []
     return [f"{subtract.describe()} was subtracted from the labels; predictions have it added again."]
+
+
+def _excluded(exclude: FrameExclusion | None) -> dict[str, int]:
+    """Frames that were left out since other sets have them, by reason."""
+    if exclude is None:
+        return {}
+    return {f"data.exclude: {why}": count for why, count in exclude.left_out.items()}
 
 
 def _count_nan(values: np.ndarray, step: int = 1 << 22) -> int:

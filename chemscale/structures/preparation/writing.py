@@ -14,6 +14,7 @@ import numpy as np
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, Source, total_frames
 from chemscale.structures.dispersion import Dispersion
+from chemscale.structures.overlap.exclusion import FrameExclusion
 from chemscale.structures.preparation.molecules import name_and_formula
 from chemscale.structures.preparation.splits import hash64
 from chemscale.structures.store import ATOM_ARRAYS, CELL_ARRAYS, FRAME_ARRAYS, OPTIONAL_ARRAYS
@@ -38,7 +39,13 @@ class Written:
     digests: dict[str, bytes]
 
 
-def write_frames(source: Source, folder: Path, name: str, subtract: Dispersion | None) -> Written:
+def write_frames(
+    source: Source,
+    folder: Path,
+    name: str,
+    subtract: Dispersion | None,
+    exclude: FrameExclusion | None = None,
+) -> Written:
     """Append every block of a source to the arrays of a store.
 
     Args:
@@ -46,14 +53,21 @@ def write_frames(source: Source, folder: Path, name: str, subtract: Dispersion |
         folder: of the store.
         name: of the data, for the progress.
         subtract: dispersion that is taken off the labels.
+        exclude: sets whose frames are left out; None for none.
     """
+    if exclude is not None:
+        exclude.open(source)
     columns = [array("Q") for _ in range(3)]  # 8 bytes a frame each, however small the blocks are
     names: dict[str, int] = {}
     with (
         contextlib.closing(ArrayFiles(folder)) as files,
         ProgressBar(f"{name}: reading", total_frames(source), "frames", every=5.0) as progress,
     ):
-        for block in source.blocks():
+        for whole in source.blocks():
+            progress.advance(len(whole))
+            block = exclude.rest_of(whole) if exclude is not None else whole
+            if not len(block):
+                continue
             if subtract is not None:
                 subtract.subtract(block)
             files.append(block, names.setdefault(block.name, len(names)))
@@ -61,7 +75,6 @@ def write_frames(source: Source, folder: Path, name: str, subtract: Dispersion |
             keys = (geometry_keys(block), *(np.full(len(block), key, np.uint64) for key in of_block))
             for column, values in zip(columns, keys, strict=True):
                 column.frombytes(values.tobytes())
-            progress.advance(len(block))
     geometry, named, formulas = (np.frombuffer(column, np.uint64) for column in columns)
     return Written(geometry, named, formulas, list(names), files.digests())
 

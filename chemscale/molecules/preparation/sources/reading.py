@@ -120,7 +120,7 @@ class Reading:
         for file, source in enumerate(self.sources):
             self.begins.append(number)
             expected = 0
-            for line, text, notation in source.rows():
+            for line, text, notation in self._rows_of(source):
                 number += 1
                 if line != expected:
                     self._rows.append(number)
@@ -128,6 +128,10 @@ class Reading:
                     self._lines.append(line)
                 expected = line + 1
                 yield number, text, notation
+
+    def _rows_of(self, source: Source) -> Iterator[tuple[int, str, str]]:
+        """Line, text and notation of the rows of a file that are read: all."""
+        return source.rows()
 
     def place(self, number: int) -> tuple[str, int]:
         """Name of the file, and line (or row, or record) in it from 1, of a row that was read.
@@ -145,6 +149,45 @@ class Reading:
         ]
 
 
+class ChosenRows(Reading):
+    """Files of molecules of which only rows with one value in a column are read.
+
+    Args:
+        files: in order, as of ``Reading``; and so are the column of molecules, the delimiter, the encoding.
+        column: name or number (from 0) of the column of molecules; None to find it.
+        delimiter: between the cells of text files; None to find it.
+        encoding: of text files; None for UTF-8, or what the byte order mark says.
+        where: name (or number, where there is no header) of a column, and the value that rows have there.
+
+    Raises:
+        SourceError: a file is refused, or has no such column.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        column: str | int | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        *,
+        where: tuple[str, str],
+    ):
+        super().__init__(files, column, delimiter, encoding)
+        self.where = where
+        for source in self.sources:
+            if where[0] not in (columns := source.columns()):
+                raise SourceError(
+                    f"{source.entry}: there is no column {where[0]} to choose rows by. There are "
+                    f"{', '.join(list(columns)[:20])}."
+                )
+
+    def _rows_of(self, source: Source) -> Iterator[tuple[int, str, str]]:
+        name, value = self.where
+        for line, text, notation, (cell,) in source.records([source.columns()[name]]):
+            if cell.strip() == value:
+                yield line, text, notation
+
+
 def _chunk_rows(number: int, size: int, growth: int) -> int:
     return size * min(1 << number // DOUBLED_EVERY, growth)
 
@@ -158,4 +201,4 @@ def _names(found: list[Entry]) -> list[str]:
     return names
 
 
-__all__ = ["Reading", "Row", "SourceError"]
+__all__ = ["ChosenRows", "Reading", "Row", "SourceError"]

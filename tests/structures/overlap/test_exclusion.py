@@ -1,0 +1,103 @@
+"""A store is made without the frames of other sets; its test part stays."""
+
+import numpy as np
+import pytest
+
+from chemscale.structures.overlap.exclusion import FrameExclusion
+from chemscale.structures.overlap.frame_sets import StoreFrames
+from chemscale.structures.preparation.building import SplitPolicy, build_store
+from chemscale.structures.preparation.separate_files import SeparateFiles
+from tests.helpers.structures import METHANOL, toy_blocks
+
+
+class Toy:
+    """A source in memory."""
+
+    level, units = "springs", "eV, Angstrom"
+
+    def __init__(self, blocks, splits=None):
+        self._blocks, self._splits, self.notes = blocks, splits, []
+
+    def blocks(self):
+        for block in self._blocks:
+            yield block.select(np.arange(len(block)))  # a source's blocks are the reader's
+
+    def splits(self):
+        return self._splits
+
+
+def store_of(path, blocks, **options):
+    return build_store(Toy(blocks), path, SplitPolicy(validation=0.2), **options)
+
+
+def excluding(tmp_path, blocks, level="identical"):
+    other = build_store(Toy(blocks), tmp_path / "other", SplitPolicy(validation=0.2))
+    return FrameExclusion([StoreFrames.parts("other", other, ("train", "validation"))], level)
+
+
+def test_copies_are_left_out_and_listed(tmp_path):
+    blocks = toy_blocks(20)
+    exclude = excluding(tmp_path, [block.select(np.arange(5)) for block in blocks])
+    store = store_of(tmp_path / "s", blocks, exclude=exclude)
+    assert len(store) == 30
+    assert set(store.rows) == {*range(5, 20), *range(25, 40)}
+    listed = (tmp_path / "s" / "excluded.csv").read_text().splitlines()
+    assert listed[0] == "name,row,why"
+    assert listed[1] == "water,0,identical"
+    assert len(listed) == 11
+    assert any("10 identical" in note for note in store.manifest["notes"])
+
+
+def test_a_molecule_is_left_out_with_all_its_frames(tmp_path):
+    water, methanol = toy_blocks(20, noise=0.02)
+    exclude = excluding(tmp_path, [toy_blocks(4, seed=9, noise=0.02)[1]], "molecule")
+    store = store_of(tmp_path / "s", [water, methanol], exclude=exclude)
+    assert {store.name(frame) for frame in range(len(store))} == {"water"}
+
+
+def test_a_distance_leaves_out_what_is_as_near(tmp_path):
+    water, methanol = toy_blocks(10)
+    moved = methanol.select(np.arange(2))
+    moved.positions = moved.positions + 0.003 * np.random.default_rng(0).normal(size=moved.positions.shape)
+    for level, left in ((1e-4, 20), (0.02, 18)):
+        exclude = excluding(tmp_path / str(level), [moved, toy_blocks(4, seed=7)[1]], level)
+        assert len(store_of(tmp_path / f"s{level}", [water, methanol], exclude=exclude)) == left
+
+
+def test_published_test_frames_stay(tmp_path):
+    blocks = toy_blocks(20)
+    exclude = excluding(tmp_path, blocks)
+    published = {"train": np.arange(30), "test": np.arange(30, 40)}
+    extra = toy_blocks(20, seed=3)
+    for block in extra:
+        block.rows = block.rows + 40
+    published["train"] = np.concatenate([published["train"], np.arange(40, 80)])
+    source = Toy([*blocks, *extra], published)
+    store = build_store(source, tmp_path / "s", SplitPolicy(validation=0.1), exclude=exclude)
+    assert len(store.part("test")) == 10
+    assert len(store.part("train")) + len(store.part("validation")) == 40
+
+
+def test_test_files_of_their_own_stay(tmp_path):
+    blocks = toy_blocks(20)
+    exclude = excluding(tmp_path, [block.select(np.arange(6)) for block in blocks])
+    source = SeparateFiles({"train": Toy(blocks), "test": Toy([b.select(np.arange(6)) for b in blocks])})
+    store = build_store(source, tmp_path / "s", SplitPolicy(validation=0.1), exclude=exclude)
+    assert len(store.part("test")) == 12
+    assert len(store.part("train")) + len(store.part("validation")) == 28
+    assert not any("copies" in note for note in store.manifest["notes"])
+
+
+def test_what_is_left_out_is_part_of_what_names_a_store(tmp_path):
+    one = excluding(tmp_path / "a", toy_blocks(5))
+    other = excluding(tmp_path / "b", toy_blocks(6))
+    again = excluding(tmp_path / "c", toy_blocks(5), "molecule")
+    assert len({str(each.content()) for each in (one, other, again)}) == 3
+    assert one.content() == excluding(tmp_path / "d", toy_blocks(5)).content()
+
+
+def test_everything_left_out_is_refused(tmp_path):
+    exclude = excluding(tmp_path, toy_blocks(5), "molecule")
+    with pytest.raises(ValueError, match="there is no frame in it"):
+        store_of(tmp_path / "s", [toy_blocks(5, seed=2)[1]], exclude=exclude)
+    assert len(METHANOL[0]) == 6

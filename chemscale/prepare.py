@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import hydra
@@ -16,6 +15,7 @@ from chemscale.common.logs import show_logs
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.config.check import check_keys
+from chemscale.objects.address import local_place
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
     log_notes,
@@ -51,7 +51,7 @@ def hydra_main(cfg: DictConfig) -> None:
     settings = read_section(PrepareSettings, own, "")
     if data["source"] not in STRUCTURE_SOURCES:
         molecules = read_molecule_data(data)
-        corpus = open_or_prepare(molecules, Path(settings.corpora))
+        corpus = open_or_prepare(molecules, local_place(settings.corpora))
         show(corpus)
         if settings.report:
             from chemscale.points.data_report.corpus import report_corpus
@@ -65,14 +65,14 @@ def hydra_main(cfg: DictConfig) -> None:
     if settings.lint == "only":
         if settings.report:
             raise ConfigurationError("report=true: lint=only prepares nothing to report on; use lint=warn.")
-        _, source = structure_source(structures, Path(settings.structures))
+        _, source = structure_source(structures, local_place(settings.structures))
         findings = lint_source(source)
         for note in source.notes:
             log.info("  %s", note)
         for line in report(findings):
             log.info("%s", line)
     else:
-        store = open_or_prepare_structures(structures, Path(settings.structures))
+        store = open_or_prepare_structures(structures, local_place(settings.structures))
         show_store(store)
         findings = lint_store(store, settings.lint)  # logs its report
         if settings.report:

@@ -29,6 +29,7 @@ from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.reference import population
 from chemscale.laws.early_stopping.rule import Rule, next_steps
 from chemscale.laws.early_stopping.transitions import Population
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def finish(
     from chemscale.points.tables import show_results
 
     (rule, earlier), found = rule_of(settings), load_records(plans)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
     failed = [record.name for _, record in found.values() if record.state is State.FAILED]
     if failed:

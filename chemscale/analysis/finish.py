@@ -6,12 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.durations import format_duration
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         RunRecord.load(plan.directory) if (plan.directory / RECORD_NAME).exists() else None for plan in plans
     ]
     show_results(plans, records)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     if any(record is not None and not record.why_left_out() for record in records):
         started = time.monotonic()
         outcome = fit_runs(

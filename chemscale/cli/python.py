@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.objects.address import local_place
 from chemscale.records import RunRecord, find_records
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _sweep_folder(overrides: Sequence[str]) -> Path:
     single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base=None):
         cfg = compose("train", single)
-    return Path(cfg.runs) / cfg.sweep_name
+    return local_place(cfg.runs) / cfg.sweep_name
 
 
 def fit(

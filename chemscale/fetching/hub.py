@@ -22,6 +22,8 @@ from chemscale.common.locks import file_lock
 from chemscale.common.logs import brief
 from chemscale.fetching.errors import FetchError
 from chemscale.fetching.places import data_home
+from chemscale.objects.address import is_address
+from chemscale.objects.sources import fetch_sources
 
 PREFIX = "hf://"
 LISTING = ".chemscale-hub.json"
@@ -80,16 +82,20 @@ def hub_name(path: str) -> HubName | None:
 
 
 def local_path(path: str, key: str = "data.path") -> str:
-    """The folder, file or pattern on this disk that a path means: itself, or that of a set of the Hub.
+    """The folder, file or pattern on this disk that a path means: itself, or what was fetched of it.
 
     Args:
-        path: of a file system, or ``hf://datasets/…``.
+        path: of a file system, ``hf://datasets/…``, or an address in an object store, which is fetched.
         key: by which it was given.
 
     Raises:
-        FileNotFoundError: the set is not here, or not whole; the message has the command that fetches it.
+        FileNotFoundError: the set is not here, or not whole; the message has the command that fetches it. Or
+            the store has nothing there.
         FetchError: it is no name of a data set.
+        StoreError: the store cannot be asked.
     """
+    if is_address(path):
+        return fetch_sources(path, key)
     name = hub_name(path)
     if name is None:
         return path

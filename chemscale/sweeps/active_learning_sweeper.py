@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.launchers import hooks
 from chemscale.launchers.hydra_launcher import compose_point
 from chemscale.launchers.settings import PointJob
+from chemscale.objects.address import local_place
 from chemscale.records import PointPlan, is_done, keep_plan
 from chemscale.sweeps.expansion import SweepError, expand, override_text
 from chemscale.sweeps.sweeper import PointSweeper, check_distinct
@@ -130,7 +131,7 @@ class ActiveLearningSweeper(PointSweeper):
             candidates=self.candidates,
             earlier=arm.selection,
             members=arm.members,
-            folder=Path(config["runs"]) / str(config["sweep_name"]) / "selections",
+            folder=local_place(config["runs"]) / str(config["sweep_name"]) / "selections",
         )
         return replace(arm, selection=selection)
 

@@ -48,6 +48,10 @@ class Missing(StoreError):
     """No such object."""
 
 
+class Exists(StoreError):
+    """There is an object already, and it was to be written only where there is none."""
+
+
 class Unreachable(StoreError):
     """A store that does not answer, breaks off or asks to come back later: it may at another time."""
 
@@ -81,11 +85,11 @@ def told(address: Address) -> Iterator[None]:
 
 def _translated(address: Address, error: Exception) -> StoreError | None:
     """Our error for one of the libraries; None where it is not of a store."""
-    if isinstance(error, FileExistsError):
-        return None  # the caller asked for it
     chain = list(_chain(error))
     names = {type(each).__name__ for each in chain}
     codes = {code for each in chain for code in _codes(each)}
+    if isinstance(error, FileExistsError) or "412" in codes:
+        return Exists(f"{address}: there is one already.")
     chained = CREDENTIALS[address.scheme]
     if names & set(_UNSIGNED):
         return StoreError(f"{address}: no credentials on this machine ({chained}).")

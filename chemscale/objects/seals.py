@@ -241,6 +241,21 @@ def fetch_folder(folder: Path, title: str = "") -> bool:
     return True
 
 
+def publish_files(folder: Path) -> None:
+    """Write the files of a folder to the address whose working copy it is, each for itself; such as a report.
+
+    Args:
+        folder: on this disk; of another than a working copy nothing is done.
+
+    Raises:
+        StoreError: the store does not take them.
+    """
+    address = address_of(folder)
+    if address is not None and folder.is_dir():
+        files = [(path, address.child(name)) for name, path in files_of(folder).items()]
+        send_all(open_store(address), files)
+
+
 def publish_folder(folder: Path, title: str = "") -> bool:
     """Write a folder that is whole to the address whose working copy it is, unless it is sealed there.
 

@@ -20,8 +20,8 @@ from chemscale.objects.address import Address
 from chemscale.objects.errors import (
     PACKAGES,
     Damaged,
+    Exists,
     Missing,
-    StoreError,
     Unreachable,
     missing_package,
     told,
@@ -254,12 +254,8 @@ class Store:
             try:
                 with told(address):
                     self.fs.pipe_file(address.path, content, mode="create")
-            except FileExistsError:
+            except Exists:
                 return False
-            except StoreError as error:
-                if "PreconditionFailed" in _causes(error) or "conditionNotMet" in _causes(error):
-                    return False
-                raise
             return True
 
         return with_retries(send)
@@ -329,7 +325,3 @@ def _entry(about: dict[str, Any]) -> Entry:
 
 def _quoted(name: str) -> str:
     return glob.escape(name)
-
-
-def _causes(error: BaseException) -> str:
-    return f"{error} {error.__cause__!r}"

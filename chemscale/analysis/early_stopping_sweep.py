@@ -182,6 +182,7 @@ def finish(
     Returns:
         The final objective of each run; None where it has none.
     """
+    from chemscale.points.mirroring import end_mirrored, publish_report
     from chemscale.points.tables import show_results
 
     (rule, earlier), found = rule_of(settings), load_records(plans)
@@ -207,6 +208,8 @@ def finish(
     for line in report.lines():
         log.info("%s", line)
     log.info("Report: %s", page)
+    publish_report(page.parent)
+    end_mirrored([plan.directory for plan in plans])
     if failed:
         sys.exit(1)
     return [objective_of(record) for _, record in found.values()]

@@ -87,7 +87,7 @@ def _translated(address: Address, error: Exception) -> StoreError | None:
     """Our error for one of the libraries; None where it is not of a store."""
     chain = list(_chain(error))
     names = {type(each).__name__ for each in chain}
-    codes = {code for each in chain for code in _codes(each)}
+    codes = next((found for each in chain if (found := set(_codes(each)))), set())
     if isinstance(error, FileExistsError) or "412" in codes:
         return Exists(f"{address}: there is one already.")
     chained = CREDENTIALS[address.scheme]

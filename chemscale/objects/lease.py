@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.objects.address import Address
-from chemscale.objects.errors import Missing
+from chemscale.objects.errors import Missing, StoreError
 from chemscale.objects.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,11 @@ class Lease:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     number: int = 0
     """Of the lease that is held; 0 for none."""
+    lost: str = ""
+    """Who took it over while it was kept; empty as long as it is held."""
     _renewals: int = 0
     _renewed: float = 0.0
+    _ended: threading.Event = field(default_factory=threading.Event)
 
     def acquire(self, *, wait: bool = False) -> str:
         """Take the lease, that of a process of this machine that is gone included.
@@ -94,12 +98,28 @@ class Lease:
         self._renewed = time.monotonic()
         return ""
 
+    def keep(self) -> None:
+        """Renew the lease in a thread until it is released or lost, however long anything else takes."""
+
+        def run() -> None:
+            while not self._ended.wait(RENEW_SECONDS / 4):
+                try:
+                    self.lost = self.renew(RENEW_SECONDS)
+                except StoreError as error:
+                    log.debug("%s", error)
+                if self.lost:
+                    return
+
+        self._ended.clear()
+        threading.Thread(target=run, name="lease", daemon=True).start()
+
     def release(self) -> None:
         """Give the lease back, unless somebody else has it.
 
         Raises:
             StoreError: the store does not answer.
         """
+        self._ended.set()
         number, content = self._newest()
         if number == self.number and content.get("token") == self.token:
             self._remove_up_to(number)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from chemscale.objects.address import Address
 from chemscale.objects.errors import Damaged, StoreError, Unreachable
-from chemscale.objects.lease import Lease
+from chemscale.objects.lease import RENEW_SECONDS, Lease
+from chemscale.objects.run_files import CHECKPOINT, RECORD, age_of, parse_record, read_record
 from chemscale.objects.seals import SEAL, drop_sealed, files_of, parse_seal, seal_folder, send_sealed
 from chemscale.objects.store import Store
 
@@ -32,8 +33,6 @@ LAST_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between attempts when the run has ended."""
 MAX_PAUSE = 300.0
 """Seconds, at most, until a store that did not take something is tried again."""
-CHECKPOINT = re.compile(r"(?P<folder>.*/)?step-(?P<step>\d{9})\.sha256")
-RECORD = "record.json"
 FOLDERS = ("architecture", "model")
 """Folders of a run that are written whole or not at all."""
 
@@ -70,6 +69,7 @@ class FolderMirror:
         Raises:
             StoreError: the store does not take it.
         """
+        title = str(self.address) if all_of_it else ""
         if self._there is None:
             self._look()
         files = files_of(self.folder)
@@ -81,21 +81,25 @@ class FolderMirror:
         gone = [] if self.keeps_all else [name for name in self._there or () if name not in here]
         self._drop([name for name in gone if _step(name) > newest])
         plain = {name: path for name, path in files.items() if not _is_sealed(name)}
-        self._send_folders(FOLDERS[:1])
+        self._send_folders(title)  # the model before a record that says that it is done
         late = time.monotonic() - self._last > CURVE_SECONDS
         if all_of_it or fresh or late or self._changed(RECORD, plain):
             self._send_plain(plain)
             self._last = time.monotonic()
         for name in fresh:
-            self._send_checkpoint(name, here[name])
+            self._send_checkpoint(name, here[name], title)
         if max(here, key=_step, default="") in self._seals:
             self._drop([name for name in gone if _step(name) <= newest])
-        self._send_folders(FOLDERS[1:])
         self._send_plain({name: path for name, path in plain.items() if name == RECORD})
 
     def _look(self) -> None:
         there: dict[str, list[str]] = {}
-        for name in self.store.list(self.address):
+        entries = self.store.list(self.address)
+        if RECORD in entries:
+            theirs = parse_record(self.store.read(self.address.child(RECORD)))
+            if age_of(theirs) > age_of(read_record(self.folder / RECORD)):
+                raise StoreError(f"{self.address} is further than {self.folder}: nothing is written over it.")
+        for name in entries:
             if CHECKPOINT.fullmatch(name):
                 there.setdefault(name, [])
                 self._seals[name] = self.store.read(self.address.child(name)).decode(errors="replace")
@@ -108,17 +112,21 @@ class FolderMirror:
         missing = []
         for name in sorted(here, key=_step) if self.keeps_all else sorted(here, key=_step)[-1:]:
             with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
-                if self._seals.get(name) != here[name].read_text():
+                known = self._seals.get(name)
+                if known is None or (known != here[name].read_text() and not self.keeps_all):
                     missing.append(name)
         return missing
 
-    def _send_checkpoint(self, name: str, seal: Path) -> None:
+    def _send_checkpoint(self, name: str, seal: Path, title: str) -> None:
         parent, folder = _parent(self.address, name), seal.parent
         try:
             text = seal.read_text()
+            if self.keeps_all and self.store.entry(parent.child(seal.name)) is not None:
+                self._seals[name] = text  # by another point, to the same step
+                return
             listed = parse_seal(text, parent, seal.name)
             files = {each: folder / each for each in listed}
-            send_sealed(self.store, parent, files, seal.name, text)
+            send_sealed(self.store, parent, files, seal.name, text, title)
         except FileNotFoundError:
             return  # pruned meanwhile: a newer one is there, or will be
         prefix = name.removesuffix(seal.name)
@@ -133,8 +141,8 @@ class FolderMirror:
             self._seals.pop(name, None)
             del self._there[name]
 
-    def _send_folders(self, names: Sequence[str]) -> None:
-        for name in names:
+    def _send_folders(self, title: str) -> None:
+        for name in FOLDERS:
             folder = self.folder / name
             if not folder.is_dir():
                 continue
@@ -142,7 +150,7 @@ class FolderMirror:
                 files = {f"{name}/{inside}": path for inside, path in files_of(folder).items()}
                 look = {inside: _look(path) for inside, path in files.items()}
                 if files and self._sent.get(name) != look:
-                    send_sealed(self.store, self.address, files, name + SEAL, seal_folder(folder))
+                    send_sealed(self.store, self.address, files, name + SEAL, seal_folder(folder), title)
                     self._sent[name] = look
 
     def _changed(self, name: str, files: dict[str, Path]) -> bool:
@@ -177,6 +185,7 @@ class Mirror:
 
     def start(self) -> None:
         """Begin to look."""
+        self.lease.keep()
         self._thread.start()
 
     def close(self, pauses: Sequence[float] | None = None) -> str:
@@ -202,6 +211,11 @@ class Mirror:
                 self.lease.release()
         return self.problem
 
+    def abandon(self) -> None:
+        """Give the lease back and write nothing."""
+        with contextlib.suppress(StoreError):
+            self.lease.release()
+
     def _run(self) -> None:
         pause = LOOK_SECONDS
         while not self._ended.wait(pause):
@@ -220,7 +234,7 @@ class Mirror:
         if self._lost:
             return
         try:
-            if holder := self.lease.renew():
+            if holder := self.lease.lost or self.lease.renew(2 * RENEW_SECONDS):
                 self._lost = True
                 self.problem = f"{self.folders[0].address}: taken over by {holder}."
                 return

@@ -11,8 +11,16 @@ from pathlib import Path
 
 from chemscale.objects.address import Address, address_of, is_address
 from chemscale.objects.errors import StoreError
-from chemscale.objects.mirror import CHECKPOINT, RECORD
-from chemscale.objects.runs import age_of, is_trained_here, parse_record, read_record, size_of, write_whole
+from chemscale.objects.run_files import (
+    CHECKPOINT,
+    RECORD,
+    age_of,
+    parse_record,
+    read_record,
+    size_of,
+    write_whole,
+)
+from chemscale.objects.runs import is_trained_here
 from chemscale.objects.seals import SEAL, fetch_sealed
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from chemscale.common.files import atomic_path
 from chemscale.common.locks import PointBusyError, file_lock
 from chemscale.objects.address import Address, address_of
-from chemscale.objects.mirror import CHECKPOINT, RECORD
+from chemscale.objects.run_files import CHECKPOINT, RECORD, age_of, parse_record, read_record, write_whole
 from chemscale.objects.seals import SEAL, fetch_sealed
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all
@@ -114,8 +112,10 @@ def _seals_here(folder: Path) -> list[str]:
 def _compare(store: Store, address: Address, folder: Path, entries: Mapping[str, Entry]) -> tuple[bool, str]:
     """Whether the record of a store is the newer one, and which checkpoint is later than those here."""
     raw = parse_record(store.read(address.child(RECORD)))
-    newer = age_of(raw) > age_of(read_record(folder / RECORD))
-    if raw.get("state") == "done":
+    theirs, ours = age_of(raw), age_of(read_record(folder / RECORD))
+    newer = theirs > ours
+    # A newer record here knows of a roll-back that the store has not seen.
+    if raw.get("state") == "done" or theirs < ours:
         return newer, ""
     sealed = sorted(name for name in entries if CHECKPOINT.fullmatch(name))
     here = _seals_here(folder)
@@ -164,39 +164,3 @@ def bring_trunk(folder: Path) -> None:
         if rows in entries:
             fetch_all(store, [(address.child(rows), folder / rows, entries[rows], None)])
         fetch_sealed(store, address, name.removesuffix(SEAL), folder, f"{address.name} {name}")
-
-
-def age_of(record: Mapping[str, Any]) -> tuple[int, str]:
-    """Sorts records of a run by which is the newer one: a later attempt has read the earlier one's."""
-    return int(record.get("attempts") or 0), str(record.get("updated") or "")
-
-
-def parse_record(content: bytes) -> dict[str, Any]:
-    """A record as it stands in its file, or nothing where it cannot be read."""
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The record in a file, or nothing where there is none."""
-    try:
-        return parse_record(path.read_bytes())
-    except OSError:
-        return {}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file; -1 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -7,6 +7,7 @@ a disk. Without its seal nothing is taken for there; what is removed loses its s
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ from chemscale.objects.errors import Damaged, Missing
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all, send_all
+
+log = logging.getLogger(__name__)
 
 SEAL = ".sha256"
 LEFT_OUT = (".part", ".fetching", ".lock")
@@ -276,9 +279,13 @@ def publish_folder(folder: Path, title: str = "") -> bool:
     if store.entry(address.parent.child(seal_name)) is not None:
         return False
     lease = Lease(store, address.parent.child(f".{address.name}"))
-    if lease.acquire():
-        return False  # another machine writes the same
+    if holder := lease.acquire(wait=True):
+        log.info("%s is being written by another process (%s).", address, holder)
+        return False
+    lease.keep()
     try:
+        if store.entry(address.parent.child(seal_name)) is not None:
+            return False  # by whom this process waited for
         files = {f"{folder.name}/{name}": path for name, path in files_of(folder).items()}
         send_sealed(store, address.parent, files, seal_name, seal_folder(folder), title)
     finally:

@@ -82,7 +82,7 @@ class Store:
     # --- reading ---
 
     def list(self, address: Address) -> dict[str, Entry]:
-        """Every object below an address, by its key relative to it.
+        """Every object below an address, by its key relative to it; keys that are no paths are left out.
 
         Args:
             address: of a folder; one without objects has none.
@@ -104,7 +104,7 @@ class Store:
         return {
             path[len(prefix) :]: _entry(about)
             for path, about in listed.items()
-            if path.startswith(prefix) and not path.endswith("/")
+            if path.startswith(prefix) and not {"", ".", ".."} & set(path[len(prefix) :].split("/"))
         }
 
     def names(self, address: Address) -> list[str]:

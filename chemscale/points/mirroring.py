@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chemscale.common.locks import PointBusyError
-from chemscale.objects.address import Address, address_of
+from chemscale.objects.address import Address, address_of, is_address, local_place
 from chemscale.objects.errors import StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.mirror import FolderMirror, Mirror
@@ -25,6 +26,26 @@ log = logging.getLogger(__name__)
 
 LEASE = ".mirror"
 """What the lease of a run is called, in its folder."""
+
+
+def warn_of_shared_copies(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Say what jobs of SLURM need for runs and data at an address.
+
+    Args:
+        configs: resolved, of all points.
+    """
+    for config in configs:
+        places = [
+            str(config[key]) for key in ("runs", "corpora", "structures") if is_address(str(config[key]))
+        ]
+        if places and config["launcher"].get("name") == "slurm":
+            log.warning(
+                "launcher=slurm with %s: all nodes must share the working copy (%s; CHEMSCALE_CACHE moves "
+                "it), and those that train must reach the store.",
+                places[0],
+                local_place(places[0]),
+            )
+            return
 
 
 def bring_points(points: Sequence[Point]) -> None:
@@ -78,7 +99,11 @@ def mirrored(point: Point, ranks: Ranks) -> Iterator[None]:
             raise StoreError(
                 f"{address} went on elsewhere since this command began. The same command brings it here."
             )
-        mirror.start()
+    except BaseException:
+        mirror.abandon()  # what is here may be behind: nothing of it is written
+        raise
+    mirror.start()
+    try:
         yield
     finally:
         _note(point.directory, address, mirror.close())
@@ -111,6 +136,10 @@ def catch_up(directory: Path) -> None:
         mirror = _open(directory, address, wait=False)
     except PointBusyError:
         return  # who trains it writes it
+    if is_ahead(directory):  # another machine has gone on with it
+        mirror.abandon()
+        return
+    mirror.lease.keep()
     _note(directory, address, "", before=True)
     _note(directory, address, mirror.close())
 

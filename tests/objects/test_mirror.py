@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from chemscale.objects import lease as leases
 from chemscale.objects import mirror as mirrors
 from chemscale.objects.address import Address, local_place
 from chemscale.objects.errors import StoreError
@@ -124,6 +125,18 @@ def test_a_run_comes_back_where_the_store_has_it_further(bucket, folder, tmp_pat
     assert json.loads((folder / "record.json").read_text())["attempts"] == 3
 
 
+def test_a_folder_that_is_behind_its_store_overwrites_nothing(bucket, folder):
+    record(folder, attempts=2)
+    checkpoint(folder / "checkpoints", 30)
+    mirror_of(folder).sync()
+    forget(folder / "checkpoints", 30)
+    checkpoint(folder / "checkpoints", 10)
+    record(folder, attempts=1)
+    with pytest.raises(StoreError, match="is further than"):
+        mirror_of(folder).sync()
+    assert steps(bucket) == ["step-000000030.ckpt", "step-000000030.sha256"]
+
+
 def test_a_checkpoint_without_its_seal_is_not_brought(bucket, folder):
     record(folder)
     checkpoint(folder / "checkpoints", 10)
@@ -167,13 +180,13 @@ def test_who_lost_the_lease_writes_no_more(bucket, folder, monkeypatch, caplog):
     assert not lease.acquire()
     theirs = json.dumps({"host": "node7", "token": "theirs", "pid": 3, "written": "now"}).encode()
     bucket.put("runs/sweep/point/.mirror.lease-000002", theirs)
-    monkeypatch.setattr(lease, "_renewed", -1e9)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     mirror = Mirror([mirror_of(folder)], lease)
     mirror.start()
-    record(folder)
     until = time.monotonic() + 5
     while "taken over by" not in caplog.text and time.monotonic() < until:
         time.sleep(0.05)
+    record(folder)
     assert "taken over by pid 3 on node7" in mirror.close(pauses=())
     assert "runs/sweep/point/record.json" not in bucket.listed()
     assert bucket.get("runs/sweep/point/.mirror.lease-000002") == theirs

@@ -190,7 +190,7 @@ def arguments(folder, smiles_file, runs, steps=STEPS):
 def test_a_machine_that_is_lost_is_replaced_by_another_to_the_bit(bucket, tmp_path, smiles_file, ranks):
     """Killed by SIGKILL with all its ranks, its disk wiped; the next goes on from what the store has."""
     more = (f"launcher.gpus_per_node={ranks}", "trainer.threads=1")
-    steps = 1200
+    steps = 800
     said(command(bucket, tmp_path, *arguments(tmp_path, smiles_file, tmp_path / "runs", steps), *more))
     (whole,) = (tmp_path / "runs" / "single").glob("*/record.json")
     wanted = arguments(tmp_path, smiles_file, f"{bucket.url}/runs", steps)
@@ -229,7 +229,7 @@ def test_a_sweep_is_trained_fitted_and_read_where_it_lies(bucket, tmp_path, smil
     assert "4 " in law
     (run, *_) = (key.split("/")[2] for key in bucket.listed() if key.endswith("model.sha256"))
     drawn = said(
-        command(bucket, tmp_path, "chemscale.generate", f"{bucket.url}/runs/widths/{run}", "-n", "4")
+        command(bucket, tmp_path, "chemscale.generate", f"{bucket.url}/runs/widths/{run}", "--n", "4")
     )
     assert drawn
     said(command(bucket, tmp_path, "chemscale.export", f"{bucket.url}/runs/widths/{run}", "--to", "exported"))

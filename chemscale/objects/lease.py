@@ -51,6 +51,7 @@ class Lease:
     """Of the lease that is held; 0 for none."""
     lost: str = ""
     """Who took it over while it was kept; empty as long as it is held."""
+    _keeping: bool = False
     _renewals: int = 0
     _renewed: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -100,9 +101,12 @@ class Lease:
 
     def keep(self) -> None:
         """Renew the lease in a thread until it is released or lost, however long anything else takes."""
+        if self._keeping:
+            return
+        self._keeping = True
 
         def run() -> None:
-            while not self._ended.wait(RENEW_SECONDS / 4):
+            while not ended.wait(RENEW_SECONDS / 4):
                 try:
                     self.lost = self.renew(RENEW_SECONDS)
                 except StoreError as error:
@@ -110,7 +114,7 @@ class Lease:
                 if self.lost:
                     return
 
-        self._ended.clear()
+        ended = self._ended = threading.Event()
         threading.Thread(target=run, name="lease", daemon=True).start()
 
     def release(self) -> None:
@@ -120,6 +124,7 @@ class Lease:
             StoreError: the store does not answer.
         """
         self._ended.set()
+        self._keeping = False
         number, content = self._newest()
         if number == self.number and content.get("token") == self.token:
             self._remove_up_to(number)

@@ -33,6 +33,8 @@ LAST_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between attempts when the run has ended."""
 MAX_PAUSE = 300.0
 """Seconds, at most, until a store that did not take something is tried again."""
+ERRORS = "error"
+"""How the names of files begin that say why an attempt failed."""
 FOLDERS = ("architecture", "model")
 """Folders of a run that are written whole or not at all."""
 
@@ -58,6 +60,8 @@ class FolderMirror:
     """Objects of each checkpoint, by the name of its seal."""
     _seals: dict[str, str] = field(default_factory=dict)
     """Of each seal that stands there its text: after a roll-back another checkpoint may have its name."""
+    _errors: set[str] = field(default_factory=set)
+    """Of an attempt that failed; a run that is done has none."""
     _last: float = 0.0
 
     def sync(self, *, all_of_it: bool = False) -> None:
@@ -91,6 +95,9 @@ class FolderMirror:
         if max(here, key=_step, default="") in self._seals:
             self._drop([name for name in gone if _step(name) <= newest])
         self._send_plain({name: path for name, path in plain.items() if name == RECORD})
+        over = [name for name in self._errors if name not in plain]
+        self.store.delete([self.address.child(name) for name in over])
+        self._errors.difference_update(over)
 
     def _look(self) -> None:
         there: dict[str, list[str]] = {}
@@ -103,6 +110,8 @@ class FolderMirror:
             if CHECKPOINT.fullmatch(name):
                 there.setdefault(name, [])
                 self._seals[name] = self.store.read(self.address.child(name)).decode(errors="replace")
+            elif name.startswith(ERRORS):
+                self._errors.add(name)
             elif found := re.match(r"((.*/)?step-\d{9})\.ckpt(/|$)", name):
                 there.setdefault(found[1] + SEAL, []).append(name)
         self._there = there
@@ -165,6 +174,8 @@ class FolderMirror:
                     look = _look(files[name])
                     self.store.put(files[name], self.address.child(name))
                     self._sent[name] = look
+                    if name.startswith(ERRORS):
+                        self._errors.add(name)
 
 
 class Mirror:

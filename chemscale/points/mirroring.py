@@ -116,6 +116,7 @@ def _open(directory: Path, address: Address, trunk: Path | None = None, *, wait:
         raise PointBusyError(
             f"{address} is being trained by another process ({holder}). Wait for it or stop it."
         )
+    lease.keep()
     folders = [FolderMirror(store, directory, address)]
     beside = address_of(trunk) if trunk is not None else None
     if trunk is not None and beside is not None:
@@ -139,7 +140,6 @@ def catch_up(directory: Path) -> None:
     if is_ahead(directory):  # another machine has gone on with it
         mirror.abandon()
         return
-    mirror.lease.keep()
     _note(directory, address, "", before=True)
     _note(directory, address, mirror.close())
 

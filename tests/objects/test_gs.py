@@ -61,6 +61,7 @@ def test_objects_folders_and_leases_at_gs(gs, tmp_path):
     assert store.list(address.parent).keys() == {"b", "big"}
 
 
+@pytest.mark.slow
 def test_a_run_at_gs_goes_on_elsewhere_to_the_bit(gs, tmp_path, smiles_file):
     whole = point_in(tmp_path, smiles_file)
     train_point(whole, [])

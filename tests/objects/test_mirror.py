@@ -106,6 +106,16 @@ def test_what_was_rolled_back_goes_before_anything_is_written(bucket, folder):
     assert bucket.get("runs/sweep/point/checkpoints/step-000000020.ckpt") == b"anoth"
 
 
+def test_why_an_attempt_failed_is_there_until_a_later_one_succeeds(bucket, folder):
+    record(folder, state="failed")
+    (folder / "error.txt").write_text("why")
+    mirror_of(folder).sync()
+    assert bucket.get("runs/sweep/point/error.txt") == b"why"
+    (folder / "error.txt").unlink()
+    mirror_of(folder).sync(all_of_it=True)
+    assert "runs/sweep/point/error.txt" not in bucket.listed()
+
+
 def test_a_run_comes_back_where_the_store_has_it_further(bucket, folder, tmp_path):
     record(folder, attempts=2)
     (folder / "metrics.jsonl").write_text("{}\n{}\n")

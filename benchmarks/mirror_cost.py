@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.mirror_cost`` starts moto as a process of its own and trains a ChemGPT with
 checkpoints of tens of megabytes. It prints seconds of training (checkpoints left out, as records count them),
-CPU seconds of the training process by its main thread and by all, and what was written. Losses have to agree to the bit.
+CPU seconds of the training process by its main thread and by all, and what was written. Losses have to agree
+to the bit.
 """
 
 from __future__ import annotations

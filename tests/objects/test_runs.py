@@ -54,7 +54,11 @@ def test_where_a_run_lies_changes_neither_its_identity_nor_its_losses(bucket, tm
     assert not [key for key in bucket.listed() if ".lease" in key or ".part" in key or key.endswith(".lock")]
 
 
-@pytest.mark.parametrize("older", [False, True], ids=["an empty disk", "an older folder"])
+@pytest.mark.parametrize(
+    "older",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["an empty disk", "an older folder"],
+)
 def test_a_run_goes_on_from_its_store_to_the_bit(bucket, tmp_path, smiles_file, older):
     whole = point_in(tmp_path, smiles_file)
     train_point(whole, [])

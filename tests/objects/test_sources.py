@@ -91,6 +91,7 @@ def prepare(bucket, folder, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_corpus_is_prepared_once_for_all_machines(bucket, tmp_path):
     bucket.put("molecules/one.smi", SMILES.encode())
     wanted = ("data=smiles", f"data.path={bucket.url}/molecules/*.smi", f"corpora={bucket.url}/corpora")
@@ -127,6 +128,7 @@ def frames(count):
     return "\n".join([*lines, ""]).encode()
 
 
+@pytest.mark.slow
 def test_a_store_of_structures_is_prepared_once_for_all_machines(bucket, tmp_path):
     bucket.put("dft/water.extxyz", frames(20))
     wanted = ("data=structures", f"data.path={bucket.url}/dft", f"structures={bucket.url}/stores", "lint=off")

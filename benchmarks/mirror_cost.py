@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=16)
     asked = parser.parse_args()
+    import chemscale.points.build
+    import chemscale.points.run  # noqa: F401
     from chemscale.molecules.starter.recombine import starter_smiles
     from tests.helpers.object_stores import bucket_of, s3_server
 

@@ -62,6 +62,7 @@ def estimate(
     from chemscale.analysis.early_stopping import report_of
     from chemscale.laws.data.left_out import LeftOut
     from chemscale.laws.early_stopping.rule import RUNGS, Rule
+    from chemscale.objects.address import local_place
     from chemscale.records import Unreadable, find_records
 
     rule = Rule(RUNGS if rungs is None else _shares(rungs), risk, tolerance, by)
@@ -75,7 +76,7 @@ def estimate(
         found, rule, title=str(runs), unit=unit, command=command, share=share,
         earlier=earlier or [], drop_blind=rungs is None, left=left,
     )  # fmt: skip
-    page = report.write(out or Path(runs) / "estimate")
+    page = report.write(out or local_place(runs) / "estimate")
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"Report: {page}")

@@ -104,10 +104,13 @@ def fit(
     stages = Stages()
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
     from chemscale.common.listening import listening
+    from chemscale.objects.reading import bring_records
+    from chemscale.objects.seals import publish_files
 
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
     options = Options(asked, axis, delta, exclude_highest, bootstrap, seed, stages)
+    source = bring_records(source)
     _refuse_misplaced(source, columns, flops_model, unit)
     with stages, listening(stages.heard):
         if source.is_dir():
@@ -118,6 +121,7 @@ def fit(
             )
     for line in outcome.lines:
         typer.echo(line)
+    publish_files(outcome.report.parent)
     typer.echo(f"Report: {outcome.report}")
     if not outcome.found:
         typer.echo("No law: the reasons stand above.", err=True)

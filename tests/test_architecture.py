@@ -20,7 +20,7 @@ from chemscale.launchers import hooks
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "chemscale"
 LAYERS = {
-    **dict.fromkeys(("models", "laws", "hardware", "records", "fetching", "common"), 0),
+    **dict.fromkeys(("models", "laws", "hardware", "records", "fetching", "objects", "common"), 0),
     **dict.fromkeys(("molecules", "structures", "dashboards"), 1),
     **dict.fromkeys(("training", "tasks", "reinforcement", "probing"), 2),
     **dict.fromkeys(("config", "sweeps", "launchers"), 3),
@@ -52,6 +52,7 @@ LIBRARIES = {
     "laws": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "records": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "fetching": {"torch", "pytorch_lightning", "hydra", "omegaconf", "rdkit", "selfies", "wandb", "numpy"},
+    "objects": {"torch", "pytorch_lightning", "hydra", "omegaconf", "rdkit", "selfies", "wandb", "numpy"},
     "hardware": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "dashboards": {"torch", "pytorch_lightning", "hydra", "omegaconf"},
     "sweeps": {"torch", "pytorch_lightning"},

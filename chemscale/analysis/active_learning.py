@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import t
 
 from chemscale.common.files import write_json
+from chemscale.objects.address import local_place
 from chemscale.records import PointPlan, RunRecord
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def finish(
     curves = curves_of(trained, unit)
     for line in summary(curves, unit):
         log.info("%s", line)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     write_json(root / "active_learning.json", as_dict(curves, unit))
     _draw(curves, unit, root / "active_learning")
     log.info("Kept in %s and active_learning.png", root / "active_learning.json")

@@ -29,6 +29,7 @@ from chemscale.laws.data.curves import TrainingCurve
 from chemscale.laws.early_stopping.reference import population
 from chemscale.laws.early_stopping.rule import Rule, next_steps
 from chemscale.laws.early_stopping.transitions import Population
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord, State
 
 if TYPE_CHECKING:
@@ -181,10 +182,11 @@ def finish(
     Returns:
         The final objective of each run; None where it has none.
     """
+    from chemscale.points.mirroring import end_mirrored, publish_report
     from chemscale.points.tables import show_results
 
     (rule, earlier), found = rule_of(settings), load_records(plans)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     command = "python -m chemscale.train " + shlex.join(sys.argv[1:])
     failed = [record.name for _, record in found.values() if record.state is State.FAILED]
     if failed:
@@ -206,6 +208,8 @@ def finish(
     for line in report.lines():
         log.info("%s", line)
     log.info("Report: %s", page)
+    publish_report(page.parent)
+    end_mirrored([plan.directory for plan in plans])
     if failed:
         sys.exit(1)
     return [objective_of(record) for _, record in found.values()]

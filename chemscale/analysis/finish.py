@@ -6,12 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from chemscale.common.durations import format_duration
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,14 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
     from chemscale.analysis.early_stopping_sweep import objective_of
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
+    from chemscale.points.mirroring import end_mirrored, publish_report
     from chemscale.points.tables import show_results
 
     records = [
         RunRecord.load(plan.directory) if (plan.directory / RECORD_NAME).exists() else None for plan in plans
     ]
     show_results(plans, records)
-    root = Path(configs[0].runs) / str(configs[0].sweep_name)
+    root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     if any(record is not None and not record.why_left_out() for record in records):
         started = time.monotonic()
         outcome = fit_runs(
@@ -50,9 +51,11 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         )
         for line in outcome.lines:
             log.info("%s", line)
+        publish_report(outcome.report.parent)
         log.info("Report: %s (%s)", outcome.report, format_duration(time.monotonic() - started))
         tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
         log_law(tracked, root.name, outcome.report, outcome.law, log.info)
+    end_mirrored([plan.directory for plan in plans])
     failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.why_left_out()]
     if failed:
         log.error("%d of %d points did not end well: %s", len(failed), len(plans), ", ".join(failed))

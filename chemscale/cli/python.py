@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from chemscale.common.paths import CONFIG_DIRECTORY
+from chemscale.objects.address import local_place
 from chemscale.records import RunRecord, find_records
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def prepare(*overrides: str) -> Corpus | FrameStore:
     cfg = _composed("prepare", overrides)
     values = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
     if values["source"] in STRUCTURE_SOURCES:
-        return open_or_prepare_structures(read_structure_data(values), Path(cfg.structures))
-    return open_or_prepare(read_molecule_data(values), Path(cfg.corpora))
+        return open_or_prepare_structures(read_structure_data(values), local_place(cfg.structures))
+    return open_or_prepare(read_molecule_data(values), local_place(cfg.corpora))
 
 
 def train(*overrides: str) -> list[RunRecord]:
@@ -140,7 +141,7 @@ def _sweep_folder(overrides: Sequence[str]) -> Path:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     single = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
     cfg = _composed("train", single)
-    return Path(cfg.runs) / cfg.sweep_name
+    return local_place(cfg.runs) / cfg.sweep_name
 
 
 def _composed(command: str, overrides: Sequence[str]) -> DictConfig:

@@ -33,6 +33,7 @@ def hydra_main(cfg: DictConfig) -> None:
     from chemscale.launchers.run import run_points
     from chemscale.points.build import read_point
     from chemscale.points.cost import plan_points
+    from chemscale.points.mirroring import end_mirrored
     from chemscale.points.run import train_point
     from chemscale.points.tables import describe_without_effect
 
@@ -51,6 +52,7 @@ def hydra_main(cfg: DictConfig) -> None:
         train_alone(job)
     else:
         run_points([job], [job], finish=None)
+    end_mirrored([job.plan.directory])
 
 
 def train_alone(job: PointJob) -> None:

@@ -27,6 +27,8 @@ from chemscale.fetching.meter import format_bytes
 from chemscale.fetching.places import data_home
 from chemscale.fetching.transfer.download import MARGIN
 from chemscale.fetching.transfer.transport import free
+from chemscale.objects.address import is_address
+from chemscale.objects.sources import fetch_sources
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoSibling
@@ -90,16 +92,20 @@ def hub_name(path: str) -> HubName | None:
 
 
 def local_path(path: str, key: str = "data.path") -> str:
-    """The folder, file or pattern on this disk that a path means: itself, or that of a set of the Hub.
+    """The folder, file or pattern on this disk that a path means: itself, or what was fetched of it.
 
     Args:
-        path: of a file system, or ``hf://datasets/…``.
+        path: of a file system, ``hf://datasets/…``, or an address in an object store, which is fetched.
         key: by which it was given.
 
     Raises:
-        FileNotFoundError: the set is not here, or not whole; the message has the command that fetches it.
+        FileNotFoundError: the set is not here, or not whole; the message has the command that fetches it. Or
+            the store has nothing there.
         FetchError: it is no name of a data set.
+        StoreError: the store cannot be asked.
     """
+    if is_address(path):
+        return fetch_sources(path, key)
     name = hub_name(path)
     if name is None:
         return path

@@ -83,7 +83,7 @@ def requeue_failed(root: Path) -> str:
                 chosen.append(entry)
         if not chosen:
             return "nothing to start again: every point is done, in flight or cancelled"
-        submission.code = str(take_snapshot(root))
+        submission.code = str(take_snapshot(submission.root))
         jobs = [entry.point_job() for entry in chosen]
         ending = ""
         try:

@@ -14,6 +14,7 @@ from chemscale.common.locks import file_lock
 from chemscale.launchers.section import LaunchError
 from chemscale.launchers.settings import PointJob
 from chemscale.launchers.slurm.queue import is_local
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, PointPlan, RunRecord
 
 JOBS_FOLDER = "jobs"
@@ -173,7 +174,8 @@ def load_ledger(root: Path) -> Submission:
     Raises:
         LaunchError: nothing was launched there, or the file cannot be read.
     """
-    path = Path(root) / JOBS_FOLDER / LEDGER_NAME
+    root = local_place(root)
+    path = root / JOBS_FOLDER / LEDGER_NAME
     try:
         raw = json.loads(read_regular(path))
     except FileNotFoundError:
@@ -215,5 +217,6 @@ def load_slurm_ledger(root: Path) -> Submission:
 def ledger_lock(root: Path) -> AbstractContextManager[IO[str]]:
     """One process changes the ledger at a time: the command, the job that ends the sweep, `launch cancel`."""
     return file_lock(
-        Path(root) / JOBS_FOLDER / ".lock", without="give one command of chemscale at a time to this sweep"
+        local_place(root) / JOBS_FOLDER / ".lock",
+        without="give one command of chemscale at a time to this sweep",
     )

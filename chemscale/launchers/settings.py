@@ -11,6 +11,7 @@ from typing import Any
 
 from chemscale.common.sections import read_section
 from chemscale.launchers.section import LaunchError, LauncherSettings
+from chemscale.objects.address import local_place
 from chemscale.records import PointPlan
 
 
@@ -53,7 +54,7 @@ class PointJob:
     @property
     def root(self) -> Path:
         """The sweep's directory."""
-        return Path(self.config["runs"]) / str(self.config["sweep_name"])
+        return local_place(self.config["runs"]) / str(self.config["sweep_name"])
 
 
 def common_launcher(jobs: Sequence[PointJob]) -> LauncherSettings:

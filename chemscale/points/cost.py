@@ -20,6 +20,7 @@ from chemscale.launchers.slurm.resources import Site
 from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
 from chemscale.points.estimates.advice import describe_precision, describe_times, gpu_of
+from chemscale.points.mirroring import bring_points, warn_of_shared_copies
 from chemscale.points.run import train_point
 from chemscale.points.shared_data import SharedData
 from chemscale.points.sweep_folder import describe_longer_budgets, refuse_unwritable
@@ -124,7 +125,9 @@ def plan_points(
         if config["launcher"].get("name") == "slurm":
             Site.of(config)  # refused before data are prepared
     refuse_unwritable(resolved)
+    warn_of_shared_copies(resolved)
     points = [build_point(config, shared) for config in resolved]
+    bring_points(points)
     plans = share_trunks(points, [estimate(point) for point in points])
     show_plan(points, plans)
     words = [*typed, *(word for own in overrides for word in own)]

@@ -14,6 +14,8 @@ from chemscale.common.locks import make_once
 from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.fetching.places import refuse_missing
 from chemscale.molecules.settings import MoleculeData
+from chemscale.objects.address import address_of
+from chemscale.objects.seals import fetch_folder, publish_folder
 from chemscale.structures.settings import StructureData
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora, shared=isinstance(work, Shared)) as missing:
+        missing = missing and not fetch_folder(target, target.name)
         if missing and tokenizer and not tokenizer.representation.stereo and data.stereo == "keep":
             log.warning(
                 "data.tokenizer=%s has no symbols of stereo: molecules that have any are left out. "
@@ -117,6 +120,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
                 data.tokenizer,
             )
         corpus = build_corpus(files, target, **options, workers=data.prepare_workers, work=work)
+    publish(target)
     if data.verify:
         corpus.verify()
     return corpus
@@ -171,11 +175,29 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
         options["exclude"] = exclude.content()
     key = store_key(files, options, None if data.verify else root)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
-    with make_once(target / "manifest.json", root):
+    with make_once(target / "manifest.json", root) as missing:
+        if missing:
+            fetch_folder(target, target.name)
         store = build_store(source, target, policy, name=files[0].name, subtract=subtract, exclude=exclude)
+    publish(target)
     if data.verify:
         store.verify()
     return store
+
+
+def publish(prepared: Path) -> None:
+    """Write what is prepared to the address whose working copy it is, unless it is there; of a path nothing.
+
+    Args:
+        prepared: the folder of a corpus or a store.
+
+    Raises:
+        StoreError: the object store does not take it. What is prepared stays: the same command goes on.
+    """
+    from chemscale.training.distributed.ranks import inside_job  # loads torch, which prepare may do without
+
+    if not inside_job() and publish_folder(prepared, prepared.name):
+        log.info("Written to %s.", address_of(prepared))
 
 
 def structure_source(data: StructureData, root: Path) -> tuple[dict[str, list[Path]], Source]:

@@ -72,7 +72,7 @@ class LanguagePoint(Point):
         _model(config["model"], vocab_size=2)  # refused before a corpus is prepared
         if isinstance(sections.schedule, Plateau):
             raise ConfigurationError("schedule=plateau is for potentials: choose wsd, cosine or constant.")
-        corpus = beginning.corpus(data, shared, Path(sections.general.corpora))
+        corpus = beginning.corpus(data, shared, sections.general.corpora_folder)
         tokenizer = corpus.tokenizer
         notation = tokenizer.representation.notation
         if notation != "selfies":  # recorded where a tokenizer decided it too: laws tell families by it

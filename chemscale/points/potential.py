@@ -90,7 +90,7 @@ class PotentialPoint(Point):
         sections, task = Sections.read(config), PotentialSections.read(config)
         general, world = sections.general, sections.placement.world
         model = read_config(beginning.shape_of(config["model"]))
-        store = shared.store(task.data, Path(general.structures), task.lint)
+        store = shared.store(task.data, general.structures_folder, task.lint)
         notes = _check_model(model, store, task.data)
         beginning.check(store, task.data)
 
@@ -99,7 +99,7 @@ class PotentialPoint(Point):
             return shared.frames(store, task.batch.budget, model.cutoff, task.data, **how)
 
         known = beginning.statistics(batches(1), task.data)
-        known, replay = beginning.replay(known, model.cutoff, task.data, shared, Path(general.structures))
+        known, replay = beginning.replay(known, model.cutoff, task.data, shared, general.structures_folder)
 
         def make() -> Potential:
             return beginning.adapt(build(model, known.elements, neighbours=known.neighbours))

@@ -22,6 +22,7 @@ from chemscale.common.locks import file_lock
 from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.launchers.slurm.environment import Allocation
 from chemscale.molecules.settings import MoleculeData
+from chemscale.objects.address import is_address, local_place
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
     log_notes,
@@ -65,6 +66,23 @@ def is_molecules(config: Mapping[str, Any]) -> bool:
     return config["data"]["source"] not in STRUCTURE_SOURCES
 
 
+def refuse_address(place: str, key: str) -> None:
+    """Refuse an address of an object store for what jobs prepare: they work in a folder that all of them see.
+
+    Args:
+        place: where prepared data are kept.
+        key: by which it was given.
+
+    Raises:
+        ConfigurationError: it is an address.
+    """
+    if is_address(place):
+        raise ConfigurationError(
+            f"{key}={place}: jobs and processes that share a preparation need a folder that all of them see. "
+            f"Prepare into a path, {key}=PATH; or prepare by one process, without launcher and srun."
+        )
+
+
 def check_preparation(config: Mapping[str, Any]) -> None:
     """Refuse at once what a job would refuse later.
 
@@ -76,6 +94,8 @@ def check_preparation(config: Mapping[str, Any]) -> None:
         FileNotFoundError: a path names nothing.
     """
     _settings(config)
+    key = "corpora" if is_molecules(config) else "structures"
+    refuse_address(config[key], key)
     if is_molecules(config):
         molecules = read_molecule_data(config["data"])
         if molecules.path:
@@ -131,11 +151,12 @@ def _prepare_molecules(molecules: MoleculeData, settings: PrepareSettings) -> No
     allocation = Allocation.of(os.environ)
     shared = settings.shared if settings.shared is not None else allocation.tasks > 1
     if not shared:
-        corpus = open_or_prepare(molecules, Path(settings.corpora))
+        corpus = open_or_prepare(molecules, local_place(settings.corpora))
         show_corpus(corpus)
         if settings.report:
             _report(corpus, molecules)
         return
+    refuse_address(settings.corpora, "corpora")
     from chemscale.molecules.preparation.sharing.work import Shared
 
     own = f"task {allocation.name}" if allocation.name else f"process {os.getpid()}"
@@ -233,14 +254,14 @@ def _prepare_structures(config: Mapping[str, Any], settings: PrepareSettings) ->
 
     structures = read_structure_data(config["data"])
     if settings.lint == "only":
-        _, source = structure_source(structures, Path(settings.structures))
+        _, source = structure_source(structures, local_place(settings.structures))
         findings = lint_source(source)
         for note in source.notes:
             log.info("  %s", note)
         for line in report(findings):
             log.info("%s", line)
     else:
-        store = open_or_prepare_structures(structures, Path(settings.structures))
+        store = open_or_prepare_structures(structures, local_place(settings.structures))
         show_store(store)
         findings = lint_store(store, settings.lint)  # logs its report
         if settings.report:

@@ -16,9 +16,11 @@ from chemscale.common.exit_status import START_AGAIN, exit_now
 from chemscale.common.logs import show_logs
 from chemscale.common.versions import git_revision, versions
 from chemscale.config.effects import SAID_ALWAYS
+from chemscale.objects.address import address_of
 from chemscale.points.base import Point
 from chemscale.points.build import build_point
-from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, now
+from chemscale.points.mirroring import mirrored
+from chemscale.records import RECORD_NAME, Parameters, RunRecord, State, is_done, now
 from chemscale.training.distributed.ranks import inside_job, take_gpu, this_rank
 from chemscale.training.health import REMEDY, DivergedError, RolledBack
 from chemscale.training.locks import point_lock
@@ -60,7 +62,9 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
     accelerator = point.settings.trainer.accelerator
     ranks = this_rank(accelerator)
     take_gpu(ranks, accelerator, point.settings.per_gpu)
-    with point_lock(point.directory) if ranks.is_first else nullcontext():
+    with point_lock(point.directory) if ranks.is_first else nullcontext(), mirrored(point, ranks):
+        if ranks.is_first and ranks.world == 1 and is_brought_done(point):
+            return
         record = open_record(point, overrides, keep=ranks.is_first)
         try:
             fit_through(point, record)
@@ -79,6 +83,14 @@ def train_point(point: Point, overrides: Sequence[str]) -> None:
             what = f"{error} {REMEDY}" if diverged else f"{type(error).__name__}: {error}"
             log.error("%s failed: %s (%s)", point.name, what, point.directory / name)
             raise
+
+
+def is_brought_done(point: Point) -> bool:
+    """Whether another machine has done a point that lies at an address since the command began."""
+    done = address_of(point.directory) is not None and is_done(point.directory)
+    if done:
+        log.info("%s is done already: %s", point.name, point.directory / RECORD_NAME)
+    return done
 
 
 def fit_through(point: Point, record: RunRecord) -> None:

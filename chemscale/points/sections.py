@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from chemscale.common.sections import ConfigurationError, OpenShare, Range, read_section
 from chemscale.launchers.section import LauncherSettings
+from chemscale.objects.address import local_place
 from chemscale.points.placement import Placement
 from chemscale.tasks.optimisation import AdamW, Plateau, Schedule
 from chemscale.training.compilation.decision import Compilation, decide
@@ -46,7 +47,18 @@ class GeneralSettings:
 
     @property
     def sweep_folder(self) -> Path:
-        return Path(self.runs) / self.sweep_name
+        """Where its points lie on this disk: of an address its working copy."""
+        return local_place(self.runs) / self.sweep_name
+
+    @property
+    def corpora_folder(self) -> Path:
+        """Where prepared molecules lie on this disk."""
+        return local_place(self.corpora)
+
+    @property
+    def structures_folder(self) -> Path:
+        """Where prepared structures lie on this disk."""
+        return local_place(self.structures)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from chemscale.common.sections import ConfigurationError
+from chemscale.objects.address import local_place
 from chemscale.points.base import Point
 from chemscale.records import RECORD_NAME, RunRecord, Unreadable, find_records
 from chemscale.sweeps.identity import WITHOUT_EFFECT, identity
@@ -23,7 +23,7 @@ def refuse_unwritable(configs: Sequence[Mapping[str, Any]]) -> None:
         ConfigurationError: it, or the folder that it would be made in, takes no file.
     """
     for runs, name in dict.fromkeys((str(c["runs"]), str(c.get("sweep_name", ""))) for c in configs):
-        folder = (Path(runs) / name).absolute()
+        folder = (local_place(runs) / name).absolute()
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale.common.files import read_regular
+from chemscale.objects.reading import bring_records, bring_run
 from chemscale.records.record import RECORD_NAME, RecordError, RunRecord, State
 
 
@@ -29,13 +30,13 @@ def find_records(root: Path, unreadable: list[Unreadable] | None = None) -> Iter
     """Every record below a folder, with its directory, in a stable order.
 
     Args:
-        root: the folder.
+        root: the folder, or an address, whose records and curves are brought to this disk.
         unreadable: takes the records that cannot be read; None refuses them.
 
     Raises:
         RecordError: `root` does not exist, or a record cannot be read.
     """
-    root = Path(root)
+    root = bring_records(root)
     if not root.exists():
         raise RecordError(f"{root}: no such directory. Give the directory of a sweep, for example runs/NAME.")
     for path in sorted(root.rglob(RECORD_NAME)):
@@ -56,12 +57,12 @@ def find_run(path: Path) -> Path:
     that exists, or that means nothing, is given back as it is.
 
     Args:
-        path: as a person gave it.
+        path: as a person gave it; of an address what is used of the run is brought to this disk.
 
     Raises:
         RecordError: several points have the name; the message lists what distinguishes them.
     """
-    path = Path(path)
+    path = bring_run(Path(path))
     if path.name == "model" and not path.parent.exists():
         return find_run(path.parent) / "model"
     if path.exists() or not path.parent.is_dir():

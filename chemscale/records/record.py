@@ -21,7 +21,7 @@ from chemscale.common.files import open_regular, read_regular, write_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
-MORE = ("without_effect", "parent", "generation")
+MORE = ("without_effect", "parent", "generation", "mirror")
 """Keys of the file that are there only where they say something."""
 
 
@@ -190,6 +190,9 @@ class RunRecord:
         self.generation: dict[str, Any] = {}
         """Metrics of generated molecules (``trainer.generate_every``): ``step`` of the weights, ``n``
         molecules drawn, ``values`` by name. In the file only where there are any."""
+        self.mirror: dict[str, str] = {}
+        """The ``address`` that was to have the run, and the ``problem`` why it has not all of it. In the file
+        only where there is one."""
 
     def save(self, directory: Path) -> None:
         """Write ``record.json`` in `directory` atomically."""

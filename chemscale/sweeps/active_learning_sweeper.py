@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from chemscale.launchers import hooks
 from chemscale.launchers.hydra_launcher import compose_point
 from chemscale.launchers.settings import PointJob
+from chemscale.objects.address import is_address, local_place
 from chemscale.records import PointPlan, is_done, keep_plan
 from chemscale.sweeps.expansion import SweepError, expand, override_text
 from chemscale.sweeps.sweeper import PointSweeper, check_distinct
@@ -106,6 +107,11 @@ class ActiveLearningSweeper(PointSweeper):
                 "An active-learning sweep makes its own points, of hydra.sweeper.rounds, methods, members "
                 "and repeats: sweep nothing else, and leave parent out."
             )
+        if is_address(str(self.composed.runs)):
+            raise SweepError(
+                f"runs={self.composed.runs}: an active-learning sweep keeps its rounds in the sweep's "
+                "folder, which no store has. Give a folder: runs=PATH."
+            )
         (base,) = bases
         arms = [Arm(method, repeat) for repeat in range(self.repeats) for method in self.methods]
         trained: list[Trained] = []
@@ -130,7 +136,7 @@ class ActiveLearningSweeper(PointSweeper):
             candidates=self.candidates,
             earlier=arm.selection,
             members=arm.members,
-            folder=Path(config["runs"]) / str(config["sweep_name"]) / "selections",
+            folder=local_place(config["runs"]) / str(config["sweep_name"]) / "selections",
         )
         return replace(arm, selection=selection)
 

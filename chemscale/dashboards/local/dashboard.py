@@ -12,11 +12,12 @@ import typer
 
 from chemscale.dashboards.local.page import write_page
 from chemscale.dashboards.local.server import Server, is_loopback, make_server
+from chemscale.objects.reading import following
 from chemscale.records import RecordError
 
 
 def local(
-    runs: Annotated[Path, typer.Argument(help="A folder of sweeps, or one sweep.")],
+    runs: Annotated[Path, typer.Argument(help="A folder of sweeps, or one sweep; or its address.")],
     out: Annotated[
         Path | None,
         typer.Option(help="Write one page that opens from the disk, as things stand now, and end."),
@@ -34,7 +35,8 @@ def local(
 ) -> None:
     """Watch sweeps in a browser: states, time left, learning curves, the law so far.
 
-    Reads records, metrics and the laws beside them, writes nothing there, and asks nothing of the network.
+    Reads records, metrics and the laws beside them, writes nothing there, and asks nothing of the network but
+    of the store where RUNS is an address, every half minute.
 
     Examples:
 
@@ -42,19 +44,20 @@ def local(
 
       python -m chemscale.dashboard local runs/chemgpt_sizes --out chemgpt_sizes.html
     """
-    if not runs.is_dir():
-        raise RecordError(f"{runs}: no such folder. Give the folder of your runs, for example runs/.")
-    if out is not None:
-        _write(runs, out)
-        return
-    server = make_server(runs, host, port, allow_host or ())
-    try:
-        _print_address(server, runs, host)
-        server.serve_forever(poll_interval=0.2)
-    except KeyboardInterrupt:
-        typer.echo("\nThe dashboard has ended; runs go on.")
-    finally:
-        server.server_close()
+    with following(runs) as folder:
+        if not folder.is_dir():
+            raise RecordError(f"{runs}: no such folder. Give the folder of your runs, for example runs/.")
+        if out is not None:
+            _write(folder, out)
+            return
+        server = make_server(folder, host, port, allow_host or ())
+        try:
+            _print_address(server, folder, host)
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            typer.echo("\nThe dashboard has ended; runs go on.")
+        finally:
+            server.server_close()
 
 
 def _write(runs: Path, out: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from chemscale.common.files import read_regular
 from chemscale.molecules.corpus import MANIFEST
 from chemscale.molecules.metrics.novelty.index import IndexBuildError, MoleculeIndex, Reference, open_index
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def corpus_of(run: Path) -> tuple[Path | None, int | None]:
     if not (run / RECORD_NAME).is_file():
         return None, None
     record = RunRecord.load(run)
-    corpora = Path(record.config.get("corpora", "corpora"))
+    corpora = local_place(record.config.get("corpora", "corpora"))
     for manifest in sorted(corpora.glob(f"*/{MANIFEST}")):
         try:
             if json.loads(read_regular(manifest)).get("corpus_hash") == record.data_hash:

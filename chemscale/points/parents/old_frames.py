@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.common.sections import ConfigurationError
+from chemscale.objects.address import local_place
 from chemscale.points.data import read_structure_data
 from chemscale.points.parents.parent import Parent
 from chemscale.points.shared_data import SharedData
@@ -63,7 +64,7 @@ def open_replay(
             at their place.
     """
     wanted, config = recorded_data(parent)
-    store = _find(wanted, {structures, Path(config["structures"])})
+    store = _find(wanted, {structures, local_place(config["structures"])})
     if store is None:
         store = _prepare_again(wanted, config, parent, shared, structures)
     if verify:

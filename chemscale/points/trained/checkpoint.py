@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from chemscale.objects.reading import bring_checkpoint
 from chemscale.points.trained.rebuild import rebuild
 from chemscale.records import RunRecord, find_run
 from chemscale.training.checkpointing.checkpoints import Checkpoints
@@ -39,6 +40,8 @@ def export_model(run: Path, to: Path, step: int | None = None) -> tuple[RunRecor
     if to.exists():
         raise ExportError(f"{to} exists: choose another --to or remove it.")
     run = find_run(run)
+    if step is not None:
+        bring_checkpoint(run, step)
     record = RunRecord.load(run)
     checkpoints = Checkpoints(run / "checkpoints")
     found = checkpoints.newest(at_most=step)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from chemscale.models.potentials import load_potential
+from chemscale.objects.reading import bring_sweep
 from chemscale.records import RECORD_NAME, RunRecord, State, find_records, find_run
 from chemscale.structures.uncertainty.committee import Committee, CommitteeError
 
@@ -84,6 +85,7 @@ def find_members(source: str | Path | Sequence[str | Path]) -> Members:
         RecordError: nothing is there.
     """
     if isinstance(source, str | Path):
+        source = bring_sweep(Path(source))
         found = _of_sweep(Path(source))
         _refuse_differences(Path(source), [record for _, record in found])
         return _members(str(source), [(folder, record) for folder, record in found])
@@ -105,6 +107,7 @@ def is_sweep(path: Path) -> bool:
     Args:
         path: as a person gave it.
     """
+    path = bring_sweep(path)
     if path.exists():
         holds_one = (path / RECORD_NAME).exists() or (path / "config.json").exists()
         return path.is_dir() and not holds_one and any(path.glob(f"*/{RECORD_NAME}"))

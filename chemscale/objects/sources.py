@@ -1,0 +1,151 @@
+"""Sources in object stores, such as ``data.path=s3://BUCKET/molecules/*.smi.gz``: fetched to the cache.
+
+They lie below ``$CHEMSCALE_CACHE/sources``, apart from the working copies of what is also written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from chemscale.common.files import write_json
+from chemscale.common.locks import file_lock
+from chemscale.common.paths import cache_folder
+from chemscale.objects.address import Address
+from chemscale.objects.errors import Unreachable
+from chemscale.objects.store import Entry, open_store
+from chemscale.objects.transfers import fetch_all
+
+log = logging.getLogger(__name__)
+
+LISTED = ".chemscale-objects"
+"""Folder that has what was listed, and the tags of what was fetched."""
+_WILD = re.compile(r"[*?\[]")
+
+
+def fetch_sources(given: str, key: str = "data.path") -> str:
+    """The file, folder or pattern on this disk that an address of sources means, with its files fetched.
+
+    A file is fetched again where its length or its tag changed in the store, and removed here where it is
+    gone there. Where the store is silent, files that are here whole are used, with a warning.
+
+    Args:
+        given: ``s3://BUCKET/FILE``, a folder, or a pattern with ``*``, ``?`` and ``**``.
+        key: by which it was given.
+
+    Raises:
+        FileNotFoundError: the store has nothing there.
+        StoreError: the store cannot be asked, and the files are not here.
+    """
+    address = Address.parse(given)
+    root = cache_folder() / "sources" / address.scheme / address.bucket
+    listing = root / LISTED / f"{sha256(address.key.encode()).hexdigest()[:16]}.json"
+    with file_lock(root / LISTED / ".lock", without="fetch sources before ranks are started"):
+        before = _read(listing)
+        # Ranks ask nobody: the command that started them has just done so.
+        if before and "SUBMITIT_EXECUTOR" in os.environ and _whole(root, before):
+            return str(root / address.key)
+        try:
+            now = _listed(address)
+        except Unreachable as error:
+            if not before or not _whole(root, before):
+                raise
+            log.warning("%s Using what was fetched before (%s).", error, root)
+            return str(root / address.key)
+        if not now:
+            raise FileNotFoundError(f"{key}={given}: the store has no such file, folder or pattern.")
+        for gone in set(before) - set(now):
+            (root / gone).unlink(missing_ok=True)
+        _fetch(address, root, now)
+        write_json(listing, {"key": address.key, "files": {k: [e.size, e.tag] for k, e in now.items()}})
+    return str(root / address.key)
+
+
+def _fetch(address: Address, root: Path, now: Mapping[str, Entry]) -> None:
+    bucket = Address(address.scheme, address.bucket)
+
+    def note(key: str) -> Path:
+        return root / LISTED / "tags" / sha256(key.encode()).hexdigest()[:32]
+
+    def is_here(key: str, entry: Entry) -> bool:
+        try:
+            return note(key).read_text() == entry.tag and _size(root / key) == entry.size
+        except OSError:
+            return False
+
+    def fetched(where: Address, entry: Entry) -> None:
+        note(where.key).parent.mkdir(parents=True, exist_ok=True)
+        note(where.key).write_text(entry.tag)
+
+    missing = [key for key, entry in now.items() if not is_here(key, entry)]
+    if missing:
+        log.info("Fetching %d of %d files of %s to %s …", len(missing), len(now), address, root)
+        for key in missing:
+            note(key).unlink(missing_ok=True)
+        jobs = [(bucket.child(key), root / key, now[key], None) for key in missing]
+        fetch_all(open_store(address), jobs, str(address), fetched)
+
+
+def _listed(address: Address) -> dict[str, Entry]:
+    """Objects that an address means, by their keys in the bucket."""
+    store = open_store(address)
+    wild = _WILD.search(address.key)
+    if wild is None:
+        single = store.entry(address)
+        if single is not None:
+            return {address.key: single}
+        found = {f"{address.key}/{name}": entry for name, entry in store.list(address).items()}
+        return {key: entry for key, entry in found.items() if _plain(key)}
+    folder = address.key[: wild.start()].rpartition("/")[0]
+    base = Address(address.scheme, address.bucket, folder)
+    pattern = re.compile(translate(address.key))
+    prefix = f"{folder}/" if folder else ""
+    found = {prefix + name: entry for name, entry in store.list(base).items()}
+    return {key: entry for key, entry in found.items() if _plain(key) and pattern.fullmatch(key)}
+
+
+def _plain(key: str) -> bool:
+    return not any(part in ("", ".", "..") or part.startswith(".") for part in key.split("/"))
+
+
+def translate(pattern: str) -> str:
+    """A regular expression for a pattern of paths, as ``glob`` means it with ``recursive=True``.
+
+    Args:
+        pattern: ``*`` and ``?`` stay within a part, ``**`` is any number of parts.
+    """
+    out, parts = [], pattern.split("/")
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if part == "**":
+            out.append(".*" if last else "(?:[^/]+/)*")
+            continue
+        one = re.sub(r"\\\*", "[^/]*", re.escape(part)).replace(r"\?", "[^/]")
+        one = re.sub(r"\\\[(!?)(.*?)\\\]", lambda m: f"[{'^' if m[1] else ''}{m[2]}]", one)
+        out.append(one if last else one + "/")
+    return "".join(out)
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    try:
+        content: Any = json.loads(path.read_text())
+        return {key: Entry(int(size), str(tag)) for key, (size, tag) in content["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _whole(root: Path, files: Mapping[str, Entry]) -> bool:
+    return all(_size(root / key) == entry.size for key, entry in files.items())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

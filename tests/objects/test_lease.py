@@ -1,0 +1,75 @@
+"""One machine writes at a time; the lease of a dead one is taken over, that of a live one is not."""
+
+import json
+import threading
+import time
+
+from chemscale.objects import lease as leases
+from chemscale.objects.address import Address
+from chemscale.objects.lease import Lease
+from chemscale.objects.store import open_store
+
+
+def lease(bucket, **options):
+    address = Address.parse(f"{bucket.url}/runs/point/.mirror")
+    return Lease(open_store(address), address, **options)
+
+
+def elsewhere(bucket, **content):
+    """A lease of another machine."""
+    found = {"host": "node7", "boot": "another", "pid": 1, "token": "theirs", "written": "then", **content}
+    bucket.put("runs/point/.mirror.lease-000004", json.dumps(found).encode())
+
+
+def test_a_lease_is_held_by_one_and_given_back(bucket):
+    first, second = lease(bucket), lease(bucket)
+    assert first.acquire() == ""
+    assert "pid" in second.acquire()
+    assert first.renew(every=0) == ""
+    first.release()
+    assert bucket.listed() == []
+    assert second.acquire() == ""
+
+
+def test_the_lease_of_another_machine_is_respected(bucket):
+    elsewhere(bucket)
+    assert lease(bucket).acquire() == "pid 1 on node7, last heard of at then"
+
+
+def test_a_lease_that_nobody_writes_anew_is_taken_over_and_its_holder_sees_it(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.05)
+    old = lease(bucket)
+    assert old.acquire() == ""
+    new = lease(bucket, dead_after=0.3)
+    assert new.acquire(wait=True) == ""
+    assert bucket.listed() == ["runs/point/.mirror.lease-000002"]
+    assert f"pid {leases.os.getpid()} on" in old.renew(every=0)
+    old.release()
+    assert bucket.listed() == ["runs/point/.mirror.lease-000002"]
+
+
+def test_a_lease_that_is_written_anew_while_somebody_watches_is_not_taken(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.05)
+    alive, ended = lease(bucket), threading.Event()
+    assert alive.acquire() == ""
+
+    def live():
+        while not ended.is_set():
+            alive.renew(every=0)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        assert "pid" in lease(bucket, dead_after=20).acquire(wait=True)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_free(bucket):
+    gone = lease(bucket)
+    assert gone.acquire() == ""
+    content = json.loads(bucket.get("runs/point/.mirror.lease-000001"))
+    bucket.put("runs/point/.mirror.lease-000001", json.dumps({**content, "pid": 2**22 + 1}).encode())
+    assert lease(bucket).acquire() == ""

@@ -1,0 +1,220 @@
+"""What a mirror has is at every moment something to go on from."""
+
+import hashlib
+import json
+import os
+import time
+
+import pytest
+
+from chemscale.objects import lease as leases
+from chemscale.objects import mirror as mirrors
+from chemscale.objects.address import Address, local_place
+from chemscale.objects.errors import StoreError
+from chemscale.objects.lease import Lease
+from chemscale.objects.mirror import FolderMirror, Mirror
+from chemscale.objects.runs import bring_back, bring_trunk, is_in_step
+from chemscale.objects.store import open_store
+from tests.helpers.object_stores import Fault, forbid, slow_down
+
+
+@pytest.fixture
+def folder(bucket):
+    """The working copy of a run."""
+    made = local_place(f"{bucket.url}/runs/sweep/point")
+    (made / "checkpoints").mkdir(parents=True)
+    return made
+
+
+def checkpoint(folder, step, content=b"state", parts=()):
+    """A checkpoint as ``Checkpoints`` leaves it; the newest two stay."""
+    path = folder / f"step-{step:09d}.ckpt"
+    files = [path]
+    if parts:
+        path.mkdir()
+        files = [path / part for part in parts]
+    for file in files:
+        file.write_bytes(content)
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {file.relative_to(folder)}\n" for file in files]
+    path.with_suffix(".sha256").write_text("".join(lines))
+
+
+def forget(folder, step):
+    for suffix in (".ckpt", ".sha256"):
+        (folder / f"step-{step:09d}{suffix}").unlink()
+
+
+def record(folder, attempts=1, state="running", updated="2026-01-01T00:00:00+00:00"):
+    content = {"attempts": attempts, "state": state, "updated": updated, "name": "one"}
+    (folder / "record.json").write_text(json.dumps(content))
+
+
+def mirror_of(folder, keeps_all=False):
+    address = Address.parse("s3://" + str(folder).split("/objects/s3/")[1])
+    return FolderMirror(open_store(address), folder, address, keeps_all)
+
+
+def steps(bucket):
+    found = {key.rpartition("/")[2] for key in bucket.listed() if "step-" in key and "checkpoints" in key}
+    return sorted(found)
+
+
+def test_a_checkpoint_is_sealed_behind_its_parts_and_old_ones_go_when_it_is(bucket, folder):
+    mirror = mirror_of(folder)
+    record(folder)
+    (folder / "metrics.jsonl").write_text("{}\n")
+    checkpoint(folder / "checkpoints", 10)
+    mirror.sync()
+    checkpoint(folder / "checkpoints", 20, parts=("rank0", "rank1"))
+    forget(folder / "checkpoints", 10)
+    bucket.proxy.faults.append(
+        Fault(lambda method, path: method == "PUT" and "rank1" in path, forbid, times=99)
+    )
+    with pytest.raises(StoreError, match=r"step-000000020.ckpt/rank1"):
+        mirror.sync()
+    assert "step-000000020.sha256" not in steps(bucket)
+    assert "step-000000010.sha256" in steps(bucket)
+    bucket.proxy.faults.clear()
+    bucket.proxy.asked.clear()
+    mirror.sync()
+    assert steps(bucket) == ["rank0", "rank1", "step-000000020.sha256"]
+    asked = [path for method, path in bucket.proxy.asked if method in ("PUT", "DELETE")]
+    order = [next(i for i, path in enumerate(asked) if part in path) for part in ("rank1", "010.sha256")]
+    seal = next(
+        i for i, path in enumerate(asked) if path.split("?")[0].endswith("020.sha256") and i > order[0]
+    )
+    assert order[0] < seal < order[1]
+
+
+def test_what_was_rolled_back_goes_before_anything_is_written(bucket, folder):
+    mirror = mirror_of(folder)
+    record(folder)
+    for step in (10, 20):
+        checkpoint(folder / "checkpoints", step)
+        mirror.sync()
+    forget(folder / "checkpoints", 20)
+    record(folder, updated="2026-01-02T00:00:00+00:00")
+    bucket.proxy.asked.clear()
+    mirror.sync()
+    assert steps(bucket) == ["step-000000010.ckpt", "step-000000010.sha256"]
+    changes = [
+        (method, path.split("?")[0]) for method, path in bucket.proxy.asked if method in ("PUT", "DELETE")
+    ]
+    assert [method for method, _ in changes] == ["DELETE", "DELETE", "PUT"]
+    checkpoint(folder / "checkpoints", 20, content=b"another state of the same length"[:5])
+    mirror.sync()
+    assert bucket.get("runs/sweep/point/checkpoints/step-000000020.ckpt") == b"anoth"
+
+
+def test_why_an_attempt_failed_is_there_until_a_later_one_succeeds(bucket, folder):
+    record(folder, state="failed")
+    (folder / "error.txt").write_text("why")
+    mirror_of(folder).sync()
+    assert bucket.get("runs/sweep/point/error.txt") == b"why"
+    (folder / "error.txt").unlink()
+    mirror_of(folder).sync(all_of_it=True)
+    assert "runs/sweep/point/error.txt" not in bucket.listed()
+
+
+def test_a_run_comes_back_where_the_store_has_it_further(bucket, folder, tmp_path):
+    record(folder, attempts=2)
+    (folder / "metrics.jsonl").write_text("{}\n{}\n")
+    checkpoint(folder / "checkpoints", 20, content=os.urandom(1000), parts=("a", "deep"))
+    mirror_of(folder).sync()
+    kept = tmp_path / "kept"
+    folder.rename(kept)
+    assert bring_back(folder)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert names == sorted([".lock", *(str(p.relative_to(kept)) for p in kept.rglob("*") if p.is_file())])
+    for name in set(names) - {".lock"}:
+        assert (folder / name).read_bytes() == (kept / name).read_bytes()
+    assert not bring_back(folder)
+    record(folder, attempts=3)
+    checkpoint(folder / "checkpoints", 30)
+    assert not bring_back(folder)
+    assert json.loads((folder / "record.json").read_text())["attempts"] == 3
+
+
+def test_a_folder_that_is_behind_its_store_overwrites_nothing(bucket, folder):
+    record(folder, attempts=2)
+    checkpoint(folder / "checkpoints", 30)
+    mirror_of(folder).sync()
+    forget(folder / "checkpoints", 30)
+    checkpoint(folder / "checkpoints", 10)
+    record(folder, attempts=1)
+    with pytest.raises(StoreError, match="is further than"):
+        mirror_of(folder).sync()
+    assert steps(bucket) == ["step-000000030.ckpt", "step-000000030.sha256"]
+
+
+def test_a_checkpoint_without_its_seal_is_not_brought(bucket, folder):
+    record(folder)
+    checkpoint(folder / "checkpoints", 10)
+    mirror_of(folder).sync()
+    bucket.put("runs/sweep/point/checkpoints/step-000000020.ckpt", b"half of a sta")
+    folder.rename(folder.with_name("kept"))
+    assert bring_back(folder)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-000000010.ckpt",
+        "step-000000010.sha256",
+    ]
+
+
+def test_a_mirror_says_what_it_could_not_write_and_catches_up(bucket, folder, monkeypatch, caplog):
+    monkeypatch.setattr(mirrors, "LOOK_SECONDS", 0.05)
+    address = Address.parse(f"{bucket.url}/runs/sweep/point")
+    lease = Lease(open_store(address), address.child(".mirror"))
+    assert not lease.acquire()
+    record(folder)
+    mirror = Mirror([mirror_of(folder)], lease)
+    fault = Fault(lambda method, path: method == "PUT" and "step-" in path, forbid, times=10**6)
+    bucket.proxy.faults.append(fault)
+    mirror.start()
+    checkpoint(folder / "checkpoints", 10)
+    assert "the store refuses it" in mirror.close(pauses=())
+    assert "step-000000010.sha256" not in steps(bucket)
+    assert not [key for key in bucket.listed() if ".lease" in key]
+    assert not is_in_step(folder)
+    fault.times, fault.play = 2, slow_down
+    assert not lease.acquire()
+    again = Mirror([mirror_of(folder)], lease)
+    assert again.close(pauses=()) == ""
+    assert "step-000000010.sha256" in steps(bucket)
+    assert is_in_step(folder)
+
+
+def test_who_lost_the_lease_writes_no_more(bucket, folder, monkeypatch, caplog):
+    monkeypatch.setattr(mirrors, "LOOK_SECONDS", 0.05)
+    address = Address.parse(f"{bucket.url}/runs/sweep/point")
+    lease = Lease(open_store(address), address.child(".mirror"))
+    assert not lease.acquire()
+    theirs = json.dumps({"host": "node7", "token": "theirs", "pid": 3, "written": "now"}).encode()
+    bucket.put("runs/sweep/point/.mirror.lease-000002", theirs)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    mirror = Mirror([mirror_of(folder)], lease)
+    mirror.start()
+    until = time.monotonic() + 5
+    while "taken over by" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.05)
+    record(folder)
+    assert "taken over by pid 3 on node7" in mirror.close(pauses=())
+    assert "runs/sweep/point/record.json" not in bucket.listed()
+    assert bucket.get("runs/sweep/point/.mirror.lease-000002") == theirs
+
+
+def test_a_trunk_keeps_what_other_machines_left_in_it(bucket, folder):
+    trunk = folder.parent / "trunks" / "one"
+    trunk.mkdir(parents=True)
+    for step in (10, 20):
+        checkpoint(trunk, step)
+        (trunk / f"step-{step:09d}.jsonl").write_text(f"{step}\n")
+    mirror_of(trunk, keeps_all=True).sync()
+    trunk.rename(trunk.with_name("kept"))
+    trunk.mkdir()
+    checkpoint(trunk, 30)
+    (trunk / "step-000000030.jsonl").write_text("30\n")
+    mirror_of(trunk, keeps_all=True).sync()
+    bring_trunk(trunk)
+    assert sorted(path.name for path in trunk.iterdir()) == [
+        f"step-{step:09d}{suffix}" for step in (10, 20, 30) for suffix in (".ckpt", ".jsonl", ".sha256")
+    ]

@@ -1,0 +1,164 @@
+"""Sources at an address are fetched once, again when they change, and read as files are."""
+
+import fnmatch
+import glob
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chemscale.fetching.hub import local_path
+from chemscale.objects import store as stores
+from chemscale.objects.sources import translate
+from tests.helpers.object_stores import Fault, cut, free_port
+from tests.helpers.preloaded import python
+
+SMILES = "CCO\nCCN\nc1ccccc1\nCC(=O)O\nCCCl\nCCBr\nCNC\nCOC\n"
+
+
+def fetched(bucket, which):
+    found = sorted(glob.glob(local_path(f"{bucket.url}/{which}"), recursive=True))
+    return [Path(each).name for each in found]
+
+
+def gets(bucket):
+    asked = [path for method, path in bucket.proxy.asked if method == "GET" and "list-type" not in path]
+    bucket.proxy.asked.clear()
+    return [path.split("?")[0].rsplit("/", 1)[-1] for path in asked]
+
+
+def test_files_of_a_pattern_are_fetched_once_and_again_when_they_change(bucket):
+    for name in ("a.smi", "b.smi", "b.csv", "deep/c.smi"):
+        bucket.put(f"molecules/{name}", name.encode())
+    assert fetched(bucket, "molecules/*.smi") == ["a.smi", "b.smi"]
+    assert sorted(gets(bucket)) == ["a.smi", "b.smi"]
+    assert fetched(bucket, "molecules/*.smi") == ["a.smi", "b.smi"]
+    assert gets(bucket) == []
+    bucket.put("molecules/a.smi", b"A.smi")  # as long as before
+    bucket.delete("molecules/b.smi")
+    assert fetched(bucket, "molecules/*.smi") == ["a.smi"]
+    assert gets(bucket) == ["a.smi"]
+    assert Path(local_path(f"{bucket.url}/molecules/a.smi")).read_bytes() == b"A.smi"
+    assert gets(bucket) == []
+    assert fetched(bucket, "molecules/**/*.smi") == ["a.smi", "c.smi"]
+
+
+def test_a_file_or_a_folder_may_be_named(bucket):
+    bucket.put("molecules/a.smi", b"CCO")
+    bucket.put("molecules/deep/.hidden", b"")
+    folder = Path(local_path(f"{bucket.url}/molecules"))
+    assert [each.name for each in folder.rglob("*") if each.is_file()] == ["a.smi"]
+    with pytest.raises(FileNotFoundError, match=r"data.path=s3://.*/other: the store has no such file"):
+        local_path(f"{bucket.url}/other")
+
+
+def test_a_file_that_came_in_part_is_not_taken_for_whole(bucket, monkeypatch):
+    bucket.put("a.smi", b"C" * 5000)
+    monkeypatch.setattr(stores, "PAUSES", ())
+    fault = Fault(lambda method, path: method == "GET" and "a.smi" in path, cut(100), times=99)
+    bucket.proxy.faults.append(fault)
+    with pytest.raises(ValueError, match="does not answer as it should"):
+        local_path(f"{bucket.url}/a.smi")
+    assert not list(Path(bucket.environment["CHEMSCALE_CACHE"]).rglob("a.smi"))
+    fault.times = 0
+    assert Path(local_path(f"{bucket.url}/a.smi")).stat().st_size == 5000
+
+
+def test_what_was_fetched_serves_where_the_store_is_silent(bucket, monkeypatch, caplog):
+    bucket.put("a.smi", b"CCO")
+    local_path(f"{bucket.url}/a.smi")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(stores, "PAUSES", ())
+    stores.forget()
+    assert Path(local_path(f"{bucket.url}/a.smi")).read_bytes() == b"CCO"
+    assert "Using what was fetched before" in caplog.text
+
+
+@pytest.mark.parametrize("pattern", ["*.smi", "a?.smi", "[ab]*.smi", "[!a]*.smi", "x.smi"])
+@pytest.mark.parametrize("name", ["a.smi", "a1.smi", "b2.smi", "x.smi", "axsmi"])
+def test_a_pattern_means_what_it_means_on_a_disk(pattern, name):
+    import re
+
+    assert bool(re.fullmatch(translate(pattern), name)) == fnmatch.fnmatchcase(name, pattern)
+    assert not re.fullmatch(translate(pattern), f"{name[0]}/{name}")
+
+
+def prepare(bucket, folder, *arguments):
+    folder.mkdir(exist_ok=True)
+    command = [python(), "-m", "chemscale.prepare", "data.prepare_workers=1", *arguments]
+    environment = {**bucket.environment, "CHEMSCALE_CACHE": str(folder / "cache")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_corpus_is_prepared_once_for_all_machines(bucket, tmp_path):
+    bucket.put("molecules/one.smi", SMILES.encode())
+    wanted = ("data=smiles", f"data.path={bucket.url}/molecules/*.smi", f"corpora={bucket.url}/corpora")
+    first = prepare(bucket, tmp_path / "one", *wanted)
+    assert first.returncode == 0, first.stderr
+    assert "Written to s3://" in first.stderr
+    (seal,) = (key for key in bucket.listed() if key.endswith(".sha256"))
+    listed = [line.split("  ")[1] for line in bucket.get(seal).decode().splitlines()]
+    assert {f"corpora/{name}" for name in listed} == {
+        key for key in bucket.listed() if key.startswith("corpora/") and key != seal
+    }
+    second = prepare(bucket, tmp_path / "two", *wanted)
+    assert second.returncode == 0, second.stderr
+    assert "Preparing" in first.stderr
+    assert "Preparing" not in second.stderr
+    (manifest,) = (tmp_path / "two").glob("cache/objects/s3/*/corpora/*/manifest.json")
+    assert json.loads(manifest.read_text()) == json.loads(
+        bucket.get(f"{seal.removesuffix('.sha256')}/manifest.json")
+    )
+    damaged = next(key for key in bucket.listed() if key.endswith((".bin", ".npy")))
+    bucket.put(damaged, b"\0" * len(bucket.get(damaged)))
+    third = prepare(bucket, tmp_path / "three", *wanted)
+    assert third.returncode != 0
+    assert f"{bucket.url}/{damaged}: has the SHA-256" in third.stderr
+
+
+def frames(count):
+    """An extended XYZ file of water, stretched."""
+    lines = []
+    for number in range(count):
+        far = 0.96 + 0.01 * number
+        lines += ["3", f'Properties=species:S:1:pos:R:3:forces:R:3 energy={-100 + far} pbc="F F F"']
+        lines += ["O 0 0 0 0 0 0", f"H {far} 0 0 0.1 0 0", f"H 0 {far} 0 0 0.1 0"]
+    return "\n".join([*lines, ""]).encode()
+
+
+@pytest.mark.slow
+def test_a_store_of_structures_is_prepared_once_for_all_machines(bucket, tmp_path):
+    bucket.put("dft/water.extxyz", frames(20))
+    wanted = ("data=structures", f"data.path={bucket.url}/dft", f"structures={bucket.url}/stores", "lint=off")
+    first, second = (prepare(bucket, tmp_path / name, *wanted) for name in ("one", "two"))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "Written to s3://" in first.stderr
+    assert "Written to" not in second.stderr
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("cache/objects/s3/*/stores/*/*.npy")}
+        for name in ("one", "two")
+    )
+    assert one
+    assert one == two
+
+
+def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):
+    from chemscale.objects.address import local_place
+    from chemscale.objects.errors import Damaged
+    from chemscale.objects.seals import fetch_folder, publish_folder
+
+    folder = local_place(f"{bucket.url}/corpora/one")
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    assert publish_folder(folder)
+    assert not publish_folder(folder)
+    bucket.delete("corpora/one/b")
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    with pytest.raises(Damaged, match=r"corpora/one/b: missing, although one.sha256 names it"):
+        fetch_folder(folder)
+    assert not folder.exists()

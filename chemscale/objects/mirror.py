@@ -101,7 +101,7 @@ class FolderMirror:
 
     def _look(self) -> None:
         there: dict[str, list[str]] = {}
-        entries = self.store.list(self.address)
+        entries = self.store.entries(self.address)
         if RECORD in entries:
             theirs = parse_record(self.store.read(self.address.child(RECORD)))
             if age_of(theirs) > age_of(read_record(self.folder / RECORD)):

@@ -47,7 +47,7 @@ def bring_records(root: str | Path) -> Path:
         return Path(root)
     address = Address.parse(root)
     store = open_store(address)
-    entries = store.list(address)
+    entries = store.entries(address)
     found = [name.removesuffix(RECORD) for name in entries if name.rpartition("/")[2] == RECORD]
     if not found:
         raise StoreError(f"{address}: no record of a run there. Give the address of a sweep or of a run.")
@@ -124,7 +124,7 @@ def bring_run(path: Path) -> Path:
         return path
     store = open_store(address)
     run = address.parent if address.name == "model" else address
-    entries = store.list(run)
+    entries = store.entries(run)
     if RECORD not in entries:
         if "config.json" in entries:
             return _bring_model(store, run, entries)
@@ -151,10 +151,10 @@ def bring_sweep(path: Path) -> Path:
         return path
     address = Address.parse(path)
     store = open_store(address)
-    there = store.list(address)
+    there = store.entries(address)
     root = address if any(name.rpartition("/")[2] == RECORD for name in there) else address.parent
     bring_records(str(root))
-    entries = store.list(root)
+    entries = store.entries(root)
     for name in entries:
         place, _, last = name.rpartition("/")
         if last == RECORD and (root is address or _fits(root.local / name, address.name)):
@@ -225,9 +225,9 @@ def _by_name(store: Store, address: Address) -> Path:
     name, sweep = run.name, run.parent
     if not sweep.key:
         raise StoreError(f"{address}: no run and no model there.")
-    if any(name.endswith(f"/{RECORD}") for name in store.list(address)):
+    if any(name.endswith(f"/{RECORD}") for name in store.entries(address)):
         return bring_records(str(address))
-    inside = [key for key in store.list(sweep) if key.count("/") == 1 and key.endswith(f"/{RECORD}")]
+    inside = [key for key in store.entries(sweep) if key.count("/") == 1 and key.endswith(f"/{RECORD}")]
     records = {key: store.read(sweep.child(key)) for key in inside}
     named = [key for key, raw in records.items() if parse_record(raw).get("name") == name]
     for key in inside:
@@ -235,7 +235,7 @@ def _by_name(store: Store, address: Address) -> Path:
             write_whole(sweep.local / key, records[key])
     for key in named:
         found = sweep.child(key.removesuffix(f"/{RECORD}"))
-        _bring_weights(store, found, store.list(found))
+        _bring_weights(store, found, store.entries(found))
     if not inside:
         raise StoreError(f"{address}: no run and no model there.")
     return address.local  # what there is of this name, or that there is none, is said by who looks for it

@@ -37,7 +37,7 @@ def bring_back(folder: Path, *, locked: bool = False) -> bool:
     if address is None:
         return False
     store = open_store(address)
-    entries = store.list(address)
+    entries = store.entries(address)
     if RECORD not in entries:
         return False
     if locked:
@@ -81,7 +81,7 @@ def is_ahead(folder: Path) -> bool:
     if address is None:
         return False
     store = open_store(address)
-    entries = store.list(address)
+    entries = store.entries(address)
     return RECORD in entries and any(_compare(store, address, folder, entries))
 
 
@@ -95,7 +95,7 @@ def is_in_step(folder: Path) -> bool:
     if address is None or not (folder / RECORD).is_file():
         return True
     store = open_store(address)
-    entries = store.list(address)
+    entries = store.entries(address)
     if RECORD not in entries or store.read(address.child(RECORD)) != (folder / RECORD).read_bytes():
         return False
     wanted = [f"checkpoints/{name}" for name in _seals_here(folder)[-1:]]
@@ -155,7 +155,7 @@ def bring_trunk(folder: Path) -> None:
     if address is None:
         return
     store = open_store(address)
-    entries = store.list(address)
+    entries = store.entries(address)
     for name in sorted(entries):
         found = CHECKPOINT.fullmatch(name)
         if found is None or found["folder"] or (folder / name).exists():

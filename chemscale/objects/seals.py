@@ -135,7 +135,7 @@ def _standing(store: Store, parent: Address, names: Collection[str]) -> dict[str
     """What stands in a store under the first parts of names, by its name."""
     found = {}
     for top in {name.split("/")[0] for name in names}:
-        found.update({f"{top}/{name}": entry for name, entry in store.list(parent.child(top)).items()})
+        found.update({f"{top}/{name}": entry for name, entry in store.entries(parent.child(top)).items()})
         if top in names and (single := store.entry(parent.child(top))) is not None:
             found[top] = single
     return found

@@ -100,13 +100,13 @@ def _listed(address: Address) -> dict[str, Entry]:
         single = store.entry(address)
         if single is not None:
             return {address.key: single}
-        found = {f"{address.key}/{name}": entry for name, entry in store.list(address).items()}
+        found = {f"{address.key}/{name}": entry for name, entry in store.entries(address).items()}
         return {key: entry for key, entry in found.items() if _plain(key)}
     folder = address.key[: wild.start()].rpartition("/")[0]
     base = Address(address.scheme, address.bucket, folder)
     pattern = re.compile(translate(address.key))
     prefix = f"{folder}/" if folder else ""
-    found = {prefix + name: entry for name, entry in store.list(base).items()}
+    found = {prefix + name: entry for name, entry in store.entries(base).items()}
     return {key: entry for key, entry in found.items() if _plain(key) and pattern.fullmatch(key)}
 
 

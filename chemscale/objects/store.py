@@ -81,7 +81,7 @@ class Store:
 
     # --- reading ---
 
-    def list(self, address: Address) -> dict[str, Entry]:
+    def entries(self, address: Address) -> dict[str, Entry]:
         """Every object below an address, by its key relative to it; keys that are no paths are left out.
 
         Args:

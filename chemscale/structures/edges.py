@@ -176,7 +176,7 @@ class Edges:
             structure: that gets them.
             position: of it within the part.
         """
-        pairs, shifts = (array and array.scattered for array in self._arrays())
+        pairs, shifts = self._scattered()
         rows = slice(self.offsets[position], self.offsets[position + 1])
         structure.edges = np.asarray(pairs[rows]).T.astype(np.int64)
         structure.shifts = None if shifts is None else np.asarray(shifts[rows]).astype(np.int32)
@@ -189,7 +189,7 @@ class Edges:
             joined: that gets them.
             positions: (B,) of its structures within the part.
         """
-        pairs, shifts = (array and array.scattered for array in self._arrays())
+        pairs, shifts = self._scattered()
         places = self._places(np.asarray(positions))
         counts = self.offsets[places + 1] - self.offsets[places]
         starts = np.cumsum(joined.sizes) - joined.sizes
@@ -224,6 +224,11 @@ class Edges:
                 MappedRows(self._shifts_path, SHIFT, 3) if self.periodic else None,
             )
         return self._maps
+
+    def _scattered(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same, as rows that are read here and there."""
+        pairs, shifts = self._arrays()
+        return pairs.scattered, None if shifts is None else shifts.scattered
 
 
 class ChosenEdges(Edges):

@@ -254,7 +254,7 @@ def _condensed(
     for start in range(0, len(frames), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         rows = np.column_stack([compositions(store, frames[part], elements), energies[part]])
-        triangle = np.linalg.qr(np.concatenate([triangle, rows]), mode="r")
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, rows]), mode="r"))
     return triangle[:, :-1], triangle[:, -1]
 
 

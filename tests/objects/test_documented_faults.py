@@ -118,7 +118,7 @@ def forbidden(stage):
 
 
 def no_bucket(stage):
-    said = stage.refused(lambda: stage.store.list(Address.parse("s3://no-bucket/x")))
+    said = stage.refused(lambda: stage.store.entries(Address.parse("s3://no-bucket/x")))
     assert "there is no bucket no-bucket" in said
     return said.replace("no-bucket", "NAME")
 

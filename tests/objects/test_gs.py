@@ -39,7 +39,7 @@ def test_objects_folders_and_leases_at_gs(gs, tmp_path):
     store.write(address, b"hello")
     (tmp_path / "big").write_bytes(os.urandom(100_000))
     store.put(tmp_path / "big", address.parent.child("big"))
-    assert {name: entry.size for name, entry in store.list(address.parent).items()} == {
+    assert {name: entry.size for name, entry in store.entries(address.parent).items()} == {
         "b": 5,
         "big": 100_000,
     }
@@ -58,7 +58,7 @@ def test_objects_folders_and_leases_at_gs(gs, tmp_path):
     assert first.acquire() == ""
     assert "pid" in second.acquire()
     first.release()
-    assert store.list(address.parent).keys() == {"b", "big"}
+    assert store.entries(address.parent).keys() == {"b", "big"}
 
 
 @pytest.mark.slow

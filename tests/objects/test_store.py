@@ -24,10 +24,10 @@ def place(bucket, key=""):
 
 def test_objects_are_written_listed_read_and_removed(bucket):
     store, folder = open_store(place(bucket)), place(bucket, "folder")
-    assert store.list(folder) == {}
+    assert store.entries(folder) == {}
     store.write(folder.child("a", "b"), b"hello")
     bucket.put("folder-of-others/c", b"")
-    assert {name: entry.size for name, entry in store.list(folder).items()} == {"a/b": 5}
+    assert {name: entry.size for name, entry in store.entries(folder).items()} == {"a/b": 5}
     assert store.names(place(bucket)) == ["folder", "folder-of-others"]
     assert store.read(folder.child("a", "b")) == b"hello"
     assert store.entry(folder) is None

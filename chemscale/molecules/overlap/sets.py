@@ -121,7 +121,7 @@ class MoleculeFiles:
         files = [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files]
         return {"files": files, "options": self.options}
 
-    def chunks(self, size: int = CHUNK) -> Iterator[FileRows]:
+    def chunks(self, size: int = CHUNK) -> Iterator[Rows]:
         """All rows, in bounded memory.
 
         Args:
@@ -177,7 +177,7 @@ class CorpusMolecules:
         """What decides the molecules."""
         return self.identity()
 
-    def chunks(self, size: int = CHUNK) -> Iterator[CorpusRows]:
+    def chunks(self, size: int = CHUNK) -> Iterator[Rows]:
         """All molecules.
 
         Args:

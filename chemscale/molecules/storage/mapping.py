@@ -47,7 +47,7 @@ def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.n
     pages = (ctypes.c_ubyte * size).from_address(address)
     weakref.finalize(pages, _libc().munmap, address, size).atexit = False
     width = np.dtype(dtype).itemsize
-    numbers = np.frombuffer(pages, dtype=dtype, count=size // width)
+    numbers: np.ndarray = np.frombuffer(memoryview(pages), dtype=np.dtype(dtype), count=size // width)
     numbers.flags.writeable = False
     return numbers
 

@@ -40,7 +40,7 @@ def write_tables(file: Path, of: dict[str, Any], tables: Sequence[np.ndarray]) -
     with atomic_path(file) as temporary, open(temporary, "wb") as out:
         out.write(first)
         for table in tables:
-            content = memoryview(np.ascontiguousarray(table, dtype="<i8").reshape(-1).view("u1"))
+            content = np.ascontiguousarray(table, dtype="<i8").reshape(-1).view("u1").data
             digest.update(content)
             out.write(content)
         out.write(digest.digest())
@@ -71,7 +71,7 @@ def read_tables(file: Path, of: dict[str, Any]) -> list[np.ndarray] | None:
 def _tables(content: np.ndarray, of: dict[str, Any]) -> list[np.ndarray] | None:
     if len(content) < HEADER + DIGEST:
         return None
-    if hashlib.sha256(memoryview(content[:-DIGEST])).digest() != content[-DIGEST:].tobytes():
+    if hashlib.sha256(content[:-DIGEST].data).digest() != content[-DIGEST:].tobytes():
         return None
     found, shapes = json.loads(content[:HEADER].tobytes())  # as we wrote it: the digest says so
     if found != json.loads(json.dumps(of)):

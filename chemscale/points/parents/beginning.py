@@ -43,7 +43,7 @@ def stated_shape(config: Mapping[str, Any], stated: Sequence[str]) -> dict[str, 
 
 def _defaults(family: str) -> dict[str, Any]:
     """What the keys of a family's shape are where nobody sets them."""
-    names, fresh = LANGUAGE_SHAPE, {}
+    names, fresh = list(LANGUAGE_SHAPE), {}
     if family != "chemgpt":
         from chemscale.models.potentials import CONFIGS
 

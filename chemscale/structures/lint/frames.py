@@ -71,7 +71,7 @@ class Frames:
             for part in (self._prints, self._energies, self._forces, self._states):
                 part[:] = [np.concatenate(part)]  # and not both the parts and the whole
             self._table = (self._prints[0], self._energies[0], self._forces[0], self._states[0])
-        return self._table  # type: ignore[return-value]
+        return self._table
 
     def where(self, frame: int) -> str:
         """Name and row of a frame.

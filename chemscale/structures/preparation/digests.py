@@ -40,7 +40,7 @@ def digest_of(path: Path, folder: Path | None = None) -> bytes:
     place, name = folder / REMEMBERED, str(path.resolve())
     known = _known(place).get(name, {})
     if known.get("stamp") == stamp:
-        return bytes.fromhex(known["sha256"])
+        return bytes.fromhex(str(known["sha256"]))
     digest = _read(path, state.st_size)
     after = path.stat()
     unchanged = [after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino] == stamp

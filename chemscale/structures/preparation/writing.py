@@ -150,7 +150,7 @@ class ArrayFiles:
         self._write(self._later[key], key, np.ascontiguousarray(rows, dtype=kind))
 
     def _write(self, file: IO[bytes], key: str, values: np.ndarray) -> None:
-        content = memoryview(values.reshape(-1).view(np.uint8))
+        content = values.reshape(-1).view(np.uint8).data
         file.write(content)
         self._digests[key].update(content)
 

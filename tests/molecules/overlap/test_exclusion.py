@@ -6,6 +6,7 @@ import gzip
 import pytest
 
 from chemscale.molecules.corpus import Corpus
+from chemscale.molecules.overlap import exclusion
 from chemscale.molecules.overlap.exclusion import Exclusion
 from chemscale.molecules.overlap.keys import Level
 from chemscale.molecules.overlap.sets import CorpusMolecules, MoleculeFiles
@@ -64,6 +65,13 @@ def test_a_similarity_leaves_out_what_is_as_similar_and_one_parent_too(files, tm
     assert 7 in dropped(corpus)  # dodecanol has the bits of tridecanol
     assert set(dropped(corpus)) >= {1, 2, 3, 4, 5}
     assert 6 not in dropped(corpus)
+
+
+def test_a_set_too_large_for_a_similarity_is_refused_and_not_sampled(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(exclusion, "MOST", 3)
+    with pytest.raises(OverlapError, match=r"bench.smi: 7 distinct molecules.* at most 3 .*exclude_level"):
+        build(files, tmp_path / "c", 0.99)
+    assert len(dropped(build(files, tmp_path / "d", "parent"))) == 5
 
 
 def test_a_policy_of_the_corpus_hides_no_molecule_of_a_benchmark(tmp_path):

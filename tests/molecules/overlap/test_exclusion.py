@@ -13,6 +13,8 @@ from chemscale.molecules.overlap.sets import CorpusMolecules, MoleculeFiles
 from chemscale.molecules.overlap.targets import OverlapError
 from chemscale.molecules.preparation import build as building
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
+from chemscale.molecules.preparation.request import Request
+from chemscale.molecules.preparation.sharing.work import CompleteError, Shared
 from chemscale.molecules.preparation.standardize import Policy, Reason
 from tests.helpers.molecule_files import put
 
@@ -112,6 +114,18 @@ def test_the_key_changes_with_what_is_left_out_and_else_is_as_it_was(files):
     assert key() == corpus_key([files[0]])
     assert len({key(), key("identical"), key("parent"), key(0.9), key("parent", files[0])}) == 5
     assert key("parent") == key("parent")
+
+
+def test_who_joins_when_others_have_finished_reads_no_set_again(files, tmp_path):
+    build(files, tmp_path / "c", "parent")
+    folder, late = tmp_path / "c" / ".build", Shared("late")
+    late.begin(folder, tmp_path / "c")
+    excluded = Exclusion.of((MoleculeFiles("bench.smi", [files[1]]),), "parent")
+    request = Request((files[0],), Policy(), None, 0.02, None, exclude=excluded)
+    with pytest.raises(CompleteError):
+        building._exclude(request, folder / "exclude", 1, late)
+    late.end()
+    assert not (folder / "exclude").exists()
 
 
 def test_a_corpus_can_be_left_out(files, tmp_path):

@@ -100,7 +100,7 @@ def test_an_interrupted_build_goes_on(files, tmp_path, monkeypatch):
         build(files, tmp_path / "c", "scaffold")
     monkeypatch.undo()
     written = (tmp_path / "c" / ".build" / "exclude" / "about.json").stat().st_mtime_ns
-    monkeypatch.setattr(building.shutil, "rmtree", lambda path: None)
+    monkeypatch.setattr(building.shutil, "rmtree", lambda path, **_: None)
     again = build(files, tmp_path / "c", "scaffold")
     assert (tmp_path / "c" / ".build" / "exclude" / "about.json").stat().st_mtime_ns == written
     assert again.hash == whole.hash

@@ -182,8 +182,8 @@ def finish(
     Returns:
         The final objective of each run; None where it has none.
     """
+    from chemscale.points.estimates.tables import show_results
     from chemscale.points.mirroring import end_mirrored, publish_report
-    from chemscale.points.tables import show_results
 
     (rule, earlier), found = rule_of(settings), load_records(plans)
     root = local_place(configs[0].runs) / str(configs[0].sweep_name)

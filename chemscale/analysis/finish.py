@@ -33,8 +33,8 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
     from chemscale.analysis.early_stopping_sweep import objective_of
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
+    from chemscale.points.estimates.tables import show_results
     from chemscale.points.mirroring import end_mirrored, publish_report
-    from chemscale.points.tables import show_results
 
     records = [
         RunRecord.load(plan.directory) if (plan.directory / RECORD_NAME).exists() else None for plan in plans

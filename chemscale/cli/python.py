@@ -77,8 +77,10 @@ def prepare(*overrides: str) -> Corpus | FrameStore:
         The corpus of molecules, or the store of structures.
 
     Raises:
-        CommandError: the command refused its input.
+        CommandError: the command refused its input, or would leave nothing to open: with ``lint=only``, or
+            where jobs are not waited for.
     """
+    _refuse_nothing_to_open(overrides)
     status = _run([sys.executable, "-m", "chemscale.prepare", *overrides])
     if status:
         raise CommandError(f"chemscale.prepare left with status {status}: what it printed says why.")
@@ -97,6 +99,26 @@ def prepare(*overrides: str) -> Corpus | FrameStore:
     if values["source"] in STRUCTURE_SOURCES:
         return open_or_prepare_structures(read_structure_data(values), local_place(cfg.structures))
     return open_or_prepare(read_molecule_data(values), local_place(cfg.corpora))
+
+
+def _refuse_nothing_to_open(overrides: Sequence[str]) -> None:
+    """Refuse a preparation after which this process would prepare what the command has not."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        cfg = _composed("prepare", overrides)
+    except (HydraException, OmegaConfBaseException):
+        return  # the command says what is wrong
+    if cfg.launcher.name != "local" and not cfg.launcher.wait:
+        raise CommandError(
+            f"launcher={cfg.launcher.name}: jobs are only queued, and there is nothing to open yet. Add "
+            "launcher.wait=true, or queue them by the command python -m chemscale.prepare."
+        )
+    if cfg.lint == "only" and cfg.data.source in ("structures", "starter_structures"):
+        raise CommandError(
+            "lint=only prepares nothing to open: use lint=warn, or the command python -m chemscale.prepare."
+        )
 
 
 def train(*overrides: str) -> list[RunRecord]:

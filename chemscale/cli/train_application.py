@@ -33,9 +33,9 @@ def hydra_main(cfg: DictConfig) -> None:
     from chemscale.launchers.run import run_points
     from chemscale.points.build import read_point
     from chemscale.points.cost import plan_points
+    from chemscale.points.estimates.tables import describe_without_effect
     from chemscale.points.mirroring import end_mirrored
     from chemscale.points.run import train_point
-    from chemscale.points.tables import describe_without_effect
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)

@@ -156,10 +156,12 @@ class FolderMirror:
             if not folder.is_dir():
                 continue
             with contextlib.suppress(FileNotFoundError):  # it is being replaced: the next look finds it
-                files = {f"{name}/{inside}": path for inside, path in files_of(folder).items()}
+                found = files_of(folder)
+                files = {f"{name}/{inside}": path for inside, path in found.items()}
                 look = {inside: _look(path) for inside, path in files.items()}
                 if files and self._sent.get(name) != look:
-                    send_sealed(self.store, self.address, files, name + SEAL, seal_folder(folder), title)
+                    seal = seal_folder(folder, found)
+                    send_sealed(self.store, self.address, files, name + SEAL, seal, title)
                     self._sent[name] = look
 
     def _changed(self, name: str, files: dict[str, Path]) -> bool:

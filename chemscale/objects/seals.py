@@ -24,8 +24,9 @@ from chemscale.objects.transfers import fetch_all, send_all
 log = logging.getLogger(__name__)
 
 SEAL = ".sha256"
-LEFT_OUT = (".part", ".fetching", ".lock")
-"""Endings of files that are nobody's data."""
+LEFT_OUT = (".part", ".fetching", ".lock", ".index")
+"""Endings of files that are nobody's data: what is being written, and what is counted again wherever it is
+missing, by whoever reads a folder while it is sent."""
 
 
 def is_data(path: Path) -> bool:
@@ -55,13 +56,14 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal_folder(folder: Path) -> str:
+def seal_folder(folder: Path, files: Mapping[str, Path] | None = None) -> str:
     """The list of checksums of a folder that is whole.
 
     Args:
         folder: on this disk.
+        files: of it by their relative names; None for all.
     """
-    files = files_of(folder)
+    files = files_of(folder) if files is None else files
     with ThreadPoolExecutor(4) as pool:
         digests = pool.map(digest_of, files.values())
         return "".join(
@@ -286,8 +288,9 @@ def publish_folder(folder: Path, title: str = "") -> bool:
     try:
         if store.entry(address.parent.child(seal_name)) is not None:
             return False  # by whom this process waited for
-        files = {f"{folder.name}/{name}": path for name, path in files_of(folder).items()}
-        send_sealed(store, address.parent, files, seal_name, seal_folder(folder), title)
+        found = files_of(folder)  # once: what others put there meanwhile is neither sealed nor sent
+        files = {f"{folder.name}/{name}": path for name, path in found.items()}
+        send_sealed(store, address.parent, files, seal_name, seal_folder(folder, found), title)
     finally:
         lease.release()
     return True

@@ -20,11 +20,11 @@ from chemscale.launchers.slurm.resources import Site
 from chemscale.points.base import Point
 from chemscale.points.build import build_point, resolve_config
 from chemscale.points.estimates.advice import describe_precision, describe_times, gpu_of
+from chemscale.points.estimates.tables import show_plan, wide_console
 from chemscale.points.mirroring import bring_points, warn_of_shared_copies
 from chemscale.points.run import train_point
 from chemscale.points.shared_data import SharedData
 from chemscale.points.sweep_folder import describe_longer_budgets, refuse_unwritable
-from chemscale.points.tables import show_plan, wide_console
 from chemscale.records import PointPlan, is_done
 
 UNKNOWN = math.nan

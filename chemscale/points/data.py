@@ -173,7 +173,7 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
     exclude = _frame_exclusion(data)
     if exclude is not None:
         options["exclude"] = exclude.content()
-    key = store_key(files, options, None if data.verify else root)
+    key = store_key(files, options, believed=not data.verify)
     target = root / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / "manifest.json", root) as missing:
         if missing:

@@ -47,6 +47,20 @@ def test_molecules_are_prepared_and_come_back_as_a_corpus(monkeypatch, tmp_path)
         prepare("data=smiles", "data.path=none.smi")
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("data=smiles", "data.path=mine.smi", "launcher=slurm"), r"launcher\.wait=true"),
+        (("data=structures", "data.path=mine.xyz", "lint=only"), "lint=only prepares nothing"),
+    ],
+)
+def test_what_leaves_nothing_to_open_is_refused_and_not_prepared_here(words, why, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match=why):
+        prepare(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_set_of_a_registry_of_ones_own_is_fetched(tmp_path):
     (tmp_path / "mine.smi").write_text("CCO\n")
     (tmp_path / "sets.yaml").write_text(

@@ -8,8 +8,8 @@ import pytest
 from chemscale.molecules.likelihood import sequence_nll
 from chemscale.molecules.loading import load_trained
 from chemscale.molecules.representation.run import embed, score
+from chemscale.points.estimates.tables import describe_notations
 from chemscale.points.language import LanguagePoint
-from chemscale.points.tables import describe_notations
 from chemscale.records import RunRecord
 from tests.helpers.points import point_in
 from tests.helpers.preloaded import python

@@ -3,9 +3,11 @@
 import fnmatch
 import glob
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chemscale.fetching.hub import local_path
@@ -142,6 +144,31 @@ def test_a_store_of_structures_is_prepared_once_for_all_machines(bucket, tmp_pat
     )
     assert one
     assert one == two
+
+
+def test_what_is_counted_beside_a_corpus_while_it_is_sent_does_not_break_its_seal(bucket):
+    from chemscale.molecules.storage.tables import write_tables
+    from chemscale.objects.address import local_place
+    from chemscale.objects.seals import fetch_folder, publish_folder
+
+    folder = local_place(f"{bucket.url}/corpora/one")
+    folder.mkdir(parents=True)
+    (folder / "tokens.bin").write_text("a")
+
+    index = folder / "index" / "blocks-0.index"
+    write_tables(index, {}, [np.arange(3)])
+
+    def count(method, path):
+        if method == "PUT":
+            write_tables(index, {}, [np.arange(5 + len(bucket.proxy.asked))])
+        return False
+
+    bucket.proxy.faults.append(Fault(count, cut(0)))
+    assert publish_folder(folder)
+    assert [key for key in bucket.listed() if "index" in key] == []
+    shutil.rmtree(folder)
+    assert fetch_folder(folder)
+    assert [path.name for path in folder.iterdir()] == ["tokens.bin"]
 
 
 def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):

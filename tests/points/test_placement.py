@@ -14,7 +14,7 @@ from chemscale.points.base import ConfigurationError
 from chemscale.points.build import read_point
 from chemscale.points.cost import estimate
 from chemscale.points.estimates.advice import describe_precision, describe_times
-from chemscale.points.tables import show_plan
+from chemscale.points.estimates.tables import show_plan
 from chemscale.tasks.device_values import read_rows
 from tests.helpers.paths import ROOT
 

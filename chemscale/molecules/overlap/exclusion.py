@@ -96,7 +96,7 @@ class Exclusion:
             workers: processes.
 
         Raises:
-            OverlapError: a set has no molecule.
+            OverlapError: a set has no molecule, or too many for a similarity.
             SourceError: a file is damaged.
         """
         if is_written(folder):
@@ -105,7 +105,9 @@ class Exclusion:
         similar = not isinstance(self.level, Level)
         free = replace(policy, max_symbols=MAX_SYMBOLS, max_heavy_atoms=None)
         sets: list[Any] = [_UnderPolicy(each, free) for each in self.sets]
-        targets = Targets.read(sets, most=MOST if similar else 0, workers=workers)
+        targets = Targets.read(sets, most=MOST if similar else 0, workers=workers, draw=not similar)
+        if is_written(folder):
+            return  # another process was faster: whoever reads it keeps its files
         first, names = self._first_places(targets)
         for column, level in enumerate(Level):
             keys, at = np.unique(targets.keys[:, column], return_index=True)

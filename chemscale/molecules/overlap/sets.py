@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from chemscale.molecules.corpus import SPLITS, Corpus, Split, sha256
+from chemscale.common.hashes.remembered import file_sha256
+from chemscale.molecules.corpus import SPLITS, Corpus, Split
 from chemscale.molecules.preparation.notations import to_smiles
 from chemscale.molecules.preparation.sources.reading import ChosenRows, Reading
 from chemscale.molecules.preparation.standardize import ANY_LENGTH, Molecule, Rejected, standardize
@@ -118,7 +119,7 @@ class MoleculeFiles:
 
     def content(self) -> dict[str, Any]:
         """What decides the molecules, whenever and wherever the files lie."""
-        files = [{"file": f.name, "sha256": sha256(f), "bytes": f.stat().st_size} for f in self.files]
+        files = [{"file": f.name, "sha256": file_sha256(f), "bytes": f.stat().st_size} for f in self.files]
         return {"files": files, "options": self.options}
 
     def chunks(self, size: int = CHUNK) -> Iterator[Rows]:

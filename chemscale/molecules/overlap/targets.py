@@ -78,7 +78,14 @@ class Targets:
 
     @classmethod
     def read(
-        cls, sets: Sequence[MoleculeSet], *, most: int, seed: int = 0, workers: int = 1, silent: bool = False
+        cls,
+        sets: Sequence[MoleculeSet],
+        *,
+        most: int,
+        seed: int = 0,
+        workers: int = 1,
+        silent: bool = False,
+        draw: bool = True,
     ) -> Targets:
         """Read benchmarks.
 
@@ -88,9 +95,11 @@ class Targets:
             seed: of the draw.
             workers: processes.
             silent: show no progress.
+            draw: whether a sample stands for a set that has more; else it is refused.
 
         Raises:
-            OverlapError: one has no molecule, or all have more than fit into memory.
+            OverlapError: one has no molecule, or more than `most` where none are drawn; or all have more than
+                fit into memory.
             SourceError: a file is damaged.
         """
         known: dict[str, int] = {}
@@ -112,6 +121,11 @@ class Targets:
             if not benchmark.molecules:
                 reasons = ", ".join(f"{n:,} {why}" for why, n in benchmark.refused.most_common())
                 raise OverlapError(f"{of.name}: no row of it is a molecule ({reasons or 'no row'}).")
+            if not draw and (distinct := len(benchmark.distinct())) > most:
+                raise OverlapError(
+                    f"{of.name}: {distinct:,} distinct molecules, and a similarity is looked for among at "
+                    f"most {most:,} of a set. Choose a level (data.exclude_level=parent) or smaller sets."
+                )
             benchmarks.append(benchmark)
         keys = np.array([key for key, _ in described], np.uint64).reshape(len(described), len(Level))
         smiles = list(known)

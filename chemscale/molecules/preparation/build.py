@@ -221,6 +221,7 @@ def _begin(folder: Path, key: str) -> None:
 def _exclude(request: Request, folder: Path | None, processes: int, work: Alone) -> None:
     """Write the molecules that are left out; of several processes one does, and the others wait."""
     while request.exclude is not None and folder is not None and not is_written(folder):
+        work.check()  # of who joined late the others may have finished, and removed it
         if work.claim("exclude"):
             request.exclude.write(folder, request.policy, processes)
             work.release("exclude")

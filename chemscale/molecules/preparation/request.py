@@ -13,10 +13,10 @@ from typing import Any
 import rdkit
 import selfies
 
+from chemscale.common.hashes.remembered import file_sha256
 from chemscale.molecules.corpus import SCHEMA_VERSION, CorpusError
 from chemscale.molecules.overlap.exclusion import Exclusion
 from chemscale.molecules.preparation.conditions.request import ConditionRequest, check_tokenizer
-from chemscale.molecules.preparation.sources.file_hashes import file_sha256
 from chemscale.molecules.preparation.standardize import Policy
 from chemscale.molecules.tokenizers.converters import PACKAGES, check_installed
 from chemscale.molecules.tokenizers.notation import NOTATIONS

@@ -46,6 +46,10 @@ class Column(LikeArray):
     def __len__(self) -> int:
         return self._rows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has addresses of its own: those of this one mean other memory there, or none."""
+        return Column, (self.arrays, self._rows)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the numbers."""

@@ -10,7 +10,8 @@ from chemscale.common.files import read_regular
 from chemscale.common.sections import read_section
 from chemscale.fetching.places import refuse_missing
 from chemscale.molecules.overlap.targets import OverlapError
-from chemscale.points.overlap.named import run_named, section_of
+from chemscale.objects.address import local_place
+from chemscale.points.overlap.named import on_this_disk, run_named, section_of
 from chemscale.points.uncertainty.chosen import selected_positions
 from chemscale.records import RunRecord
 from chemscale.structures.overlap.frame_sets import FrameSet, SourceFrames, StoreFrames
@@ -25,7 +26,7 @@ def frames_named(name: str, key: str, *, trained_on: bool = False) -> FrameSet:
     """The frames that a name means.
 
     Args:
-        name: files, a store, a run, or an option of ``data=``.
+        name: files, a store, a run, an address of one of these in an object store, or an option of ``data=``.
         key: by which it was given, for messages.
         trained_on: take only the training part of a store; of a run it is always the frames of its training.
 
@@ -34,16 +35,17 @@ def frames_named(name: str, key: str, *, trained_on: bool = False) -> FrameSet:
         OverlapError: a run whose store is not here, or a set of molecules.
         ValueError: files are refused.
     """
-    if (run := run_named(name)) is not None:
+    place = on_this_disk(name, key)
+    if (run := run_named(place)) is not None:
         return _of_run(name, key, RunRecord.load(run))
-    if (Path(name) / MANIFEST).is_file():
-        store = FrameStore(Path(name))
+    if (Path(place) / MANIFEST).is_file():
+        store = FrameStore(Path(place))
         return StoreFrames.parts(name, store, ("train",) if trained_on else filled(store, PARTS))
-    section = None if Path(name).exists() else section_of(name)
+    section = None if Path(place).exists() else section_of(place)
     if section is not None and section.get("source") != "structures":
         raise OverlapError(f"{key}={name}: the set holds no files of frames.")
     # All frames, whatever the parts that were published.
-    values = {**(section or {"source": "structures", "path": name, "references": "none"}), "split": None}
+    values = {**(section or {"source": "structures", "path": place, "references": "none"}), "split": None}
     refuse_missing(str(values["path"]), key)
     data = read_section(StructureData, values, "data")
     files, left_out = frame_files(str(data.path), data.format, key)
@@ -67,7 +69,7 @@ def filled(store: FrameStore, parts: Sequence[str]) -> tuple[str, ...]:
 
 def _of_run(name: str, key: str, record: RunRecord) -> StoreFrames:
     """The very frames that a run was trained on."""
-    root = Path(record.config.get("structures", "structures"))
+    root = local_place(record.config.get("structures", "structures"))
     for manifest in sorted(root.glob(f"*/{MANIFEST}")):
         try:
             if json.loads(read_regular(manifest)).get("hash") != record.data_hash:

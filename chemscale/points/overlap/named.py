@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
+from chemscale.common.locks import make_once
 from chemscale.common.paths import CONFIG_DIRECTORY
 from chemscale.config.options import groups
 from chemscale.fetching.hub import PREFIX, local_path
@@ -19,6 +20,10 @@ from chemscale.molecules.overlap.sets import CorpusMolecules, MoleculeFiles, Mol
 from chemscale.molecules.overlap.targets import OverlapError
 from chemscale.molecules.preparation.sources import SourceError
 from chemscale.molecules.preparation.sources.files import find_files
+from chemscale.objects.address import Address, is_address
+from chemscale.objects.errors import Damaged, StoreError, Unreachable
+from chemscale.objects.seals import fetch_folder
+from chemscale.objects.store import open_store
 from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 Kind = Literal["molecules", "structures"]
@@ -39,8 +44,9 @@ def kind_of(name: str, key: str) -> Kind | None:
 
     Raises:
         FileNotFoundError: it means nothing.
+        StoreError: it is an address, and the store does not answer.
     """
-    name, where = rows_chosen(name)
+    name, where = rows_chosen(on_this_disk(name, key))
     if where is not None and kind_of(name, key) == "structures":
         raise OverlapError(f"{key}={name}: rows are chosen by a column of molecules; frames have none.")
     if (run := run_named(name)) is not None:
@@ -69,8 +75,51 @@ def run_named(name: str) -> Path | None:
     """
     if not Path(name).exists() and len(Path(name).parts) < 2:
         return None  # of a run both the sweep and the name are given
-    run = find_run(Path(name))
+    try:
+        if is_address(name) and _means_files(Address.parse(name)):
+            return None
+        run = find_run(Path(name))
+    except (Unreachable, Damaged):
+        raise
+    except StoreError:
+        return None  # an address at which no run is
     return run if (run / RECORD_NAME).is_file() else None
+
+
+def _means_files(address: Address) -> bool:
+    """Whether an address is that of an object, or a pattern."""
+    return any(each in address.key for each in "*?[") or open_store(address).entry(address) is not None
+
+
+def on_this_disk(name: str, key: str) -> str:
+    """A name as it is; of an address the path of what is brought from there: a run, prepared data, or files.
+
+    Args:
+        name: as a person gave it; rows that it chooses stay chosen.
+        key: by which it was given, for messages.
+
+    Raises:
+        FileNotFoundError: the store has nothing there.
+        StoreError: the store does not answer, or what it has is damaged.
+    """
+    place, where = rows_chosen(name)
+    if not is_address(place):
+        return name
+    address = Address.parse(place)
+    run = run_named(place)
+    if run is not None:
+        found = str(run)
+    elif not _means_files(address) and _is_brought(address.local):
+        found = str(address.local)
+    else:
+        found = local_path(place, key)
+    return f"{found}:{where[0]}={where[1]}" if where else found
+
+
+def _is_brought(folder: Path) -> bool:
+    """Whether a working copy of a corpus or a store is here, or could be fetched."""
+    with make_once(folder / MANIFEST, folder.parent) as missing:
+        return not missing or fetch_folder(folder, folder.name)
 
 
 def _kind_of_file(path: Path) -> Kind | None:
@@ -138,8 +187,9 @@ def molecules_named(
     """The molecules that a name means.
 
     Args:
-        name: a file, folder or pattern, ``hf://datasets/…``, a corpus, a run, or an option of ``data=``;
-            behind files or an option, ``:COLUMN=VALUE`` takes the rows with that value only.
+        name: a file, folder or pattern, ``hf://datasets/…``, a corpus, a run, an address of one of these in
+            an object store, or an option of ``data=``; behind files or an option, ``:COLUMN=VALUE`` takes the
+            rows with that value only.
         key: by which it was given, for messages.
         column: of files: name or number (from 0) of the column of molecules; None to find it.
         trained_on: take only the training part of a corpus, and of a run the very molecules of its training.
@@ -150,18 +200,20 @@ def molecules_named(
         OverlapError: a run whose corpus is not here, or a set of structures.
         SourceError: a file is refused.
         CorpusError: a corpus is.
+        StoreError: an object store does not answer.
     """
-    if (run := run_named(name)) is not None:
+    place = on_this_disk(name, key)
+    if (run := run_named(place)) is not None:
         corpus, first = corpus_of(run)
         if corpus is None:
             raise OverlapError(
                 f"{key}={name}: the corpus that this run was trained on is not here: name it, or its files."
             )
         return CorpusMolecules(name, corpus, ("train",), first)
-    if (Path(name) / MANIFEST).is_file():
-        return CorpusMolecules(name, Path(name), ("train",) if trained_on else SPLITS)
+    if (Path(place) / MANIFEST).is_file():
+        return CorpusMolecules(name, Path(place), ("train",) if trained_on else SPLITS)
     delimiter = encoding = None
-    path, where = rows_chosen(name)
+    path, where = rows_chosen(place)
     if where is not None and (run_named(path) or (Path(path) / MANIFEST).is_file()):
         raise OverlapError(f"{key}={name}: rows are chosen of files only; a corpus has no columns any more.")
     if not _is_there(path):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from chemscale.common.hashes.remembered import file_sha256
 from chemscale.structures.blocks import Block, Source
 from chemscale.structures.preparation.splits import hash64
 from chemscale.structures.store import FrameStore
@@ -70,11 +70,7 @@ class SourceFrames:
 
     def content(self) -> dict[str, Any]:
         """What decides the frames, whenever and wherever the files lie."""
-        hashes = []
-        for path in self.files:
-            with open(path, "rb") as file:
-                hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return {"files": hashes, "reading": self.reading}
+        return {"files": [file_sha256(path) for path in self.files], "reading": self.reading}
 
     def blocks(self) -> Iterator[Block]:
         """All frames, in bounded memory."""

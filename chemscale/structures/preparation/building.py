@@ -15,11 +15,11 @@ import numpy as np
 
 from chemscale.common.durations import format_duration
 from chemscale.common.files import atomic_folder, naming_place, write_array
+from chemscale.common.hashes.remembered import file_sha256
 from chemscale.common.locks import make_once
 from chemscale.structures.blocks import Source, SourceError, left_out_frames
 from chemscale.structures.dispersion import Dispersion
 from chemscale.structures.overlap.exclusion import FrameExclusion
-from chemscale.structures.preparation.digests import digest_of
 from chemscale.structures.preparation.isolated import describe_isolated, isolated_frames
 from chemscale.structures.preparation.molecules import molecules_of
 from chemscale.structures.preparation.separate_files import SeparateFiles
@@ -47,17 +47,17 @@ BUILDER_VERSION = 3
 """Raise it when the same source and options would give another store."""
 
 
-def store_key(files: list[Path], options: dict[str, Any], remembered: Path | None = None) -> str:
+def store_key(files: list[Path], options: dict[str, Any], *, believed: bool = True) -> str:
     """Twelve digits that name a store.
 
     Args:
         files: what it is made of; their bytes enter, not their names.
         options: of reading and splitting, which JSON can hold.
-        remembered: folder of the stores, where digests of large files are kept; None to read every file.
+        believed: whether what is remembered of large files is; else every file is read.
     """
     digest = hashlib.sha256(json.dumps([BUILDER_VERSION, options], sort_keys=True, default=str).encode())
     for path in files:
-        digest.update(digest_of(path, remembered))
+        digest.update(bytes.fromhex(file_sha256(path, believed=believed)))
     return digest.hexdigest()[:12]
 
 

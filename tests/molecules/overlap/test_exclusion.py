@@ -6,12 +6,15 @@ import gzip
 import pytest
 
 from chemscale.molecules.corpus import Corpus
+from chemscale.molecules.overlap import exclusion
 from chemscale.molecules.overlap.exclusion import Exclusion
 from chemscale.molecules.overlap.keys import Level
 from chemscale.molecules.overlap.sets import CorpusMolecules, MoleculeFiles
 from chemscale.molecules.overlap.targets import OverlapError
 from chemscale.molecules.preparation import build as building
 from chemscale.molecules.preparation.build import build_corpus, corpus_key
+from chemscale.molecules.preparation.request import Request
+from chemscale.molecules.preparation.sharing.work import CompleteError, Shared
 from chemscale.molecules.preparation.standardize import Policy, Reason
 from tests.helpers.molecule_files import put
 
@@ -66,6 +69,13 @@ def test_a_similarity_leaves_out_what_is_as_similar_and_one_parent_too(files, tm
     assert 6 not in dropped(corpus)
 
 
+def test_a_set_too_large_for_a_similarity_is_refused_and_not_sampled(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(exclusion, "MOST", 3)
+    with pytest.raises(OverlapError, match=r"bench.smi: 7 distinct molecules.* at most 3 .*exclude_level"):
+        build(files, tmp_path / "c", 0.99)
+    assert len(dropped(build(files, tmp_path / "d", "parent"))) == 5
+
+
 def test_a_policy_of_the_corpus_hides_no_molecule_of_a_benchmark(tmp_path):
     training = put(tmp_path, "t.smi", "\n".join(["C[C@H](N)CO", "CCC(=O)[O-].[Na+]", *OTHERS]) + "\n")
     benchmark = put(tmp_path, "b.smi", "C[C@@H](N)CO\nCCC(=O)[O-].[Na+]\n")
@@ -90,7 +100,7 @@ def test_an_interrupted_build_goes_on(files, tmp_path, monkeypatch):
         build(files, tmp_path / "c", "scaffold")
     monkeypatch.undo()
     written = (tmp_path / "c" / ".build" / "exclude" / "about.json").stat().st_mtime_ns
-    monkeypatch.setattr(building.shutil, "rmtree", lambda path: None)
+    monkeypatch.setattr(building.shutil, "rmtree", lambda path, **_: None)
     again = build(files, tmp_path / "c", "scaffold")
     assert (tmp_path / "c" / ".build" / "exclude" / "about.json").stat().st_mtime_ns == written
     assert again.hash == whole.hash
@@ -104,6 +114,18 @@ def test_the_key_changes_with_what_is_left_out_and_else_is_as_it_was(files):
     assert key() == corpus_key([files[0]])
     assert len({key(), key("identical"), key("parent"), key(0.9), key("parent", files[0])}) == 5
     assert key("parent") == key("parent")
+
+
+def test_who_joins_when_others_have_finished_reads_no_set_again(files, tmp_path):
+    build(files, tmp_path / "c", "parent")
+    folder, late = tmp_path / "c" / ".build", Shared("late")
+    late.begin(folder, tmp_path / "c")
+    excluded = Exclusion.of((MoleculeFiles("bench.smi", [files[1]]),), "parent")
+    request = Request((files[0],), Policy(), None, 0.02, None, exclude=excluded)
+    with pytest.raises(CompleteError):
+        building._exclude(request, folder / "exclude", 1, late)
+    late.end()
+    assert not (folder / "exclude").exists()
 
 
 def test_a_corpus_can_be_left_out(files, tmp_path):

@@ -1,5 +1,6 @@
 """A corpus is opened by a small index that nobody has to believe."""
 
+import copy
 import logging
 import os
 import pickle
@@ -14,7 +15,7 @@ from chemscale.molecules.data_module import BatchShape, MoleculeDataModule
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.conditions.request import request_conditions
 from chemscale.molecules.storage import index_file
-from chemscale.molecules.storage.columns import Column
+from chemscale.molecules.storage.columns import MANY, Column
 from chemscale.molecules.storage.index import STRIDE, SplitIndex, Totals
 from tests.helpers import large_corpora
 from tests.helpers.large_corpora import repeated
@@ -180,6 +181,18 @@ def test_another_process_is_sent_the_place_of_a_split_and_not_its_numbers(sharde
     assert (
         received.gather(np.arange(3990, 4000))[0].tolist() == split.gather(np.arange(3990, 4000))[0].tolist()
     )
+
+
+def test_a_copy_of_a_column_reads_its_own_memory():
+    numbers = np.arange(3 * MANY, dtype=np.uint16)
+    column = Column(np.array_split(numbers, 7), 2 * MANY)
+    rows = np.random.default_rng(0).integers(0, 2 * MANY, 2 * MANY)  # so many that they are gathered in C++
+    copies = copy.deepcopy(column), pickle.loads(pickle.dumps(column))
+    numbers += 1  # the memory of the first one is used for something else
+    for copied in copies:
+        assert len(copied) == 2 * MANY
+        assert np.array_equal(copied[rows], rows)
+    assert np.array_equal(column[rows], rows + 1)
 
 
 def test_hundreds_of_shards_hold_no_file_open(corpus, tmp_path):

@@ -1,4 +1,4 @@
-"""Hashes of large files of molecules, kept from one start to the next: a run names its corpus by them.
+"""SHA-256 of input files, kept from one start to the next: a run names its corpus or store by them.
 
 10⁹ molecules are some 50 GB of text, and every rank of every run would read all of it before its first step.
 """
@@ -15,16 +15,18 @@ from typing import Any
 
 from chemscale.common.files import write_json
 from chemscale.common.paths import cache_folder
-from chemscale.molecules.corpus import sha256
+from chemscale.common.progress import ProgressBar
 
 MIN_BYTES = 1 << 24
 """Of a file whose hash is kept: a smaller one is read in a few milliseconds."""
-SETTLED = 2.0
+SETTLED = 10.0
 """Seconds for which a file must have been left alone before its hash is believed later: two changes within
-the resolution of a file system's clock look like one."""
+the resolution of a file system's clock look like one, and a server's clock may be behind."""
+PIECE = 8 << 20
+"""Bytes that are read at a time."""
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Path, *, believed: bool = True) -> str:
     """Hexadecimal SHA-256 of a file, remembered for as long as the file is not touched.
 
     It is read again where its size, its inode, or the time of the last change of its content or of its inode
@@ -32,26 +34,41 @@ def file_sha256(path: Path) -> str:
 
     Args:
         path: of the file.
+        believed: whether what is remembered is; else the file is read whatever is known of it.
 
     Raises:
         OSError: it cannot be read.
     """
     before = os.stat(path)
     if before.st_size < MIN_BYTES:
-        return sha256(path)
+        return _read(path, before.st_size)
     place = str(Path(path).resolve())
     note = cache_folder() / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:24]}.json"
     state = _state(place, before)
-    kept = _read(note)
+    kept = _noted(note) if believed else None
     if kept is not None and kept.get("file") == state and isinstance(kept.get("sha256"), str):
         return str(kept["sha256"])
     begun = time.time()
-    found = sha256(path)
+    found = _read(path, before.st_size)
     unchanged = _state(place, os.stat(path)) == state
     if unchanged and max(before.st_mtime, before.st_ctime) < begun - SETTLED:
         with contextlib.suppress(OSError):  # it is read again next time
             write_json(note, {"file": state, "sha256": found})
     return found
+
+
+def _read(path: Path, size: int) -> str:
+    digest, silent = hashlib.sha256(), size < MIN_BYTES
+    with (
+        open(path, "rb") as file,
+        ProgressBar(f"{Path(path).name}: hash of its content", size >> 20, "MiB", silent=silent) as progress,
+    ):
+        done = 0
+        while content := file.read(PIECE):
+            digest.update(content)
+            done += len(content)
+            progress.update(done >> 20)
+    return digest.hexdigest()
 
 
 def _state(place: str, status: os.stat_result) -> dict[str, Any]:
@@ -65,7 +82,7 @@ def _state(place: str, status: os.stat_result) -> dict[str, Any]:
     }
 
 
-def _read(note: Path) -> dict[str, Any] | None:
+def _noted(note: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(note.read_text())
     except (OSError, ValueError):

@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from chemscale.molecules.preparation.sources import file_hashes
-from chemscale.molecules.preparation.sources.file_hashes import file_sha256
+from chemscale.common.hashes import remembered
+from chemscale.common.hashes.remembered import file_sha256
 
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.setenv("CHEMSCALE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(file_hashes, "MIN_BYTES", 1)
+    monkeypatch.setattr(remembered, "MIN_BYTES", 1)
     path = tmp_path / "molecules.smi"
     path.write_text("CCO\nCCN\n")
     return path
@@ -21,7 +21,7 @@ def file(tmp_path, monkeypatch):
 @pytest.fixture
 def settled(monkeypatch):
     """As if files had been left alone for long: no test can set back when an inode was changed."""
-    monkeypatch.setattr(file_hashes, "SETTLED", -60.0)
+    monkeypatch.setattr(remembered, "SETTLED", -60.0)
 
 
 def right(path):
@@ -36,10 +36,10 @@ def test_a_file_that_nobody_touched_is_not_read_again(file, settled, monkeypatch
     expected = right(file)
     assert file_sha256(file) == expected
 
-    def refuse(path):
+    def refuse(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(file_hashes, "sha256", refuse)
+    monkeypatch.setattr(remembered, "_read", refuse)
     assert file_sha256(file) == expected
     monkeypatch.chdir(file.parent)
     assert file_sha256(file.relative_to(file.parent)) == expected
@@ -57,13 +57,22 @@ def test_other_content_of_the_same_size_and_time_is_noticed(file, settled):
     assert file_sha256(file) == right(file)
 
 
+def test_who_does_not_believe_what_is_remembered_reads_the_file(file, settled, tmp_path):
+    file_sha256(file)
+    (note,) = notes(tmp_path)
+    note.write_text(note.read_text().replace(right(file), "0" * 64))
+    assert file_sha256(file) == "0" * 64
+    assert file_sha256(file, believed=False) == right(file)
+    assert file_sha256(file) == right(file)
+
+
 def test_the_hash_of_a_file_that_was_written_just_now_is_not_believed_later(file, tmp_path):
     assert file_sha256(file) == right(file)
     assert notes(tmp_path) == []
 
 
 def test_a_small_file_leaves_no_note(file, settled, tmp_path, monkeypatch):
-    monkeypatch.setattr(file_hashes, "MIN_BYTES", 1 << 20)
+    monkeypatch.setattr(remembered, "MIN_BYTES", 1 << 20)
     assert file_sha256(file) == right(file)
     assert notes(tmp_path) == []
 

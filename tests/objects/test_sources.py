@@ -162,3 +162,24 @@ def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):
     with pytest.raises(Damaged, match=r"corpora/one/b: missing, although one.sha256 names it"):
         fetch_folder(folder)
     assert not folder.exists()
+
+
+def test_a_run_finds_its_store_at_an_address_again(bucket, tmp_path, monkeypatch):
+    from chemscale.objects.address import local_place
+    from chemscale.points.data import open_or_prepare_structures, read_structure_data
+    from chemscale.points.trained.evaluation.run import _store_of
+    from chemscale.points.uncertainty.frames import RunFrames
+    from chemscale.records import Parameters, RunRecord
+
+    (tmp_path / "water.extxyz").write_bytes(frames(20))
+    monkeypatch.chdir(tmp_path)
+    data = {"source": "structures", "path": str(tmp_path / "water.extxyz"), "references": "none"}
+    place = f"{bucket.url}/stores"
+    store = open_or_prepare_structures(read_structure_data(data), local_place(place))
+    one = Parameters(1, 1, 1, 1)
+    record = RunRecord(
+        "i", "s", "schnet", "n", {"data": data, "structures": place}, {}, None, store.hash, 0, one
+    )
+    assert _store_of(tmp_path, record).path == store.path
+    assert RunFrames.of("run", record).store.path == store.path
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cache", "water.extxyz"]

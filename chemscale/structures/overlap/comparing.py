@@ -108,9 +108,9 @@ class _Group:
     graphs: set[int | None] = field(default_factory=set)
     seen: int = 0
 
-    def look(self, block: Block) -> None:
+    def look(self, block: Block, most: int = SAMPLE) -> None:
         """Look at the bonds of the next frames, up to as many as suffice."""
-        for frame in range(min(len(block), SAMPLE - self.seen)):
+        for frame in range(min(len(block), most - self.seen)):
             self.graphs.add(graph_of(block, frame))
             self.seen += 1
 
@@ -122,13 +122,23 @@ class Benchmarks:
         sets: of frames.
         most: frames of each whose nearest training frames are looked for, drawn at random.
         seed: of the draw.
+        bonds: frames of each name and composition whose bonds are looked at.
         silent: show no progress.
 
     Raises:
         SourceError: one has no frame of two atoms or more, or cannot be read.
     """
 
-    def __init__(self, sets: Sequence[FrameSet], *, most: int, seed: int = 0, silent: bool = False):
+    def __init__(
+        self,
+        sets: Sequence[FrameSet],
+        *,
+        most: int,
+        seed: int = 0,
+        bonds: int = SAMPLE,
+        silent: bool = False,
+    ):
+        self._bonds = bonds
         self.members: list[Benchmark] = []
         self.sampled: dict[int, list[Sampled]] = {}
         first = 0
@@ -159,7 +169,7 @@ class Benchmarks:
                 number = groups.setdefault(key, len(groups))
                 if number == len(described):
                     described.append(_Group(*key))
-                described[number].look(block)
+                described[number].look(block, self._bonds)
                 found = geometry_prints(block)
                 prints.append(found)
                 columns[0].append(np.full(len(block), number))

@@ -17,7 +17,7 @@ from chemscale.structures.overlap.frame_sets import FrameSet
 from chemscale.structures.overlap.identity import formula_of, geometry_prints, graph_of, is_periodic
 from chemscale.structures.preparation.separate_files import SeparateFiles
 
-VERSION = 1
+VERSION = 2
 """Raised when the same sets would exclude other frames: it is part of the key of a store."""
 EVERY = 1 << 62
 """More frames than there are: none is left out of the comparison."""
@@ -61,7 +61,9 @@ class FrameExclusion:
         elif len(tested := (source.splits() or {}).get("test", ())):
             self._is_test = lambda block: np.isin(block.rows, tested)
         most = 0 if isinstance(self.level, str) else EVERY
-        self._benchmarks = Benchmarks(self.sets, most=most)
+        # One name may stand for many molecules, and each of them is to be left out.
+        bonds = EVERY if self.level == "molecule" else 0
+        self._benchmarks = Benchmarks(self.sets, most=most, bonds=bonds)
         for member in self._benchmarks.members:
             for formula, graphs in zip(member.formulas, member.graphs, strict=True):
                 self._graphs.setdefault(formula, set()).update(graphs)

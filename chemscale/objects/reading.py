@@ -67,7 +67,7 @@ def bring_records(root: str | Path) -> Path:
             wanted.append((address.child(place + curve), folder / curve, entries[place + curve], None))
         if age_of(record) > age_of(read_record(folder / RECORD)):
             write_whole(folder / RECORD, raw)
-    fetch_all(store, wanted, str(address))
+    fetch_all(store, wanted, str(address), growing=True)  # runs that train write their curves anew
     return address.local
 
 

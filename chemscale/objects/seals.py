@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chemscale.common.files import atomic_write
-from chemscale.objects.address import Address, address_of
+from chemscale.common.locks import file_lock
+from chemscale.objects.address import Address, address_of, lock_for
 from chemscale.objects.errors import Damaged, Missing
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import Entry, Store, open_store
@@ -187,21 +188,24 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
             f"{parent.child(missing[0])}: missing, although {seal_name} names it ({len(missing)} of "
             f"{len(wanted)} files). Remove the seal to do without."
         )
-    hidden = into / f".{top}.pulled"
-    jobs = [
-        (parent.child(each), hidden / each, listed[each], digest)
-        for each, digest in wanted.items()
-        if not _there(hidden / each, digest)
-    ]
-    fetch_all(store, jobs, title)
-    target = into / top
-    if target.is_dir():
-        shutil.rmtree(target)
-    if top.endswith(".ckpt"):
-        with atomic_write(into / seal_name) as file:
-            file.write(seal)
-    os.replace(hidden / top, target)
-    shutil.rmtree(hidden, ignore_errors=True)
+    waited: list[str] = []
+    with file_lock(lock_for(into / top), busy=waited.append, without="fetch it by one process"):
+        if waited and all(_there(into / each, digest) for each, digest in wanted.items()):
+            return  # by the process that this one waited for, which may be reading it
+        hidden, target = into / f".{top}.pulled", into / top
+        jobs = [
+            (parent.child(each), hidden / each, listed[each], digest)
+            for each, digest in wanted.items()
+            if not _there(hidden / each, digest)
+        ]
+        fetch_all(store, jobs, title)
+        if target.is_dir():
+            shutil.rmtree(target)
+        if top.endswith(".ckpt"):
+            with atomic_write(into / seal_name) as file:
+                file.write(seal)
+        os.replace(hidden / top, target)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _there(path: Path, digest: str) -> bool:
@@ -212,7 +216,7 @@ def sealed_names(entries: Mapping[str, Entry], folder: str = "") -> list[str]:
     """Names of what is sealed in a folder of a listing, in order.
 
     Args:
-        entries: as ``Store.list`` gives them.
+        entries: as ``Store.entries`` gives them.
         folder: relative to what was listed; empty for the top.
     """
     prefix = f"{folder}/" if folder else ""

@@ -142,6 +142,14 @@ def _standing(store: Store, parent: Address, names: Collection[str]) -> dict[str
     return found
 
 
+def is_here(path: Path, entry: Entry) -> bool:
+    """Whether a small file is an object, as far as its length and a tag that may be its MD5 say."""
+    try:
+        return path.stat().st_size == entry.size and (len(entry.tag) != 32 or _is_same(path, entry))
+    except FileNotFoundError:
+        return False
+
+
 def _is_same(path: Path, entry: Entry | None) -> bool:
     """Whether an earlier attempt wrote this file: the tag of an object of one part is its MD5."""
     if entry is None or entry.size != path.stat().st_size or len(entry.tag) != 32:
@@ -188,8 +196,13 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
             f"{parent.child(missing[0])}: missing, although {seal_name} names it ({len(missing)} of "
             f"{len(wanted)} files). Remove the seal to do without."
         )
-    waited: list[str] = []
-    with file_lock(lock_for(into / top), busy=waited.append, without="fetch it by one process"):
+    waited = []
+
+    def wait(_: str) -> None:
+        log.info("Another process fetches %s: waiting for it.", parent.child(name))
+        waited.append(name)
+
+    with file_lock(lock_for(into / top), busy=wait, without="fetch it by one process"):
         if waited and all(_there(into / each, digest) for each, digest in wanted.items()):
             return  # by the process that this one waited for, which may be reading it
         hidden, target = into / f".{top}.pulled", into / top

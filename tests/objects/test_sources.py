@@ -4,13 +4,17 @@ import fnmatch
 import glob
 import json
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from chemscale.common.locks import file_lock
+from chemscale.common.paths import cache_folder
 from chemscale.fetching.hub import local_path
 from chemscale.objects import store as stores
-from chemscale.objects.sources import translate
+from chemscale.objects.sources import LISTED, translate
 from tests.helpers.object_stores import Fault, cut, free_port
 from tests.helpers.preloaded import python
 
@@ -82,6 +86,20 @@ def test_a_pattern_means_what_it_means_on_a_disk(pattern, name):
 
     assert bool(re.fullmatch(translate(pattern), name)) == fnmatch.fnmatchcase(name, pattern)
     assert not re.fullmatch(translate(pattern), f"{name[0]}/{name}")
+
+
+def test_who_waits_for_another_process_says_so(bucket, caplog):
+    bucket.put("molecules/one.smi", b"CCO\n")
+    caplog.set_level("INFO", "chemscale")
+    lock = cache_folder() / "sources" / "s3" / bucket.name / LISTED / ".lock"
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock(lock):
+            asked = pool.submit(fetched, bucket, "molecules/*.smi")
+            until = time.monotonic() + 10
+            while "waiting for it" not in caplog.text and time.monotonic() < until:
+                time.sleep(0.02)
+        assert asked.result() == ["one.smi"]
+    assert f"Another process fetches files of {bucket.name}: waiting for it." in caplog.text
 
 
 def prepare(bucket, folder, *arguments):

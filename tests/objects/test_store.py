@@ -10,7 +10,7 @@ import pytest
 from chemscale.objects import store as stores
 from chemscale.objects.address import Address
 from chemscale.objects.errors import Damaged, Missing, StoreError, Unreachable
-from chemscale.objects.seals import fetch_sealed, files_of, seal_folder, send_sealed
+from chemscale.objects.seals import fetch_sealed, files_of, is_here, seal_folder, send_sealed
 from chemscale.objects.store import open_store
 from chemscale.objects.transfers import fetch_all
 from tests.helpers.object_stores import Fault, cut, forbid, free_port, shorten, slow_down
@@ -117,6 +117,16 @@ def test_a_curve_that_grew_since_it_was_listed_is_fetched_as_it_is_now(bucket, t
     bucket.delete("curve")
     fetch_all(store, [(address, tmp_path / "gone", listed, None)], growing=True)
     assert not (tmp_path / "gone").exists()
+
+
+def test_a_file_of_the_same_length_is_not_taken_for_the_object(bucket, tmp_path):
+    bucket.put("law.json", b"0.31")
+    entry, here = open_store(place(bucket)).entry(place(bucket, "law.json")), tmp_path / "law.json"
+    assert not is_here(here, entry)
+    here.write_bytes(b"0.29")
+    assert not is_here(here, entry)
+    here.write_bytes(b"0.31")
+    assert is_here(here, entry)
 
 
 def test_a_sealed_folder_that_two_fetch_at_once_is_whole(bucket, tmp_path):

@@ -343,6 +343,20 @@ def undecided(benchmark: Benchmark, found: Found) -> int:
     return int(np.array(doubtful, bool)[benchmark.groups].sum())
 
 
+def several_molecules(benchmark: Benchmark, found: Found) -> int:
+    """Names of a benchmark in which different bonds were seen, or in training frames of their composition.
+
+    Args:
+        benchmark: of the comparison.
+        found: what the training set has in common with it.
+    """
+    count = 0
+    for formula, graphs in zip(benchmark.formulas, benchmark.graphs, strict=True):
+        groups = [graphs, *(group.graphs for group in found.groups.get(formula, {}).values())]
+        count += formula in found.groups and any(len(each - {None}) > 1 for each in groups)
+    return count
+
+
 def copy_of(benchmark: Benchmark, found: Found, frame: int) -> tuple[int, str, int] | None:
     """How many training frames have the geometry of a frame, and name and row of the first; None for none.
 

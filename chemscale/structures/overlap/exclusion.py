@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,14 +109,20 @@ class FrameExclusion:
                 near[at] |= (apart(lengths, sampled.lengths) <= float(self.level)).any(axis=1)
         return near
 
-    def write(self, folder: Path) -> list[str]:
+    def write(self, folder: Path, files: Sequence[tuple[int, str]] = ()) -> list[str]:
         """Write which frames were left out; what is to be said of it.
 
         Args:
             folder: of the store.
+            files: first row and name of each, where the source counts rows on over several.
         """
+        starts = [start for start, _ in files]
+        rows = [
+            (name, row - starts[bisect_right(starts, row) - 1] if starts else row, why)
+            for name, row, why in self.rows
+        ]
         with open(folder / "excluded.csv", "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("name", "row", "why"), *self.rows])
+            csv.writer(file, lineterminator="\n").writerows([("name", "row", "why"), *rows])
         names = ", ".join(each.name for each in self.sets)
         told = ", ".join(f"{count:,} {why}" for why, count in self.left_out.most_common()) or "none"
         return [f"Frames left out because they are in {names} (data.exclude): {told}."]

@@ -138,7 +138,7 @@ def _build(
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
-        left_out = exclude.write(folder) if exclude else []
+        left_out = exclude.write(folder, manifest["files"]) if exclude else []
         contents = _contents(store, parts, molecule, {**left_out_frames(source), **_excluded(exclude)})
         manifest |= {
             "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract), *left_out],

@@ -9,6 +9,7 @@ from chemscale.structures.overlap.frame_sets import StoreFrames
 from chemscale.structures.overlap.identity import graph_of
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.preparation.separate_files import SeparateFiles
+from chemscale.structures.sources.combined import CombinedSource
 from tests.helpers.structures import METHANOL, toy_blocks
 
 
@@ -121,6 +122,18 @@ def test_a_validation_part_that_is_left_out_whole_is_not_replaced_without_a_word
         build_store(
             Toy([*blocks, *held], published), tmp_path / "b", SplitPolicy(validation=0.1), exclude=exclude
         )
+
+
+def test_rows_of_what_is_left_out_are_those_in_its_file(tmp_path):
+    one, two = Toy(toy_blocks(10)), Toy(toy_blocks(10, seed=4))
+    one.path, two.path = tmp_path / "one.npz", tmp_path / "two.npz"
+    exclude = excluding(tmp_path, [block.select(np.arange(3, 5)) for block in toy_blocks(10, seed=4)])
+    store = build_store(
+        CombinedSource([one, two], ["one", "two"]), tmp_path / "s", SplitPolicy(), exclude=exclude
+    )
+    listed = (tmp_path / "s" / "excluded.csv").read_text().splitlines()[1:]
+    assert listed == [f"two/{n},identical" for n in ("water,3", "water,4", "methanol,13", "methanol,14")]
+    assert store.where(len(store) - 1).endswith("row 19 of two.npz")
 
 
 def test_what_is_left_out_is_part_of_what_names_a_store(tmp_path):

@@ -29,6 +29,10 @@ LEFT_OUT = (".part", ".fetching", ".lock")
 """Endings of files that are nobody's data."""
 
 
+FOUND_AGAIN = "edges-"
+"""How folders in a store of structures begin whose neighbour lists grow while others read them."""
+
+
 def is_data(path: Path) -> bool:
     """Whether a file belongs to what lies in its folder: nothing hidden, and nothing that is being written.
 
@@ -42,7 +46,7 @@ def files_of(folder: Path) -> dict[str, Path]:
     """The files of a folder and its sub-folders by their relative names, in order."""
     found = {}
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if is_data(Path(name))]
+        folders[:] = [name for name in folders if is_data(Path(name)) and not name.startswith(FOUND_AGAIN)]
         for name in names:
             if is_data(Path(name)):
                 path = Path(root) / name

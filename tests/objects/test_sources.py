@@ -182,6 +182,18 @@ def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):
     assert not folder.exists()
 
 
+def test_neighbours_that_grow_beside_a_store_are_neither_sealed_nor_sent(bucket):
+    from chemscale.objects.address import local_place
+    from chemscale.objects.seals import publish_folder
+
+    folder = local_place(f"{bucket.url}/stores/one")
+    (folder / "edges-5").mkdir(parents=True)
+    (folder / "edges-5" / "train.pairs").write_bytes(b"1234")
+    (folder / "manifest.json").write_text("{}")
+    assert publish_folder(folder)
+    assert bucket.listed() == ["stores/one.sha256", "stores/one/manifest.json"]
+
+
 def test_a_run_finds_its_store_at_an_address_again(bucket, tmp_path, monkeypatch):
     from chemscale.objects.address import local_place
     from chemscale.points.data import open_or_prepare_structures, read_structure_data

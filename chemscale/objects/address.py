@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from chemscale.common.paths import cache_folder
@@ -53,7 +54,11 @@ class Address:
         found = _ADDRESS.fullmatch(str(given))
         parts = [part for part in (found["key"] or "").split("/") if part] if found else []
         if found is None or _BUCKET.fullmatch(found["bucket"]) is None or {".", ".."} & set(parts):
-            raise StoreError(f"{given}: not an address. They are written s3://BUCKET/KEY or gs://BUCKET/KEY.")
+            shown = re.sub(r"//?.*@", "//…@", str(given), flags=re.DOTALL)  # no secrets in messages and logs
+            more = " Credentials do not stand in them." if shown != str(given) else ""
+            raise StoreError(
+                f"{shown}: not an address. They are written s3://BUCKET/KEY or gs://BUCKET/KEY.{more}"
+            )
         return cls(found["scheme"], found["bucket"], "/".join(parts))
 
     def __str__(self) -> str:
@@ -110,6 +115,15 @@ def address_of(path: Path) -> Address | None:
         return None
     scheme, bucket, *key = inside.parts
     return Address(scheme, bucket, "/".join(key))
+
+
+def lock_for(path: Path) -> Path:
+    """The file that is locked while something is fetched; beside the working copies, which hold data only.
+
+    Args:
+        path: that is fetched.
+    """
+    return _root() / ".locks" / f"{sha256(os.path.abspath(path).encode()).hexdigest()[:16]}.lock"
 
 
 def _root() -> Path:

@@ -71,6 +71,8 @@ class Lease:
         while True:
             number, content = self._newest()
             if not number or _is_gone(content) or (wait and self._has_died(number, content)):
+                if number and self._newest()[0] != number:
+                    continue  # it was given back, or taken over: two must not create two numbers
                 if self._create(number + 1):
                     self._remove_up_to(number)
                     return ""
@@ -89,14 +91,14 @@ class Lease:
         Raises:
             StoreError: the store does not answer; the lease may be held or not.
         """
-        if time.monotonic() - self._renewed < every:
+        if _now() - self._renewed < every:
             return ""
         number, content = self._newest()
         if number != self.number or content.get("token") != self.token:
             return _describe(content) if number else "nobody (its lease was removed)"
         self._renewals += 1
         self.store.write(self._object(self.number), self._content())
-        self._renewed = time.monotonic()
+        self._renewed = _now()
         return ""
 
     def keep(self) -> None:
@@ -137,7 +139,7 @@ class Lease:
         if created and not mine:
             log.debug("%s was written by two.", self._object(number))
         if mine:
-            self.number, self._renewed = number, time.monotonic()
+            self.number, self._renewed = number, _now()
         return mine
 
     def _has_died(self, number: int, content: dict[str, Any]) -> bool:
@@ -197,6 +199,11 @@ class Lease:
                 self.store.delete([self.address.parent.child(name)])
         if number == self.number:
             self.store.delete([self._object(number)])
+
+
+def _now() -> float:
+    """Seconds that go on while the machine is suspended: another may have taken the lease over meanwhile."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _describe(content: dict[str, Any]) -> str:

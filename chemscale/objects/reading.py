@@ -21,7 +21,7 @@ from chemscale.objects.run_files import (
     write_whole,
 )
 from chemscale.objects.runs import is_trained_here
-from chemscale.objects.seals import SEAL, fetch_sealed
+from chemscale.objects.seals import SEAL, fetch_sealed, is_here
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all
 
@@ -55,7 +55,7 @@ def bring_records(root: str | Path) -> Path:
     wanted = [
         (address.child(name), address.local / name, entries[name], None)
         for name in beside
-        if size_of(address.local / name) != entries[name].size
+        if not is_here(address.local / name, entries[name])
     ]
     for place in found:
         raw = store.read(address.child(place + RECORD))
@@ -63,11 +63,11 @@ def bring_records(root: str | Path) -> Path:
         if age_of(record) < age_of(read_record(folder / RECORD)) or is_trained_here(folder):
             continue
         curve = str(record.get("curve", "metrics.jsonl"))
-        if place + curve in entries and size_of(folder / curve) != entries[place + curve].size:
+        if place + curve in entries and not is_here(folder / curve, entries[place + curve]):
             wanted.append((address.child(place + curve), folder / curve, entries[place + curve], None))
         if age_of(record) > age_of(read_record(folder / RECORD)):
             write_whole(folder / RECORD, raw)
-    fetch_all(store, wanted, str(address))
+    fetch_all(store, wanted, str(address), growing=True)  # runs that train write their curves anew
     return address.local
 
 

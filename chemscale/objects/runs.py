@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -120,7 +121,12 @@ def _compare(store: Store, address: Address, folder: Path, entries: Mapping[str,
     sealed = sorted(name for name in entries if CHECKPOINT.fullmatch(name))
     here = _seals_here(folder)
     latest = sealed[-1].rpartition("/")[2] if sealed else ""
-    return newer, latest.removesuffix(SEAL) if latest and (not here or latest > here[-1]) else ""
+    if latest and theirs[0] > ours[0]:  # a later attempt: what is here of its name may differ
+        seal = folder / "checkpoints" / latest
+        lacks = latest not in here or seal.read_bytes() != store.read(address.child(sealed[-1]))
+    else:
+        lacks = bool(latest) and (not here or latest > here[-1])
+    return newer, latest.removesuffix(SEAL) if lacks else ""
 
 
 def _bring_back(store: Store, address: Address, folder: Path, entries: Mapping[str, Entry]) -> bool:
@@ -134,12 +140,33 @@ def _bring_back(store: Store, address: Address, folder: Path, entries: Mapping[s
                 fetch_sealed(store, address, name, folder)
         where = folder / "checkpoints"
         fetch_sealed(store, address.child("checkpoints"), checkpoint, where, f"{address.name} {checkpoint}")
+    if newer:
+        _drop_abandoned(folder, entries, parse_record(store.read(address.child(RECORD))))
     plain = [name for name in entries if "/" not in name and not name.startswith((".", "error"))]
     plain = [name for name in plain if not name.endswith(SEAL) and name != RECORD]
     fetch_all(store, [(address.child(name), folder / name, entries[name], None) for name in plain])
     if newer:
         write_whole(folder / RECORD, store.read(address.child(RECORD)))  # last: it says that the rest is here
     return True
+
+
+def _drop_abandoned(folder: Path, entries: Mapping[str, Entry], theirs: Mapping[str, Any]) -> None:
+    """Remove checkpoints here beyond the newest of a store in which a later attempt went on from there.
+
+    The curve and the counts that come with the later attempt do not have their steps.
+    """
+    if age_of(theirs)[0] <= age_of(read_record(folder / RECORD))[0]:
+        return
+    sealed = max((name.rpartition("/")[2] for name in entries if CHECKPOINT.fullmatch(name)), default="")
+    for name in _seals_here(folder):
+        if sealed and name > sealed:
+            log.warning("%s: %s is of an attempt that another machine went on from.", folder, name)
+            checkpoint = (folder / "checkpoints" / name).with_suffix(".ckpt")
+            (folder / "checkpoints" / name).unlink(missing_ok=True)
+            if checkpoint.is_dir():
+                shutil.rmtree(checkpoint)
+            else:
+                checkpoint.unlink(missing_ok=True)
 
 
 def bring_trunk(folder: Path) -> None:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chemscale.common.files import atomic_write
-from chemscale.objects.address import Address, address_of
+from chemscale.common.locks import file_lock
+from chemscale.objects.address import Address, address_of, lock_for
 from chemscale.objects.errors import Damaged, Missing
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import Entry, Store, open_store
@@ -27,6 +28,10 @@ SEAL = ".sha256"
 LEFT_OUT = (".part", ".fetching", ".lock", ".index")
 """Endings of files that are nobody's data: what is being written, and what is counted again wherever it is
 missing, by whoever reads a folder while it is sent."""
+
+
+FOUND_AGAIN = "edges-"
+"""How folders in a store of structures begin whose neighbour lists grow while others read them."""
 
 
 def is_data(path: Path) -> bool:
@@ -42,7 +47,7 @@ def files_of(folder: Path) -> dict[str, Path]:
     """The files of a folder and its sub-folders by their relative names, in order."""
     found = {}
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if is_data(Path(name))]
+        folders[:] = [name for name in folders if is_data(Path(name)) and not name.startswith(FOUND_AGAIN)]
         for name in names:
             if is_data(Path(name)):
                 path = Path(root) / name
@@ -143,6 +148,14 @@ def _standing(store: Store, parent: Address, names: Collection[str]) -> dict[str
     return found
 
 
+def is_here(path: Path, entry: Entry) -> bool:
+    """Whether a small file is an object, as far as its length and a tag that may be its MD5 say."""
+    try:
+        return path.stat().st_size == entry.size and (len(entry.tag) != 32 or _is_same(path, entry))
+    except FileNotFoundError:
+        return False
+
+
 def _is_same(path: Path, entry: Entry | None) -> bool:
     """Whether an earlier attempt wrote this file: the tag of an object of one part is its MD5."""
     if entry is None or entry.size != path.stat().st_size or len(entry.tag) != 32:
@@ -189,21 +202,29 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
             f"{parent.child(missing[0])}: missing, although {seal_name} names it ({len(missing)} of "
             f"{len(wanted)} files). Remove the seal to do without."
         )
-    hidden = into / f".{top}.pulled"
-    jobs = [
-        (parent.child(each), hidden / each, listed[each], digest)
-        for each, digest in wanted.items()
-        if not _there(hidden / each, digest)
-    ]
-    fetch_all(store, jobs, title)
-    target = into / top
-    if target.is_dir():
-        shutil.rmtree(target)
-    if top.endswith(".ckpt"):
-        with atomic_write(into / seal_name) as file:
-            file.write(seal)
-    os.replace(hidden / top, target)
-    shutil.rmtree(hidden, ignore_errors=True)
+    waited = []
+
+    def wait(_: str) -> None:
+        log.info("Another process fetches %s: waiting for it.", parent.child(name))
+        waited.append(name)
+
+    with file_lock(lock_for(into / top), busy=wait, without="fetch it by one process"):
+        if waited and all(_there(into / each, digest) for each, digest in wanted.items()):
+            return  # by the process that this one waited for, which may be reading it
+        hidden, target = into / f".{top}.pulled", into / top
+        jobs = [
+            (parent.child(each), hidden / each, listed[each], digest)
+            for each, digest in wanted.items()
+            if not _there(hidden / each, digest)
+        ]
+        fetch_all(store, jobs, title)
+        if target.is_dir():
+            shutil.rmtree(target)
+        if top.endswith(".ckpt"):
+            with atomic_write(into / seal_name) as file:
+                file.write(seal)
+        os.replace(hidden / top, target)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _there(path: Path, digest: str) -> bool:
@@ -214,7 +235,7 @@ def sealed_names(entries: Mapping[str, Entry], folder: str = "") -> list[str]:
     """Names of what is sealed in a folder of a listing, in order.
 
     Args:
-        entries: as ``Store.list`` gives them.
+        entries: as ``Store.entries`` gives them.
         folder: relative to what was listed; empty for the top.
     """
     prefix = f"{folder}/" if folder else ""

@@ -46,7 +46,11 @@ def fetch_sources(given: str, key: str = "data.path") -> str:
     address = Address.parse(given)
     root = cache_folder() / "sources" / address.scheme / address.bucket
     listing = root / LISTED / f"{sha256(address.key.encode()).hexdigest()[:16]}.json"
-    with file_lock(root / LISTED / ".lock", without="fetch sources before ranks are started"):
+
+    def wait(_: str) -> None:
+        log.info("Another process fetches files of %s: waiting for it.", address.bucket)
+
+    with file_lock(root / LISTED / ".lock", busy=wait, without="fetch sources before ranks are started"):
         before = _read(listing)
         # Ranks ask nobody: the command that started them has just done so.
         if before and "SUBMITIT_EXECUTOR" in os.environ and _whole(root, before):

@@ -181,20 +181,25 @@ class Store:
                 other.unlink(missing_ok=True)
         with_retries(lambda: self._append(address, partial, entry))
         if sha256 is not None:
-            with open(partial, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = _digest(partial if partial.exists() else path)
             problem = "" if found == sha256 else f"has the SHA-256 {found[:12]}…, not {sha256[:12]}…"
         else:  # nothing but its tag says that it is one object and not two halves
             problem = "" if self.entry(address) == entry else "was replaced while it was fetched"
         if problem:
             partial.unlink(missing_ok=True)
             raise Damaged(f"{address}: {problem}.")
-        os.replace(partial, path)
+        try:
+            os.replace(partial, path)
+        except FileNotFoundError:  # another process fetched it too, and was first
+            if not path.exists() or path.stat().st_size != entry.size:
+                raise Damaged(f"{address}: another process fetched something else of this name.") from None
 
     def _append(self, address: Address, partial: Path, entry: Entry) -> None:
-        with open(partial, "ab") as file:
-            if file.tell() > entry.size:
+        # Each block at its own place: a second process may fetch the same object into the same file.
+        with open(partial, "r+b", opener=_make) as file:
+            if file.seek(0, os.SEEK_END) > entry.size:
                 file.truncate(0)
+                file.seek(0)
             while (start := file.tell()) < entry.size:
                 end = min(start + BLOCK, entry.size)
                 with told(address):
@@ -316,6 +321,19 @@ def forget() -> None:
         for scheme in PACKAGES:
             with contextlib.suppress(ImportError):
                 sys.modules["fsspec"].get_filesystem_class(scheme).clear_instance_cache()
+
+
+def _make(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _entry(about: dict[str, Any]) -> Entry:

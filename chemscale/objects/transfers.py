@@ -9,6 +9,7 @@ from typing import Any
 
 from chemscale.common.progress import ProgressBar
 from chemscale.objects.address import Address
+from chemscale.objects.errors import Damaged, Missing
 from chemscale.objects.store import Entry, Store
 
 AT_ONCE = 8
@@ -23,6 +24,8 @@ def fetch_all(
     wanted: Sequence[tuple[Address, Path, Entry, str | None]],
     title: str = "",
     fetched: Callable[[Address, Entry], None] | None = None,
+    *,
+    growing: bool = False,
 ) -> None:
     """Fetch objects side by side, with a bar where they are large.
 
@@ -31,6 +34,7 @@ def fetch_all(
         wanted: of each its address, the file, its entry, and its SHA-256 or None.
         title: before the bar; empty for none.
         fetched: called for each that is here, in another thread.
+        growing: whether an object that was replaced or removed since it was listed is fetched as it is now.
 
     Raises:
         StoreError: as ``Store.get``, the first of them.
@@ -39,7 +43,14 @@ def fetch_all(
 
     def fetch(each: tuple[Address, Path, Entry, str | None]) -> int:
         address, path, entry, digest = each
-        store.get(address, path, entry, sha256=digest)
+        try:
+            store.get(address, path, entry, sha256=digest)
+        except (Damaged, Missing):
+            now = store.entry(address) if growing else entry
+            if now == entry:
+                raise
+            if now is not None:
+                store.get(address, path, now, sha256=digest)
         if fetched is not None:
             fetched(address, entry)
         return entry.size

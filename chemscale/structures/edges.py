@@ -114,8 +114,13 @@ class EdgeCache:
         return known[:frames]
 
     def _known(self) -> np.ndarray:
+        """Edges of each of the first frames whose neighbours are all there."""
         path = self._file("counts")
-        return np.fromfile(path, "<i4") if path.exists() else np.zeros(0, "<i4")
+        counts = np.fromfile(path, "<i4") if path.exists() else np.zeros(0, "<i4")
+        rows = _rows_in(self._file("pairs"), 4)
+        if self.store.periodic:
+            rows = min(rows, _rows_in(self._file("shifts"), 6))
+        return counts[: int(np.searchsorted(np.cumsum(counts, dtype=np.int64), rows, side="right"))]
 
     def _extend(self, frames: int) -> None:
         known = self._known()
@@ -149,6 +154,11 @@ class EdgeCache:
             frames: how many.
         """
         return Edges(self, frames)
+
+
+def _rows_in(path: Path, width: int) -> int:
+    """Whole rows of so many bytes in a file; 0 where there is none."""
+    return path.stat().st_size // width if path.exists() else 0
 
 
 class Edges:
@@ -219,9 +229,10 @@ class Edges:
     def _arrays(self) -> tuple[MappedRows, MappedRows | None]:
         """All pairs (E, 2), and all shifts (E, 3) of a store with crystals."""
         if self._maps is None:
+            edges = int(self.offsets[-1])  # and no more: another process may be adding some
             self._maps = (
-                MappedRows(self._pairs_path, INDEX, 2),
-                MappedRows(self._shifts_path, SHIFT, 3) if self.periodic else None,
+                MappedRows(self._pairs_path, INDEX, 2, edges),
+                MappedRows(self._shifts_path, SHIFT, 3, edges) if self.periodic else None,
             )
         return self._maps
 

@@ -32,6 +32,14 @@ def test_what_begins_as_an_address_and_is_none_is_refused(given):
         local_place(given)
 
 
+@pytest.mark.parametrize("given", ["s3://AKIA1:se/cret@bucket/x", "gs:/me:secret@bucket"])
+def test_a_secret_in_what_should_be_an_address_is_not_said_again(given):
+    with pytest.raises(StoreError, match="Credentials do not stand in them") as refused:
+        local_place(given)
+    assert "cret" not in str(refused.value)
+    assert "bucket" in str(refused.value)
+
+
 def test_a_working_copy_knows_its_address(tmp_path, monkeypatch):
     monkeypatch.setenv("CHEMSCALE_CACHE", str(tmp_path))
     for given in ("s3://bucket/runs/sweep/point", "gs://bucket"):

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from chemscale.objects import lease as leases
 from chemscale.objects.address import Address
@@ -46,6 +47,29 @@ def test_a_lease_that_nobody_writes_anew_is_taken_over_and_its_holder_sees_it(bu
     assert f"pid {leases.os.getpid()} on" in old.renew(every=0)
     old.release()
     assert bucket.listed() == ["runs/point/.mirror.lease-000002"]
+
+
+def test_a_lease_that_is_given_back_while_two_watch_goes_to_one(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.05)
+    old = lease(bucket)
+    assert old.acquire() == ""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.2)
+    waiting = [lease(bucket, dead_after=5.0) for _ in range(4)]
+
+    def wait(each):
+        if holder := each.acquire(wait=True):
+            return holder
+        each.keep()
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(wait, each) for each in waiting]
+        time.sleep(0.3)
+        old.release()
+        said = [each.result() for each in asked]
+    assert sorted(map(bool, said)) == [False, True, True, True]
+    assert bucket.listed() == ["runs/point/.mirror.lease-000001"]
+    waiting[said.index("")].release()
 
 
 def test_a_lease_that_is_written_anew_while_somebody_watches_is_not_taken(bucket, monkeypatch):

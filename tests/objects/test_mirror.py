@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -133,6 +134,30 @@ def test_a_run_comes_back_where_the_store_has_it_further(bucket, folder, tmp_pat
     checkpoint(folder / "checkpoints", 30)
     assert not bring_back(folder)
     assert json.loads((folder / "record.json").read_text())["attempts"] == 3
+
+
+def test_steps_that_another_machine_went_on_without_are_not_gone_on_from(bucket, folder, tmp_path):
+    record(folder, attempts=1)
+    (folder / "metrics.jsonl").write_text("20\n")
+    checkpoint(folder / "checkpoints", 20)
+    mirror_of(folder).sync()
+    checkpoint(folder / "checkpoints", 40, content=b"never written there")
+    checkpoint(folder / "checkpoints", 50, parts=("a",))
+    here = tmp_path / "here"
+    folder.rename(here)
+    assert bring_back(folder)  # another machine, which goes on
+    record(folder, attempts=2)
+    checkpoint(folder / "checkpoints", 40, content=b"other")
+    (folder / "metrics.jsonl").write_text("20\n40\n")
+    mirror_of(folder).sync()
+    shutil.rmtree(folder)
+    here.rename(folder)  # and the first one is back
+    assert bring_back(folder)
+    names = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
+    assert names == [f"step-{step:09d}.{end}" for step in (20, 40) for end in ("ckpt", "sha256")]
+    assert (folder / "checkpoints" / "step-000000040.ckpt").read_bytes() == b"other"
+    assert (folder / "metrics.jsonl").read_text() == "20\n40\n"
+    assert not bring_back(folder)
 
 
 def test_a_folder_that_is_behind_its_store_overwrites_nothing(bucket, folder):

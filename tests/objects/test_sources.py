@@ -5,14 +5,18 @@ import glob
 import json
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from chemscale.common.locks import file_lock
+from chemscale.common.paths import cache_folder
 from chemscale.fetching.hub import local_path
 from chemscale.objects import store as stores
-from chemscale.objects.sources import translate
+from chemscale.objects.sources import LISTED, translate
 from tests.helpers.object_stores import Fault, cut, free_port
 from tests.helpers.preloaded import python
 
@@ -84,6 +88,20 @@ def test_a_pattern_means_what_it_means_on_a_disk(pattern, name):
 
     assert bool(re.fullmatch(translate(pattern), name)) == fnmatch.fnmatchcase(name, pattern)
     assert not re.fullmatch(translate(pattern), f"{name[0]}/{name}")
+
+
+def test_who_waits_for_another_process_says_so(bucket, caplog):
+    bucket.put("molecules/one.smi", b"CCO\n")
+    caplog.set_level("INFO", "chemscale")
+    lock = cache_folder() / "sources" / "s3" / bucket.name / LISTED / ".lock"
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock(lock):
+            asked = pool.submit(fetched, bucket, "molecules/*.smi")
+            until = time.monotonic() + 10
+            while "waiting for it" not in caplog.text and time.monotonic() < until:
+                time.sleep(0.02)
+        assert asked.result() == ["one.smi"]
+    assert f"Another process fetches files of {bucket.name}: waiting for it." in caplog.text
 
 
 def prepare(bucket, folder, *arguments):
@@ -189,3 +207,36 @@ def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):
     with pytest.raises(Damaged, match=r"corpora/one/b: missing, although one.sha256 names it"):
         fetch_folder(folder)
     assert not folder.exists()
+
+
+def test_neighbours_that_grow_beside_a_store_are_neither_sealed_nor_sent(bucket):
+    from chemscale.objects.address import local_place
+    from chemscale.objects.seals import publish_folder
+
+    folder = local_place(f"{bucket.url}/stores/one")
+    (folder / "edges-5").mkdir(parents=True)
+    (folder / "edges-5" / "train.pairs").write_bytes(b"1234")
+    (folder / "manifest.json").write_text("{}")
+    assert publish_folder(folder)
+    assert bucket.listed() == ["stores/one.sha256", "stores/one/manifest.json"]
+
+
+def test_a_run_finds_its_store_at_an_address_again(bucket, tmp_path, monkeypatch):
+    from chemscale.objects.address import local_place
+    from chemscale.points.data import open_or_prepare_structures, read_structure_data
+    from chemscale.points.trained.evaluation.run import _store_of
+    from chemscale.points.uncertainty.frames import RunFrames
+    from chemscale.records import Parameters, RunRecord
+
+    (tmp_path / "water.extxyz").write_bytes(frames(20))
+    monkeypatch.chdir(tmp_path)
+    data = {"source": "structures", "path": str(tmp_path / "water.extxyz"), "references": "none"}
+    place = f"{bucket.url}/stores"
+    store = open_or_prepare_structures(read_structure_data(data), local_place(place))
+    one = Parameters(1, 1, 1, 1)
+    record = RunRecord(
+        "i", "s", "schnet", "n", {"data": data, "structures": place}, {}, None, store.hash, 0, one
+    )
+    assert _store_of(tmp_path, record).path == store.path
+    assert RunFrames.of("run", record).store.path == store.path
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cache", "water.extxyz"]

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chemscale.objects import store as stores
 from chemscale.objects.address import Address
 from chemscale.objects.errors import Damaged, Missing, StoreError, Unreachable
+from chemscale.objects.seals import fetch_sealed, files_of, is_here, seal_folder, send_sealed
 from chemscale.objects.store import open_store
+from chemscale.objects.transfers import fetch_all
 from tests.helpers.object_stores import Fault, cut, forbid, free_port, shorten, slow_down
 from tests.helpers.paths import ROOT
 
@@ -89,6 +92,59 @@ def test_an_object_that_is_not_what_was_promised_is_refused(bucket, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_two_fetch_at_once_is_whole(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "BLOCK", 1 << 14)
+    content = os.urandom(150_000)
+    bucket.put("curve", content)
+    store, address = open_store(place(bucket)), place(bucket, "curve")
+    entry = store.entry(address)
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(store.get, address, tmp_path / "curve", entry) for _ in range(6)]:
+            done.result()
+    assert (tmp_path / "curve").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["curve"]
+
+
+def test_a_curve_that_grew_since_it_was_listed_is_fetched_as_it_is_now(bucket, tmp_path):
+    bucket.put("curve", b"1\n")
+    store, address = open_store(place(bucket)), place(bucket, "curve")
+    listed = store.entry(address)
+    bucket.put("curve", b"1\n2\n")
+    with pytest.raises(Damaged, match="replaced while it was fetched"):
+        fetch_all(store, [(address, tmp_path / "curve", listed, None)])
+    fetch_all(store, [(address, tmp_path / "curve", listed, None)], growing=True)
+    assert (tmp_path / "curve").read_bytes() == b"1\n2\n"
+    bucket.delete("curve")
+    fetch_all(store, [(address, tmp_path / "gone", listed, None)], growing=True)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_file_of_the_same_length_is_not_taken_for_the_object(bucket, tmp_path):
+    bucket.put("law.json", b"0.31")
+    entry, here = open_store(place(bucket)).entry(place(bucket, "law.json")), tmp_path / "law.json"
+    assert not is_here(here, entry)
+    here.write_bytes(b"0.29")
+    assert not is_here(here, entry)
+    here.write_bytes(b"0.31")
+    assert is_here(here, entry)
+
+
+def test_a_sealed_folder_that_two_fetch_at_once_is_whole(bucket, tmp_path):
+    folder = tmp_path / "from" / "model"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / name).write_bytes(os.urandom(20_000))
+    store, parent = open_store(place(bucket)), place(bucket, "run")
+    files = {f"model/{name}": path for name, path in files_of(folder).items()}
+    send_sealed(store, parent, files, "model.sha256", seal_folder(folder))
+    into = tmp_path / "to"
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(fetch_sealed, store, parent, "model", into) for _ in range(4)]:
+            done.result()
+    assert seal_folder(into / "model") == seal_folder(folder)
+    assert [path.name for path in into.iterdir()] == ["model"]
+
+
 def test_who_may_not_read_is_told_what_is_asked_for(bucket):
     bucket.put("x", b"hello")
     bucket.proxy.faults.append(Fault(reading, forbid, times=99))
@@ -96,7 +152,7 @@ def test_who_may_not_read_is_told_what_is_asked_for(bucket):
         open_store(place(bucket)).read(place(bucket, "x"))
 
 
-@pytest.mark.parametrize("ask", ["list", "names", "entry", "read"])
+@pytest.mark.parametrize("ask", ["entries", "names", "entry", "read"])
 def test_a_bucket_that_is_not_there_is_named(bucket, ask):
     address = Address.parse("s3://no-such-bucket/x")
     with pytest.raises(StoreError, match="there is no bucket no-such-bucket"):

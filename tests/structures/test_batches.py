@@ -158,6 +158,31 @@ def test_cached_neighbours_equal_fresh_ones_and_grow_with_the_subset(store):
         np.testing.assert_array_equal(cached.edges, fresh.edges)
 
 
+@pytest.mark.parametrize("name", ["pairs", "shifts"])
+def test_neighbours_that_a_copy_cut_short_are_found_again(tmp_path, name):
+    store = build_store(ToySource(mixed_blocks()), tmp_path / "store", SplitPolicy(validation=0.2))
+    frames = np.asarray(store.part("train"))
+    cache = EdgeCache(store, "train", 3.0)
+    whole = cache.open(len(frames))
+    kept = {path.name: path.read_bytes() for path in cache.directory.iterdir()}
+    file = cache.directory / f"train.{name}"
+    file.write_bytes(kept[file.name][: len(kept[file.name]) // 2 + 1])
+    again = EdgeCache(store, "train", 3.0).open(len(frames))
+    np.testing.assert_array_equal(again.counts, whole.counts)
+    assert {path.name: path.read_bytes() for path in cache.directory.iterdir()} == kept
+
+
+def test_neighbours_are_read_while_another_process_adds_some(tmp_path):
+    store = build_store(ToySource(mixed_blocks()), tmp_path / "store", SplitPolicy(validation=0.2))
+    cache = EdgeCache(store, "train", 3.0)
+    few = cache.open(4)
+    with open(cache.directory / "train.shifts", "ab") as file:
+        file.write(b"1234567")  # a page of a larger write, which ends within a row
+    frame = int(store.part("train")[3])
+    found = few.attach(store.structure(frame), 3)
+    np.testing.assert_array_equal(found.edges, store.structure(frame).with_neighbours(3.0).edges)
+
+
 @pytest.mark.parametrize(
     "blocks", [toy_blocks(30), mixed_blocks(), [b for b in mixed_blocks() if b.cells is None]]
 )

@@ -22,9 +22,11 @@ from chemscale.structures.overlap.comparing import (
     copy_of,
     levels_of,
     neighbours,
+    several_molecules,
     undecided,
 )
 from chemscale.structures.overlap.frame_sets import FrameSet, StoreFrames
+from chemscale.structures.preparation.molecules import SAMPLE
 from chemscale.structures.store import PARTS
 
 if TYPE_CHECKING:
@@ -232,6 +234,12 @@ def _notes(training: str, found: Found, benchmarks: Benchmarks) -> Iterator[str]
             yield (
                 f"{each.of.name}: of {unsure:,} frames the composition decides whether the molecule was "
                 "trained on: bonds say nothing of crystals and of what falls apart."
+            )
+        if several := several_molecules(each, found):
+            yield (
+                f"{each.of.name}: {several:,} names stand for several molecules, here or in the training "
+                f"set, and the bonds of {SAMPLE} frames of each name were looked at: the level molecule is "
+                "a guess for their frames, the level composition is not."
             )
         unlooked = len(each) - each.periodic - len(each.sample)
         if unlooked and not len(each.sample):

@@ -12,6 +12,7 @@ from typing import Any
 
 from chemscale.common.files import write_json
 from chemscale.molecules.corpus import MANIFEST, sha256
+from chemscale.objects.address import local_place
 from chemscale.records import RECORD_NAME, RunRecord
 from chemscale.records.record import SEEN
 
@@ -129,7 +130,7 @@ def _data_settings(data: dict[str, Any]) -> dict[str, Any]:
 
 def _corpus(config: dict[str, Any], data_hash: str) -> dict[str, Any]:
     """Counts and hashes of the corpus, where it still lies where it was prepared."""
-    for path in sorted(Path(str(config.get("corpora", ""))).glob(f"*/{MANIFEST}")):
+    for path in sorted(local_place(str(config.get("corpora", ""))).glob(f"*/{MANIFEST}")):
         try:
             manifest = json.loads(path.read_text())
         except (OSError, ValueError):

@@ -16,6 +16,7 @@ from chemscale.models.potentials import build, read_config, save_potential
 from chemscale.molecules.corpus import MANIFEST, Corpus
 from chemscale.molecules.loading import save_trained
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, load_tokenizer
+from chemscale.objects.address import local_place
 from chemscale.points.base import DESCRIPTION, DescriptionError, check_description
 from chemscale.points.build import read_point
 from chemscale.points.data import read_molecule_data
@@ -94,7 +95,7 @@ def vocabulary_of(run: Path, record: RunRecord) -> AnyTokenizer:
         return tokenizer
     if (run / "model" / "tokenizer.json").is_file():
         return load_tokenizer(run / "model")
-    for manifest in sorted(Path(record.config["corpora"]).glob(f"*/{MANIFEST}")):
+    for manifest in sorted(local_place(record.config["corpora"]).glob(f"*/{MANIFEST}")):
         if json.loads(manifest.read_text()).get("corpus_hash") == record.data_hash:
             return load_tokenizer(manifest.parent)
     point = _prepared_again(run, record)

@@ -10,6 +10,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from chemscale.common.progress import ProgressBar
+from chemscale.objects.address import local_place
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
 from chemscale.points.uncertainty.chosen import selected_positions
 from chemscale.records import RunRecord
@@ -44,7 +45,7 @@ class RunFrames:
             FileNotFoundError: neither the store nor the file that it was made of is there.
         """
         data = read_structure_data(record.config["data"])
-        store = open_or_prepare_structures(data, Path(record.config["structures"]))
+        store = open_or_prepare_structures(data, local_place(record.config["structures"]))
         if store.hash != record.data_hash:
             raise ValueError(
                 f"{store.path} is not what {run} was trained on: the hashes differ. Put back the file "

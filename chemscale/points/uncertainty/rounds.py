@@ -20,6 +20,7 @@ import torch
 
 from chemscale.common.progress import ProgressBar
 from chemscale.common.sections import ConfigurationError
+from chemscale.objects.address import local_place
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
 from chemscale.points.uncertainty.chosen import ChosenFrames
 from chemscale.points.uncertainty.opening import Uncertain
@@ -76,7 +77,7 @@ def choose_frames(
             f"data.frames={data.frames}: rounds of active learning learn from as many frames as "
             "hydra.sweeper.rounds says. Leave data.frames out."
         )
-    store = open_or_prepare_structures(data, Path(config["structures"]))
+    store = open_or_prepare_structures(data, local_place(config["structures"]))
     pool = len(store.part("train"))
     if labels > pool:
         raise ConfigurationError(

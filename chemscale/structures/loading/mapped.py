@@ -21,23 +21,25 @@ class MappedRows:
         path: of the file; one that is missing or empty has no rows.
         kind: type of the numbers.
         columns: of a row.
+        rows: that are mapped, of a file that another process may be extending; None for all.
 
     Raises:
-        ValueError: the file ends within a row.
+        ValueError: the file ends within a row, or has fewer rows.
     """
 
-    def __init__(self, path: Path, kind: str, columns: int):
+    def __init__(self, path: Path, kind: str, columns: int, rows: int | None = None):
         shape = (-1, columns) if columns > 1 else (-1,)
         self._map: mmap.mmap | None = None
         self.in_order = self.scattered = np.empty((0, columns) if columns > 1 else 0, kind)
         """The rows (N, …) for reading on, and for reading here and there: plain arrays, since an element of a
         ``numpy.memmap`` takes 4 µs to find and of an array 0.2 µs."""
-        if not path.exists() or path.stat().st_size == 0:
+        if rows == 0 or (rows is None and (not path.exists() or path.stat().st_size == 0)):
             return
-        self.in_order = np.asarray(np.memmap(path, dtype=kind, mode="r")).reshape(shape)
+        length = None if rows is None else (rows * columns,)
+        self.in_order = np.asarray(np.memmap(path, dtype=kind, mode="r", shape=length)).reshape(shape)
         self.width = self.in_order.itemsize * columns
         with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            self._map = mmap.mmap(file.fileno(), self.in_order.nbytes, prot=mmap.PROT_READ)
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
         self.scattered = np.frombuffer(self._map, kind).reshape(shape)

@@ -108,9 +108,9 @@ class _Group:
     graphs: set[int | None] = field(default_factory=set)
     seen: int = 0
 
-    def look(self, block: Block) -> None:
+    def look(self, block: Block, most: int = SAMPLE) -> None:
         """Look at the bonds of the next frames, up to as many as suffice."""
-        for frame in range(min(len(block), SAMPLE - self.seen)):
+        for frame in range(min(len(block), most - self.seen)):
             self.graphs.add(graph_of(block, frame))
             self.seen += 1
 
@@ -122,13 +122,23 @@ class Benchmarks:
         sets: of frames.
         most: frames of each whose nearest training frames are looked for, drawn at random.
         seed: of the draw.
+        bonds: frames of each name and composition whose bonds are looked at.
         silent: show no progress.
 
     Raises:
         SourceError: one has no frame of two atoms or more, or cannot be read.
     """
 
-    def __init__(self, sets: Sequence[FrameSet], *, most: int, seed: int = 0, silent: bool = False):
+    def __init__(
+        self,
+        sets: Sequence[FrameSet],
+        *,
+        most: int,
+        seed: int = 0,
+        bonds: int = SAMPLE,
+        silent: bool = False,
+    ):
+        self._bonds = bonds
         self.members: list[Benchmark] = []
         self.sampled: dict[int, list[Sampled]] = {}
         first = 0
@@ -159,7 +169,7 @@ class Benchmarks:
                 number = groups.setdefault(key, len(groups))
                 if number == len(described):
                     described.append(_Group(*key))
-                described[number].look(block)
+                described[number].look(block, self._bonds)
                 found = geometry_prints(block)
                 prints.append(found)
                 columns[0].append(np.full(len(block), number))
@@ -331,6 +341,20 @@ def undecided(benchmark: Benchmark, found: Found) -> int:
         shared = (graphs & others) - {None}
         doubtful.append(formula in found.groups and None in graphs | others and not shared)
     return int(np.array(doubtful, bool)[benchmark.groups].sum())
+
+
+def several_molecules(benchmark: Benchmark, found: Found) -> int:
+    """Names of a benchmark in which different bonds were seen, or in training frames of their composition.
+
+    Args:
+        benchmark: of the comparison.
+        found: what the training set has in common with it.
+    """
+    count = 0
+    for formula, graphs in zip(benchmark.formulas, benchmark.graphs, strict=True):
+        groups = [graphs, *(group.graphs for group in found.groups.get(formula, {}).values())]
+        count += formula in found.groups and any(len(each - {None}) > 1 for each in groups)
+    return count
 
 
 def copy_of(benchmark: Benchmark, found: Found, frame: int) -> tuple[int, str, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from chemscale.structures.overlap.frame_sets import FrameSet
 from chemscale.structures.overlap.identity import formula_of, geometry_prints, graph_of, is_periodic
 from chemscale.structures.preparation.separate_files import SeparateFiles
 
-VERSION = 1
+VERSION = 2
 """Raised when the same sets would exclude other frames: it is part of the key of a store."""
 EVERY = 1 << 62
 """More frames than there are: none is left out of the comparison."""
@@ -61,7 +62,9 @@ class FrameExclusion:
         elif len(tested := (source.splits() or {}).get("test", ())):
             self._is_test = lambda block: np.isin(block.rows, tested)
         most = 0 if isinstance(self.level, str) else EVERY
-        self._benchmarks = Benchmarks(self.sets, most=most)
+        # One name may stand for many molecules, and each of them is to be left out.
+        bonds = EVERY if self.level == "molecule" else 0
+        self._benchmarks = Benchmarks(self.sets, most=most, bonds=bonds)
         for member in self._benchmarks.members:
             for formula, graphs in zip(member.formulas, member.graphs, strict=True):
                 self._graphs.setdefault(formula, set()).update(graphs)
@@ -106,14 +109,20 @@ class FrameExclusion:
                 near[at] |= (apart(lengths, sampled.lengths) <= float(self.level)).any(axis=1)
         return near
 
-    def write(self, folder: Path) -> list[str]:
+    def write(self, folder: Path, files: Sequence[tuple[int, str]] = ()) -> list[str]:
         """Write which frames were left out; what is to be said of it.
 
         Args:
             folder: of the store.
+            files: first row and name of each, where the source counts rows on over several.
         """
+        starts = [start for start, _ in files]
+        rows = [
+            (name, row - starts[bisect_right(starts, row) - 1] if starts else row, why)
+            for name, row, why in self.rows
+        ]
         with open(folder / "excluded.csv", "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("name", "row", "why"), *self.rows])
+            csv.writer(file, lineterminator="\n").writerows([("name", "row", "why"), *rows])
         names = ", ".join(each.name for each in self.sets)
         told = ", ".join(f"{count:,} {why}" for why, count in self.left_out.most_common()) or "none"
         return [f"Frames left out because they are in {names} (data.exclude): {told}."]

@@ -36,6 +36,7 @@ from chemscale.structures.store import (
     ISOLATED,
     MANIFEST,
     OPTIONAL_ARRAYS,
+    PARTS,
     SCHEMA_VERSION,
     FrameStore,
     content_hash,
@@ -106,7 +107,7 @@ def _build(
     with atomic_folder(target) as folder:
         written = write_frames(source, folder, title, subtract, exclude)
         if not len(written.geometry):
-            raise SourceError(f"{title}: there is no frame in it.")
+            raise SourceError(f"{title}: there is no frame in it{_but_for(exclude)}.")
         (folder / "names.json").write_text(json.dumps(written.names))
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -130,14 +131,14 @@ def _build(
         (folder / MANIFEST).write_text(json.dumps(manifest))
         store = FrameStore(folder)
         molecule = molecules_of(store, written.named, written.formulas, written.geometry)
-        parts, notes = _divide(source, store, written.geometry, molecule, policy)
+        parts, notes = _divide(source, store, written.geometry, molecule, policy, exclude)
         if not len(parts["train"]):
             raise SourceError(f"{title}: no frame is left to train on. {_ways_out(molecule, policy)}")
         if policy.validation > 0 and not len(parts["validation"]):
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
-        left_out = exclude.write(folder) if exclude else []
+        left_out = exclude.write(folder, manifest["files"]) if exclude else []
         contents = _contents(store, parts, molecule, {**left_out_frames(source), **_excluded(exclude)})
         manifest |= {
             "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract), *left_out],
@@ -151,22 +152,54 @@ def _build(
 
 
 def _divide(
-    source: Source, store: FrameStore, geometry: np.ndarray, molecule: np.ndarray, policy: SplitPolicy
+    source: Source,
+    store: FrameStore,
+    geometry: np.ndarray,
+    molecule: np.ndarray,
+    policy: SplitPolicy,
+    exclude: FrameExclusion | None,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Frames of each part, those of isolated atoms apart, and what there is to say of them."""
     isolated = isolated_frames(store)
     others = np.delete(np.arange(len(store)), isolated)
     notes: list[str] = []
     if isinstance(source, SeparateFiles):
-        parts = parts_with_files(source.part_of(store.rows), others, geometry, molecule, policy)
+        part_of = source.part_of(store.rows)
+        if "validation" in source.names and not (part_of == PARTS.index("validation")).any():
+            _refuse_emptied(exclude)
+        parts = parts_with_files(part_of, others, geometry, molecule, policy)
         notes += _copies(parts, geometry)
     elif published := source.splits():
+        validation = published.get("validation", np.zeros(0, np.int64))
+        if len(validation) and not np.isin(store.rows, validation).any():
+            _refuse_emptied(exclude)
         parts = published_parts(published, store.rows, geometry, policy)
         isolated = np.setdiff1d(isolated, np.concatenate(list(parts.values())))  # they stay as published
     else:
         parts = divide(others, geometry, molecule, policy)
     notes += describe_isolated(store, isolated)
     return parts | ({ISOLATED: in_order(isolated, geometry)} if len(isolated) else {}), notes
+
+
+def _refuse_emptied(exclude: FrameExclusion | None) -> None:
+    """Refuse to take training frames for a validation part all of whose frames were left out.
+
+    Raises:
+        SourceError: frames were left out.
+    """
+    if exclude is not None and exclude.left_out:
+        raise SourceError(
+            f"No frame of the validation part is left{_but_for(exclude)}. Leave out data.validation_path or "
+            "data.split to validate on a share of the training frames, or exclude less."
+        )
+
+
+def _but_for(exclude: FrameExclusion | None) -> str:
+    """What is said of frames that would be there, had they not been left out."""
+    if exclude is None or not exclude.left_out:
+        return ""
+    names = ", ".join(each.name for each in exclude.sets)
+    return f" but the {exclude.left_out.total():,} that are in {names} too (data.exclude)"
 
 
 def _copies(parts: dict[str, np.ndarray], geometry: np.ndarray) -> list[str]:

@@ -12,6 +12,7 @@ from chemscale.structures.overlap.comparing import (
     copy_of,
     levels_of,
     neighbours,
+    several_molecules,
     undecided,
 )
 from tests.helpers.structures import METHANOL, WATER, toy_blocks
@@ -89,6 +90,21 @@ def test_isomers_agree_in_their_composition_only():
     ethanol = np.array([[0, 0, 0], [1.52, 0, 0], [2.0, 1.34, 0]])  # C C O
     known, found = compared([block([6, 8, 6], [ether])], [block([6, 6, 8], [ethanol])])
     assert counts(known.members[0], found) == [0, 0, 1]
+
+
+def test_names_that_stand_for_several_molecules_are_counted():
+    ether = np.array([[0, 0, 0], [1.41, 0, 0], [2.0, 1.28, 0]])  # C O C
+    ethanol = np.array([[0, 0, 0], [2.3, 0, 0], [1.5, 0.0, 0]])  # C … O C, the bonds C C O
+    mixed, one = block([6, 8, 6], [ether, ethanol], "C2O"), block([6, 8, 6], [ether], "C2O")
+    assert [
+        several_molecules(known.members[0], found)
+        for known, found in (
+            compared([mixed], [one]),
+            compared([one], [mixed]),
+            compared([one], [one]),
+            compared([one], [mixed]),
+        )
+    ] == [1, 1, 0, 1]
 
 
 def test_where_bonds_say_nothing_the_composition_decides_and_it_is_said():

@@ -14,6 +14,7 @@ from chemscale.common.progress import ProgressBar
 from chemscale.hardware.devices import named_device
 from chemscale.models.potential import Potential
 from chemscale.models.potentials import load_potential
+from chemscale.objects.address import local_place
 from chemscale.points.data import open_or_prepare_structures, read_structure_data
 from chemscale.points.trained.evaluation.page import write_page
 from chemscale.records import RunRecord
@@ -112,7 +113,7 @@ def evaluate_run(
 
 def _store_of(run: Path, record: RunRecord) -> FrameStore:
     data = read_structure_data(record.config["data"])
-    store = open_or_prepare_structures(data, Path(record.config["structures"]))
+    store = open_or_prepare_structures(data, local_place(record.config["structures"]))
     if store.hash != record.data_hash:
         raise ValueError(
             f"{store.path} is not what {run} was trained on: the hashes differ. The file changed, or this "

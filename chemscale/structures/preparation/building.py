@@ -109,6 +109,7 @@ def _build(
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it{_but_for(exclude)}.")
         (folder / "names.json").write_text(json.dumps(written.names))
+        files = source.files() if isinstance(source, CombinedSource) else []
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "name": name,
@@ -124,7 +125,7 @@ def _build(
             "kind": getattr(source, "kind", ""),
             "optional": list(OPTIONAL_ARRAYS),  # what was looked for: stores of before have neither
             "labels": [vars(place) for place in getattr(source, "places", [])],
-            "files": source.files() if isinstance(source, CombinedSource) else [],
+            "files": files,
         }
         if subtract is not None:
             manifest["subtract"] = subtract.as_key()
@@ -138,7 +139,7 @@ def _build(
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():
             write_array(folder / f"{part}.npy", members.astype(np.int64))
-        left_out = exclude.write(folder, manifest["files"]) if exclude else []
+        left_out = exclude.write(folder, files) if exclude else []
         contents = _contents(store, parts, molecule, {**left_out_frames(source), **_excluded(exclude)})
         manifest |= {
             "notes": [*source.notes, *_missing(contents["counts"]), *notes, *_without(subtract), *left_out],

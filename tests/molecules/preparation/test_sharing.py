@@ -92,8 +92,8 @@ def test_four_processes_of_which_some_are_killed_leave_the_bytes_of_one(rows, al
     target, chance = tmp_path / "shared", random.Random(7)
 
     def run():
-        slowly(building, "standardize_chunk", 0.02)
-        slowly(building, "encode_bucket", 0.01)
+        slowly(building, "standardize_chunk", 0.06)
+        slowly(building, "encode_bucket", 0.06)
         share(rows, target, str(os.getpid()))
 
     running = {fork(run) for _ in range(4)}
@@ -112,7 +112,7 @@ def test_four_processes_of_which_some_are_killed_leave_the_bytes_of_one(rows, al
             continue
         assert {status_of(child) for child in running} == {0}
         running = set()
-    assert killed >= 4
+    assert killed >= 3
     assert contents(target) == alone
     assert not (target / ".build").exists()
 

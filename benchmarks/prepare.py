@@ -95,7 +95,8 @@ def variant(smiles: str, turn: int, number: int, respelled: bool) -> str:
         changed = Chem.RWMol(molecule)
         changed.InsertMol(group)
         changed.AddBond(site, molecule.GetNumAtoms(), Chem.BondType.SINGLE)
-        molecule = Chem.MolFromSmiles(Chem.MolToSmiles(changed)) or molecule
+        if Chem.SanitizeMol(changed, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
+            molecule = changed
     if respelled:
         return Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=number + 1)[0]
     return Chem.MolToSmiles(molecule)

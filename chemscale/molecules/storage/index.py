@@ -79,7 +79,7 @@ class Totals:
     Args:
         lengths: symbols of each molecule.
         prefixes: ids before each; None for none.
-        table: (strides, 4) int64 ``TOTALS`` of all molecules before each ``STRIDE``th; None to count now.
+        table: (strides, 4) int64 ``TOTALS`` of what lies before each multiple of ``STRIDE``; None: count now.
     """
 
     def __init__(self, lengths: Column, prefixes: Column | None = None, table: np.ndarray | None = None):

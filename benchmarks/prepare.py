@@ -1,13 +1,15 @@
 """Preparation beside the bare SELFIES encoder: time, CPU time, memory of all processes, disk, same bytes.
 
-    python -m benchmarks.prepare [FILE] [--molecules 100000] [--workers 1 2] [--folder DIR] [--respelled]
+    python -m benchmarks.prepare [FILE] [--molecules 100000] [--workers 1 2] [--folder DIR]
+        [--respelled | --spliced]
 
 FILE holds SMILES, one a line. ``--molecules`` takes so many of them, or makes as many different ones first,
 before anything is measured: each further time round, every molecule is given another group at another atom
 and written as RDKit's canonical SMILES, as collections are; ``--respelled`` writes atoms in another order,
-which preparation must read twice. Without FILE they are made of starter molecules, every eleventh with a
-counter-ion. ``--folder`` keeps the made file and the corpora for another call; it needs some 250 bytes a
-molecule.
+which preparation must read twice. That takes a third of a millisecond a molecule; ``--spliced`` takes seconds
+for all: groups are written before molecules as text, and the share that RDKit would write so is said. Without
+FILE they are made of starter molecules, every eleventh with a counter-ion. ``--folder`` keeps the made file
+and the corpora for another call; it needs some 250 bytes a molecule.
 
 Each preparation is the command ``chemscale.prepare`` in processes of its own. CPU time and memory are those
 of all its processes, read from /proc (Linux) ten times a second: memory is the sum of proportional set sizes,
@@ -60,6 +62,32 @@ GROUPS = [
     ),
     *("CO", "CN", "SC", "S(=O)(=O)C", "OCC", "CCO", "N(C)C", "NC(=O)C", "OC(F)F", "C1CC1", "c1ccccc1", "C#C"),
 ]
+ENDS = [
+    *("C", "CC", "CCC", "CCCC", "CO", "CCO", "CN", "CCN", "CS", "F", "Cl", "Br", "N#C", "O=C(O)", "NC(=O)"),
+    *("CC(=O)", "CC(C)", "CC(C)(C)", "O", "N", "FC(F)(F)", "CN(C)", "COC(=O)", "CCOC(=O)", "CS(=O)(=O)"),
+    *("NS(=O)(=O)", "CNC(=O)", "C#C", "C=C", "C1CC1", "c1ccc(cc1)"),
+]
+LINKS = [
+    *(
+        "",
+        "C",
+        "CC",
+        "O",
+        "CO",
+        "OC",
+        "N",
+        "CN",
+        "NC",
+        "C(=O)",
+        "C(=O)N",
+        "NC(=O)",
+        "S",
+        "CCC",
+        "CCO",
+        "CS",
+        "OCC",
+    )
+]
 SALTS = ["Cl", "Br", "O=C(O)C(F)(F)F", "CS(=O)(=O)O"]
 AT_ONCE = 1 << 12
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +128,34 @@ def variant(smiles: str, turn: int, number: int, respelled: bool) -> str:
     if respelled:
         return Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=number + 1)[0]
     return Chem.MolToSmiles(molecule)
+
+
+def write_spliced(path: Path, base: list[str], count: int) -> None:
+    """Write different molecules, one a line, as text: groups before those whose first atom has a hydrogen.
+
+    The groups are those before which most molecules stay as RDKit writes them.
+    """
+    with rdBase.BlockLogs():
+        read = [(text, Chem.MolFromSmiles(text)) for text in base]
+        base = [text for text, m in read if m is not None and m.GetAtomWithIdx(0).GetTotalNumHs()]
+        before = {end + link for end in ENDS for link in LINKS}
+        best = sorted(before, key=lambda group: (-canonical([group + text for text in base[::500]]), group))
+        best = best[: -(-count // len(base))]
+        if len(best) * len(base) < count:
+            sys.exit(f"--spliced: at most {len(before) * len(base):,} molecules can be made of the file's.")
+        temporary = path.with_suffix(".part")
+        with open(temporary, "w") as file:
+            made = (group + text for group in best for text in base)
+            file.writelines(f"{text}\n" for text in itertools.islice(made, count))
+        some = [group + text for group in best for text in base[::2000]]
+        print(f"{canonical(some):.1%} of the molecules are as RDKit writes them", flush=True)
+        temporary.rename(path)
+
+
+def canonical(smiles: list[str]) -> float:
+    """Share of texts that are RDKit's canonical SMILES."""
+    found = [(text, Chem.MolFromSmiles(text)) for text in smiles]
+    return sum(m is not None and Chem.MolToSmiles(m) == text for text, m in found) / len(found)
 
 
 def write_molecules(path: Path, base: list[str], count: int, respelled: bool) -> None:
@@ -185,10 +241,13 @@ def source(options: argparse.Namespace, folder: Path) -> Path:
         with opener(options.file, "rt") as file:
             base = [line.split()[0] for line in file if line.strip()]
     count = options.molecules or len(base)
-    spelled = "-respelled" if options.respelled else ""
+    spelled = "-respelled" if options.respelled else "-spliced" if options.spliced else ""
     path = folder / f"{options.file.name.split('.')[0] if options.file else 'starter'}-{count}{spelled}.smi"
     if not path.exists():
-        write_molecules(path, base, count, options.respelled)
+        if options.spliced:
+            write_spliced(path, base, count)
+        else:
+            write_molecules(path, base, count, options.respelled)
     return path
 
 
@@ -199,6 +258,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--molecules", type=int, default=None, help="so many, made of those of FILE")
     parser.add_argument("--respelled", action="store_true", help="atoms in another order than RDKit's")
+    parser.add_argument("--spliced", action="store_true", help="made of text, in seconds")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--folder", type=Path, default=None, help="kept; else a temporary one")
     options = parser.parse_args()

@@ -194,6 +194,8 @@ def publish(prepared: Path) -> None:
     Raises:
         StoreError: the object store does not take it. What is prepared stays: the same command goes on.
     """
+    if address_of(prepared) is None:
+        return
     from chemscale.training.distributed.ranks import inside_job  # loads torch, which prepare may do without
 
     if not inside_job() and publish_folder(prepared, prepared.name):

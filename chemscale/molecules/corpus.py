@@ -100,6 +100,10 @@ class Split:
         """
         return self._symbols.gather(indices)
 
+    def let_go(self) -> None:
+        """Stop holding pages of its files: for a reader that goes through all of them once."""
+        self._symbols.let_go()
+
     def prefix(self, molecules: int) -> Split:
         """The nested subset of the first molecules.
 

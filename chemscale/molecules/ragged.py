@@ -8,7 +8,7 @@ import numpy as np
 
 from chemscale.molecules.storage.columns import Column, by_part
 from chemscale.molecules.storage.index import RowStarts
-from chemscale.molecules.storage.mapping import will_need
+from chemscale.molecules.storage.mapping import let_go, will_need
 
 
 class Ragged:
@@ -71,3 +71,8 @@ class Ragged:
         for part, places in by_part(np.repeat(parts, lengths)):
             out[places] = self.values[part][where[places]]
         return out, lengths
+
+    def let_go(self) -> None:
+        """Stop holding pages of the shards, as ``storage.mapping.let_go`` says."""
+        for values in (*self.values, *self.lengths.arrays):
+            let_go(values)

@@ -82,6 +82,7 @@ def _count(split: Split, size: int, progress: ProgressBar) -> tuple[np.ndarray, 
         has[np.repeat(np.arange(len(lengths)), lengths), tokens] = True
         occurrences += np.bincount(tokens, minlength=size)
         molecules += np.count_nonzero(has, axis=0)
+        split.let_go()
         progress.advance(len(lengths))
     return occurrences, molecules
 

@@ -13,7 +13,9 @@ import numpy as np
 
 FAILED = ctypes.c_void_p(-1).value
 """What ``mmap`` answers where it cannot."""
-RANDOM, WILL_NEED = mmap.MADV_RANDOM, mmap.MADV_WILLNEED
+RANDOM, WILL_NEED, DONT_NEED = mmap.MADV_RANDOM, mmap.MADV_WILLNEED, mmap.MADV_DONTNEED
+_MAPPED: dict[int, int] = {}
+"""Bytes of each mapping by its address: what is let go must be a file, for other memory would be emptied."""
 
 
 def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.ndarray:
@@ -45,7 +47,8 @@ def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.n
     if at_random:
         _libc().madvise(address, size, RANDOM)
     pages = (ctypes.c_ubyte * size).from_address(address)
-    weakref.finalize(pages, _libc().munmap, address, size).atexit = False
+    _MAPPED[address] = size
+    weakref.finalize(pages, _unmap, address, size).atexit = False
     width = np.dtype(dtype).itemsize
     numbers: np.ndarray = np.frombuffer(memoryview(pages), dtype=np.dtype(dtype), count=size // width)
     numbers.flags.writeable = False
@@ -63,6 +66,24 @@ def will_need(numbers: np.ndarray, begin: int, end: int) -> None:
     width, address = numbers.itemsize, int(numbers.ctypes.data)
     first = (address + begin * width) & ~(mmap.PAGESIZE - 1)
     _libc().madvise(first, address + end * width - first, WILL_NEED)
+
+
+def let_go(numbers: np.ndarray) -> None:
+    """Stop holding pages of a file that was read from end to end; they are mapped again when looked at.
+
+    Pages that stay mapped count as memory of the process, and of a whole corpus they are all of it.
+
+    Args:
+        numbers: of ``map_file``; of other arrays nothing is done.
+    """
+    address = int(numbers.ctypes.data)
+    if address in _MAPPED:
+        _libc().madvise(address, _MAPPED[address], DONT_NEED)
+
+
+def _unmap(address: int, size: int) -> None:
+    del _MAPPED[address]
+    _libc().munmap(address, size)
 
 
 @cache

@@ -221,3 +221,18 @@ def test_the_memory_of_a_rank_does_not_grow_with_the_corpus(corpus, tmp_path, mo
 def use(path):
     data = MoleculeDataModule(Corpus.open(path), BatchShape(4096, 512), seed=0)
     assert data.training_batches()[0].tokens.numel() > 3000
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="/proc says what is mapped")
+def test_a_reader_of_the_whole_corpus_holds_none_of_it(sharded):
+    def held():
+        rows = open("/proc/self/smaps").read().split("\n")
+        inside = [i for i, row in enumerate(rows) if str(sharded) in row]
+        return {next(row for row in rows[i:] if row.startswith("Rss")).split()[1] for i in inside}
+
+    train = Corpus.open(sharded).train
+    whole = train.gather(np.arange(len(train)))[0]
+    assert held() > {"0"}
+    train.let_go()
+    assert held() == {"0"}
+    assert np.array_equal(train.gather(np.arange(len(train)))[0], whole)

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,7 +227,7 @@ def use(path):
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="/proc says what is mapped")
 def test_a_reader_of_the_whole_corpus_holds_none_of_it(sharded):
     def held():
-        rows = open("/proc/self/smaps").read().split("\n")
+        rows = Path("/proc/self/smaps").read_text().split("\n")
         inside = [i for i, row in enumerate(rows) if str(sharded) in row]
         return {next(row for row in rows[i:] if row.startswith("Rss")).split()[1] for i in inside}
 

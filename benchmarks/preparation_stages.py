@@ -1,6 +1,6 @@
 """What preparing very many molecules costs beside the chemistry: reading, visits, merging, shards.
 
-    python benchmarks/preparation_stages.py [--parts 3000] [--rows 32768] [--workers 2] [--plan 1e9]
+    python -m benchmarks.preparation_stages [--parts 3000] [--rows 32768] [--workers 2] [--plan 1e9]
                                             [--folder DIR]
 
 Made part files stand for those of stage 1: of the real dtype, with hashes and text at random, 45 characters a
@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from prepare import Processes, size
 
+from benchmarks.processes import Processes, size
 from chemscale.molecules.preparation import merging
 from chemscale.molecules.preparation.build import BUCKET_BYTES
 from chemscale.molecules.preparation.dropped import write_dropped_rows, write_dropped_table

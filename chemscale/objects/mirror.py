@@ -258,6 +258,9 @@ class Mirror:
             self.problem = str(error)
             if not isinstance(error, Unreachable | Damaged):
                 log.debug("mirror", exc_info=True)
+        except Exception as error:  # whatever it is, training must not end of it
+            self.problem = f"{self.folders[0].address}: {type(error).__name__}: {error}"
+            log.error("%s", self.problem, exc_info=True)
 
 
 def _step(name: str) -> int:

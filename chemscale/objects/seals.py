@@ -29,9 +29,10 @@ LEFT_OUT = (".part", ".fetching", ".lock", ".index")
 """Endings of files that are nobody's data: what is being written, and what is counted again wherever it is
 missing, by whoever reads a folder while it is sent."""
 
-
 FOUND_AGAIN = "edges-"
 """How folders in a store of structures begin whose neighbour lists grow while others read them."""
+PAGES = ("report.html", "report.json")
+"""Files beside what is prepared that are written anew whenever they are asked for: sent, and never sealed."""
 
 
 def is_data(path: Path) -> bool:
@@ -267,18 +268,20 @@ def fetch_folder(folder: Path, title: str = "") -> bool:
     return True
 
 
-def publish_files(folder: Path) -> None:
+def publish_files(folder: Path, names: Collection[str] | None = None) -> None:
     """Write the files of a folder to the address whose working copy it is, each for itself; such as a report.
 
     Args:
         folder: on this disk; of another than a working copy nothing is done.
+        names: of the files; None for all that are there.
 
     Raises:
         StoreError: the store does not take them.
     """
     address = address_of(folder)
     if address is not None and folder.is_dir():
-        files = [(path, address.child(name)) for name, path in files_of(folder).items()]
+        found = files_of(folder).items()
+        files = [(path, address.child(name)) for name, path in found if names is None or name in names]
         send_all(open_store(address), files)
 
 
@@ -309,7 +312,8 @@ def publish_folder(folder: Path, title: str = "") -> bool:
     try:
         if store.entry(address.parent.child(seal_name)) is not None:
             return False  # by whom this process waited for
-        found = files_of(folder)  # once: what others put there meanwhile is neither sealed nor sent
+        # Once: what others put there meanwhile is neither sealed nor sent.
+        found = {name: path for name, path in files_of(folder).items() if name not in PAGES}
         files = {f"{folder.name}/{name}": path for name, path in found.items()}
         send_sealed(store, address.parent, files, seal_name, seal_folder(folder, found), title)
     finally:

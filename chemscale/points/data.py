@@ -76,26 +76,12 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     """
     from chemscale.molecules.corpus import MANIFEST
     from chemscale.molecules.preparation.build import build_corpus, corpus_key
-    from chemscale.molecules.preparation.conditions.request import refuse_columns, request_conditions
+    from chemscale.molecules.preparation.conditions.request import request_conditions
     from chemscale.molecules.preparation.sharing.work import Shared
-    from chemscale.molecules.preparation.sources.files import find_files
-    from chemscale.molecules.preparation.telling import log_files
-    from chemscale.molecules.starter.recombine import write_starter
     from chemscale.molecules.tokenizers.opening import load_tokenizer
 
     corpora.mkdir(parents=True, exist_ok=True)
-    if data.source == "starter":
-        refuse_columns(data.conditions or ())
-        of = f"-of-{data.pieces}" if data.pieces else ""
-        files = [corpora / f"starter-{data.count}{of}.smi"]
-        with make_once(files[0], corpora) as missing:
-            if missing:
-                log.info("Making the starter molecules (%s) …", files[0])
-                write_starter(files[0], data.count, pieces=data.pieces, workers=data.prepare_workers)
-    else:
-        refuse_missing(str(data.path))
-        files, left_out = find_files(str(data.path))
-        log_files(str(data.path), len(files), left_out)
+    files = _molecule_files(data, corpora)
     options: dict[str, Any] = {
         "policy": policy(data),
         "smiles_column": data.smiles_column,
@@ -124,6 +110,28 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     if data.verify:
         corpus.verify()
     return corpus
+
+
+def _molecule_files(data: MoleculeData, corpora: Path) -> list[Path]:
+    """The files that a ``data`` section names; those of starter molecules are made first."""
+    from chemscale.molecules.preparation.conditions.request import refuse_columns
+    from chemscale.molecules.preparation.sources.files import find_files
+    from chemscale.molecules.preparation.telling import log_files
+    from chemscale.molecules.starter.recombine import write_starter
+
+    if data.source != "starter":
+        refuse_missing(str(data.path))
+        files, left_out = find_files(str(data.path))
+        log_files(str(data.path), len(files), left_out)
+        return files
+    refuse_columns(data.conditions or ())
+    of = f"-of-{data.pieces}" if data.pieces else ""
+    file = corpora / f"starter-{data.count}{of}.smi"
+    with make_once(file, corpora) as missing:
+        if missing:
+            log.info("Making the starter molecules (%s) …", file)
+            write_starter(file, data.count, pieces=data.pieces, workers=data.prepare_workers)
+    return [file]
 
 
 def _exclusion(data: MoleculeData) -> Exclusion | None:

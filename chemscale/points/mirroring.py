@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,14 +164,15 @@ def _note(directory: Path, address: Address, problem: str, *, before: bool = Fal
         log.error("%s All of the run is in %s: the same command writes what is missing.", problem, directory)
 
 
-def publish_report(folder: Path) -> None:
+def publish_report(folder: Path, names: Collection[str] | None = None) -> None:
     """Write a report to the address whose working copy it is; what hinders it is an error in the log.
 
     Args:
         folder: of the report.
+        names: of its files, where others lie beside it; None for all that are there.
     """
     try:
-        publish_files(folder)
+        publish_files(folder, names)
     except StoreError as error:
         log.error("%s The report is in %s.", error, folder)
 

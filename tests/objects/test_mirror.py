@@ -208,6 +208,18 @@ def test_a_mirror_says_what_it_could_not_write_and_catches_up(bucket, folder, mo
     assert is_in_step(folder)
 
 
+def test_training_does_not_end_of_a_fault_in_the_mirror(bucket, folder, monkeypatch, caplog):
+    address = Address.parse(f"{bucket.url}/runs/sweep/point")
+    lease = Lease(open_store(address), address.child(".mirror"))
+    assert not lease.acquire()
+    record(folder)
+    mirrored = mirror_of(folder)
+    monkeypatch.setattr(mirrored, "sync", lambda all_of_it: {}["nothing"])
+    assert "KeyError: 'nothing'" in Mirror([mirrored], lease).close(pauses=())
+    assert "KeyError: 'nothing'" in caplog.text
+    assert not [key for key in bucket.listed() if ".lease" in key]
+
+
 def test_who_lost_the_lease_writes_no_more(bucket, folder, monkeypatch, caplog):
     monkeypatch.setattr(mirrors, "LOOK_SECONDS", 0.05)
     address = Address.parse(f"{bucket.url}/runs/sweep/point")

@@ -115,13 +115,16 @@ def prepare(bucket, folder, *arguments):
 def test_a_corpus_is_prepared_once_for_all_machines(bucket, tmp_path):
     bucket.put("molecules/one.smi", SMILES.encode())
     wanted = ("data=smiles", f"data.path={bucket.url}/molecules/*.smi", f"corpora={bucket.url}/corpora")
-    first = prepare(bucket, tmp_path / "one", *wanted)
+    first = prepare(bucket, tmp_path / "one", *wanted, "report=true")
     assert first.returncode == 0, first.stderr
     assert "Written to s3://" in first.stderr
     (seal,) = (key for key in bucket.listed() if key.endswith(".sha256"))
+    pages = {f"{seal.removesuffix('.sha256')}/report.{kind}" for kind in ("html", "json")}
+    for page in pages:
+        bucket.put(page, bucket.get(page) + b"\n")  # made anew by another version: no seal breaks of it
     listed = [line.split("  ")[1] for line in bucket.get(seal).decode().splitlines()]
     assert {f"corpora/{name}" for name in listed} == {
-        key for key in bucket.listed() if key.startswith("corpora/") and key != seal
+        key for key in bucket.listed() if key.startswith("corpora/") and key not in {seal, *pages}
     }
     second = prepare(bucket, tmp_path / "two", *wanted)
     assert second.returncode == 0, second.stderr

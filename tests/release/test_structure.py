@@ -1,5 +1,8 @@
 """The figures that compare packages are right on a package small enough to count by hand."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from benchmarks.structure import code_lines, measure
@@ -57,3 +60,14 @@ def test_each_figure_is_what_one_counts_by_hand(toy):
 def test_a_folder_without_python_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="below it"):
         measure(tmp_path)
+
+
+def test_benchmarks_find_each_other_from_the_root():
+    scripts = list((Path(__file__).parents[2] / "benchmarks").glob("*.py"))
+    wrong = [
+        f"{path.name}: {node.module}"
+        for path in scripts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module in {script.stem for script in scripts}
+    ]
+    assert not wrong

@@ -1,7 +1,11 @@
 """Policies, and the reason for every molecule that is dropped."""
 
-import pytest
+import random
 
+import pytest
+from rdkit import Chem, rdBase
+
+from chemscale.molecules.preparation import standardize as standardize_module
 from chemscale.molecules.preparation.standardize import (
     Policy,
     PolicyError,
@@ -107,3 +111,59 @@ def test_what_selfies_cannot_express_is_dropped_with_a_reason():
 def test_an_unknown_policy_is_refused_with_the_choices():
     with pytest.raises(PolicyError, match="keep, largest, drop"):
         Policy(salts="remove")
+
+
+ATOMS = [
+    *"CNOSPFBcnos()=#123+-.",
+    "[O-]",
+    "[N+]",
+    "[nH]",
+    "[C]",
+    "[CH2]",
+    "[Fe]",
+    "[SiH2]",
+    "[S+]",
+    "[2H]",
+    "[H]",
+]
+
+
+def mistyped(smiles):
+    """Texts with a few other characters, most of them no molecules, and each molecule respelled."""
+    choose = random.Random(0)
+    for text in smiles:
+        letters = list(text)
+        for _ in range(choose.randint(1, 3)):
+            letters[choose.randrange(len(letters))] = choose.choice(ATOMS)
+        yield "".join(letters)
+        molecule = Chem.MolFromSmiles(text)
+        yield Chem.MolToSmiles(molecule, kekuleSmiles=True, isomericSmiles=False)
+        yield from Chem.MolToRandomSmilesVect(molecule, 2, randomSeed=1)
+
+
+def test_what_is_left_out_of_reading_plain_text_does_not_show(smiles):
+    texts = [
+        *smiles[:150],
+        *mistyped(smiles[:150]),
+        "[CH3]",
+        "[O-]",
+        "c1cc[n]c1",
+        "CS(C)=O",
+        "C[S+](C)[O-]",
+        "O=[Fe]",
+        "C[Pt](Cl)N",
+    ]
+    plain = [text for text in texts if standardize_module._PLAIN.fullmatch(text)]
+    assert len(plain) > 300
+    with rdBase.BlockLogs():
+        for text in plain:
+            by_rdkit, ours = Chem.MolFromSmiles(text), standardize_module._read(text, Policy())
+            assert (by_rdkit is None) == (ours is None), text
+            assert ours is None or Chem.MolToSmiles(ours) == Chem.MolToSmiles(by_rdkit), text
+
+
+@pytest.mark.parametrize(
+    "text", ["C[C@H](N)O", "F/C=C/F", "[H]C", "C[2H]", "[CH3:1]C", "CCO name", "CC |r|", "*C", "C->[Fe]"]
+)
+def test_text_that_is_not_plain_is_read_in_full(text):
+    assert not standardize_module._PLAIN.fullmatch(text)

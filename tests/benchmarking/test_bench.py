@@ -56,6 +56,8 @@ def test_ours_is_timed_beside_another_revision(tmp_path):
     command += [
         "--seconds",
         "0.1",
+        "--ours",
+        "eager",
         "--work",
         "schnet,painn-forces",
         "--json",

@@ -1,9 +1,5 @@
 """The plan verb: what it reads, what it prints, and that the sweep it writes is one that train runs."""
 
-import json
-import os
-import subprocess
-
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
@@ -18,12 +14,10 @@ from chemscale.planning.candidates import Family, PlanError, candidates
 from chemscale.planning.inputs import read_budget
 from chemscale.planning.law_file import read_law
 from chemscale.planning.sweep_file import sweep_path
-from chemscale.records import State, find_records
 from chemscale.sweeps.expansion import expand
 from chemscale.training.metrics.throughput import peak_flops
 from tests.helpers.paths import ROOT
 from tests.helpers.plans import TRUTH, write_law
-from tests.helpers.preloaded import python
 
 CONF = ROOT / "conf"
 GUESS = ["--law", "E=0.9,A=20,B=300,alpha=0.35,beta=0.4"]
@@ -289,39 +283,3 @@ def test_a_law_without_a_floor_is_reported(tmp_path):
     result = run(law, *SMALL)
     assert "E = 0 [0, unknown]" in result.output
     assert "show no floor" in result.output
-
-
-# --- the loop ---
-
-
-@pytest.mark.slow
-def test_plan_train_fit_and_plan_again(tmp_path):
-    """A guess, then runs; their law; new points from it; both sweeps fitted together; and the next plan."""
-    settings = [
-        "batch.tokens=256", "data.block=256", "data=starter", "data.count=4000", "logger=jsonl",
-        "data.validation_fraction=0.1", "data.prepare_workers=1",
-        "trainer.accelerator=cpu", "trainer.threads=1",
-    ]  # fmt: skip
-    common = ["--layers", "2", "--heads", "4", *(part for s in settings for part in ("--set", s))]
-
-    def call(verb: str, *arguments: object) -> str:
-        command = [python(), "-m", f"chemscale.{verb}", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    first = ["--goal", "exponent", "--points", 12, "--budget", "1e11", "--out", "plans", "--name", "first"]
-    call("plan", "--law", "E=0.5,A=20,B=600,alpha=0.35,beta=0.4", *common, *first)
-    call("train", "--config-dir", "plans", "+sweep=first")
-    done = [r for _, r in find_records(tmp_path / "runs") if r.state is State.DONE]
-    assert len(done) >= 7
-    call("fit", "runs", "--form", "additive", "--out", "law", "--bootstrap", 100)
-    again = ["--points", 3, "--budget", "3e10", "--out", "plans", "--name", "second"]
-    output = call("plan", "law", *common, *again)
-    assert "from the runs' FLOPs" in output
-    call("train", "--config-dir", "plans", "+sweep=second")
-    more = [r for _, r in find_records(tmp_path / "runs") if r.state is State.DONE]
-    assert len(more) > len(done)
-    call("fit", "runs", "--form", "additive", "--out", "law2", "--bootstrap", 100)
-    assert json.loads((tmp_path / "law2" / "law.json").read_text())["form"] == "additive"
-    assert "narrower" in call("plan", "law2", *common, "--points", 3, "--budget", "3e11")

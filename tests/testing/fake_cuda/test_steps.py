@@ -12,26 +12,19 @@ from chemscale.testing.fake_cuda.device import NoFakeDeviceError, build_library,
 TABLE = Path(__file__).with_name("counts.json")
 HOW = "python benchmarks/kernel_counts.py --write"
 KINDS = (
+    *("chemgpt-sweep-w16", "chemgpt-w128-bf16", "chemgpt-w128-recompute", "schnet", "painn", "painn-16"),
     *(
-        "chemgpt-sweep-w16",
-        "chemgpt-w16-32",
-        "chemgpt-w128-bf16",
-        "chemgpt-w128-32",
-        "chemgpt-w128-recompute",
-    ),
-    *(
-        "schnet",
-        "painn",
-        "painn-16",
         "painn-crystals",
         "painn-accumulate",
         "painn-energies",
         "spookynet-physics",
+        "nequip",
+        "allegro-bf16",
+        "mace",
     ),
-    *("nequip", "allegro", "allegro-bf16", "mace", "mace-crystals"),
 )
 """Every architecture, precision and option once. What else the table holds differs from one of these in
-sizes: ``kernel_counts.py`` counts it all, which takes three times as long."""
+sizes, or has options of two of them: ``kernel_counts.py`` counts it all, which takes four times as long."""
 
 pytestmark = pytest.mark.slow
 

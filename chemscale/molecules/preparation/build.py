@@ -29,6 +29,7 @@ from chemscale.molecules.preparation.sharing.work import (
     Alone,
     CompleteError,
     Shared,
+    is_listed,
     map_claimed,
     map_until_done,
 )
@@ -176,7 +177,7 @@ def _build(request: Request, content: dict[str, Any], target: Path, workers: int
         time.sleep(1)  # whoever ends this process may have told its workers first
         raise
     except Exception as error:
-        if not (target / MANIFEST).exists():  # else another has finished and removed the folder meanwhile
+        if not is_listed(target / MANIFEST):  # else another has finished and removed the folder meanwhile
             work.fail(error)
             raise
     finally:

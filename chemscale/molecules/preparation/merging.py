@@ -19,7 +19,7 @@ import numpy as np
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
-from chemscale.molecules.preparation.sharing.work import Alone, map_until_done
+from chemscale.molecules.preparation.sharing.work import Alone, is_listed, map_until_done
 from chemscale.molecules.preparation.stages import RUN_DTYPE, Sources, part_path, run_path
 
 MERGE_ABOVE = 512
@@ -106,7 +106,7 @@ def merge_group(group: Group) -> int:
         rows = _write_run(group)
     except OSError as error:
         # Another process may have merged them meanwhile, and have removed them.
-        if error.errno in (errno.ENOENT, errno.ESTALE) and group.target.exists():
+        if error.errno in (errno.ENOENT, errno.ESTALE, errno.EEXIST) and is_listed(group.target):
             return 0
         raise
     for part in group.parts:
@@ -138,6 +138,8 @@ def _write_run(group: Group) -> int:
             if numbers_file is not None:
                 numbers_file.write(chosen.tobytes())
             written += len(text)
+        if is_listed(group.target):  # others may read it: its files are not replaced under them
+            raise FileExistsError(errno.EEXIST, "another process was faster", str(group.target))
     return rows
 
 

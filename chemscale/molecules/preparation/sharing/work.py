@@ -38,6 +38,19 @@ ALONE_ERRORS = (BrokenExecutor, MemoryError)
 """What ends one process and need not end the others: its machine is taken away, or has too little memory."""
 
 
+def is_listed(path: Path) -> bool:
+    """Whether a file is there now: a network file system may answer from what it saw some time ago, but not
+    to who opens the folder.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        return path.name in os.listdir(path.parent)
+    except OSError:
+        return False
+
+
 class CompleteError(Exception):
     """Another process has made the corpus meanwhile: there is nothing left to do."""
 
@@ -161,8 +174,9 @@ class Shared(Alone):
 
     def release(self, name: str) -> None:
         self._held.discard(name)
-        with contextlib.suppress(OSError):
-            (self._folder / "claims" / name).unlink()
+        if self.holds(name):  # else it is another's by now
+            with contextlib.suppress(OSError):
+                (self._folder / "claims" / name).unlink()
 
     def holds(self, name: str) -> bool:
         try:
@@ -200,7 +214,8 @@ class Shared(Alone):
         for path in [*target.iterdir(), *keep.iterdir()]:
             if path in (keep, self._folder):
                 continue  # others must be able to read the note
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            # Others that have not read it yet still write and remove files.
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def fail(self, error: Exception) -> None:
         if not isinstance(error, (CompleteError, *ALONE_ERRORS)) and self._failure() is None:

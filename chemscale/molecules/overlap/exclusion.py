@@ -24,7 +24,7 @@ from chemscale.molecules.preparation.standardize import (
     standardize,
 )
 
-VERSION = 1
+VERSION = 2
 """Raised when the same sets would exclude other molecules: it is part of the key of a corpus."""
 LEAST_SIMILARITY = 0.3
 """Below it half of all molecules of a kind are alike."""

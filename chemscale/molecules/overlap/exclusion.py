@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -128,13 +129,14 @@ class Exclusion:
     def _first_places(self, targets: Targets) -> tuple[np.ndarray, list[str]]:
         """File (by number) and line that each distinct molecule stands in first, (u, 2); the files."""
         first = np.full((len(targets.smiles), 2), -1, np.int64)
-        names: dict[str, int] = {}
+        names: dict[tuple[str, str], int] = {}
         for of, benchmark in zip(self.sets, targets.benchmarks, strict=True):
             for row, place in zip(benchmark.rows, benchmark.molecules, strict=True):
                 if first[place, 0] < 0:
                     name, line = of.place(row)
-                    first[place] = names.setdefault(name, len(names)), line
-        return first, list(names)
+                    first[place] = names.setdefault((of.name, name), len(names)), line
+        times = Counter(name for _, name in names)
+        return first, [name if times[name] == 1 else f"{name} of {of}" for of, name in names]
 
 
 MOST = 1_000_000

@@ -18,7 +18,7 @@ from chemscale.molecules.preparation.conditions.request import ConditionValueErr
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.request import Request, content_key
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
-from chemscale.molecules.preparation.sharing.work import Alone
+from chemscale.molecules.preparation.sharing.work import FINISH, Alone
 from chemscale.molecules.preparation.sources import Reading
 from chemscale.molecules.preparation.stages import Sources, bucket_path
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, tokenizer_of
@@ -76,7 +76,7 @@ def finish(
     if staged != target:
         for path in sorted(staged.iterdir()):
             os.replace(path, target / path.name)
-    if not work.holds("finish"):  # who has taken it over may have removed some before they were moved
+    if not work.holds(FINISH):  # who has taken it over may have removed some before they were moved
         raise OSError(errno.ESTALE, "another process has taken over the shards", str(staged))
     write_json(target / MANIFEST, manifest)
 

@@ -392,7 +392,7 @@ def test_one_that_was_taken_for_dead_and_still_writes_harms_nobody_and_opens_wha
     assert contents(target) == alone
 
 
-@pytest.mark.parametrize("lost", ["all", "some"])
+@pytest.mark.parametrize("lost", ["all", "some", "while they are written"])
 def test_who_was_taken_for_dead_names_no_corpus_whose_files_another_has_removed(
     lost, rows, small, tmp_path, monkeypatch
 ):
@@ -406,14 +406,33 @@ def test_who_was_taken_for_dead_names_no_corpus_whose_files_another_has_removed(
             claim = target / ".build" / "sharing" / "claims" / "finish"
             claim.unlink()
             claim.symlink_to("another-1-abc")
-            shutil.rmtree(staged) if lost == "all" else (staged / "train-tokens-00000.bin").unlink()
+            (staged / "train-tokens-00000.bin").unlink() if lost == "some" else shutil.rmtree(staged)
         seen.append(staged)
+        if lost == "while they are written" and len(seen) == 1:
+            raise Exception("No such file or directory (os error 2)")  # as the package tokenizers has it
         return found
 
     monkeypatch.setattr(finishing, "_write", taken_over)
     share(path, target, validation_fraction=0.3)
     Corpus.open(target).verify()
     assert len(seen) == 2, "it took the work up again"
+
+
+def test_who_was_taken_for_dead_removes_no_shards_of_who_took_over(tmp_path, monkeypatch):
+    folder, target = tmp_path / ".build", tmp_path
+    late, other = Shared("late"), Shared("other")
+    for each in (late, other):
+        each.begin(folder, target)
+    monkeypatch.setattr(members.Members, "is_alive", lambda self, name: name == self.name)
+    assert late.claim("finish")
+    assert other.claim("finish")
+    shards = other.staging(target)
+    assert late.staging(target) != shards
+    assert shards.exists()
+    assert other.staging(target) != shards
+    assert not shards.exists(), "of its first attempt"
+    for each in (late, other):
+        each.end()
 
 
 def test_files_that_others_remove_hide_no_reason_to_give_up(tmp_path, monkeypatch):

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+FINISH = "finish"
+"""The task of making the corpus of what all have left."""
 POLL_SECONDS = 1.0
 """How often a process that has nothing to do looks whether others are done."""
 SAID_EVERY = 30.0
@@ -111,6 +113,8 @@ class Alone:
 
     def staging(self, target: Path) -> Path:
         """Folder for files of a corpus before its manifest is written: here its own.
+
+        Asked for once each time that ``FINISH`` was claimed.
 
         Args:
             target: of the corpus.
@@ -200,12 +204,14 @@ class Shared(Alone):
 
     def staging(self, target: Path) -> Path:
         # Its own: one that was taken for dead may still write, and its shards would be cut under others.
-        folder = self._folder / f"corpus-{self._me.name}"
-        if not folder.exists():
-            for old in self._folder.glob("corpus-*"):
-                if not self._me.is_alive(old.name.removeprefix("corpus-")):
-                    shutil.rmtree(old, ignore_errors=True)
-            folder.mkdir()
+        left = list(self._folder.glob("corpus-*"))
+        if self.holds(FINISH):  # else one of them may be of who took it over
+            for path in left:
+                owner = path.name.removeprefix("corpus-").rpartition(".")[0]
+                if owner == self._me.name or not self._me.is_alive(owner):
+                    shutil.rmtree(path, ignore_errors=True)
+        folder = self._folder / f"corpus-{self._me.name}.{secrets.token_hex(3)}"
+        folder.mkdir()
         return folder
 
     def give_up(self, target: Path, error: Exception) -> None:

@@ -63,7 +63,8 @@ def write_dropped_table(
         atomic_path(path) as temporary,
         open(temporary, "wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, newline="") as file,
+        # Names of files need not be UTF-8: Python has other bytes of theirs as lone surrogates.
+        io.TextIOWrapper(packed, encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(["row", "file", "line", "reason", "smiles", "detail"])

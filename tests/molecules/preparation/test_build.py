@@ -240,6 +240,15 @@ def test_what_takes_minutes_of_a_large_corpus_shows_its_progress(smiles, tmp_pat
     assert shown["verify"] == 6
 
 
+def test_rows_of_a_file_whose_name_is_no_utf8_are_dropped_under_a_name_that_is(tmp_path):
+    path = tmp_path / os.fsdecode(b"m\xfcll.smi")
+    path.write_text("CCO\nCCC\nC1C\n")
+    made = build_corpus([path], tmp_path / "c", workers=1)
+    with gzip.open(made.path / "dropped.csv.gz", "rt", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["line"]) == (r"m\udcfcll.smi", "3")
+
+
 def test_encoded_buckets_are_not_encoded_again(smiles_file, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

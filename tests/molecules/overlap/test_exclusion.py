@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 
 import numpy as np
 import pytest
@@ -137,6 +138,14 @@ def test_a_corpus_can_be_left_out(files, tmp_path):
     corpus = build_corpus([more], tmp_path / "c", exclude=excluded, workers=1, validation_fraction=0.3)
     assert len(dropped(corpus)) == len(OTHERS)
     assert isinstance(Corpus.open(corpus.path), Corpus)
+
+
+def test_rows_that_are_no_molecules_and_leave_out_nothing_are_told(files, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        build(files, tmp_path / "c", "parent")
+    line = len(PAIRS) + 1
+    expected = "bench.smi: rows that are no molecules leave out nothing: 1 unparsable; the first is bench.smi"
+    assert f"{expected}, line {line}." in caplog.text
 
 
 def test_files_of_one_name_are_told_apart(tmp_path):

@@ -25,7 +25,8 @@ from chemscale.molecules.preparation.stages import RUN_DTYPE, Sources, part_path
 MERGE_ABOVE = 512
 """Parts up to which buckets visit them one by one: that costs less than reading and writing all once more."""
 GROUP = 128
-"""Parts of a run; as many files are open at a time. Another number makes runs of other names."""
+"""Parts of a run, of each of which up to three files are open at a time. Another number makes runs of other
+names."""
 SLAB_ROWS = 1 << 16
 """Rows of all parts of a group that are sorted together."""
 BELONGING = (".npy", ".smi", ".numbers.npy", ".dropped")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.common.files import read_manifest
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.conditions.prefixes import Prefixes
 from chemscale.molecules.ragged import Ragged
 from chemscale.molecules.storage.columns import Column
@@ -221,11 +222,14 @@ class Corpus:
         Raises:
             CorpusError: one differs.
         """
-        for shard in self.manifest["shards"]:
-            if sha256(self.path / shard["file"]) != shard["sha256"]:
-                raise CorpusError(
-                    f"{self.path / shard['file']}: damaged. Remove {self.path} and prepare again."
-                )
+        shards = self.manifest["shards"]
+        with ProgressBar("verify", len(shards), "files") as progress:
+            for shard in shards:
+                if sha256(self.path / shard["file"]) != shard["sha256"]:
+                    raise CorpusError(
+                        f"{self.path / shard['file']}: damaged. Remove {self.path} and prepare again."
+                    )
+                progress.advance(1)
 
 
 def same_molecules(one: Corpus, other: Corpus) -> bool:

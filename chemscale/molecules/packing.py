@@ -40,7 +40,7 @@ class PackingError(ValueError):
     """Molecules that cannot be packed as asked."""
 
 
-def _refuse_longer(positions: np.ndarray, block: int) -> None:
+def _refuse_longer(positions: Positions | np.ndarray, block: int) -> None:
     if len(positions) and int(positions.max()) > block:
         raise PackingError(
             f"A molecule takes {int(positions.max())} positions, a block has {block}. "
@@ -113,7 +113,7 @@ class BlockPlan:
         counts: where the numbers of blocks are kept; None for nowhere.
 
     Raises:
-        PackingError: there is no molecule.
+        PackingError: there is no molecule, or one is longer than a block.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class BlockPlan:
     ):
         if len(positions) == 0:
             raise PackingError("There is no molecule to train on.")
+        _refuse_longer(positions, block)  # now: its window may be packed only after days of training
         self.positions, self.block, self.seed, self.window = positions, block, seed, window
         self.counts = counts
         self._starts = [0]  # first block of each window counted so far

@@ -48,6 +48,13 @@ def test_a_molecule_longer_than_a_block_is_refused():
         pack(np.array([10, 600]), 512)
 
 
+def test_a_molecule_longer_than_a_block_is_refused_before_its_window_is_reached():
+    sizes = np.full(10_000, 20)
+    sizes[5000] = 513
+    with pytest.raises(PackingError, match=r"513 positions, a block has 512"):
+        BlockPlan(sizes, block=512, seed=0, window=64)
+
+
 @pytest.fixture(params=[True, False], ids=["C++", "Python"])
 def kernels(request):
     """Both ways to fill blocks."""

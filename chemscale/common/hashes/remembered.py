@@ -43,7 +43,7 @@ def file_sha256(path: Path, *, believed: bool = True) -> str:
     if before.st_size < MIN_BYTES:
         return _read(path, before.st_size)
     place = str(Path(path).resolve())
-    note = cache_folder() / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:24]}.json"
+    note = cache_folder() / "hashes" / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:24]}.json"
     state = _state(place, before)
     kept = _noted(note) if believed else None
     if kept is not None and kept.get("file") == state and isinstance(kept.get("sha256"), str):

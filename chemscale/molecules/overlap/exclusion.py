@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,7 +17,7 @@ from chemscale.common.files import atomic_path, write_array, write_json
 from chemscale.molecules.overlap.keys import Compared, Level
 from chemscale.molecules.overlap.neighbours import BitTable
 from chemscale.molecules.overlap.sets import CHUNK, MoleculeSet, Rows
-from chemscale.molecules.overlap.targets import OverlapError, Targets
+from chemscale.molecules.overlap.targets import Benchmark, OverlapError, Targets
 from chemscale.molecules.preparation.standardize import (
     MAX_SYMBOLS,
     Molecule,
@@ -24,7 +26,9 @@ from chemscale.molecules.preparation.standardize import (
     standardize,
 )
 
-VERSION = 1
+log = logging.getLogger(__name__)
+
+VERSION = 2
 """Raised when the same sets would exclude other molecules: it is part of the key of a corpus."""
 LEAST_SIMILARITY = 0.3
 """Below it half of all molecules of a kind are alike."""
@@ -108,6 +112,8 @@ class Exclusion:
         targets = Targets.read(sets, most=MOST if similar else 0, workers=workers, draw=not similar)
         if is_written(folder):
             return  # another process was faster: whoever reads it keeps its files
+        for benchmark in targets.benchmarks:
+            _warn_of_refused(benchmark)
         first, names = self._first_places(targets)
         for column, level in enumerate(Level):
             keys, at = np.unique(targets.keys[:, column], return_index=True)
@@ -128,13 +134,25 @@ class Exclusion:
     def _first_places(self, targets: Targets) -> tuple[np.ndarray, list[str]]:
         """File (by number) and line that each distinct molecule stands in first, (u, 2); the files."""
         first = np.full((len(targets.smiles), 2), -1, np.int64)
-        names: dict[str, int] = {}
+        names: dict[tuple[str, str], int] = {}
         for of, benchmark in zip(self.sets, targets.benchmarks, strict=True):
             for row, place in zip(benchmark.rows, benchmark.molecules, strict=True):
                 if first[place, 0] < 0:
                     name, line = of.place(row)
-                    first[place] = names.setdefault(name, len(names)), line
-        return first, list(names)
+                    first[place] = names.setdefault((of.name, name), len(names)), line
+        times = Counter(name for _, name in names)
+        return first, [name if times[name] == 1 else f"{name} of {of}" for of, name in names]
+
+
+def _warn_of_refused(benchmark: Benchmark) -> None:
+    refused = benchmark.refused
+    if refused:
+        log.warning(
+            "%s: rows that are no molecules leave out nothing: %s; the first is %s, line %d.",
+            benchmark.name,
+            ", ".join(f"{n:,} {why}" for why, n in refused.most_common()),
+            *benchmark.of.place(benchmark.refused_rows[0][0]),
+        )
 
 
 MOST = 1_000_000
@@ -166,6 +184,9 @@ class _UnderPolicy:
     def chunks(self, size: int = CHUNK) -> Iterator[_VariantRows]:
         for rows in self.of.chunks(size):
             yield _VariantRows(rows, self.policy)
+
+    def place(self, number: int) -> tuple[str, int]:
+        return self.of.place(number)
 
 
 class Excluded:

@@ -77,11 +77,12 @@ class Compared:
                 return Chem.MolFromSmiles(self.smiles)
 
     def _stripped(self, molecule: Chem.Mol) -> Chem.Mol:
-        if "." in self.smiles and len(Chem.GetMolFrags(molecule)) <= MAX_FRAGMENTS:
-            molecule = largest_fragment(molecule)
         if _ISOTOPE.search(self.smiles):
             molecule = _without_isotopes(molecule)
         Chem.RemoveStereochemistry(molecule)
+        # After both: of fragments of one size the heavier is taken, and of one weight the first by SMILES.
+        if "." in self.smiles and len(Chem.GetMolFrags(molecule)) <= MAX_FRAGMENTS:
+            molecule = largest_fragment(molecule)
         if "+" in self.smiles or "-" in self.smiles:
             molecule = _uncharger().uncharge(molecule)
         return molecule

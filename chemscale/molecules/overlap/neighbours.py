@@ -37,7 +37,7 @@ class BitTable:
         return len(self.order)
 
     @classmethod
-    def of(cls, bits: Sequence[Sequence[int]]) -> BitTable:
+    def of(cls, bits: Sequence[Sequence[int] | np.ndarray]) -> BitTable:
         """Make a table.
 
         Args:

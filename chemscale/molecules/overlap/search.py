@@ -21,7 +21,7 @@ from chemscale.molecules.overlap.sets import CHUNK, MoleculeSet
 from chemscale.molecules.overlap.stream import Hit, Result, Task, compare_chunk
 from chemscale.molecules.overlap.targets import OverlapError, Targets, lookup_in
 
-VERSION = 1
+VERSION = 2
 """Raised when the same sets would be found to have something else in common."""
 KEPT_EVERY = 60.0
 """Seconds between states that an interrupted comparison is continued from."""

@@ -15,7 +15,7 @@ from chemscale.common.parallel import ordered_map
 from chemscale.common.progress import ProgressBar
 from chemscale.molecules.overlap.keys import Compared, Level, text_hash
 from chemscale.molecules.overlap.neighbours import BitTable
-from chemscale.molecules.overlap.sets import MoleculeSet, Rows
+from chemscale.molecules.overlap.sets import CHUNK, MoleculeSet, Rows
 from chemscale.molecules.preparation.standardize import Rejected
 
 MAX_ROWS = 10_000_000
@@ -64,7 +64,7 @@ class Targets:
         benchmarks: in order.
         smiles: canonical, of each.
         keys: (u, 4) uint64 hashes by level; 0 where there is none.
-        formulas: atoms other than hydrogen of the parents.
+        formulas: of the parents (``Compared.formula``).
         sampled: (m,) places of those whose nearest neighbours are looked for, ascending.
         bits: fingerprints of these.
     """
@@ -112,11 +112,12 @@ class Targets:
                 for chunk in ordered_map(describe_chunk, of.chunks(), workers):
                     rows += len(chunk.numbers) + len(chunk.refused)
                     _add(benchmark, chunk, known, described)
-                    progress.advance(len(chunk.numbers) + len(chunk.refused))
+                    progress.advance(len(set(chunk.numbers)) + len(chunk.refused))
                     if rows > MAX_ROWS:
                         raise OverlapError(
-                            f"{of.name}: more than {MAX_ROWS:,} benchmark rows are held in memory. Name the "
-                            "smaller set as the benchmark, or compare its parts one after another."
+                            f"{of.name}: more than {MAX_ROWS:,} rows of benchmarks, or of sets of "
+                            "data.exclude, which are held in memory. Name the smaller set as the benchmark, "
+                            "compare its parts one after another, or exclude smaller sets."
                         )
             if not benchmark.molecules:
                 reasons = ", ".join(f"{n:,} {why}" for why, n in benchmark.refused.most_common())
@@ -132,7 +133,7 @@ class Targets:
         for number, benchmark in enumerate(benchmarks):
             benchmark.sample = draw_sample(benchmark.distinct(), keys[:, 0], most, seed + number)
         sampled = np.unique(np.concatenate([b.sample for b in benchmarks]))
-        bits = BitTable.of([Compared(smiles[i]).bits for i in sampled.tolist()])
+        bits = BitTable.of(_fingerprints([smiles[i] for i in sampled.tolist()], workers, silent))
         formulas = frozenset(formula for _, formula in described)
         return cls(benchmarks, smiles, keys, formulas, sampled, bits)
 
@@ -147,6 +148,25 @@ class Targets:
             write_array(folder / f"{level.value}.npy", found[found > 0])
         (folder / "formulas.txt").write_text("\n".join(sorted(self.formulas)))
         self.bits.save(folder)
+
+
+def _fingerprints(smiles: list[str], workers: int, silent: bool) -> list[np.ndarray]:
+    chunks = (smiles[first : first + CHUNK] for first in range(0, len(smiles), CHUNK))
+    found: list[np.ndarray] = []
+    with ProgressBar("fingerprints", len(smiles), "molecules", silent=silent) as progress:
+        for some in ordered_map(bits_of, chunks, workers if len(smiles) > CHUNK else 1):
+            found += some
+            progress.advance(len(some))
+    return found
+
+
+def bits_of(smiles: list[str]) -> list[np.ndarray]:
+    """Numbers of the bits that are 1, of the fingerprint of each molecule.
+
+    Args:
+        smiles: canonical, of each.
+    """
+    return [np.array(Compared(text).bits, np.uint16) for text in smiles]
 
 
 def draw_sample(distinct: np.ndarray, hashes: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -21,14 +21,16 @@ from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import MANIFEST, Corpus, CorpusError
 from chemscale.molecules.overlap.exclusion import Exclusion, is_written
 from chemscale.molecules.preparation.conditions.columns import ColumnReader
-from chemscale.molecules.preparation.conditions.request import ConditionRequest
+from chemscale.molecules.preparation.conditions.request import ConditionRequest, ConditionValueError
 from chemscale.molecules.preparation.finishing import Rows, finish
 from chemscale.molecules.preparation.merging import merge_parts, places_of
 from chemscale.molecules.preparation.request import Request, content_key
 from chemscale.molecules.preparation.sharing.work import (
+    FINISH,
     Alone,
     CompleteError,
     Shared,
+    is_listed,
     map_claimed,
     map_until_done,
 )
@@ -176,7 +178,7 @@ def _build(request: Request, content: dict[str, Any], target: Path, workers: int
         time.sleep(1)  # whoever ends this process may have told its workers first
         raise
     except Exception as error:
-        if not (target / MANIFEST).exists():  # else another has finished and removed the folder meanwhile
+        if not is_listed(target / MANIFEST):  # else another has finished and removed the folder meanwhile
             work.fail(error)
             raise
     finally:
@@ -195,14 +197,16 @@ def _stages(
     sources = merge_parts(folder, rows.parts, processes, work)
     buckets = _encode(request, sources, processes, work)
     while not work.finished:
-        if not work.claim("finish"):
+        if not work.claim(FINISH):
             work.wait("the shards")
             continue
         work.check()
         try:
             finish(request, content, target, rows, sources, buckets, work)
-        except OSError:
-            if work.holds("finish"):
+        except (CompleteError, CorpusError, ConditionValueError):
+            raise
+        except Exception:  # libraries have their own for a file that is gone
+            if work.holds(FINISH):
                 raise
             continue  # this process was taken for dead, and another has removed what it had written
         work.finished = True

@@ -9,16 +9,19 @@ import heapq
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chemscale.common.files import atomic_path
+from chemscale.common.progress import ProgressBar
 
 DroppedRow = list[Any]
 """Row number, reason, SMILES, detail."""
 EXAMPLES = 5
 """Rows of each reason that the manifest shows."""
+SHOWN_EVERY = 1 << 12
+"""Rows between two words on progress."""
 MAX_OPEN = 128
 """Files that are merged at a time: many systems let a process open 1024."""
 
@@ -52,19 +55,21 @@ def write_dropped_table(
         Counts, and first examples, of each reason.
     """
     rows = itertools.chain.from_iterable(map(read_dropped_rows, by_row))
-    merged = map(read_dropped_rows, _few(by_hash))
     counts: collections.Counter[str] = collections.Counter()
     examples: dict[str, list[dict[str, Any]]] = {}
     # No time stamp in the gzip header: the same rows give the same bytes.
     with (
+        ProgressBar("dropped rows", None, "rows") as progress,
         atomic_path(path) as temporary,
         open(temporary, "wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, newline="") as file,
+        # Names of files need not be UTF-8: Python has other bytes of theirs as lone surrogates.
+        io.TextIOWrapper(packed, encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(["row", "file", "line", "reason", "smiles", "detail"])
-        for row in heapq.merge(rows, *merged):
+        merged = map(read_dropped_rows, _few(by_hash, progress))
+        for row in _shown(heapq.merge(rows, *merged), progress):
             file_name, line = place(row[0])
             writer.writerow([row[0], file_name, line, *row[1:]])
             counts[row[1]] += 1
@@ -76,7 +81,14 @@ def write_dropped_table(
     return dict(sorted(counts.items())), dict(sorted(examples.items()))
 
 
-def _few(lists: list[Path]) -> list[Path]:
+def _shown(rows: Iterable[DroppedRow], progress: ProgressBar) -> Iterator[DroppedRow]:
+    for number, row in enumerate(rows, 1):
+        if number % SHOWN_EVERY == 0:
+            progress.advance(SHOWN_EVERY)
+        yield row
+
+
+def _few(lists: list[Path], progress: ProgressBar) -> list[Path]:
     """Files of the same rows, at most ``MAX_OPEN``."""
     level = 0
     while len(lists) > MAX_OPEN:
@@ -86,7 +98,7 @@ def _few(lists: list[Path]) -> list[Path]:
             group = lists[first : first + MAX_OPEN]
             merged.append(group[0].with_suffix(f".dropped-{level}"))
             with atomic_path(merged[-1]) as temporary, open(temporary, "w") as file:
-                for row in heapq.merge(*map(read_dropped_rows, group)):
+                for row in _shown(heapq.merge(*map(read_dropped_rows, group)), progress):
                     file.write(json.dumps(row) + "\n")
         lists = merged
     return lists

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from chemscale.molecules.preparation.conditions.request import ConditionValueErr
 from chemscale.molecules.preparation.dropped import write_dropped_table
 from chemscale.molecules.preparation.request import Request, content_key
 from chemscale.molecules.preparation.shards import ShardWriter, validation_limit, write_bucket
-from chemscale.molecules.preparation.sharing.work import Alone
+from chemscale.molecules.preparation.sharing.work import FINISH, Alone
 from chemscale.molecules.preparation.sources import Reading
 from chemscale.molecules.preparation.stages import Sources, bucket_path
 from chemscale.molecules.tokenizers.opening import AnyTokenizer, tokenizer_of
@@ -63,16 +64,20 @@ def finish(
     Raises:
         CorpusError: too few molecules are left.
         ConditionValueError: a condition does not tell molecules apart.
+        OSError: a file cannot be written, or another process has taken this one for dead.
     """
+    staged = work.staging(target)
     try:
-        manifest = _write(request, content, target, rows, sources, buckets, work.staging(target))
+        manifest = _write(request, content, target, rows, sources, buckets, staged)
     except (CorpusError, ConditionValueError) as error:
         work.give_up(target, error)
         raise
     work.check()  # a corpus that is complete may be in use: its files are not replaced
-    if (staged := work.staging(target)) != target:
+    if staged != target:
         for path in sorted(staged.iterdir()):
             os.replace(path, target / path.name)
+    if not work.holds(FINISH):  # who has taken it over may have removed some before they were moved
+        raise OSError(errno.ESTALE, "another process has taken over the shards", str(staged))
     write_json(target / MANIFEST, manifest)
 
 

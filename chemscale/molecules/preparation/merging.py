@@ -19,13 +19,14 @@ import numpy as np
 
 from chemscale.common.files import atomic_path
 from chemscale.common.progress import ProgressBar
-from chemscale.molecules.preparation.sharing.work import Alone, map_until_done
+from chemscale.molecules.preparation.sharing.work import Alone, is_listed, map_until_done
 from chemscale.molecules.preparation.stages import RUN_DTYPE, Sources, part_path, run_path
 
 MERGE_ABOVE = 512
 """Parts up to which buckets visit them one by one: that costs less than reading and writing all once more."""
 GROUP = 128
-"""Parts of a run; as many files are open at a time. Another number makes runs of other names."""
+"""Parts of a run, of each of which up to three files are open at a time. Another number makes runs of other
+names."""
 SLAB_ROWS = 1 << 16
 """Rows of all parts of a group that are sorted together."""
 BELONGING = (".npy", ".smi", ".numbers.npy", ".dropped")
@@ -106,7 +107,7 @@ def merge_group(group: Group) -> int:
         rows = _write_run(group)
     except OSError as error:
         # Another process may have merged them meanwhile, and have removed them.
-        if error.errno in (errno.ENOENT, errno.ESTALE) and group.target.exists():
+        if error.errno in (errno.ENOENT, errno.ESTALE, errno.EEXIST) and is_listed(group.target):
             return 0
         raise
     for part in group.parts:
@@ -138,6 +139,8 @@ def _write_run(group: Group) -> int:
             if numbers_file is not None:
                 numbers_file.write(chosen.tobytes())
             written += len(text)
+        if is_listed(group.target):  # others may read it: its files are not replaced under them
+            raise FileExistsError(errno.EEXIST, "another process was faster", str(group.target))
     return rows
 
 

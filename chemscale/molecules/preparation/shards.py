@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import sha256
 from chemscale.molecules.preparation.conditions.binning import bucket_prefixes
 from chemscale.molecules.preparation.stages import bucket_path, low_bits
@@ -122,16 +123,13 @@ class ShardWriter:
         """Close the files and describe each for the manifest."""
         for file in self._files.values():
             file.close()
-        return [
-            {
-                "file": path.name,
-                "split": self.split,
-                "part": part,
-                "bytes": path.stat().st_size,
-                "sha256": sha256(path),
-            }
-            for part, path in self._paths
-        ]
+        found = []
+        with ProgressBar(f"hashes of {self.split}", len(self._paths), "files") as progress:
+            for part, path in self._paths:
+                of = {"file": path.name, "split": self.split, "part": part}
+                found.append({**of, "bytes": path.stat().st_size, "sha256": sha256(path)})
+                progress.advance(1)
+        return found
 
     def totals(self) -> dict[str, int]:
         """Counts of the split, for the manifest."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chemscale.molecules.packing_kernel import gathered, library
+from chemscale.molecules.storage.mapping import Place, map_file, place_of
 
 AT_ONCE = 1 << 20
 """Numbers that are looked at together: a few megabytes."""
@@ -47,8 +49,8 @@ class Column(LikeArray):
         return self._rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy has addresses of its own: those of this one mean other memory there, or none."""
-        return Column, (self.arrays, self._rows)
+        """A copy has addresses of its own, and another process maps the files itself."""
+        return _column, ([place_of(array) or array for array in self.arrays], self._rows)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -118,7 +120,7 @@ class Column(LikeArray):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         whole = self._range(0, self._rows)
-        return whole if dtype is None else whole.astype(dtype)
+        return whole.astype(whole.dtype if dtype is None else dtype, copy=bool(copy))
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All rows, some of them at a time."""
@@ -149,6 +151,14 @@ class Column(LikeArray):
         """Whether another column has the same numbers, cut into whatever parts."""
         same = len(self) == len(other)
         return same and all(np.array_equal(a, b) for a, b in zip(self.chunks(), other.chunks(), strict=True))
+
+
+def _column(parts: Sequence[np.ndarray | Place], rows: int) -> Column:
+    def opened(place: Place) -> np.ndarray:
+        file, dtype, at_random = place
+        return map_file(Path(file), dtype, at_random=at_random)
+
+    return Column([part if isinstance(part, np.ndarray) else opened(part) for part in parts], rows)
 
 
 def by_part(parts: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

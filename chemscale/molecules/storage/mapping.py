@@ -14,8 +14,11 @@ import numpy as np
 FAILED = ctypes.c_void_p(-1).value
 """What ``mmap`` answers where it cannot."""
 RANDOM, WILL_NEED, DONT_NEED = mmap.MADV_RANDOM, mmap.MADV_WILLNEED, mmap.MADV_DONTNEED
-_MAPPED: dict[int, int] = {}
-"""Bytes of each mapping by its address: what is let go must be a file, for other memory would be emptied."""
+Place = tuple[str, str, bool]
+"""Arguments of ``map_file``."""
+_MAPPED: dict[int, tuple[int, Place]] = {}
+"""Bytes and place of each mapping by its address: what is let go must be a file, for other memory would be
+emptied."""
 
 
 def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.ndarray:
@@ -47,7 +50,7 @@ def map_file(path: Path, dtype: str = "<u2", *, at_random: bool = False) -> np.n
     if at_random:
         _libc().madvise(address, size, RANDOM)
     pages = (ctypes.c_ubyte * size).from_address(address)
-    _MAPPED[address] = size
+    _MAPPED[address] = size, (str(path.absolute()), dtype, at_random)
     weakref.finalize(pages, _unmap, address, size).atexit = False
     width = np.dtype(dtype).itemsize
     numbers: np.ndarray = np.frombuffer(memoryview(pages), dtype=np.dtype(dtype), count=size // width)
@@ -78,7 +81,18 @@ def let_go(numbers: np.ndarray) -> None:
     """
     address = int(numbers.ctypes.data)
     if address in _MAPPED:
-        _libc().madvise(address, _MAPPED[address], DONT_NEED)
+        _libc().madvise(address, _MAPPED[address][0], DONT_NEED)
+
+
+def place_of(numbers: np.ndarray) -> Place | None:
+    """What ``map_file`` is to be given for the same numbers in another process; None where they are no file.
+
+    Args:
+        numbers: of ``map_file``, all of them; or others.
+    """
+    size, place = _MAPPED.get(int(numbers.ctypes.data), (0, None))
+    is_whole = place is not None and (numbers.dtype, numbers.nbytes) == (np.dtype(place[1]), size)
+    return place if is_whole else None
 
 
 def _unmap(address: int, size: int) -> None:

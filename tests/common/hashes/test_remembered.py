@@ -45,6 +45,14 @@ def test_a_file_that_nobody_touched_is_not_read_again(file, settled, monkeypatch
     assert file_sha256(file.relative_to(file.parent)) == expected
 
 
+def test_a_file_whose_name_is_no_utf8_is_remembered_too(file, settled, monkeypatch):
+    other = file.with_name(os.fsdecode(b"m\xfcll.smi"))
+    os.rename(file, other)
+    found = file_sha256(other)
+    monkeypatch.setattr(remembered, "_read", None)
+    assert file_sha256(other) == found
+
+
 def test_other_content_of_the_same_size_and_time_is_noticed(file, settled):
     first, before = file_sha256(file), os.stat(file)
     file.write_text("CCO\nCCF\n")

@@ -2,9 +2,12 @@
 
 import csv
 import gzip
+import logging
 
+import numpy as np
 import pytest
 
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import Corpus
 from chemscale.molecules.overlap import exclusion
 from chemscale.molecules.overlap.exclusion import Exclusion
@@ -135,6 +138,40 @@ def test_a_corpus_can_be_left_out(files, tmp_path):
     corpus = build_corpus([more], tmp_path / "c", exclude=excluded, workers=1, validation_fraction=0.3)
     assert len(dropped(corpus)) == len(OTHERS)
     assert isinstance(Corpus.open(corpus.path), Corpus)
+
+
+def test_rows_that_are_no_molecules_and_leave_out_nothing_are_told(files, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        build(files, tmp_path / "c", "parent")
+    line = len(PAIRS) + 1
+    expected = "bench.smi: rows that are no molecules leave out nothing: 1 unparsable; the first is bench.smi"
+    assert f"{expected}, line {line}." in caplog.text
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    sets = []
+    for folder, text in (("a", "OCCS"), ("b", "CCCO")):
+        (tmp_path / folder).mkdir()
+        path = put(tmp_path / folder, "test.smi", f"{text}\nNCCCCN\n")
+        sets.append(MoleculeFiles(f"{folder}/test.smi", [path]))
+    training = put(tmp_path, "train.smi", "\n".join(["OCCS", "CCCO", *OTHERS]) + "\n")
+    corpus = build_corpus(
+        [training], tmp_path / "c", exclude=Exclusion.of(tuple(sets), "identical"), workers=1
+    )
+    assert dropped(corpus) == {
+        1: "identical: test.smi of a/test.smi:1",
+        2: "identical: test.smi of b/test.smi:1",
+    }
+
+
+def test_progress_counts_rows_and_not_their_variants(tmp_path, monkeypatch):
+    path = put(tmp_path, "b.smi", "C[C@@H](N)CO\nC[C@H](F)Cl\n")
+    shown, update = [], ProgressBar.update
+    monkeypatch.setattr(ProgressBar, "update", lambda self, *a: shown.append(a[0]) or update(self, *a))
+    excluded = Exclusion.of((MoleculeFiles("b.smi", [path]),), "identical")
+    excluded.write(tmp_path / "out", Policy(stereo="strip"), 1)
+    assert max(shown) == 2
+    assert len(np.load(tmp_path / "out" / "identical.npy")) == 4
 
 
 @pytest.mark.parametrize("level", ["paernt", 0.0, 1.5, True])

@@ -37,6 +37,16 @@ SAME = {
     "enol": ("CC(=O)CC(C)=O", "CC(O)=CC(C)=O", Level.PARENT),
     "imidazole": ("Cc1c[nH]cn1", "Cc1cnc[nH]1", Level.PARENT),
     "salt of one stereoisomer": ("C[C@H](N)C(=O)O.Cl", "CC(N)C(=O)O", Level.PARENT),
+    "deuterium, by which another fragment is heavier": (
+        "CCCO.[2H]C([2H])([2H])C([2H])([2H])CN",
+        "CCCO.CCCN",
+        Level.CONNECTIVITY,
+    ),
+    "stereo, by which another fragment is the first": (
+        "CCCCO.C[C@H](O)CC",
+        "CCCCO.CC(O)CC",
+        Level.CONNECTIVITY,
+    ),
     "substituents": ("Cc1ccc2ccccc2c1", "Oc1cccc2ccccc12", Level.SCAFFOLD),
 }
 
@@ -44,6 +54,13 @@ SAME = {
 @pytest.mark.parametrize(("one", "other", "level"), SAME.values(), ids=SAME)
 def test_pairs_agree_from_their_level_on(one, other, level):
     assert strictest(one, other) is level
+
+
+@pytest.mark.parametrize(("one", "other", "level"), SAME.values(), ids=SAME)
+def test_who_agrees_at_a_level_agrees_at_all_below(one, other, level):
+    a, b = compared(one), compared(other)
+    below = list(Level)[list(Level).index(level) :]
+    assert [each for each in below if a.key(each) == b.key(each)] == below
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import random
 import numpy as np
 import pytest
 
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.metrics.intervals import share
 from chemscale.molecules.overlap import search as searching
+from chemscale.molecules.overlap import targets as reading
 from chemscale.molecules.overlap.keys import Compared, Level
 from chemscale.molecules.overlap.search import Found, search
 from chemscale.molecules.overlap.sets import MoleculeFiles
@@ -115,6 +117,23 @@ def test_a_state_of_another_training_set_is_not_continued(texts, tmp_path, monke
     _, found = compared(tmp_path, texts[300:400], texts[250:400])
     assert found.rows == 100
     assert found.agreeing[Level.IDENTICAL] == 100
+
+
+def test_fingerprints_of_many_are_made_by_all_processes_and_show_progress(texts, tmp_path, monkeypatch):
+    path = put(tmp_path, "b.smi", "\n".join(texts[:30]) + "\n")
+    sets = [MoleculeFiles("b.smi", [path])]
+    one = Targets.read(sets, most=30, silent=True)
+    used, shown, ordered_map, update = [], {}, reading.ordered_map, ProgressBar.update
+    monkeypatch.setattr(reading, "CHUNK", 10)
+    monkeypatch.setattr(
+        reading, "ordered_map", lambda f, tasks, workers: used.append(workers) or ordered_map(f, tasks, 1)
+    )
+    monkeypatch.setattr(
+        ProgressBar, "update", lambda bar, *a: shown.update({bar.title: a[0]}) or update(bar, *a)
+    )
+    many = Targets.read(sets, most=30, workers=4, silent=True)
+    assert np.array_equal(many.bits.table, one.bits.table)
+    assert (used, shown["fingerprints"]) == ([4, 4], 30)
 
 
 def test_a_set_without_a_molecule_is_refused_by_name(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from chemscale.common.progress import ProgressBar
 from chemscale.molecules.corpus import Corpus, CorpusError
 from chemscale.molecules.preparation import build as building
 from chemscale.molecules.preparation import dropped, finishing, shards, stages
@@ -223,6 +224,29 @@ def test_chunks_grow_and_many_files_of_dropped_rows_are_merged_step_by_step(smil
     assert seen[:7] == [20, 20, 40, 40, 80, 80, 160]
     assert max(seen) <= 20 * building.CHUNK_GROWTH
     assert contents(many.path) == contents(plain.path)
+
+
+def test_what_takes_minutes_of_a_large_corpus_shows_its_progress(smiles, tmp_path, monkeypatch):
+    path = tmp_path / "molecules.smi"
+    path.write_text("".join(f"{text}\n" for text in [*smiles[:60], *smiles[:60], "C1C"]))
+    shown, update = {}, ProgressBar.update
+    monkeypatch.setattr(dropped, "SHOWN_EVERY", 1)
+    monkeypatch.setattr(
+        ProgressBar, "update", lambda bar, *a: shown.update({bar.title: a[0]}) or update(bar, *a)
+    )
+    build_corpus([path], tmp_path / "c", workers=1, validation_fraction=0.3).verify()
+    assert shown["dropped rows"] == 61
+    assert shown["hashes of train"] == shown["hashes of validation"] == 3
+    assert shown["verify"] == 6
+
+
+def test_rows_of_a_file_whose_name_is_no_utf8_are_dropped_under_a_name_that_is(tmp_path):
+    path = tmp_path / os.fsdecode(b"m\xfcll.smi")
+    path.write_text("CCO\nCCC\nC1C\n")
+    made = build_corpus([path], tmp_path / "c", workers=1)
+    with gzip.open(made.path / "dropped.csv.gz", "rt", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["line"]) == (r"m\udcfcll.smi", "3")
 
 
 def test_encoded_buckets_are_not_encoded_again(smiles_file, tmp_path, monkeypatch):

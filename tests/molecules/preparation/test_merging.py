@@ -151,11 +151,10 @@ def test_processes_that_share_merge_together(rows, plain, many, tmp_path):
     assert len(merged) == len(set(merged)) > 5
 
 
-def test_runs_hold_more_text_than_parts_can_count(tmp_path, monkeypatch):
-    """Starts of a run have 64 bits: here two parts whose text lies behind 3 GiB of a sparse file each."""
-    far = 3 << 30
+def two_parts(folder, far=0):
+    """A group of two parts, whose text begins that far into its file."""
     for number, (hashes, texts) in enumerate(([(1, 5), (b"CC", b"CCO")], [(3, 9), (b"N", b"O")])):
-        path = tmp_path / f"part-{number:06d}.npy"
+        path = folder / f"part-{number:06d}.npy"
         index = np.zeros(2, PART_DTYPE)
         index["hash"], index["row"], index["heavy"] = hashes, (2 * number, 2 * number + 1), (1, 2)
         index["length"] = [len(text) for text in texts]
@@ -165,8 +164,32 @@ def test_runs_hold_more_text_than_parts_can_count(tmp_path, monkeypatch):
             file.seek(far)
             file.write(b"".join(texts))
         path.with_suffix(".dropped").write_text("")
-    parts = tuple(sorted(tmp_path.glob("part-*.npy")))
-    group = Group(tmp_path / "run-of-2-000000.npy", parts)
+    return Group(folder / "run-of-2-000000.npy", tuple(sorted(folder.glob("part-*.npy"))))
+
+
+def test_a_run_that_a_network_file_system_does_not_show_yet_is_no_failure(tmp_path, monkeypatch):
+    group = two_parts(tmp_path)
+    merge_group(group)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # what it saw some time ago
+    assert merge_group(group) == 0
+
+
+def test_a_run_that_others_may_read_is_not_replaced(tmp_path, monkeypatch):
+    group, merge = two_parts(tmp_path), merging._merge_slab
+
+    def be_slow(*arguments):
+        group.target.write_text("of another process")
+        return merge(*arguments)
+
+    monkeypatch.setattr(merging, "_merge_slab", be_slow)
+    assert merge_group(group) == 0
+    assert group.target.read_text() == "of another process"
+    assert sorted(path.name for path in tmp_path.glob("*run-*")) == [group.target.name]
+
+
+def test_runs_hold_more_text_than_parts_can_count(tmp_path, monkeypatch):
+    """Starts of a run have 64 bits: here two parts whose text lies behind 3 GiB of a sparse file each."""
+    group = two_parts(tmp_path, far=3 << 30)
     assert merge_group(group) == 4
     assert merge_group(group) == 0
     run = np.load(group.target)

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -16,10 +17,11 @@ from chemscale.molecules.preparation import build as building
 from chemscale.molecules.preparation import finishing, stages
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.molecules.preparation.conditions.request import ConditionRequest
+from chemscale.molecules.preparation.request import Request
 from chemscale.molecules.preparation.sharing import members, work
 from chemscale.molecules.preparation.sharing.work import Shared
 from chemscale.molecules.preparation.sources import Source, SourceError
-from chemscale.molecules.preparation.standardize import standardize
+from chemscale.molecules.preparation.standardize import Policy, standardize
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -388,6 +390,86 @@ def test_one_that_was_taken_for_dead_and_still_writes_harms_nobody_and_opens_wha
     assert [status_of(child) for child in children] == [0, 0]
     Corpus.open(target).verify()
     assert contents(target) == alone
+
+
+@pytest.mark.parametrize("lost", ["all", "some", "while they are written"])
+def test_who_was_taken_for_dead_names_no_corpus_whose_files_another_has_removed(
+    lost, rows, small, tmp_path, monkeypatch
+):
+    path, target = tmp_path / "few.smi", tmp_path / "corpus"
+    path.write_text("".join(rows.read_text().splitlines(keepends=True)[:40]))
+    function, seen = finishing._write, []
+
+    def taken_over(*arguments):
+        found, staged = function(*arguments), arguments[-1]
+        if not seen:
+            claim = target / ".build" / "sharing" / "claims" / "finish"
+            claim.unlink()
+            claim.symlink_to("another-1-abc")
+            (staged / "train-tokens-00000.bin").unlink() if lost == "some" else shutil.rmtree(staged)
+        seen.append(staged)
+        if lost == "while they are written" and len(seen) == 1:
+            raise Exception("No such file or directory (os error 2)")  # as the package tokenizers has it
+        return found
+
+    monkeypatch.setattr(finishing, "_write", taken_over)
+    share(path, target, validation_fraction=0.3)
+    Corpus.open(target).verify()
+    assert len(seen) == 2, "it took the work up again"
+
+
+def test_who_was_taken_for_dead_removes_no_shards_of_who_took_over(tmp_path, monkeypatch):
+    folder, target = tmp_path / ".build", tmp_path
+    late, other = Shared("late"), Shared("other")
+    for each in (late, other):
+        each.begin(folder, target)
+    monkeypatch.setattr(members.Members, "is_alive", lambda self, name: name == self.name)
+    assert late.claim("finish")
+    assert other.claim("finish")
+    shards = other.staging(target)
+    assert late.staging(target) != shards
+    assert shards.exists()
+    assert other.staging(target) != shards
+    assert not shards.exists(), "of its first attempt"
+    for each in (late, other):
+        each.end()
+
+
+def test_files_that_others_remove_hide_no_reason_to_give_up(tmp_path, monkeypatch):
+    own, target, listed = Shared("one"), tmp_path / "corpus", Path.iterdir
+    own.begin(target / ".build", target)
+    (target / ".build" / "bucket-000000.npy").touch()
+    monkeypatch.setattr(Path, "iterdir", lambda path: [path / "gone", *listed(path)])
+    own.give_up(target, CorpusError("too few"))
+    own.end()
+    assert not (target / ".build" / "bucket-000000.npy").exists()
+
+
+def test_a_claim_that_was_taken_over_is_let_go_by_its_new_owner_only(tmp_path):
+    own = Shared("one")
+    own.begin(tmp_path / ".build", tmp_path)
+    assert own.claim("part-000000")
+    claim = tmp_path / ".build" / "sharing" / "claims" / "part-000000"
+    claim.unlink()
+    claim.symlink_to("another-1-abc")
+    own.release("part-000000")
+    own.end()
+    assert os.readlink(claim) == "another-1-abc"
+
+
+def test_a_corpus_that_a_network_file_system_does_not_show_yet_is_no_failure(rows, tmp_path, monkeypatch):
+    target = tmp_path / "corpus"
+    target.mkdir()
+
+    def stages(*_):
+        (target / "manifest.json").write_text("{}")  # by another, who has removed the folder of the build
+        raise FileNotFoundError
+
+    monkeypatch.setattr(building, "_stages", stages)
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "manifest.json" and os.path.exists(path))
+    request = Request((rows,), Policy(), None, 0.02, None)
+    building._build(request, {}, target, 1, Shared("late"))
+    assert not os.path.exists(target / ".build")
 
 
 def test_workers_of_processes_that_share_give_the_same_bytes(rows, alone, small, tmp_path, monkeypatch):

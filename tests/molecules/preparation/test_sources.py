@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from chemscale.molecules.preparation.sources import Source, SourceError
+from chemscale.molecules.preparation.sources.reading import ChosenRows, Reading
+from tests.helpers.molecule_files import put
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O", "[Na+].[Cl-]"]
 
@@ -106,3 +108,34 @@ def test_a_wrong_column_is_named_with_what_is_there(tmp_path):
         Source(path, "structure")
     with pytest.raises(SourceError, match="few SMILES"):
         Source(path, "id")
+
+
+def three_files(folder):
+    """Of three rows each, numbered on."""
+    for n in range(3):
+        rows = "".join(f"{'C' * (3 * n + i + 1)}O,{'test' if i else 'train'}\n" for i in range(3))
+        put(folder, f"{n}.csv", f"smiles,part\n{rows}")
+    return sorted(folder.glob("*.csv"))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 9, 20])
+def test_some_chunks_are_those_of_all_chunks_and_are_held_no_longer_than_their_file(
+    size, tmp_path, monkeypatch
+):
+    files = three_files(tmp_path)
+    whole = Reading(files)
+    chunks = dict(whole.chunks(size))
+    for wanted in ([0], [len(chunks) - 1], list(chunks)):
+        assert dict(Reading(files).some_chunks(wanted, whole.begins, size)) == {n: chunks[n] for n in wanted}
+    opened, rows = [], Source.rows
+    monkeypatch.setattr(Source, "rows", lambda source: opened.append(1) or rows(source))
+    next(Reading(files).some_chunks(list(chunks), whole.begins, size))
+    assert len(opened) == min(3, -(-size // 3))
+
+
+def test_some_chunks_of_chosen_rows_are_of_these_rows(tmp_path):
+    files = three_files(tmp_path)
+    whole, again = (ChosenRows(files, where=("part", "test")) for _ in range(2))
+    chunks = dict(whole.chunks(2))
+    assert len(chunks) == 3
+    assert dict(again.some_chunks([1, 2], whole.begins, 2)) == {n: chunks[n] for n in (1, 2)}

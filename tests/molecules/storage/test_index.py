@@ -184,6 +184,23 @@ def test_another_process_is_sent_the_place_of_a_split_and_not_its_numbers(sharde
     )
 
 
+def test_another_process_is_sent_the_files_of_positions_and_not_their_numbers(sharded):
+    positions = Corpus.open(sharded).train.prefix(4000).positions
+    sent = pickle.dumps(positions)
+    assert len(sent) < 8 * 500 < positions.sum()
+    received = pickle.loads(sent)
+    assert np.array_equal(received, positions)
+    assert (received.sum(), received.max()) == (positions.sum(), positions.max())
+
+
+def test_an_array_made_of_a_column_can_be_written_to_and_harms_no_other():
+    numbers = np.arange(5, dtype=np.uint16)
+    made = np.array(Column([numbers]))
+    made[0] = 9
+    assert numbers[0] == 0
+    assert np.shares_memory(np.asarray(Column([numbers])), numbers)
+
+
 def test_a_copy_of_a_column_reads_its_own_memory():
     numbers = np.arange(3 * MANY, dtype=np.uint16)
     column = Column(np.array_split(numbers, 7), 2 * MANY)

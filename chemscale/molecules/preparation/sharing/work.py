@@ -30,12 +30,27 @@ log = logging.getLogger(__name__)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+FINISH = "finish"
+"""The task of making the corpus of what all have left."""
 POLL_SECONDS = 1.0
 """How often a process that has nothing to do looks whether others are done."""
 SAID_EVERY = 30.0
 """Seconds between lines of a log on what is waited for."""
 ALONE_ERRORS = (BrokenExecutor, MemoryError)
 """What ends one process and need not end the others: its machine is taken away, or has too little memory."""
+
+
+def is_listed(path: Path) -> bool:
+    """Whether a file is there now: a network file system may answer from what it saw some time ago, but not
+    to who opens the folder.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        return path.name in os.listdir(path.parent)
+    except OSError:
+        return False
 
 
 class CompleteError(Exception):
@@ -99,6 +114,8 @@ class Alone:
     def staging(self, target: Path) -> Path:
         """Folder for files of a corpus before its manifest is written: here its own.
 
+        Asked for once each time that ``FINISH`` was claimed.
+
         Args:
             target: of the corpus.
         """
@@ -161,8 +178,9 @@ class Shared(Alone):
 
     def release(self, name: str) -> None:
         self._held.discard(name)
-        with contextlib.suppress(OSError):
-            (self._folder / "claims" / name).unlink()
+        if self.holds(name):  # else it is another's by now
+            with contextlib.suppress(OSError):
+                (self._folder / "claims" / name).unlink()
 
     def holds(self, name: str) -> bool:
         try:
@@ -186,12 +204,14 @@ class Shared(Alone):
 
     def staging(self, target: Path) -> Path:
         # Its own: one that was taken for dead may still write, and its shards would be cut under others.
-        folder = self._folder / f"corpus-{self._me.name}"
-        if not folder.exists():
-            for old in self._folder.glob("corpus-*"):
-                if not self._me.is_alive(old.name.removeprefix("corpus-")):
-                    shutil.rmtree(old, ignore_errors=True)
-            folder.mkdir()
+        left = list(self._folder.glob("corpus-*"))
+        if self.holds(FINISH):  # else one of them may be of who took it over
+            for path in left:
+                owner = path.name.removeprefix("corpus-").rpartition(".")[0]
+                if owner == self._me.name or not self._me.is_alive(owner):
+                    shutil.rmtree(path, ignore_errors=True)
+        folder = self._folder / f"corpus-{self._me.name}.{secrets.token_hex(3)}"
+        folder.mkdir()
         return folder
 
     def give_up(self, target: Path, error: Exception) -> None:
@@ -200,7 +220,8 @@ class Shared(Alone):
         for path in [*target.iterdir(), *keep.iterdir()]:
             if path in (keep, self._folder):
                 continue  # others must be able to read the note
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            # Others that have not read it yet still write and remove files.
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def fail(self, error: Exception) -> None:
         if not isinstance(error, (CompleteError, *ALONE_ERRORS)) and self._failure() is None:

@@ -102,7 +102,7 @@ class Reading:
             if not here:
                 continue
             stop = limits[here[-1]][1]
-            for row, (_, text, notation) in enumerate(source.rows(), start=first):
+            for row, (_, text, notation) in enumerate(self._rows_of(source), start=first):
                 if row >= limits[here[0]][1]:
                     yield here[0], found.pop(here[0])
                     del limits[here.pop(0)]
@@ -110,7 +110,9 @@ class Reading:
                     break
                 if row >= limits[here[0]][0]:
                     found[here[0]].append((row + 1, text, notation))
-        yield from found.items()
+            for number in [n for n in here if limits[n][1] <= last]:  # they end with the file
+                del limits[number]
+                yield number, found.pop(number)
 
     def _all(self) -> Iterator[Row]:
         for kept in (self._rows, self._files, self._lines):

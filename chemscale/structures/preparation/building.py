@@ -134,7 +134,8 @@ def _build(
         molecule = molecules_of(store, written.named, written.formulas, written.geometry)
         parts, notes = _divide(source, store, written.geometry, molecule, policy, exclude)
         if not len(parts["train"]):
-            raise SourceError(f"{title}: no frame is left to train on. {_ways_out(molecule, policy)}")
+            left = f"no frame is left to train on{_but_for(exclude)}"
+            raise SourceError(f"{title}: {left}. {_ways_out(molecule, policy)}")
         if policy.validation > 0 and not len(parts["validation"]):
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():

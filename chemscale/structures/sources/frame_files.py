@@ -66,8 +66,7 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
     files, left_out = _sorted_out(found, format)
     inside = _files_below(found, given) if "**" not in path else []
     if inside and not files and given.is_dir():  # nothing was ever prepared of such a folder
-        files, more = _sorted_out(inside, format)
-        left_out += more
+        files, left_out = _sorted_out([*(each for each in found if not each.is_dir()), *inside], format)
     elif inside:
         base = given if given.is_dir() else given.parent
         one = inside[0].relative_to(base)

@@ -59,7 +59,7 @@ def test_sub_folders_are_read_where_a_folder_has_no_frames_itself(folder: Path) 
     (folder / "a.xyz").unlink()
     files, left_out = frame_files(str(folder))
     assert [path.name for path in files] == ["b.xyz"]
-    assert "sub (a folder)" in left_out
+    assert "sub (a folder)" not in left_out
     assert not any("in sub-folders" in reason for reason in left_out)
 
 
@@ -81,3 +81,11 @@ def test_the_files_that_were_read_and_left_out_are_said(folder: Path) -> None:
     list(source.blocks())
     assert source.notes[0] == f"Read from {folder}: a.xyz."
     assert source.notes[1].startswith("Left out: .hidden.xyz (hidden), README (documentation)")
+
+
+def test_files_of_sub_folders_are_said_with_their_folders(folder: Path) -> None:
+    (folder / "other").mkdir()
+    (folder / "a.xyz").rename(folder / "other" / "a.xyz")
+    _, source = structure_source(StructureData("structures", path=str(folder)), folder.parent / "stores")
+    list(source.blocks())
+    assert source.notes[0] == f"Read from {folder}: other/a.xyz, sub/b.xyz."

@@ -74,8 +74,8 @@ def _lint_parts(store: FrameStore) -> list[Finding]:
             Finding(
                 "sample",
                 "note",
-                f"Looked at a random sample: {', '.join(few)}. Copies within a part and frames that two "
-                "parts have in common are found in proportion to it.",
+                f"Looked at a random sample: {', '.join(few)}. Copies within a part, and frames that two "
+                "parts have in common, are found where both are in it: there are more.",
             )
         )
     return findings

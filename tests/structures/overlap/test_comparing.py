@@ -18,9 +18,11 @@ from chemscale.structures.overlap.comparing import (
     several_molecules,
     undecided,
 )
-from chemscale.structures.overlap.frame_sets import StoreFrames
+from chemscale.structures.overlap.frame_sets import SourceFrames, StoreFrames
 from chemscale.structures.overlap.identity import among
 from chemscale.structures.preparation.building import SplitPolicy, build_store
+from chemscale.structures.sources.combined import open_sources
+from tests.helpers.sources import extxyz, molecule
 from tests.helpers.structures import METHANOL, WATER, ToySource, toy_blocks
 
 
@@ -162,6 +164,11 @@ def test_crystals_and_molecules_of_one_name_in_a_store_are_both_found(tmp_path):
     assert [counts(member, found) for member in known.members] == [[1, 1, 1], [1, 1, 1]]
     again = Benchmarks([StoreFrames.parts("b", store, ("train",))], most=10, silent=True)
     assert (len(again.members[0]), again.members[0].periodic, len(again.members[0].sample)) == (2, 1, 1)
+
+
+def test_progress_knows_how_many_frames_files_have(tmp_path):
+    paths = [extxyz(tmp_path / f"{k}.xyz", [molecule(REF_energy=-1.0)] * k) for k in (2, 3)]
+    assert SourceFrames("s", open_sources(paths, {}), paths, {}).total == 5
 
 
 def test_whether_values_are_known_is_what_numpy_says():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from chemscale.structures.loading.hashing import hash_of_files
 from chemscale.structures.loading.mapped import MappedRows, follow_each_other, rows_of
 
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, NAMES = "manifest.json", "names.json"
+AGAIN = "Copy the folder again, or delete it to make it anew."
 PARTS = ("train", "validation", "test")
 ISOLATED = "isolated"
 """Frames of single atoms, which are in none of the parts; a store without any has no such file."""
@@ -80,7 +82,8 @@ class FrameStore:
                 f"{self.path}: schema version {self.manifest.get('schema_version')!r}, this chemscale reads "
                 f"{SCHEMA_VERSION}. Delete the folder to make it anew."
             )
-        self.names: list[str] = json.loads((self.path / "names.json").read_text())
+        if not (self.path / NAMES).exists():
+            raise StoreError(f"{self.path / NAMES}: missing. {AGAIN}")
         for name, (kind, columns) in ATOM_ARRAYS.items():
             setattr(self, f"_{name}", self._map(name, kind, columns))
         for name, (kind, columns) in FRAME_ARRAYS.items():
@@ -110,7 +113,7 @@ class FrameStore:
                 if found != counts[rows]:
                     raise StoreError(
                         f"{self.path / name}: cut short or damaged ({found:,} of {counts[rows]:,} {rows}). "
-                        "Copy the folder again, or delete it to make it anew."
+                        f"{AGAIN}"
                     )
 
     def _of_frames(self) -> dict[str, tuple[str, int]]:
@@ -126,10 +129,19 @@ class FrameStore:
         try:
             return MappedRows(path, kind, columns)
         except ValueError:  # half a number, or half a row
-            raise StoreError(
-                f"{path}: cut short ({path.stat().st_size:,} bytes). Copy the folder again, or delete "
-                "it to make it anew."
-            ) from None
+            raise StoreError(f"{path}: cut short ({path.stat().st_size:,} bytes). {AGAIN}") from None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of molecules, by their numbers in ``groups``; training has no need of millions of them.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            return json.loads((self.path / NAMES).read_text())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path / NAMES}: damaged ({error}). {AGAIN}") from None
 
     @property
     def hash(self) -> str:
@@ -368,4 +380,4 @@ def content_hash(path: Path, known: Mapping[str, bytes] | None = None) -> str:
     """
     arrays = (*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS)
     parts = [f"{part}.npy" for part in (*PARTS, ISOLATED)]
-    return hash_of_files(path, [*arrays, *parts, "names.json"], known or {})
+    return hash_of_files(path, [*arrays, *parts, NAMES], known or {})

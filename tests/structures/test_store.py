@@ -190,3 +190,15 @@ def test_frames_are_the_same_read_in_order_or_here_and_there(tmp_path, frames):
         np.testing.assert_array_equal(joined.positions[part], one.positions)
         np.testing.assert_array_equal(joined.forces[part], one.forces)
     store.expect(np.array(frames))  # a hint, which may be given of any frames
+
+
+def test_names_are_read_when_they_are_asked_for(store):
+    again = FrameStore(store.path)
+    assert "names" not in vars(again)
+    assert again.name(0) == "water"
+    (store.path / "names.json").write_text('["wat')
+    with pytest.raises(StoreError, match=r"names.json: damaged .* Copy the folder again"):
+        FrameStore(store.path).where(0)
+    (store.path / "names.json").unlink()
+    with pytest.raises(StoreError, match=r"names.json: missing"):
+        FrameStore(store.path)

@@ -19,7 +19,7 @@ from chemscale.structures.store import PARTS, FrameStore
 log = logging.getLogger(__name__)
 
 MAX_FRAMES = 1_000_000
-"""Frames of a part that the linter looks at, at most: some minutes and some 200 bytes of memory each."""
+"""Frames of a part that the linter looks at, at most: some minutes, and 200 to 300 bytes of memory each."""
 
 RUN = 64
 """Frames of a store that follow each other and are drawn together."""

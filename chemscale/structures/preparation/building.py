@@ -35,6 +35,7 @@ from chemscale.structures.sources.combined import CombinedSource
 from chemscale.structures.store import (
     ISOLATED,
     MANIFEST,
+    NAMES,
     OPTIONAL_ARRAYS,
     PARTS,
     SCHEMA_VERSION,
@@ -108,7 +109,7 @@ def _build(
         written = write_frames(source, folder, title, subtract, exclude)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it{_but_for(exclude)}.")
-        (folder / "names.json").write_text(json.dumps(written.names))
+        (folder / NAMES).write_text(json.dumps(written.names))
         files = source.files() if isinstance(source, CombinedSource) else []
         manifest = {
             "schema_version": SCHEMA_VERSION,

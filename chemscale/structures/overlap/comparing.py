@@ -21,8 +21,9 @@ from chemscale.structures.preparation.molecules import SAMPLE
 LEVELS = {
     "identical": "the same geometry: interatomic distances agree within 10⁻³ Å (of three atoms 10⁻⁴, of two "
     "10⁻⁶ Å), copies that are turned, moved, mirrored, wrapped or reordered included",
-    "molecule": "a training frame shows the same molecule: the same elements and bonds; where bonds say "
-    "nothing (crystals, what falls apart), the same composition",
+    "molecule": "a training frame shows the same molecule: the same elements and bonds, those of "
+    f"{SAMPLE} frames of each name and composition; where bonds say nothing (crystals, what falls apart), "
+    "the same composition",
     "composition": "a training frame has the same composition; of a crystal the same reduced formula",
 }
 """How alike a frame and a training frame are, the strictest first; each holds for those above it too."""

@@ -9,6 +9,7 @@ import pytest
 from chemscale.points.data import structure_source
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.settings import StructureData
+from chemscale.structures.sources import frame_files as reading
 from chemscale.structures.sources.frame_files import frame_files
 from tests.helpers.sources import extxyz, molecule
 
@@ -53,6 +54,16 @@ def test_what_holds_no_frames_is_left_out_of_a_folder_by_name_and_reason(folder:
     assert (
         left_out[-1] == f"1 file in sub-folders, such as sub/b.xyz: data.path='{folder}/**/*' reads those too"
     )
+
+
+def test_sub_folders_that_are_not_read_are_not_gone_through_to_their_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "COUNTED", 2)
+    for number in range(9):
+        (folder / "sub" / f"{number}.dat").write_text("")
+    _, left_out = frame_files(str(folder))
+    assert left_out[-1].startswith("more than 2 files in sub-folders, such as sub/")
 
 
 def test_sub_folders_are_read_where_a_folder_has_no_frames_itself(folder: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -135,13 +136,10 @@ class EdgeCache:
         with (
             naming_place(self.directory),
             ProgressBar(title, len(missing), "frames", every=5.0) as progress,
-            open(self._file("pairs"), "ab") as pairs,
-            open(self._file("shifts"), "ab") as shifts,
-            open(self._file("counts"), "ab") as counts,
+            _open_at(self._file("pairs"), total * 4) as pairs,
+            _open_at(self._file("shifts"), total * 6 if self.store.periodic else 0) as shifts,
+            _open_at(self._file("counts"), done * 4) as counts,
         ):
-            pairs.truncate(total * 4)
-            shifts.truncate(total * 6 if self.store.periodic else 0)
-            counts.truncate(done * 4)
             for found in ordered_map(find, chunks, workers):
                 pairs.write(found.pairs)
                 shifts.write(found.shifts)
@@ -158,6 +156,17 @@ class EdgeCache:
             frames: how many.
         """
         return Edges(self, frames)
+
+
+def _open_at(path: Path, place: int) -> IO[bytes]:
+    """A file to be written from a place on; what stands there, and behind it, is written over.
+
+    Where there are no locks several processes may do so at a time: they write the same bytes to the same
+    places, where appending would leave each frame twice.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    file.seek(place)
+    return file
 
 
 def _rows_in(path: Path, width: int) -> int:

@@ -305,8 +305,28 @@ def test_neighbours_of_few_large_frames_are_written_before_others_are_found(stor
     assert sum(atoms) == store.sizes[store.part("train")[:20]].sum()
     assert max(atoms) <= 12
     for i, frame in enumerate(store.part("train")[:20].tolist()):
-        one = store.structure(frame)
-        np.testing.assert_array_equal(few.attach(one, i).edges, one.with_neighbours(2.3125).edges)
+        fresh = store.structure(frame).with_neighbours(2.3125)
+        np.testing.assert_array_equal(few.attach(store.structure(frame), i).edges, fresh.edges)
+
+
+def test_two_processes_without_locks_that_find_neighbours_at_once_find_the_same(store, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(neighbours, "CHUNK", 4)
+    found, calls = neighbours.find_neighbours, []
+
+    def overtaken(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            EdgeCache(store, "train", 2.4375).counts(12)  # another process
+        return found(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(neighbours, "find_neighbours", overtaken)
+        EdgeCache(store, "train", 2.4375).counts(12)
+    both = EdgeCache(store, "train", 2.4375).open(20)
+    for i, frame in enumerate(store.part("train")[:20].tolist()):
+        fresh = store.structure(frame).with_neighbours(2.4375)
+        np.testing.assert_array_equal(both.attach(store.structure(frame), i).edges, fresh.edges)
 
 
 def test_a_disk_that_has_no_room_for_neighbours_is_named(store, monkeypatch):

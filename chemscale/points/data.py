@@ -281,7 +281,9 @@ def structure_files(data: StructureData) -> tuple[dict[str, list[Path]], dict[st
             )
         parts[part] = files
         named = len(files) > 1 or left_out
-        said[part] = [f"Read from {paths[part]}: {listed([path.name for path in files])}."] if named else []
+        folder = Path(paths[part]).expanduser()
+        shown = [str(f.relative_to(folder)) if folder in f.parents else f.name for f in files]
+        said[part] = [f"Read from {paths[part]}: {listed(shown)}."] if named else []
         said[part] += [f"Left out: {listed(left_out)}."] if left_out else []
     return parts, said
 

@@ -12,8 +12,9 @@ from torch_geometric.data import Data
 
 from chemscale.structures.edges import Edges
 from chemscale.structures.graphs import Joined, Structure, to_graph
-from chemscale.structures.loading.plan import BatchBudget, BatchError, EpochPlan, cut, deal
-from chemscale.structures.store import AT_ONCE, FrameStore
+from chemscale.structures.loading.frame_blocks import AT_ONCE, ATOMS_AT_ONCE
+from chemscale.structures.loading.plan import BatchBudget, BatchError, EpochPlan, cut, deal, spans
+from chemscale.structures.store import FrameStore
 
 __all__ = [
     "BatchBudget",
@@ -271,8 +272,8 @@ def labels_of(store: FrameStore, frames: np.ndarray) -> dict[str, int]:
         frames: their numbers in it.
     """
     found = dict.fromkeys(("energies", "components", "stresses"), 0)
-    for start in range(0, len(frames), AT_ONCE):  # a whole training set may be asked for
-        part = np.asarray(frames[start : start + AT_ONCE])
+    for span in spans(store.sizes[frames], AT_ONCE, ATOMS_AT_ONCE):  # a whole training set may be asked for
+        part = np.asarray(frames[span])
         found["energies"] += int(np.isfinite(store.energies(part)).sum())
         if store.manifest["counts"]["force_components_missing"]:
             found["components"] += int(np.isfinite(store.forces(part)).sum())

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from chemscale.structures.loading.plan import spans
 from chemscale.structures.sources.base import formula
 from chemscale.structures.store import FrameStore
 
-AT_ONCE = 1 << 15
-"""Frames whose atoms are read together."""
+AT_ONCE, ATOMS_AT_ONCE = 1 << 15, 1 << 20
+"""Frames and atoms that are read together."""
 
 
 class ChargeError(ValueError):
@@ -65,11 +66,11 @@ def _same_atoms_of_other_charge(store: FrameStore, frames: np.ndarray) -> Iterat
     """The first frame of a formula, and each one of it that has another charge."""
     of_elements = np.random.default_rng(0).integers(1 << 63, size=119, dtype=np.uint64)
     formulas = np.empty(len(frames), np.uint64)
-    for start in range(0, len(frames), AT_ONCE):
-        numbers, sizes = store.atomic_numbers(np.asarray(frames[start : start + AT_ONCE]))
+    for span in spans(store.sizes[frames], AT_ONCE, ATOMS_AT_ONCE):
+        numbers, sizes = store.atomic_numbers(np.asarray(frames[span]))
         with np.errstate(over="ignore"):  # sums of random numbers: two formulas hardly ever have the same
             of_frames = np.add.reduceat(of_elements[numbers], np.cumsum(sizes) - sizes)
-        formulas[start : start + len(sizes)] = of_frames
+        formulas[span] = of_frames
     _, first, formula_of = np.unique(formulas, return_index=True, return_inverse=True)
     charges = store.electrons(frames)[:, 0]
     others = first[formula_of]

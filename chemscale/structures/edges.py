@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from chemscale.common.files import naming_place
 from chemscale.common.locks import file_lock
 from chemscale.common.parallel import ordered_map, worker_count
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.graphs import Joined, Structure
 from chemscale.structures.loading.mapped import MappedRows, rows_of
+from chemscale.structures.loading.plan import spans
 from chemscale.structures.neighbours import neighbour_list
 from chemscale.structures.store import FrameStore
 
@@ -22,8 +25,8 @@ MAX_ATOMS = 2**16 - 1
 WITHOUT_LOCKS = "let one process find the neighbours before others are started"
 
 
-CHUNK = 4096
-"""Frames whose neighbours are found and written together."""
+CHUNK, CHUNK_ATOMS = 4096, 1 << 15
+"""Frames and atoms whose neighbours are found and written together: megabytes, and each process has a few."""
 WORTH_PROCESSES = 500_000
 """Frames from which on all cores find neighbours: fewer take no longer than processes need to begin."""
 
@@ -126,18 +129,17 @@ class EdgeCache:
         known = self._known()
         done, total = len(known), int(known.sum(dtype=np.int64))
         title = f"neighbours within {self.cutoff:g} Å"
-        chunks = [self.frames[start : min(start + CHUNK, frames)] for start in range(done, frames, CHUNK)]
-        workers = worker_count(None) if frames - done >= WORTH_PROCESSES else 1
+        missing = self.frames[done:frames]
+        chunks = (missing[part] for part in spans(self.store.sizes[missing], CHUNK, CHUNK_ATOMS))
+        workers = worker_count(None) if len(missing) >= WORTH_PROCESSES else 1
         find = partial(find_neighbours, self.store if workers == 1 else self.store.path, cutoff=self.cutoff)
         with (
-            ProgressBar(title, max(0, frames - done), "frames", every=5.0) as progress,
-            open(self._file("pairs"), "ab") as pairs,
-            open(self._file("shifts"), "ab") as shifts,
-            open(self._file("counts"), "ab") as counts,
+            naming_place(self.directory),
+            ProgressBar(title, len(missing), "frames", every=5.0) as progress,
+            _open_at(self._file("pairs"), total * 4) as pairs,
+            _open_at(self._file("shifts"), total * 6 if self.store.periodic else 0) as shifts,
+            _open_at(self._file("counts"), done * 4) as counts,
         ):
-            pairs.truncate(total * 4)
-            shifts.truncate(total * 6 if self.store.periodic else 0)
-            counts.truncate(done * 4)
             for found in ordered_map(find, chunks, workers):
                 pairs.write(found.pairs)
                 shifts.write(found.shifts)
@@ -154,6 +156,17 @@ class EdgeCache:
             frames: how many.
         """
         return Edges(self, frames)
+
+
+def _open_at(path: Path, place: int) -> IO[bytes]:
+    """A file to be written from a place on; what stands there, and behind it, is written over.
+
+    Where there are no locks several processes may do so at a time: they write the same bytes to the same
+    places, where appending would leave each frame twice.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    file.seek(place)
+    return file
 
 
 def _rows_in(path: Path, width: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from chemscale.structures.loading.plan import spans
 from chemscale.structures.preparation.isolated import has_image, is_called_isolated, neutral_atoms
 from chemscale.structures.store import ISOLATED, FrameStore
 
@@ -19,8 +20,8 @@ BOUND = (-20.0, 5.0)
 
 WHOLE = 1 << 20
 """Frames whose compositions are fitted as one matrix; of more it would fill the memory."""
-AT_ONCE = 1 << 15
-"""Frames whose compositions are read together."""
+AT_ONCE, ATOMS_AT_ONCE = 1 << 15, 1 << 20
+"""Frames and atoms whose compositions are read together."""
 
 
 class ReferenceEnergyError(ValueError):
@@ -192,9 +193,7 @@ def _check_scale(
     store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], values: list[float]
 ) -> list[str]:
     """A sentence where atoms and the first few thousand frames cannot be on one scale of energies."""
-    frames = frames[:4096]
-    rest = store.energies(frames) - compositions(store, frames, elements) @ np.array(values)
-    per_atom = (rest / store.sizes[frames])[np.isfinite(rest)]
+    per_atom = _per_atom(store, frames[:4096], elements, values)
     if not len(per_atom) or BOUND[0] < per_atom.mean() < BOUND[1]:
         return []
     return [
@@ -202,6 +201,19 @@ def _check_scale(
         "bonds have: the atoms are in another unit or of another level of theory. "
         "data.references=minimum_norm does without them."
     ]
+
+
+def _per_atom(
+    store: FrameStore, frames: np.ndarray, elements: tuple[int, ...], values: Sequence[float]
+) -> np.ndarray:
+    """Energies of frames an atom, less those of their atoms, of frames that have one, in eV."""
+    rest = [np.zeros(0)]
+    for start in range(0, len(frames), AT_ONCE):
+        part = frames[start : start + AT_ONCE]
+        own = compositions(store, part, elements) @ np.array(values)
+        rest.append((store.energies(part) - own) / store.sizes[part])
+    found = np.concatenate(rest)
+    return found[np.isfinite(found)]
 
 
 def _least_squares(
@@ -269,14 +281,14 @@ def compositions(store: FrameStore, frames: np.ndarray, elements: tuple[int, ...
     column = np.full(119, -1)
     column[list(elements)] = np.arange(len(elements))
     counts, width = np.zeros((len(frames), len(elements))), len(elements)
-    for start in range(0, len(frames), AT_ONCE):
-        part = np.asarray(frames[start : start + AT_ONCE])
+    for span in spans(store.sizes[frames], AT_ONCE, ATOMS_AT_ONCE):
+        part = np.asarray(frames[span])
         numbers, sizes = store.atomic_numbers(part)
         place = column[numbers]
         if (place < 0).any():
             raise ValueError(f"{store.path}: a frame holds another element than {elements}.")
         cells = np.repeat(np.arange(len(part)), sizes) * width + place
-        counts[start : start + len(part)] = np.bincount(cells, minlength=len(part) * width).reshape(-1, width)
+        counts[span] = np.bincount(cells, minlength=len(part) * width).reshape(-1, width)
     return counts
 
 
@@ -323,9 +335,7 @@ def statistics(
     notes = references.notes
     scale = force_rms(store, frames)
     if scale is None:
-        energies = store.energies(frames)
-        rest = energies - compositions(store, frames, elements) @ np.array(references.values)
-        per_atom = (rest / store.sizes[frames])[np.isfinite(rest)]
+        per_atom = _per_atom(store, frames, elements, references.values)
         scale = float(per_atom.std()) if len(per_atom) else 0.0
         if not scale > 0:
             scale = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from chemscale.common.files import read_manifest
 from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Joined, Structure
+from chemscale.structures.loading.frame_blocks import frame_blocks
 from chemscale.structures.loading.hashing import hash_of_files
 from chemscale.structures.loading.mapped import MappedRows, follow_each_other, rows_of
 
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+MANIFEST, NAMES = "manifest.json", "names.json"
+AGAIN = "Copy the folder again, or delete it to make it anew."
 PARTS = ("train", "validation", "test")
 ISOLATED = "isolated"
 """Frames of single atoms, which are in none of the parts; a store without any has no such file."""
@@ -35,10 +37,6 @@ CELL_ARRAYS = {"cells": ("<f8", 9), "pbc": ("u1", 3)}
 
 OPTIONAL_ARRAYS = {"stresses": ("<f8", 9), "weights": ("<f8", 1)}
 """One row a frame, where any frame has one."""
-
-
-AT_ONCE = 4096
-"""Frames of a block at most."""
 
 
 class StoreError(ValueError):
@@ -84,7 +82,8 @@ class FrameStore:
                 f"{self.path}: schema version {self.manifest.get('schema_version')!r}, this chemscale reads "
                 f"{SCHEMA_VERSION}. Delete the folder to make it anew."
             )
-        self.names: list[str] = json.loads((self.path / "names.json").read_text())
+        if not (self.path / NAMES).exists():
+            raise StoreError(f"{self.path / NAMES}: missing. {AGAIN}")
         for name, (kind, columns) in ATOM_ARRAYS.items():
             setattr(self, f"_{name}", self._map(name, kind, columns))
         for name, (kind, columns) in FRAME_ARRAYS.items():
@@ -98,6 +97,8 @@ class FrameStore:
                 setattr(self, f"_{name}", self._open(name, kind, columns))
         self._check_lengths()
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+        self._files = np.array([start for start, _ in self.manifest.get("files", [])], np.int64)
+        """First row of each file, where the source counts on over several."""
 
     def __reduce__(self) -> tuple[type[FrameStore], tuple[Path]]:
         return FrameStore, (self.path,)  # another process opens it, and gets no copy of its arrays
@@ -112,7 +113,7 @@ class FrameStore:
                 if found != counts[rows]:
                     raise StoreError(
                         f"{self.path / name}: cut short or damaged ({found:,} of {counts[rows]:,} {rows}). "
-                        "Copy the folder again, or delete it to make it anew."
+                        f"{AGAIN}"
                     )
 
     def _of_frames(self) -> dict[str, tuple[str, int]]:
@@ -128,10 +129,19 @@ class FrameStore:
         try:
             return MappedRows(path, kind, columns)
         except ValueError:  # half a number, or half a row
-            raise StoreError(
-                f"{path}: cut short ({path.stat().st_size:,} bytes). Copy the folder again, or delete "
-                "it to make it anew."
-            ) from None
+            raise StoreError(f"{path}: cut short ({path.stat().st_size:,} bytes). {AGAIN}") from None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of molecules, by their numbers in ``groups``; training has no need of millions of them.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            return json.loads((self.path / NAMES).read_text())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path / NAMES}: damaged ({error}). {AGAIN}") from None
 
     @property
     def hash(self) -> str:
@@ -308,24 +318,36 @@ class FrameStore:
             return np.zeros(len(frames), bool)
         return np.asarray(self._pbc[frames].any(axis=1))
 
+    def directions(self, frames: np.ndarray) -> np.ndarray:
+        """Whether frames are periodic in each direction, (k, 3)."""
+        if not self.periodic:
+            return np.zeros((len(frames), 3), bool)
+        return np.asarray(self._pbc[frames]).astype(bool)
+
     def name(self, frame: int) -> str:
         """Name of a frame in its source."""
         return self.names[self._groups[frame]]
 
     def where(self, frame: int) -> str:
         """Name and row of a frame in its file, for messages."""
-        numbers, files = self._places(np.array([frame]))
-        of_file = f" of {files[0]}" if files else ""
-        return f"{self.name(frame)}, row {numbers[0]}{of_file}"
+        (row,) = self.rows_in_files(np.array([frame]))
+        of_file = ""
+        if len(self._files):
+            of_file = f" of {self.manifest['files'][int(self._file_of(self._rows[frame]))][1]}"
+        return f"{self.name(frame)}, row {row}{of_file}"
 
-    def _places(self, frames: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """Row of each frame in its file, (k,), and the name of its file where there are several."""
+    def rows_in_files(self, frames: np.ndarray) -> np.ndarray:
+        """Row of each frame in its file, (k,).
+
+        Args:
+            frames: (k,) numbers in the store.
+        """
         rows = np.asarray(self._rows[frames])
-        starts = [start for start, _ in self.manifest.get("files", [])]
-        if not starts:
-            return rows, []
-        which = np.searchsorted(starts, rows, side="right") - 1
-        return rows - np.array(starts)[which], [self.manifest["files"][file][1] for file in which]
+        return rows - self._files[self._file_of(rows)] if len(self._files) else rows
+
+    def _file_of(self, rows: np.ndarray) -> np.ndarray:
+        """Place of the file of each row among the files of the source, (k,)."""
+        return np.searchsorted(self._files, rows, side="right") - 1
 
     def blocks(self, frames: np.ndarray) -> Iterator[Block]:
         """Frames as blocks: those of one composition that follow each other together.
@@ -335,46 +357,7 @@ class FrameStore:
         Args:
             frames: (k,) numbers in the store.
         """
-        frames = np.asarray(frames)
-        groups, sizes = self._groups[frames], self._sizes[frames]
-        order = np.lexsort((frames, groups))
-        frames, groups, sizes = frames[order], groups[order], sizes[order]
-        changes = (groups[1:] != groups[:-1]) | (sizes[1:] != sizes[:-1])
-        ends = [*(np.flatnonzero(changes) + 1).tolist(), len(frames)]
-        start = 0
-        for end in ends:
-            while start < end:
-                window = frames[start : min(end, start + AT_ONCE)]
-                read = self.joined(window)
-                numbers = read.numbers.reshape(len(window), -1)
-                bounds = [0, *(np.flatnonzero((numbers[1:] != numbers[:-1]).any(axis=1)) + 1).tolist()]
-                if start + len(window) == end or len(bounds) == 1:
-                    bounds.append(len(window))  # else the last composition may go on behind the window
-                for first, last in pairwise(bounds):
-                    yield self._block(read, window, slice(first, last))
-                start += bounds[-1]
-
-    def _block(self, read: Joined, frames: np.ndarray, part: slice) -> Block:
-        """Some of the frames that were read, which are of one composition, as a block."""
-        k, n = len(frames), int(read.sizes[0])
-        of_part = frames[part]
-        pbc = None
-        if self.periodic and self.is_periodic(of_part).any():
-            pbc = self._pbc[of_part].astype(bool)
-        return Block(
-            name=self.name(int(of_part[0])),
-            numbers=read.numbers.reshape(k, n)[part.start],
-            positions=read.positions.reshape(k, n, 3)[part],
-            energies=read.energies[part],
-            forces=read.forces.reshape(k, n, 3)[part],
-            rows=self._places(of_part)[0],
-            charges=read.charges[part],
-            spins=read.spins[part],
-            cells=None if pbc is None or read.cells is None else read.cells[part],
-            pbc=pbc,
-            stresses=None if self._stresses is None else self.stresses(of_part),
-            weights=None if self._weights is None else self.weights(of_part),
-        )
+        return frame_blocks(self, frames)
 
     def verify(self) -> None:
         """Compare every array with the manifest's hash.
@@ -397,4 +380,4 @@ def content_hash(path: Path, known: Mapping[str, bytes] | None = None) -> str:
     """
     arrays = (*ATOM_ARRAYS, *FRAME_ARRAYS, *CELL_ARRAYS, *OPTIONAL_ARRAYS)
     parts = [f"{part}.npy" for part in (*PARTS, ISOLATED)]
-    return hash_of_files(path, [*arrays, *parts, "names.json"], known or {})
+    return hash_of_files(path, [*arrays, *parts, NAMES], known or {})

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -289,6 +290,56 @@ def test_a_search_for_neighbours_goes_on_behind_the_frames_that_were_written(sto
     fresh = [store.structure(int(f)).with_neighbours(2.125).edges for f in store.part("train")[:20]]
     for i, edges in enumerate(fresh):
         np.testing.assert_array_equal(again.attach(store.structure(0), i).edges, edges)
+
+
+def test_neighbours_of_few_large_frames_are_written_before_others_are_found(store, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK_ATOMS", 12)
+    found, atoms = neighbours.find_neighbours, []
+
+    def watched(of, frames, cutoff):
+        atoms.append(int(store.sizes[frames].sum()))
+        return found(of, frames, cutoff=cutoff)
+
+    monkeypatch.setattr(neighbours, "find_neighbours", watched)
+    few = EdgeCache(store, "train", 2.3125).open(20)
+    assert sum(atoms) == store.sizes[store.part("train")[:20]].sum()
+    assert max(atoms) <= 12
+    for i, frame in enumerate(store.part("train")[:20].tolist()):
+        fresh = store.structure(frame).with_neighbours(2.3125)
+        np.testing.assert_array_equal(few.attach(store.structure(frame), i).edges, fresh.edges)
+
+
+def test_two_processes_without_locks_that_find_neighbours_at_once_find_the_same(store, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(neighbours, "CHUNK", 4)
+    found, calls = neighbours.find_neighbours, []
+
+    def overtaken(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            EdgeCache(store, "train", 2.4375).counts(12)  # another process
+        return found(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(neighbours, "find_neighbours", overtaken)
+        EdgeCache(store, "train", 2.4375).counts(12)
+    both = EdgeCache(store, "train", 2.4375).open(20)
+    for i, frame in enumerate(store.part("train")[:20].tolist()):
+        fresh = store.structure(frame).with_neighbours(2.4375)
+        np.testing.assert_array_equal(both.attach(store.structure(frame), i).edges, fresh.edges)
+
+
+def test_a_disk_that_has_no_room_for_neighbours_is_named(store, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cache = EdgeCache(store, "train", 2.0625)
+    with monkeypatch.context() as patch:
+        patch.setattr(neighbours, "find_neighbours", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            cache.counts(20)
+    assert caught.value.filename == str(cache.directory)
+    assert len(cache.counts(20)) == 20
 
 
 @pytest.mark.slow

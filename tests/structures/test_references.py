@@ -6,6 +6,7 @@ import pytest
 from chemscale.structures import references
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.references import ReferenceEnergyError, reference_energies, statistics
+from chemscale.structures.store import FrameStore
 from tests.helpers.structures import ATOMS, ToySource, toy_blocks
 
 
@@ -105,3 +106,30 @@ def test_what_a_fit_part_by_part_cannot_determine_is_refused_by_the_same_words(t
         messages.append(str(refused.value))
     assert messages[0] == messages[1]
     assert "None of them holds F" in messages[0]
+
+
+def test_neither_a_fit_nor_the_scale_of_energies_alone_reads_all_frames_together(tmp_path, monkeypatch):
+    blocks = toy_blocks(15)
+    for block in blocks:
+        block.forces = np.full_like(block.forces, np.nan)
+    store = build_store(ToySource(blocks), tmp_path / "energies", SplitPolicy(validation=0.2))
+    frames = np.asarray(store.part("train"))
+    whole = statistics(store, frames, np.full(len(frames), 6), "minimum_norm")
+    atoms, matrices = [], []
+    read, compose = FrameStore.atomic_numbers, references.compositions
+    monkeypatch.setattr(
+        FrameStore,
+        "atomic_numbers",
+        lambda self, some: atoms.append(int(self.sizes[some].sum())) or read(self, some),
+    )
+    monkeypatch.setattr(
+        references,
+        "compositions",
+        lambda store, some, elements: matrices.append(len(some)) or compose(store, some, elements),
+    )
+    for name, value in (("WHOLE", 5), ("AT_ONCE", 4), ("ATOMS_AT_ONCE", 13)):
+        monkeypatch.setattr(references, name, value)
+    again = statistics(store, frames, np.full(len(frames), 6), "minimum_norm")
+    assert max(matrices) <= 4
+    assert max(atoms) <= 13
+    np.testing.assert_allclose(again.scale, whole.scale, rtol=1e-6)

@@ -7,8 +7,8 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from chemscale.structures import store as stores
 from chemscale.structures.blocks import Block, SourceError
+from chemscale.structures.loading import frame_blocks
 from chemscale.structures.preparation.building import SplitPolicy, build_store, store_key
 from chemscale.structures.store import FrameStore, StoreError
 from tests.helpers.structures import ToySource, mixed_blocks, toy_blocks
@@ -102,7 +102,7 @@ def test_bad_blocks_are_refused_with_their_name():
 def test_blocks_are_runs_of_one_composition_however_many_frames_are_read_at_once(
     tmp_path, monkeypatch, at_once
 ):
-    monkeypatch.setattr(stores, "AT_ONCE", at_once)
+    monkeypatch.setattr(frame_blocks, "AT_ONCE", at_once)
     store = build_store(ToySource(mixed_blocks()), tmp_path / "mixed", SplitPolicy())
     frames = np.arange(len(store))
     runs = [list(run) for _, run in groupby(frames.tolist(), key=lambda f: bytes(store.numbers(f)))]
@@ -119,6 +119,31 @@ def test_blocks_are_runs_of_one_composition_however_many_frames_are_read_at_once
             np.testing.assert_array_equal(np.zeros((3, 3)) if block.cells is None else block.cells[i], cell)
             stress = np.full((3, 3), np.nan) if one.stress is None else one.stress
             np.testing.assert_array_equal(block.stresses[i], stress)
+
+
+def test_a_block_is_of_crystals_or_of_molecules(tmp_path):
+    blocks = [block for block in mixed_blocks() if block.numbers[0] == 8]
+    store = build_store(ToySource(blocks), tmp_path / "mixed", SplitPolicy())
+    found = list(store.blocks(np.arange(len(store))))
+    assert [(len(block), block.pbc is not None) for block in found] == [(3, False), (11, True)]
+    assert found[0].cells is None
+    assert all(block.pbc.all() for block in found[1:])
+
+
+def test_names_are_read_together_and_large_frames_are_not(store, monkeypatch):
+    read, joined = [], FrameStore.joined
+    monkeypatch.setattr(
+        FrameStore, "joined", lambda self, frames: read.append(len(frames)) or joined(self, frames)
+    )
+    whole = [block.rows.tolist() for block in store.blocks(np.arange(len(store)))]
+    assert len(read) == 1 < len(whole)
+    read.clear()
+    monkeypatch.setattr(frame_blocks, "ATOMS_AT_ONCE", 13)
+    few = list(store.blocks(np.arange(len(store))))
+    assert all(len(block) * len(block.numbers) <= 13 for block in few)
+    assert [row for block in few for row in block.rows] == [row for rows in whole for row in rows]
+    monkeypatch.setattr(frame_blocks, "ATOMS_AT_ONCE", 1)
+    assert {len(block) for block in store.blocks(np.arange(len(store)))} == {1}
 
 
 def test_arrays_that_begin_late_are_hashed_as_they_stand_on_disk(tmp_path):
@@ -165,3 +190,15 @@ def test_frames_are_the_same_read_in_order_or_here_and_there(tmp_path, frames):
         np.testing.assert_array_equal(joined.positions[part], one.positions)
         np.testing.assert_array_equal(joined.forces[part], one.forces)
     store.expect(np.array(frames))  # a hint, which may be given of any frames
+
+
+def test_names_are_read_when_they_are_asked_for(store):
+    again = FrameStore(store.path)
+    assert "names" not in vars(again)
+    assert again.name(0) == "water"
+    (store.path / "names.json").write_text('["wat')
+    with pytest.raises(StoreError, match=r"names.json: damaged .* Copy the folder again"):
+        FrameStore(store.path).where(0)
+    (store.path / "names.json").unlink()
+    with pytest.raises(StoreError, match=r"names.json: missing"):
+        FrameStore(store.path)

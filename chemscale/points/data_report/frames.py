@@ -185,10 +185,7 @@ def _add(store: FrameStore, span: _Span, chosen: np.ndarray, part: PartFrames) -
     values["net_force"].add(net[sizes > 1])
     for z in np.unique(numbers):
         part.norms.setdefault(int(z), Values()).add(norms[numbers == z])
-    for (charge, spin), count in zip(
-        *np.unique(store.electrons(frames), axis=0, return_counts=True), strict=True
-    ):
-        part.electrons[int(charge), int(spin)] += int(count)
+    part.electrons.update(store.electron_states(frames))
     if store.has_stresses:
         part.with_stress += int(np.isfinite(stresses).all(axis=(1, 2)).sum())
         values["stress_component"].add(stresses[:, *UPPER])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,17 +56,34 @@ def look_at_geometry(store: FrameStore, part_of: np.ndarray, names: tuple[str, .
     drawn = members[sample(len(members), SAMPLE, number=1)]
     last = int(np.searchsorted(np.cumsum(store.sizes[drawn], dtype=np.int64), MAX_ATOMS)) + 1
     drawn = np.sort(drawn[:last])
-    found = Geometry(len(drawn), len(members))
-    for name in names:
-        found.neighbours[name], found.nearest[name] = Values(), Values()
+    found, seen = Geometry(len(drawn), len(members)), _Seen()
     with ProgressBar("distances", len(drawn), "frames") as progress:
         for frame in drawn.tolist():
-            _see(store, frame, names[part_of[frame]], found)
+            _see(store, frame, names[part_of[frame]], found, seen)
             progress.advance(1)
+    for name in names:
+        found.neighbours[name] = _values(seen.neighbours[name])
+        found.nearest[name] = _values(seen.nearest[name])
+    found.pairs = {pair: _values([np.array(least)]) for pair, least in seen.pairs.items()}
     return found
 
 
-def _see(store: FrameStore, frame: int, part: str, found: Geometry) -> None:
+@dataclass
+class _Seen:
+    """What is added up once all frames were seen: to add each by itself takes longer than to see it."""
+
+    neighbours: defaultdict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    nearest: defaultdict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    pairs: defaultdict[Pair, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _values(numbers: list[np.ndarray]) -> Values:
+    values = Values()
+    values.add(np.concatenate(numbers) if numbers else np.empty(0))
+    return values
+
+
+def _see(store: FrameStore, frame: int, part: str, found: Geometry, seen: _Seen) -> None:
     structure = store.structure(frame)
     positions, numbers = structure.positions, structure.numbers.astype(np.int64)
     edges, shifts = neighbour_list(positions, CUTOFF, structure.cell, structure.pbc)
@@ -75,11 +93,11 @@ def _see(store: FrameStore, frame: int, part: str, found: Geometry) -> None:
         vectors = vectors + shifts @ structure.cell
     distances = np.linalg.norm(vectors, axis=1)
     neighbours = np.bincount(receiver, minlength=len(numbers))
-    found.neighbours[part].add(neighbours)
+    seen.neighbours[part].append(neighbours)
     found.alone += int((neighbours == 0).sum())
     nearest = np.full(len(numbers), np.inf)
     np.minimum.at(nearest, receiver, distances)
-    found.nearest[part].add(nearest[neighbours > 0])
+    seen.nearest[part].append(nearest[neighbours > 0])
     keys = np.minimum(numbers[sender], numbers[receiver]) * 1000 + np.maximum(
         numbers[sender], numbers[receiver]
     )
@@ -88,5 +106,5 @@ def _see(store: FrameStore, frame: int, part: str, found: Geometry) -> None:
     np.minimum.at(least, which, distances)
     for key, value in zip(kinds.tolist(), least.tolist(), strict=True):
         pair = divmod(key, 1000)
-        found.pairs.setdefault(pair, Values()).add(np.array([value]))
+        seen.pairs[pair].append(value)
         found.closest[pair] = min(found.closest.get(pair, (np.inf, -1)), (value, frame))

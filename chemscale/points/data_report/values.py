@@ -36,6 +36,7 @@ class Values:
         self._random = np.random.default_rng(SEED)
         self._values, self._keys = np.empty(0), np.empty(0)
         self._weights: np.ndarray | None = None
+        self._table: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def counted(cls, counts: np.ndarray) -> Values:
@@ -77,6 +78,7 @@ class Values:
 
     def _keep(self, numbers: np.ndarray) -> None:
         """Keep the numbers with the smallest random keys: a uniform sample of all that came."""
+        self._table = None
         keys = self._random.random(len(numbers))
         if len(self._keys) >= self._most:
             chosen = keys < self._keys.max()
@@ -112,9 +114,11 @@ class Values:
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """Values in ascending order and how often each of them stands there, (m,) both."""
-        order = np.argsort(self._values, kind="stable")
-        weights = np.ones(len(order)) if self._weights is None else self._weights[order]
-        return self._values[order], weights
+        if self._table is None:  # a dozen quantiles are asked for
+            order = np.argsort(self._values, kind="stable")
+            weights = np.ones(len(order)) if self._weights is None else self._weights[order]
+            self._table = self._values[order], weights
+        return self._table
 
     def quantile(self, share: float) -> float:
         """The least value that so many do not exceed; NaN of none.

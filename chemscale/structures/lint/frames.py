@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,19 +14,25 @@ MIN_GEOMETRIES = 3
 """Different geometries of one composition from which on equal energies are no chance."""
 
 
+MANY = 1 << 14
+"""Blocks after which what is kept of them is joined."""
+
 STATE = np.uint64(0x9E3779B97F4A7C15)
 """Weight of charge and multiplicity in a fingerprint."""
 
 
 class Frames:
-    """Fingerprint, energy, hash of forces and state of every frame: 40 bytes each."""
+    """Fingerprint, energy, hash of forces, state and row of every frame, 44 bytes; some 50 of each name."""
 
     def __init__(self) -> None:
         self._prints: list[np.ndarray] = []
         self._energies: list[np.ndarray] = []
         self._forces: list[np.ndarray] = []
         self._states: list[np.ndarray] = []
-        self._places: list[tuple[str, np.ndarray]] = []
+        self._rows: list[np.ndarray] = []
+        self._names: list[str] = []
+        self._starts: list[int] = []
+        self._kept = 0
         self._numbers: dict[bytes, int] = {}
         self._atoms: list[int] = []
         self._elements: list[int] = []
@@ -34,7 +41,7 @@ class Frames:
         self._table: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return sum(map(len, self._energies))
+        return self._kept
 
     def add(
         self, block: Block, states: dict[bytes, np.ndarray], prints: np.ndarray, forces: np.ndarray
@@ -63,13 +70,25 @@ class Frames:
         self._energies.append(block.energies)
         self._forces.append(forces)
         self._states.append(number)
-        self._places.append((block.name, block.rows))
+        self._rows.append(block.rows)
+        if not self._names or self._names[-1] != block.name:
+            self._names.append(block.name)
+            self._starts.append(self._kept)
+        self._kept += len(block)
+        if len(self._energies) == MANY:  # an array of one number takes as much as twenty
+            self._join()
+
+    def _join(self) -> None:
+        """Keep what was added as one array each."""
+        if len(self._energies) < 2:
+            return
+        for part in (self._prints, self._energies, self._forces, self._states, self._rows):
+            part[:] = [np.concatenate(part)]  # and not both the parts and the whole
 
     def table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Fingerprints (N, 2), energies, hashes of forces and numbers of states, (N,) each."""
         if self._table is None or len(self._table[1]) != len(self):
-            for part in (self._prints, self._energies, self._forces, self._states):
-                part[:] = [np.concatenate(part)]  # and not both the parts and the whole
+            self._join()
             self._table = (self._prints[0], self._energies[0], self._forces[0], self._states[0])
         return self._table
 
@@ -82,11 +101,10 @@ class Frames:
         Raises:
             IndexError: there is no such frame.
         """
-        for name, rows in self._places:
-            if frame < len(rows):
-                return f"{name}, row {rows[frame]}"
-            frame -= len(rows)
-        raise IndexError(frame)
+        if not 0 <= frame < self._kept:
+            raise IndexError(frame)
+        self._join()
+        return f"{self._names[bisect_right(self._starts, frame) - 1]}, row {self._rows[0][frame]}"
 
     def findings(self) -> Iterator[Finding]:
         """Copies, and labels that do not change with the geometry."""

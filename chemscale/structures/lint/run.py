@@ -19,7 +19,7 @@ from chemscale.structures.store import PARTS, FrameStore
 log = logging.getLogger(__name__)
 
 MAX_FRAMES = 1_000_000
-"""Frames of a part that the linter looks at, at most: some minutes and some 200 bytes of memory each."""
+"""Frames of a part that the linter looks at, at most: some minutes, and 200 to 300 bytes of memory each."""
 
 RUN = 64
 """Frames of a store that follow each other and are drawn together."""
@@ -74,8 +74,8 @@ def _lint_parts(store: FrameStore) -> list[Finding]:
             Finding(
                 "sample",
                 "note",
-                f"Looked at a random sample: {', '.join(few)}. Copies within a part and frames that two "
-                "parts have in common are found in proportion to it.",
+                f"Looked at a random sample: {', '.join(few)}. Copies within a part, and frames that two "
+                "parts have in common, are found where both are in it: there are more.",
             )
         )
     return findings

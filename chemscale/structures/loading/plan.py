@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,18 +154,32 @@ def cut(atoms: np.ndarray, edges: np.ndarray, budget: BatchBudget) -> np.ndarray
         edges: (F,) of each frame, in order.
         budget: of a batch.
     """
-    atoms_so_far = np.concatenate([[0], np.cumsum(atoms)])
-    edges_so_far = np.concatenate([[0], np.cumsum(edges)])
+    totals = [
+        (limit, np.concatenate([[0], np.cumsum(each, dtype=np.int64)]))
+        for limit, each in ((budget.atoms, atoms), (budget.edges, edges))
+        if limit is not None
+    ]
     bounds = [0]
     while bounds[-1] < len(atoms):
         start, end = bounds[-1], len(atoms)
         if budget.frames is not None:
             end = min(end, start + budget.frames)
-        for limit, total in ((budget.atoms, atoms_so_far), (budget.edges, edges_so_far)):
-            if limit is not None:
-                end = min(end, int(np.searchsorted(total, total[start] + limit, side="right")) - 1)
+        for limit, total in totals:
+            end = min(end, int(np.searchsorted(total, total[start] + limit, side="right")) - 1)
         bounds.append(max(end, start + 1))
     return np.array(bounds)
+
+
+def spans(atoms: np.ndarray, most_frames: int, most_atoms: int) -> Iterator[slice]:
+    """Cut a sequence of frames for what is read together, so that few large ones take no more memory.
+
+    Args:
+        atoms: (F,) of each frame, in order.
+        most_frames: of a span.
+        most_atoms: of a span; a larger frame has one of its own.
+    """
+    bounds = cut(atoms, atoms, BatchBudget(frames=most_frames, atoms=most_atoms))
+    return itertools.starmap(slice, itertools.pairwise(bounds.tolist()))
 
 
 def deal(loads: np.ndarray, parts: int) -> list[np.ndarray]:

@@ -8,6 +8,8 @@ over all superpositions and permutations. Mirror images have D = 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from chemscale.structures.lint.evidence.geometry import chunks, distances, pairs_of, superposition
@@ -37,17 +39,43 @@ def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return found
 
 
-def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """D of every pair in Å, (k, m).
+class Lengths:
+    """Sorted distances of frames that others are compared with.
 
     Args:
-        one: (k, P) sorted distances.
-        other: (m, P) likewise.
+        lengths: (m, P) Å, as ``sorted_distances``.
     """
-    centre = other.mean(axis=0)  # small numbers keep their digits in the differences of squares
-    a, b = one - centre, other - centre
-    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None, :] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0.0) / max(1, one.shape[1]))
+
+    def __init__(self, lengths: np.ndarray):
+        self._centre = lengths.mean(axis=0)  # small numbers keep their digits in the differences of squares
+        self._rest = lengths - self._centre
+        self._squares = np.square(self._rest).sum(1)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def apart(self, lengths: np.ndarray) -> np.ndarray:
+        """D of every pair in Å, (k, m).
+
+        Args:
+            lengths: (k, P) of others, likewise.
+        """
+        rest = lengths - self._centre
+        squares = np.square(rest).sum(1)[:, None] + self._squares[None, :] - 2 * rest @ self._rest.T
+        return np.sqrt(np.maximum(squares, 0.0) / max(1, lengths.shape[1]))
+
+    def compare(self, numbers: np.ndarray, positions: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """D of frames of the same composition, some at a time: all of them, or all distances, are too many.
+
+        Args:
+            numbers: (n,) atomic numbers.
+            positions: (k, n, 3) Å.
+
+        Yields:
+            Which frames, and their D in Å, (·, m).
+        """
+        for at in chunks(len(positions), max(self._rest.shape)):
+            yield at, self.apart(sorted_distances(numbers, positions[at]))
 
 
 def rmsd(one: np.ndarray, other: np.ndarray) -> float:

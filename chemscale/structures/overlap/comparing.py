@@ -1,4 +1,7 @@
-"""A training set of frames compared with benchmarks: one pass, in memory that grows with benchmarks only."""
+"""A training set of frames compared with benchmarks: one pass, of which no frame is kept.
+
+Memory grows with the benchmarks, and with the names of training frames that share a composition with them.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,20 @@ import numpy as np
 
 from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block, SourceError
-from chemscale.structures.overlap.closeness import apart, rmsd, sorted_distances
+from chemscale.structures.overlap.closeness import Lengths, rmsd, sorted_distances
 from chemscale.structures.overlap.frame_sets import FrameSet
-from chemscale.structures.overlap.identity import formula_of, geometry_prints, graph_of, is_periodic
+from chemscale.structures.overlap.identity import among, formula_of, geometry_prints, graph_of, is_periodic
 from chemscale.structures.preparation.molecules import SAMPLE
 
 LEVELS = {
-    "identical": "the same geometry: interatomic distances agree within 10⁻³ Å, copies that are turned, "
-    "moved, mirrored, wrapped or reordered included",
-    "molecule": "a training frame shows the same molecule: the same elements and bonds; where bonds say "
-    "nothing (crystals, what falls apart), the same composition",
+    "identical": "the same geometry: interatomic distances agree within 10⁻³ Å (of three atoms 10⁻⁴, of two "
+    "10⁻⁶ Å), copies that are turned, moved, mirrored, wrapped or reordered included",
+    "molecule": "a training frame shows the same molecule: the same elements and bonds, those of "
+    f"{SAMPLE} frames of each name and composition; where bonds say nothing (crystals, what falls apart), "
+    "the same composition",
     "composition": "a training frame has the same composition; of a crystal the same reduced formula",
 }
 """How alike a frame and a training frame are, the strictest first; each holds for those above it too."""
-AT_ONCE = 2000
-"""Frames of a block that are compared at a time."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -36,7 +38,7 @@ class Sampled:
         frames: (m,) their numbers over all benchmarks.
         numbers: (m, n) atomic numbers in the order of the atoms.
         positions: (m, n, 3) Å.
-        lengths: (m, P) sorted distances.
+        lengths: their sorted distances.
         best: (m,) Å to the nearest training frame; infinite where there is none.
         nearest: name and row of that one.
         rmsd: (m,) Å after superposition; NaN where the atoms are in another order.
@@ -45,24 +47,22 @@ class Sampled:
     frames: np.ndarray
     numbers: np.ndarray
     positions: np.ndarray
-    lengths: np.ndarray
+    lengths: Lengths
     best: np.ndarray
     nearest: list[tuple[str, int]]
     rmsd: np.ndarray
 
     def add(self, block: Block) -> None:
         """Compare a block of training frames; of equally near ones the first stays."""
-        for start in range(0, len(block), AT_ONCE):
-            positions = block.positions[start : start + AT_ONCE]
-            far = apart(sorted_distances(block.numbers, positions), self.lengths)
+        for at, far in self.lengths.compare(block.numbers, block.positions):
             place = far.argmin(axis=0)
             found = far[place, np.arange(len(self.best))]
             for column in np.flatnonzero(found < self.best).tolist():
-                row = int(place[column])
+                frame = at.start + int(place[column])
                 self.best[column] = found[column]
-                self.nearest[column] = (block.name, int(block.rows[start + row]))
+                self.nearest[column] = (block.name, int(block.rows[frame]))
                 same = np.array_equal(block.numbers, self.numbers[column])
-                self.rmsd[column] = rmsd(positions[row], self.positions[column]) if same else np.nan
+                self.rmsd[column] = rmsd(block.positions[frame], self.positions[column]) if same else np.nan
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Benchmark:
         return len(self.prints)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Group:
     """Frames of one name and composition."""
 
@@ -211,7 +211,7 @@ class Benchmarks:
             frames = np.array([each[0] for each in members])
             best, away = np.full(m, np.inf), np.full(m, np.nan)
             self.sampled.setdefault(formula, []).append(
-                Sampled(frames, numbers, positions, lengths, best, [("", -1)] * m, away)
+                Sampled(frames, numbers, positions, Lengths(lengths), best, [("", -1)] * m, away)
             )
         return np.array(sorted(each[1] for each in kept.members), np.int64)
 
@@ -298,7 +298,7 @@ def _add_copies(found: Found, block: Block, benchmarks: Benchmarks) -> None:
     prints = geometry_prints(block)
     any_of = np.zeros(len(block), bool)
     for column in (0, 1):
-        known = np.isin(prints[:, column], benchmarks.prints[column])
+        known = among(prints[:, column], benchmarks.prints[column])
         any_of |= known
         for i in np.flatnonzero(known).tolist():
             key = int(prints[i, column])
@@ -324,7 +324,7 @@ def levels_of(benchmark: Benchmark, found: Found) -> np.ndarray:
     levels = of_group[benchmark.groups]
     for column in (0, 1):
         known = np.array(sorted(found.copies[column]), np.uint64)
-        levels[np.isin(benchmark.prints[:, column], known)] = 0
+        levels[among(benchmark.prints[:, column], known)] = 0
     return levels
 
 

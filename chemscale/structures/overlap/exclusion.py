@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from chemscale.structures.blocks import Block, Source
-from chemscale.structures.overlap.closeness import apart, sorted_distances
-from chemscale.structures.overlap.comparing import AT_ONCE, Benchmarks
+from chemscale.structures.overlap.comparing import Benchmarks
 from chemscale.structures.overlap.frame_sets import FrameSet
-from chemscale.structures.overlap.identity import formula_of, geometry_prints, graph_of, is_periodic
+from chemscale.structures.overlap.identity import among, formula_of, geometry_prints, graph_of, is_periodic
 from chemscale.structures.preparation.separate_files import SeparateFiles
 
 VERSION = 2
@@ -59,8 +58,8 @@ class FrameExclusion:
         """
         if isinstance(source, SeparateFiles):
             self._is_test = lambda block: np.full(len(block), block.name.startswith("test/"))
-        elif len(tested := (source.splits() or {}).get("test", ())):
-            self._is_test = lambda block: np.isin(block.rows, tested)
+        elif len(tested := np.unique((source.splits() or {}).get("test", ()))):
+            self._is_test = lambda block: among(block.rows, tested)
         most = 0 if isinstance(self.level, str) else EVERY
         # One name may stand for many molecules, and each of them is to be left out.
         bonds = EVERY if self.level == "molecule" else 0
@@ -89,8 +88,8 @@ class FrameExclusion:
         elif not isinstance(self.level, str) and not is_periodic(block):
             why[self._near(block, formula)] = "nearly identical"
         prints = geometry_prints(block)
-        copies = np.isin(prints[:, 0], self._benchmarks.prints[0])
-        copies |= np.isin(prints[:, 1], self._benchmarks.prints[1])
+        copies = among(prints[:, 0], self._benchmarks.prints[0])
+        copies |= among(prints[:, 1], self._benchmarks.prints[1])
         why[copies] = "identical"
         out = (why != "") & ~self._is_test(block)
         if not out.any():
@@ -102,11 +101,9 @@ class FrameExclusion:
     def _near(self, block: Block, formula: int) -> np.ndarray:
         assert self._benchmarks is not None
         near = np.zeros(len(block), bool)
-        for start in range(0, len(block), AT_ONCE):
-            at = slice(start, start + AT_ONCE)
-            lengths = sorted_distances(block.numbers, block.positions[at])
-            for sampled in self._benchmarks.sampled.get(formula, []):
-                near[at] |= (apart(lengths, sampled.lengths) <= float(self.level)).any(axis=1)
+        for sampled in self._benchmarks.sampled.get(formula, []):
+            for at, far in sampled.lengths.compare(block.numbers, block.positions):
+                near[at] |= (far <= float(self.level)).any(axis=1)
         return near
 
     def write(self, folder: Path, files: Sequence[tuple[int, str]] = ()) -> list[str]:

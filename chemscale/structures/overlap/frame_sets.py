@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chemscale.common.hashes.remembered import file_sha256
-from chemscale.structures.blocks import Block, Source
+from chemscale.structures.blocks import Block, Source, total_frames
 from chemscale.structures.preparation.splits import hash64
 from chemscale.structures.store import FrameStore
 
@@ -63,10 +63,13 @@ class SourceFrames:
         reading: how, as JSON can hold it.
     """
 
-    total: int | None = None
-
     def __init__(self, name: str, source: Source, files: Sequence[Path], reading: dict[str, Any]):
         self.name, self.source, self.files, self.reading = name, source, tuple(files), reading
+
+    @property
+    def total(self) -> int | None:
+        """Number of the frames, where it is known before they are read."""
+        return total_frames(self.source)
 
     def content(self) -> dict[str, Any]:
         """What decides the frames, whenever and wherever the files lie."""

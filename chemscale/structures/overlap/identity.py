@@ -14,7 +14,8 @@ from chemscale.structures.preparation.molecules import bond_graph, name_and_form
 def geometry_prints(block: Block) -> np.ndarray:
     """Two hashes of each geometry, (k, 2); frames that share one have the same distances within 10⁻³ Å.
 
-    They are the same for turned, moved, mirrored, wrapped and reordered copies. Charge and multiplicity do
+    Few distances agree by chance: those of three atoms have to within 10⁻⁴ Å, that of two within 10⁻⁶ Å.
+    Hashes are the same for turned, moved, mirrored, wrapped and reordered copies. Charge and multiplicity do
     not enter: many sets do not state them.
 
     Args:
@@ -24,6 +25,19 @@ def geometry_prints(block: Block) -> np.ndarray:
     if block.cells is not None and block.pbc is not None and block.pbc.any():
         lattices = Lattices(block.cells, block.pbc)
     return fingerprints(block.numbers, block.positions, lattices)
+
+
+def among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Whether each value is one of those known, (k,); unlike ``np.isin`` it does not sort them at each call.
+
+    Args:
+        values: (k,).
+        known: (m,) rising.
+    """
+    if not len(known):
+        return np.zeros(len(values), bool)
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return known[places] == values
 
 
 def formula_of(block: Block) -> int:

@@ -35,6 +35,7 @@ from chemscale.structures.sources.combined import CombinedSource
 from chemscale.structures.store import (
     ISOLATED,
     MANIFEST,
+    NAMES,
     OPTIONAL_ARRAYS,
     PARTS,
     SCHEMA_VERSION,
@@ -108,7 +109,7 @@ def _build(
         written = write_frames(source, folder, title, subtract, exclude)
         if not len(written.geometry):
             raise SourceError(f"{title}: there is no frame in it{_but_for(exclude)}.")
-        (folder / "names.json").write_text(json.dumps(written.names))
+        (folder / NAMES).write_text(json.dumps(written.names))
         files = source.files() if isinstance(source, CombinedSource) else []
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -134,7 +135,8 @@ def _build(
         molecule = molecules_of(store, written.named, written.formulas, written.geometry)
         parts, notes = _divide(source, store, written.geometry, molecule, policy, exclude)
         if not len(parts["train"]):
-            raise SourceError(f"{title}: no frame is left to train on. {_ways_out(molecule, policy)}")
+            left = f"no frame is left to train on{_but_for(exclude)}"
+            raise SourceError(f"{title}: {left}. {_ways_out(molecule, policy)}")
         if policy.validation > 0 and not len(parts["validation"]):
             notes.append(f"No frame is left to validate on. {_ways_out(molecule, policy)}")
         for part, members in parts.items():

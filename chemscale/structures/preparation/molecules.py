@@ -7,8 +7,6 @@ by their bonds. Where bonds cannot be told the formula decides, which divides no
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
 from functools import reduce
 from math import gcd
 
@@ -17,6 +15,7 @@ from ase.data import covalent_radii
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from chemscale.common.progress import ProgressBar
 from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
 from chemscale.structures.neighbours import neighbour_list
@@ -60,41 +59,54 @@ def molecules_of(
         geometry: (F,) hash of each frame's geometry, by which frames are drawn.
     """
     keys, first, which, counts = np.unique(named, return_index=True, return_inverse=True, return_counts=True)
-    by_formula: dict[int, list[int]] = defaultdict(list)
-    for number, frame in enumerate(first):
-        by_formula[int(formulas[frame])].append(number)
-    several = [numbers for numbers in by_formula.values() if len(numbers) > 1]
-    if not several:
+    _, formula, names = np.unique(formulas[first], return_inverse=True, return_counts=True)
+    several = names[formula] > 1
+    if not several.any():
         return named
-    drawn = np.split(np.lexsort((geometry, which)), np.cumsum(counts)[:-1])
-    alike = [pair for numbers in several for pair in _alike(store, {n: drawn[n] for n in numbers})]
-    if not alike:
-        return named
-    pairs = np.array(alike).T
-    matrix = coo_matrix((np.ones(len(alike)), pairs), shape=(len(keys), len(keys)))
+    order = np.lexsort((geometry, which))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)  # within the name
+    looked = order[(place < SAMPLE) & several[which[order]]]
+    pairs = _alike(which[looked], *_graphs(store, looked), formula)
+    matrix = coo_matrix((np.ones(pairs.shape[1]), pairs), shape=(len(keys), len(keys)))
     _, molecule = connected_components(matrix, directed=False)
     smallest = np.full(len(keys), np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(smallest, molecule, keys)
     return smallest[molecule][which]
 
 
-def _alike(store: FrameStore, frames: dict[int, np.ndarray]) -> Iterator[tuple[int, int]]:
-    """Pairs of names that are of one molecule, among names of one formula.
+def _graphs(store: FrameStore, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bonds of frames as ``bond_graph``, (k,), and whether they say anything, (k,)."""
+    graphs, known = np.zeros(len(frames), np.uint64), np.zeros(len(frames), bool)
+    with ProgressBar("bonds of names of one formula", len(frames), "frames", every=5.0) as progress:
+        for place, frame in enumerate(frames.tolist()):
+            graph = bond_graph(store.structure(frame))
+            if graph is not None:
+                graphs[place], known[place] = graph, True
+            progress.advance(1)
+    return graphs, known
+
+
+def _alike(names: np.ndarray, graphs: np.ndarray, known: np.ndarray, formula: np.ndarray) -> np.ndarray:
+    """Pairs of names that are of one molecule, (2, m): names of one formula with a graph in common.
+
+    Where no frame of a name has one, all names of its formula are of one molecule.
 
     Args:
-        store: where frames are read from.
-        frames: of each name, in an order of their own.
+        names: (k,) number of each frame's name.
+        graphs: (k,) of the frames.
+        known: (k,) whether they say anything.
+        formula: (N,) number of each name's formula.
     """
-    seen: dict[int, int] = {}
-    unclear = False
-    for name, members in frames.items():
-        graphs = {bond_graph(store.structure(int(frame))) for frame in members[:SAMPLE]} - {None}
-        unclear |= not graphs
-        for graph in graphs:
-            assert graph is not None
-            yield seen.setdefault(graph, name), name
-    if unclear:
-        yield from ((min(frames), name) for name in frames)
+    clear, unclear = np.zeros(len(formula), bool), np.zeros(len(formula), bool)
+    clear[names[known]] = True
+    unclear[formula[names[~clear[names]]]] = True
+    of = formula[names]
+    graphs = np.where(unclear[of], np.uint64(0), graphs)
+    told = np.flatnonzero(known | unclear[of])
+    told = told[np.lexsort((graphs[told], of[told]))]
+    one, other = told[:-1], told[1:]
+    same = (of[one] == of[other]) & (graphs[one] == graphs[other])
+    return np.stack([names[one[same]], names[other[same]]])
 
 
 def bond_graph(structure: Structure, bond: float = BOND) -> int | None:
@@ -114,16 +126,37 @@ def bond_graph(structure: Structure, bond: float = BOND) -> int | None:
     (senders, receivers), _ = neighbour_list(structure.positions, 2 * bond * float(radii.max()))
     vectors = structure.positions[senders] - structure.positions[receivers]
     bonded = np.linalg.norm(vectors, axis=1) <= bond * (radii[senders] + radii[receivers])
-    bonds = coo_matrix((np.ones(int(bonded.sum())), (receivers[bonded], senders[bonded])), shape=(n, n))
-    if connected_components(bonds, directed=False)[0] > 1:
+    senders, ends = senders[bonded], np.cumsum(np.bincount(receivers[bonded], minlength=n))
+    if not _is_one_piece(senders.tolist(), ends.tolist()):
         return None
+    starts = np.append(0, ends[:-1])
     label = _mixed(structure.numbers.astype(np.uint64))
-    with np.errstate(over="ignore"):
-        for _ in range(min(n, ROUNDS)):
-            around = np.zeros(n, np.uint64)
-            np.add.at(around, bonds.row, _mixed(label)[bonds.col])
-            label = _mixed(label * np.uint64(3) + around)
-        return int(_mixed(label).sum(dtype=np.uint64))
+    kinds = len(set(label.tolist()))
+    for _ in range(min(n, ROUNDS)):
+        # In one piece each of several atoms has a bond, and receivers rise.
+        around = np.add.reduceat(_mixed(label)[senders], starts) if n > 1 else np.uint64(0)
+        label = _mixed(label * np.uint64(3) + around)
+        found = len(set(label.tolist()))
+        if found == kinds:
+            break  # no further round tells more atoms apart
+        kinds = found
+    return int(_mixed(label).sum(dtype=np.uint64))
+
+
+def _is_one_piece(partners: list[int], ends: list[int]) -> bool:
+    """Whether all atoms are joined by bonds.
+
+    Args:
+        partners: of the first atom, of the second, ….
+        ends: where those of each atom end.
+    """
+    reached, seen = [0], {0}
+    for atom in reached:
+        for other in partners[ends[atom - 1] if atom else 0 : ends[atom]]:
+            if other not in seen:
+                seen.add(other)
+                reached.append(other)
+    return len(seen) == len(ends)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

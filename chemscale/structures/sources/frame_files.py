@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from chemscale.fetching.dataset_folders import shards_of, splits_of
@@ -25,6 +27,9 @@ ARRAYS = (".h5", ".hdf5", ".hdf", ".npz", ".pt", *SUFFIXES)
 
 DOUBTFUL = (".md", ".log", ".out", ".json", ".txt", "")
 """Suffixes that formats of ASE share with files of other kinds: read only if they begin with a frame."""
+
+COUNTED = 1000
+"""Files of sub-folders that are not read are counted up to so many: there may be millions of other things."""
 
 
 def frame_files(path: str, format: str | None = None, key: str = "data.path") -> tuple[list[Path], list[str]]:
@@ -64,14 +69,17 @@ def frame_files(path: str, format: str | None = None, key: str = "data.path") ->
     if not found:
         raise FileNotFoundError(f"{key}={path}: no such file, folder or pattern, or an empty folder.")
     files, left_out = _sorted_out(found, format)
-    inside = _files_below(found, given) if "**" not in path else []
-    if inside and not files and given.is_dir():  # nothing was ever prepared of such a folder
-        files, more = _sorted_out(inside, format)
-        left_out += more
+    below = iter(()) if "**" in path else _files_below(found, given)
+    # Nothing was ever prepared of a folder without frames of its own; else it is said that there are some.
+    alone = not files and given.is_dir()
+    inside = sorted(below if alone else itertools.islice(below, COUNTED + 1))
+    if inside and alone:
+        files, left_out = _sorted_out([*(each for each in found if not each.is_dir()), *inside], format)
     elif inside:
         base = given if given.is_dir() else given.parent
+        count = f"more than {COUNTED:,} files" if len(inside) > COUNTED else f"{len(inside):,} files"
+        count = "1 file" if len(inside) == 1 else count
         one = inside[0].relative_to(base)
-        count = "1 file" if len(inside) == 1 else f"{len(inside):,} files"
         left_out.append(f"{count} in sub-folders, such as {one}: {key}='{base}/**/*' reads those too")
     if not files:
         raise SourceError(f"{key}={path}: no file of frames. Left out: {listed(left_out)}.")
@@ -90,12 +98,12 @@ def _sorted_out(found: list[Path], format: str | None) -> tuple[list[Path], list
     return files, left_out
 
 
-def _files_below(found: list[Path], given: Path) -> list[Path]:
+def _files_below(found: list[Path], given: Path) -> Iterator[Path]:
     """Files at any depth of the folders among those that were found, hidden ones not."""
-    folders = [entry for entry in found if entry.is_dir() and not entry.name.startswith(".")]
-    below = [each for folder in folders for each in folder.rglob("*") if each.is_file()]
     base = given if given.is_dir() else given.parent
-    return sorted(each for each in below if not _hidden(each, base))
+    for folder in found:
+        if folder.is_dir() and not folder.name.startswith("."):
+            yield from (each for each in folder.rglob("*") if each.is_file() and not _hidden(each, base))
 
 
 def listed(names: list[str], most: int = 12) -> str:

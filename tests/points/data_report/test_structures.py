@@ -175,3 +175,13 @@ def test_a_sample_of_frames_says_so(store, content, monkeypatch):
     for name, old in before.items():
         (store.path / name).write_bytes(old)
     assert f"a random sample of 10 of {2 * FRAMES} frames" in text
+
+
+def test_numbers_of_a_sample_are_added_up_once_and_not_by_frame(store, monkeypatch):
+    made, add = [], geometry.Values.add
+    monkeypatch.setattr(geometry.Values, "add", lambda self, numbers: made.append(1) or add(self, numbers))
+    part_of = np.zeros(len(store), np.int8)
+    found = geometry.look_at_geometry(store, part_of, ("train",))
+    assert len(made) == 2 + len(found.pairs)
+    assert found.neighbours["train"].count == int(store.offsets[-1])
+    assert {values.count for values in found.pairs.values()} == {FRAMES, 2 * FRAMES}

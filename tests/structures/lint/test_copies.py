@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale.structures.blocks import Block
-from chemscale.structures.lint import lint
+from chemscale.structures.lint import counting, frames, lint
 from chemscale.structures.lint.evidence.geometry import distances, fingerprints
 from chemscale.structures.lint.evidence.lattices import Lattices
 from tests.helpers.structures import rotated, toy_blocks
@@ -177,3 +177,17 @@ def test_different_elements_and_geometries_have_different_fingerprints():
     assert not np.isin(prints, other).any()
     moved = fingerprints(water.numbers, rotated(water).positions)
     assert ((prints == moved).any(axis=1)).all()
+
+
+def test_many_small_blocks_are_kept_as_few_arrays_and_found_again_by_name_and_row(monkeypatch):
+    blocks = [block.select(np.array([i])) for i in range(9) for block in toy_blocks(9)]
+    whole = counting.count(iter(blocks), 10, 0).frames
+    expected = [array.tolist() for array in whole.table()]
+    monkeypatch.setattr(frames, "MANY", 4)
+    few = counting.count(iter(blocks), 10, 0).frames
+    assert len(few._energies) < 4
+    assert len(few) == len(blocks)
+    assert [few.where(i) for i in range(18)] == [f"{b.name}, row {b.rows[0]}" for b in blocks]
+    assert [array.tolist() for array in few.table()] == expected
+    with pytest.raises(IndexError):
+        few.where(18)

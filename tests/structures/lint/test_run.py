@@ -72,6 +72,7 @@ def test_of_very_many_frames_a_sample_is_looked_at_in_runs_and_its_size_is_said(
     assert 300 - run.RUN < len(looked) <= 300
     assert f"{len(looked)} of {total} train frames" in note
     assert "validation" not in note
+    assert note.endswith("where both are in it: there are more.")
     train = set(store.part("train").tolist())
     for number in set((looked // run.RUN).tolist()):  # whole runs, as far as they are of the part
         assert train & set(range(number * run.RUN, (number + 1) * run.RUN)) <= set(looked.tolist())

@@ -1,10 +1,13 @@
 """Frames are found again as copies, as nearly the same, and as conformers of a known molecule."""
 
+import time
+
 import numpy as np
 import pytest
 
 from chemscale.structures.blocks import Block, SourceError
-from chemscale.structures.overlap.closeness import apart, sorted_distances
+from chemscale.structures.overlap import comparing
+from chemscale.structures.overlap.closeness import Lengths, sorted_distances
 from chemscale.structures.overlap.comparing import (
     LEVELS,
     Benchmarks,
@@ -15,7 +18,12 @@ from chemscale.structures.overlap.comparing import (
     several_molecules,
     undecided,
 )
-from tests.helpers.structures import METHANOL, WATER, toy_blocks
+from chemscale.structures.overlap.frame_sets import SourceFrames, StoreFrames
+from chemscale.structures.overlap.identity import among
+from chemscale.structures.preparation.building import SplitPolicy, build_store
+from chemscale.structures.sources.combined import open_sources
+from tests.helpers.sources import extxyz, molecule
+from tests.helpers.structures import METHANOL, WATER, ToySource, toy_blocks
 
 
 class Frames:
@@ -78,9 +86,8 @@ def test_other_frames_of_a_molecule_are_found_as_such_and_near_ones_by_their_dis
     distance, name, row = near[10]
     assert 0 < distance < 0.002
     assert (name, row) == ("methanol", int(training[1].rows[0]))
-    expected = apart(
-        sorted_distances(METHANOL[0], training[1].positions),
-        sorted_distances(METHANOL[0], benchmark[1].positions),
+    expected = Lengths(sorted_distances(METHANOL[0], benchmark[1].positions)).apart(
+        sorted_distances(METHANOL[0], training[1].positions)
     )
     np.testing.assert_allclose([near[5 + i][0] for i in range(5)], expected.min(0), atol=1e-9)
 
@@ -144,3 +151,40 @@ def test_a_sample_is_random_and_depends_on_the_geometries_only():
 def test_a_benchmark_without_frames_is_refused():
     with pytest.raises(SourceError, match="b0: there is no frame of two atoms"):
         compared(toy_blocks(2), [block([1], np.zeros((3, 1, 3)))])
+
+
+def test_crystals_and_molecules_of_one_name_in_a_store_are_both_found(tmp_path):
+    crystal = {"cells": np.array([np.diag([9.0, 9.0, 9.0])]), "pbc": np.ones((1, 3), bool)}
+    free, bound = block(WATER[0], [WATER[1]], "H2O"), block(WATER[0], [1.01 * WATER[1]], "H2O", **crystal)
+    bound.rows = bound.rows + 1
+    store = build_store(ToySource([free, bound]), tmp_path / "s", SplitPolicy(validation=0.0))
+    trained = StoreFrames.parts("t", store, ("train",))
+    known = Benchmarks([Frames("b", [free]), Frames("c", [bound])], most=10, silent=True)
+    found = compare_frames(trained, known, silent=True)
+    assert [counts(member, found) for member in known.members] == [[1, 1, 1], [1, 1, 1]]
+    again = Benchmarks([StoreFrames.parts("b", store, ("train",))], most=10, silent=True)
+    assert (len(again.members[0]), again.members[0].periodic, len(again.members[0].sample)) == (2, 1, 1)
+
+
+def test_progress_knows_how_many_frames_files_have(tmp_path):
+    paths = [extxyz(tmp_path / f"{k}.xyz", [molecule(REF_energy=-1.0)] * k) for k in (2, 3)]
+    assert SourceFrames("s", open_sources(paths, {}), paths, {}).total == 5
+
+
+def test_whether_values_are_known_is_what_numpy_says():
+    random = np.random.default_rng(0)
+    known = np.unique(random.integers(0, 50, 20, dtype=np.uint64))
+    values = random.integers(0, 60, 100, dtype=np.uint64)
+    for some in (known, known[:1], known[:0]):
+        np.testing.assert_array_equal(among(values, some), np.isin(values, some))
+
+
+def test_many_small_blocks_are_looked_up_in_a_large_benchmark_without_sorting_it_each_time():
+    blocks = toy_blocks(2)
+    known, found = compared(blocks, blocks)
+    random = np.random.default_rng(0)
+    known.prints = [np.sort(random.integers(0, 1 << 63, 500_000, dtype=np.uint64)) for _ in (0, 1)]
+    began = time.process_time()
+    for _ in range(50):
+        comparing._add_copies(found, blocks[0], known)
+    assert time.process_time() - began < 1.0  # sorted anew it takes three seconds

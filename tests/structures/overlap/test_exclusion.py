@@ -151,3 +151,11 @@ def test_everything_left_out_is_refused(tmp_path):
     ):
         store_of(tmp_path / "s", [toy_blocks(5, seed=2)[1]], exclude=exclude)
     assert len(METHANOL[0]) == 6
+
+
+def test_training_files_that_are_left_out_whole_are_named_as_the_reason(tmp_path):
+    files = SeparateFiles({"train": Toy(toy_blocks(5)), "test": Toy(toy_blocks(3, seed=5))})
+    with pytest.raises(SourceError, match=r"no frame is left to train on but the 10 that are in other too"):
+        build_store(
+            files, tmp_path / "s", SplitPolicy(validation=0.0), exclude=excluding(tmp_path, toy_blocks(5))
+        )

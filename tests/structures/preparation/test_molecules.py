@@ -5,6 +5,7 @@ from ase.build import bulk, molecule
 
 from chemscale.structures.blocks import Block
 from chemscale.structures.graphs import Structure
+from chemscale.structures.preparation import molecules
 from chemscale.structures.preparation.building import SplitPolicy, build_store
 from chemscale.structures.preparation.molecules import bond_graph
 from tests.helpers.structures import ToySource
@@ -101,3 +102,34 @@ def test_the_notes_say_when_nothing_is_held_out(tmp_path):
     assert store.manifest["counts"]["molecules"] == 1
     assert not len(store.part("validation"))
     assert "No frame is left to validate on. Molecules: 1" in store.manifest["notes"][0]
+
+
+def test_names_whose_bonds_are_looked_at_are_counted_down(tmp_path, monkeypatch):
+    bars = []
+
+    class Watched(molecules.ProgressBar):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(molecules, "ProgressBar", Watched)
+    water, ethanol = molecule("H2O"), molecule("CH3CH2OH")
+    blocks = [block(ethanol, f"{t}K", frames=t, seed=t, start=20 * t) for t in (3, 12)]
+    assert molecules_in([*blocks, block(water, "300K", start=900)], tmp_path / "s") == 2
+    assert [(bar.total, bar.done) for bar in bars] == [(3 + molecules.SAMPLE, 3 + molecules.SAMPLE)]
+
+
+def test_long_chains_and_rings_of_one_composition_stay_apart():
+    def polygon(n):
+        turn = 2 * np.pi * np.arange(n) / n
+        return np.stack([np.cos(turn), np.sin(turn), 0 * turn], 1) * 0.75 / np.sin(np.pi / n)
+
+    ring, chain = polygon(24), np.stack([1.5 * np.arange(24), np.zeros(24), np.zeros(24)], 1)
+    two = np.concatenate([polygon(12), polygon(12) + np.array([9.0, 0, 0])])
+    bridged = chain.copy()
+    bridged[-1] = chain[1] + [0, 1.5, 0]  # a branch in place of the end
+    graphs = [bond_graph(Structure(np.full(24, 6), x)) for x in (ring, chain, two, bridged)]
+    assert graphs[2] is None
+    assert len(set(graphs)) == 4
+    order = np.random.default_rng(0).permutation(24)
+    assert bond_graph(Structure(np.full(24, 6), chain[order])) == graphs[1]

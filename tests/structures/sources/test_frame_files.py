@@ -9,6 +9,7 @@ import pytest
 from chemscale.points.data import structure_source
 from chemscale.structures.blocks import SourceError
 from chemscale.structures.settings import StructureData
+from chemscale.structures.sources import frame_files as reading
 from chemscale.structures.sources.frame_files import frame_files
 from tests.helpers.sources import extxyz, molecule
 
@@ -55,11 +56,21 @@ def test_what_holds_no_frames_is_left_out_of_a_folder_by_name_and_reason(folder:
     )
 
 
+def test_sub_folders_that_are_not_read_are_not_gone_through_to_their_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "COUNTED", 2)
+    for number in range(9):
+        (folder / "sub" / f"{number}.dat").write_text("")
+    _, left_out = frame_files(str(folder))
+    assert left_out[-1].startswith("more than 2 files in sub-folders, such as sub/")
+
+
 def test_sub_folders_are_read_where_a_folder_has_no_frames_itself(folder: Path) -> None:
     (folder / "a.xyz").unlink()
     files, left_out = frame_files(str(folder))
     assert [path.name for path in files] == ["b.xyz"]
-    assert "sub (a folder)" in left_out
+    assert "sub (a folder)" not in left_out
     assert not any("in sub-folders" in reason for reason in left_out)
 
 
@@ -81,3 +92,11 @@ def test_the_files_that_were_read_and_left_out_are_said(folder: Path) -> None:
     list(source.blocks())
     assert source.notes[0] == f"Read from {folder}: a.xyz."
     assert source.notes[1].startswith("Left out: .hidden.xyz (hidden), README (documentation)")
+
+
+def test_files_of_sub_folders_are_said_with_their_folders(folder: Path) -> None:
+    (folder / "other").mkdir()
+    (folder / "a.xyz").rename(folder / "other" / "a.xyz")
+    _, source = structure_source(StructureData("structures", path=str(folder)), folder.parent / "stores")
+    list(source.blocks())
+    assert source.notes[0] == f"Read from {folder}: other/a.xyz, sub/b.xyz."

@@ -107,6 +107,31 @@ def test_what_was_rolled_back_goes_before_anything_is_written(bucket, folder):
     assert bucket.get("runs/sweep/point/checkpoints/step-000000020.ckpt") == b"anoth"
 
 
+def test_a_run_that_is_done_and_came_here_without_checkpoints_leaves_them_in_its_store(bucket, folder):
+    record(folder, state="done")
+    checkpoint(folder / "checkpoints", 20)
+    mirror_of(folder).sync(all_of_it=True)
+    forget(folder / "checkpoints", 20)
+    mirror_of(folder).sync(all_of_it=True)
+    assert steps(bucket) == ["step-000000020.ckpt", "step-000000020.sha256"]
+
+
+@pytest.mark.parametrize("lacks", ["metrics.jsonl", "step-000000020.ckpt"])
+def test_a_record_that_says_done_comes_behind_all_that_it_stands_for(bucket, folder, lacks):
+    record(folder, state="done")
+    (folder / "metrics.jsonl").write_text("{}\n")
+    checkpoint(folder / "checkpoints", 20)
+    fault = Fault(lambda method, path: method == "PUT" and lacks in path, forbid, times=99)
+    bucket.proxy.faults.append(fault)
+    mirror = mirror_of(folder)
+    with pytest.raises(StoreError, match=lacks):
+        mirror.sync(all_of_it=True)
+    assert "runs/sweep/point/record.json" not in bucket.listed()
+    fault.times = 0
+    mirror.sync(all_of_it=True)
+    assert json.loads(bucket.get("runs/sweep/point/record.json"))["state"] == "done"
+
+
 def test_why_an_attempt_failed_is_there_until_a_later_one_succeeds(bucket, folder):
     record(folder, state="failed")
     (folder / "error.txt").write_text("why")
@@ -218,6 +243,15 @@ def test_training_does_not_end_of_a_fault_in_the_mirror(bucket, folder, monkeypa
     assert "KeyError: 'nothing'" in Mirror([mirrored], lease).close(pauses=())
     assert "KeyError: 'nothing'" in caplog.text
     assert not [key for key in bucket.listed() if ".lease" in key]
+
+
+def test_what_a_mirror_says_names_the_run_and_not_what_it_begins_from(bucket, folder):
+    trunk = folder.parent / "trunks" / "one"
+    trunk.mkdir(parents=True)
+    address = Address.parse(f"{bucket.url}/runs/sweep/point")
+    lease = Lease(open_store(address), address.child(".mirror"), lost="pid 3 on node7")
+    mirror = Mirror([mirror_of(trunk, keeps_all=True), mirror_of(folder)], lease)
+    assert mirror.close(pauses=()) == f"{address}: taken over by pid 3 on node7."
 
 
 def test_who_lost_the_lease_writes_no_more(bucket, folder, monkeypatch, caplog):

@@ -6,6 +6,7 @@ a disk. Without its seal nothing is taken for there; what is removed loses its s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from chemscale.common.files import atomic_write
 from chemscale.common.locks import file_lock
 from chemscale.objects.address import Address, address_of, lock_for
-from chemscale.objects.errors import Damaged, Missing
+from chemscale.objects.errors import Damaged, Missing, StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all, send_all
@@ -285,6 +286,19 @@ def publish_files(folder: Path, names: Collection[str] | None = None) -> None:
         send_all(open_store(address), files)
 
 
+def publish_report(folder: Path, names: Collection[str] | None = None) -> None:
+    """Write what nothing depends on, as ``publish_files`` does; what hinders it is an error in the log.
+
+    Args:
+        folder: of the report.
+        names: of its files, where others lie beside it; None for all that are there.
+    """
+    try:
+        publish_files(folder, names)
+    except StoreError as error:
+        log.error("%s What was written is in %s.", error, folder)
+
+
 def publish_folder(folder: Path, title: str = "") -> bool:
     """Write a folder that is whole to the address whose working copy it is, unless it is sealed there.
 
@@ -317,5 +331,6 @@ def publish_folder(folder: Path, title: str = "") -> bool:
         files = {f"{folder.name}/{name}": path for name, path in found.items()}
         send_sealed(store, address.parent, files, seal_name, seal_folder(folder, found), title)
     finally:
-        lease.release()
+        with contextlib.suppress(StoreError):
+            lease.release()
     return True

@@ -23,7 +23,7 @@ from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.launchers.slurm.environment import Allocation
 from chemscale.molecules.settings import MoleculeData
 from chemscale.objects.address import is_address, local_place
-from chemscale.objects.seals import PAGES
+from chemscale.objects.seals import PAGES, publish_report
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
     log_notes,
@@ -200,13 +200,7 @@ def _report(corpus: Corpus, molecules: MoleculeData) -> None:
     from chemscale.points.data_report.corpus import report_corpus
 
     report_corpus(corpus, molecules.block, molecules.prepare_workers)
-    _publish_report(corpus.path)
-
-
-def _publish_report(prepared: Path) -> None:
-    from chemscale.points.mirroring import publish_report  # loads torch, which prepare may do without
-
-    publish_report(prepared, PAGES)
+    publish_report(corpus.path, PAGES)
 
 
 def _report_once(corpus: Corpus, molecules: MoleculeData, work: Shared, *, again: bool) -> None:
@@ -277,7 +271,7 @@ def _prepare_structures(config: Mapping[str, Any], settings: PrepareSettings) ->
 
             looked = None if settings.lint == "off" else findings
             report_store(store, structures.reference_method, looked)
-            _publish_report(store.path)
+            publish_report(store.path, PAGES)
     return not any(finding.severity == "error" for finding in findings)
 
 

@@ -26,6 +26,8 @@ from chemscale.objects.address import is_address, local_place
 from chemscale.objects.seals import PAGES, publish_report
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
+    exclusion_of,
+    frame_exclusion_of,
     log_notes,
     open_or_prepare,
     open_or_prepare_structures,
@@ -105,10 +107,12 @@ def check_preparation(config: Mapping[str, Any]) -> None:
 
             refuse_missing(molecules.path)
             find_files(molecules.path)
+        exclusion_of(molecules)
         return
     structures = read_structure_data(config["data"])
     if structures.path:
         structure_files(structures)
+    frame_exclusion_of(structures)
 
 
 def _settings(config: Mapping[str, Any]) -> PrepareSettings:

@@ -171,12 +171,23 @@ def _note(directory: Path, address: Address, problem: str, *, before: bool = Fal
 
 
 def end_mirrored(directories: Sequence[Path]) -> None:
-    """See that the stores have all runs of a command that has ended, records that changed since included.
-
-    Leaves with status 1 where one has not.
+    """See that the stores have all runs of a command that has ended; leave with status 1 where one has not.
 
     Args:
         directories: of the runs.
+    """
+    if not write_missing(directories):
+        sys.exit(1)
+
+
+def write_missing(directories: Sequence[Path]) -> bool:
+    """Write what the stores lack of runs that have ended, records that changed since included.
+
+    Args:
+        directories: of the runs.
+
+    Returns:
+        Whether the stores have all; else an error in the log says which they have not.
     """
     behind = []
     for directory in directories:
@@ -195,4 +206,4 @@ def end_mirrored(directories: Sequence[Path]) -> None:
         log.error(
             "%d of %d runs are not all in their store: %s.", len(behind), len(directories), ", ".join(behind)
         )
-        sys.exit(1)
+    return not behind

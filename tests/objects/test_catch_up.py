@@ -4,13 +4,15 @@ import hashlib
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
+from chemscale.analysis.finish import finish_sweep
 from chemscale.objects.address import local_place
 from chemscale.objects.errors import StoreError
 from chemscale.objects.lease import Lease
 from chemscale.points import mirroring
 from chemscale.points.mirroring import catch_up, end_mirrored
-from chemscale.records import Parameters, RunRecord, State
+from chemscale.records import Parameters, PointPlan, RunRecord, State
 
 RUN = "runs/sweep/point"
 LEASE = f"{RUN}/.mirror.lease-000001"
@@ -54,6 +56,24 @@ def test_a_run_that_another_machine_holds_is_said_not_to_be_in_step(
     assert left.value.code == 1
     assert "is being trained by another process (pid 5 on node7" in RunRecord.load(folder).mirror["problem"]
     assert "1 of 1 runs are not all in their store: point" in caplog.text
+
+
+def test_a_sweep_without_a_law_is_written_all_the_same(bucket, folder, monkeypatch):
+    def no_law(*_, **__):
+        raise ValueError("no law")
+
+    monkeypatch.setattr("chemscale.analysis.fit.fit_runs", no_law)
+    monkeypatch.setattr("chemscale.points.estimates.tables.show_results", no_text)
+    monkeypatch.setattr(RunRecord, "why_left_out", no_text)
+    config = OmegaConf.create({"runs": f"{bucket.url}/runs", "sweep_name": "sweep"})
+    plan = PointPlan("point", folder, "one", 1, 1.0, 1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="no law"):
+        finish_sweep([plan], [config])
+    assert bucket.get(f"{RUN}/record.json") == (folder / "record.json").read_bytes()
+
+
+def no_text(*_):
+    return ""
 
 
 def test_a_store_that_breaks_off_is_left_without_a_lease(bucket, folder, monkeypatch):

@@ -222,6 +222,8 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
         fetch_all(store, jobs, title)
         if target.is_dir():
             shutil.rmtree(target)
+        elif (hidden / top).is_dir():  # a checkpoint of several ranks in place of one of a single rank
+            target.unlink(missing_ok=True)
         if top.endswith(".ckpt"):
             with atomic_write(into / seal_name) as file:
                 file.write(seal)

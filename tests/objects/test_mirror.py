@@ -215,13 +215,17 @@ def test_a_curve_that_the_store_did_not_take_is_not_replaced_by_the_shorter_one_
     assert (folder / "metrics.jsonl").read_text() == "10\n"
 
 
-def test_a_checkpoint_of_the_same_step_and_another_content_is_brought_back(bucket, folder):
+@pytest.mark.parametrize("parts", [(), ("rank0", "rank1")], ids=["a file", "a folder"])
+def test_a_checkpoint_of_the_same_step_and_another_content_is_brought_back(bucket, folder, parts):
     record(folder)
-    checkpoint(folder / "checkpoints", 20, content=b"theirs")
+    checkpoint(folder / "checkpoints", 20, content=b"theirs", parts=parts)
     mirror_of(folder).sync()
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoints").mkdir()
     checkpoint(folder / "checkpoints", 20, content=b"ours")
     assert bring_back(folder)
-    assert (folder / "checkpoints" / "step-000000020.ckpt").read_bytes() == b"theirs"
+    found = folder / "checkpoints" / "step-000000020.ckpt"
+    assert {path.read_bytes() for path in (found.iterdir() if parts else [found])} == {b"theirs"}
 
 
 def test_who_reads_a_run_that_was_rolled_back_here_does_not_get_what_was_left(bucket, folder):

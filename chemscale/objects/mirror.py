@@ -82,10 +82,10 @@ class FolderMirror:
         fresh = self._fresh(here)
         done = self._is_done()
         # An earlier checkpoint than the newest here, and not here, was pruned; a later one was rolled back.
-        # A run that is done may have come here without any.
         newest = max(map(_step, here), default=0)
-        kept = self.keeps_all or (done and not here)
-        gone = [] if kept else [name for name in self._there or () if name not in here]
+        gone = [] if self.keeps_all else [name for name in self._there or () if name not in here]
+        if done:  # it rolls back no more, and may have come here without some
+            gone = [name for name in gone if _step(name) < min(map(_step, here), default=0)]
         self._drop([name for name in gone if _step(name) > newest])
         plain = {name: path for name, path in files.items() if not _is_sealed(name)}
         self._send_folders(title)

@@ -110,12 +110,19 @@ def test_what_was_rolled_back_goes_before_anything_is_written(bucket, folder):
 
 
 def test_a_run_that_is_done_and_came_here_without_checkpoints_leaves_them_in_its_store(bucket, folder):
-    record(folder, state="done")
-    checkpoint(folder / "checkpoints", 20)
-    mirror_of(folder).sync(all_of_it=True)
-    forget(folder / "checkpoints", 20)
-    mirror_of(folder).sync(all_of_it=True)
-    assert steps(bucket) == ["step-000000020.ckpt", "step-000000020.sha256"]
+    mirror = mirror_of(folder)
+    for step in (10, 20, 30):
+        record(folder, state="done" if step == 30 else "running")
+        checkpoint(folder / "checkpoints", step)
+        if step == 30:
+            forget(folder / "checkpoints", 10)
+        mirror.sync(all_of_it=True)
+    there = [f"step-0000000{step}.{end}" for step in (20, 30) for end in ("ckpt", "sha256")]
+    assert steps(bucket) == there
+    for step in (30, 20):  # exported, and of an empty disk
+        forget(folder / "checkpoints", step)
+        mirror_of(folder).sync(all_of_it=True)
+        assert steps(bucket) == there
 
 
 @pytest.mark.parametrize("lacks", ["metrics.jsonl", "step-000000020.ckpt"])

@@ -20,6 +20,7 @@ from chemscale.common.locks import file_lock
 from chemscale.common.paths import cache_folder
 from chemscale.objects.address import Address
 from chemscale.objects.errors import Unreachable
+from chemscale.objects.run_files import size_of
 from chemscale.objects.store import Entry, open_store
 from chemscale.objects.transfers import fetch_all
 
@@ -81,7 +82,7 @@ def _fetch(address: Address, root: Path, now: Mapping[str, Entry]) -> None:
 
     def is_here(key: str, entry: Entry) -> bool:
         try:
-            return note(key).read_text() == entry.tag and _size(root / key) == entry.size
+            return note(key).read_text() == entry.tag and size_of(root / key) == entry.size
         except OSError:
             return False
 
@@ -166,11 +167,4 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _whole(root: Path, files: Mapping[str, Entry]) -> bool:
-    return all(_size(root / key) == entry.size for key, entry in files.items())
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+    return all(size_of(root / key) == entry.size for key, entry in files.items())

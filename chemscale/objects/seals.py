@@ -219,7 +219,10 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
             for each, digest in wanted.items()
             if not _there(hidden / each, digest)
         ]
-        fetch_all(store, jobs, title)
+        try:
+            fetch_all(store, jobs, title)
+        except Damaged as error:
+            raise Damaged(f"{error} Remove {seal_name} there to do without.") from None
         if target.is_dir():
             shutil.rmtree(target)
         elif (hidden / top).is_dir():  # a checkpoint of several ranks in place of one of a single rank

@@ -63,6 +63,7 @@ def estimate(
     from chemscale.laws.data.left_out import LeftOut
     from chemscale.laws.early_stopping.rule import RUNGS, Rule
     from chemscale.objects.address import local_place
+    from chemscale.objects.seals import publish_report
     from chemscale.records import Unreadable, find_records
 
     rule = Rule(RUNGS if rungs is None else _shares(rungs), risk, tolerance, by)
@@ -80,6 +81,7 @@ def estimate(
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"Report: {page}")
+    publish_report(page.parent)
 
 
 def _shares(text: str) -> tuple[float, ...]:

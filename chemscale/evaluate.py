@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chemscale.cli.app import run_verb, was_given
+from chemscale.objects.seals import publish_report
 from chemscale.records import RECORD_NAME, RunRecord, find_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -152,6 +153,7 @@ def _potential(run: Path, part: str, frames: int | None, batch: int, by: str, de
         typer.echo(line)
     typer.echo(f"Kept in {found.path}")
     typer.echo(f"Page: {found.page}")
+    publish_report(run, (found.path.name, found.page.name))
 
 
 def _calibrate(source: Path, frames: int | None, batch: int, device: str) -> None:
@@ -159,8 +161,10 @@ def _calibrate(source: Path, frames: int | None, batch: int, device: str) -> Non
     from chemscale.points.uncertainty.evaluation import evaluate_uncertainty
 
     place = None if device == "auto" else device
-    for line in evaluate_uncertainty(source, frames=frames or 200, batch=batch, device=place).lines():
+    found = evaluate_uncertainty(source, frames=frames or 200, batch=batch, device=place)
+    for line in found.lines():
         typer.echo(line)
+    publish_report(found.path.parent, (found.path.name,))
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def fit(
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
     from chemscale.common.listening import listening
     from chemscale.objects.reading import bring_records
-    from chemscale.objects.seals import publish_files
+    from chemscale.objects.seals import publish_report
 
     command = "python -m chemscale.fit " + shlex.join(sys.argv[1:])
     asked = tuple(name.strip() for part in form or ["auto"] for name in part.split(",") if name.strip())
@@ -121,8 +121,8 @@ def fit(
             )
     for line in outcome.lines:
         typer.echo(line)
-    publish_files(outcome.report.parent)
     typer.echo(f"Report: {outcome.report}")
+    publish_report(outcome.report.parent)
     if not outcome.found:
         typer.echo("No law: the reasons stand above.", err=True)
         raise typer.Exit(FAILED)

@@ -182,8 +182,9 @@ def finish(
     Returns:
         The final objective of each run; None where it has none.
     """
+    from chemscale.objects.seals import publish_report
     from chemscale.points.estimates.tables import show_results
-    from chemscale.points.mirroring import end_mirrored, publish_report
+    from chemscale.points.mirroring import end_mirrored
 
     (rule, earlier), found = rule_of(settings), load_records(plans)
     root = local_place(configs[0].runs) / str(configs[0].sweep_name)

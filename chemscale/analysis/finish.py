@@ -33,13 +33,15 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
     from chemscale.analysis.early_stopping_sweep import objective_of
     from chemscale.analysis.fit import Options, fit_runs
     from chemscale.analysis.log_law import log_law
+    from chemscale.objects.seals import publish_report
     from chemscale.points.estimates.tables import show_results
-    from chemscale.points.mirroring import end_mirrored, publish_report
+    from chemscale.points.mirroring import write_missing
 
     records = [
         RunRecord.load(plan.directory) if (plan.directory / RECORD_NAME).exists() else None for plan in plans
     ]
     show_results(plans, records)
+    in_step = write_missing([plan.directory for plan in plans])  # whether or not there is a law
     root = local_place(configs[0].runs) / str(configs[0].sweep_name)
     if any(record is not None and not record.why_left_out() for record in records):
         started = time.monotonic()
@@ -55,9 +57,9 @@ def finish_sweep(plans: Sequence[PointPlan], configs: Sequence[DictConfig]) -> l
         log.info("Report: %s (%s)", outcome.report, format_duration(time.monotonic() - started))
         tracked = cast(dict[str, Any], OmegaConf.to_container(configs[0], resolve=True))
         log_law(tracked, root.name, outcome.report, outcome.law, log.info)
-    end_mirrored([plan.directory for plan in plans])
     failed = [p.name for p, r in zip(plans, records, strict=True) if r is None or r.why_left_out()]
     if failed:
         log.error("%d of %d points did not end well: %s", len(failed), len(plans), ", ".join(failed))
+    if failed or not in_step:
         sys.exit(1)
     return [objective_of(record) for record in records]

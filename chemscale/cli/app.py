@@ -7,11 +7,13 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chemscale.cli.overrides import explain_override
 from chemscale.common.logs import show_logs
+from chemscale.objects.address import is_address
 
 if TYPE_CHECKING:
     import typer
@@ -20,6 +22,8 @@ HYDRA = ("hydra.errors", "HydraException")
 OF_CONFIGURATION = (HYDRA, ("omegaconf.errors", "OmegaConfBaseException"), ("yaml", "YAMLError"))
 """Modules, and errors of theirs that are the user's. None is imported to catch them: who raised one did so,
 and Hydra takes longer to import than many commands to run."""
+WRITTEN = ("--out", "--to")
+"""Options that name a file or a folder to write."""
 OF_PLACES = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
@@ -104,4 +108,24 @@ def run_verb(app: Callable[[], object]) -> None:
     """
     show_logs()
     with one_paragraph():
+        _refuse_written_addresses(sys.argv[1:])
         app()
+
+
+def _refuse_written_addresses(arguments: Sequence[str]) -> None:
+    """Refuse to write into a folder of this disk that is called ``s3:``.
+
+    Args:
+        arguments: of a command line.
+
+    Raises:
+        ValueError: an address stands where a place to write to is named.
+    """
+    for word, behind in pairwise([*arguments, ""]):
+        name, _, value = word.partition("=")
+        value = value or behind
+        if name in WRITTEN and is_address(value):
+            raise ValueError(
+                f"{name} {value}: it is written to a place on this disk. Give a path; what is written beside "
+                "runs at an address goes there without it."
+            )

@@ -189,7 +189,7 @@ def fit(
     """Fit a scaling law, as ``python -m chemscale.fit`` does.
 
     Args:
-        source: a folder of runs, or a table of anyone's.
+        source: a folder of runs, an address of one, or a table of anyone's.
         out: folder of the report; beside the source if None.
         form: of the law, one or several; ``auto`` finds one.
         axis: of a law of one axis; None for the one that varies.
@@ -204,15 +204,18 @@ def fit(
 
     Raises:
         PointsError: the runs or the table cannot be read, or an option does not go with them.
+        StoreError: an object store does not answer, or has no runs there.
     """
     from chemscale.analysis.fit import Options, fit_csv, fit_runs
+    from chemscale.objects.reading import bring_records
+    from chemscale.objects.seals import publish_report
 
-    source, place = Path(source), None if out is None else Path(out)
+    named, source, place = str(source), bring_records(source), None if out is None else Path(out)
     forms = (form,) if isinstance(form, str) else tuple(form)
     options = Options(forms, axis, bootstrap=bootstrap, seed=seed)
     if source.is_dir():
-        return fit_runs(
-            source, out=place, unit=unit, command=f"chemscale.fit({str(source)!r})", options=options
-        )
-    command = f"chemscale.fit({str(source)!r}, columns={columns!r})"
+        found = fit_runs(source, out=place, unit=unit, command=f"chemscale.fit({named!r})", options=options)
+        publish_report(found.report.parent)
+        return found
+    command = f"chemscale.fit({named!r}, columns={columns!r})"
     return fit_csv(source, columns, out=place, command=command, flops_model=flops_model, options=options)

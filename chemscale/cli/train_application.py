@@ -30,11 +30,9 @@ log = logging.getLogger(__name__)
 @hydra.main(config_path=str(CONFIG_DIRECTORY), config_name="train", version_base=None)
 def hydra_main(cfg: DictConfig) -> None:
     """Train one point; a sweep reaches this only through a launcher or sweeper that is not ours."""
-    from chemscale.launchers.run import run_points
     from chemscale.points.build import read_point
     from chemscale.points.cost import plan_points
     from chemscale.points.estimates.tables import describe_without_effect
-    from chemscale.points.mirroring import end_mirrored
     from chemscale.points.run import train_point
 
     hydra_config = HydraConfig.get()
@@ -46,12 +44,31 @@ def hydra_main(cfg: DictConfig) -> None:
         train_point(point, overrides)
         return
     (job,) = plan_points([cfg], [overrides], overrides)
+    run_single(job)
+
+
+def run_single(job: PointJob) -> None:
+    """Run a point that is no part of a sweep, and see that its store has it, whatever its end.
+
+    Args:
+        job: the point.
+
+    Raises:
+        SystemExit: status 1, it did not end well, or its store has not all of it.
+    """
+    from chemscale.launchers.run import run_points
+    from chemscale.points.mirroring import end_mirrored
+
     if is_done(job.plan.directory):
         log.info("%s is done already: %s", job.plan.name, job.plan.directory / RECORD_NAME)
     elif job.launcher.name == "local" and job.launcher.world == 1 and job.train is not None:
         train_alone(job)
     else:
-        run_points([job], [job], finish=None)
+        try:
+            run_points([job], [job], finish=None)
+        except SystemExit:  # a rank that was killed has told its store nothing
+            end_mirrored([job.plan.directory])
+            raise
     end_mirrored([job.plan.directory])
 
 

@@ -149,6 +149,8 @@ def fetch_from_hub(name: HubName, home: Path) -> Path:
             api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
             about = api.dataset_info(name.repository, revision=name.revision, files_metadata=True)
             wanted = _wanted(name, about)
+            for gone in set(_listed(folder)) - {each.rfilename for each in about.siblings or ()}:
+                (folder / gone).unlink(missing_ok=True)  # else it would be read as part of the folder
             before = _listed(folder, about.sha)
             before = {file: size for file, size in before.items() if _size(folder / file) == size}
             _check_room(name, folder, sum(each.size or 0 for each in wanted if each.rfilename not in before))

@@ -18,6 +18,7 @@ from chemscale.launchers import hooks
 from chemscale.launchers.feed import Feed
 from chemscale.launchers.section import LaunchError, LauncherSettings
 from chemscale.launchers.settings import PointJob
+from chemscale.objects.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def train_here(job: PointJob) -> None:
     assert job.train is not None
     try:
         job.train(job)
-    except PointBusyError as error:  # the record is that of the process that trains it
+    except (PointBusyError, StoreError) as error:  # it has not begun: no record says why
         log.error("%s", error)
     except Exception:  # recorded and logged where it happened
         pass

@@ -20,6 +20,7 @@ from chemscale.common.locks import PointBusyError
 from chemscale.common.logs import show_logs
 from chemscale.launchers import hooks
 from chemscale.launchers.verdicts import is_lost_peer, record_lost_peer, write_verdict
+from chemscale.objects.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,9 @@ def run_point(config: dict[str, Any], overrides: list[str], directory: str) -> N
     prepare_process()
     try:
         hooks.resolve(hooks.RUN_RANK)(config, overrides)
-    except PointBusyError as error:
-        # An earlier start has not let go of the point yet, on a node that SLURM took for dead.
+    except (PointBusyError, Unreachable) as error:
+        # An earlier start has not let go of the point yet, on a node that SLURM took for dead; or the object
+        # store that has the point is silent.
         log.error("%s", error)
         exit_now(START_AGAIN)
     except Exception as error:

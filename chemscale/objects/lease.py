@@ -55,6 +55,7 @@ class Lease:
     _renewals: int = 0
     _renewed: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def acquire(self, *, wait: bool = False) -> str:
         """Take the lease, that of a process of this machine that is gone included.
@@ -71,8 +72,8 @@ class Lease:
         while True:
             number, content = self._newest()
             if not number or _is_gone(content) or (wait and self._has_died(number, content)):
-                if number and self._newest()[0] != number:
-                    continue  # it was given back, or taken over: two must not create two numbers
+                if number and self._newest() != (number, content):
+                    continue  # it was given back, taken over or renewed: two must not create two numbers
                 if self._create(number + 1):
                     self._remove_up_to(number)
                     return ""
@@ -91,7 +92,11 @@ class Lease:
         Raises:
             StoreError: the store does not answer; the lease may be held or not.
         """
-        if _now() - self._renewed < every:
+        with self._writing:
+            return self._renew(every)
+
+    def _renew(self, every: float) -> str:
+        if not self.number or _now() - self._renewed < every:
             return ""
         number, content = self._newest()
         if number != self.number or content.get("token") != self.token:
@@ -113,6 +118,8 @@ class Lease:
                     self.lost = self.renew(RENEW_SECONDS)
                 except StoreError as error:
                     log.debug("%s", error)
+                except Exception:  # whatever it is, who does not renew loses the lease
+                    log.debug("%s", self.address, exc_info=True)
                 if self.lost:
                     return
 
@@ -127,10 +134,12 @@ class Lease:
         """
         self._ended.set()
         self._keeping = False
-        number, content = self._newest()
-        if number == self.number and content.get("token") == self.token:
-            self._remove_up_to(number)
-        self.number = 0
+        _held.discard(self.token)
+        with self._writing:  # a renewal that is under way would write it anew
+            held, self.number = self.number, 0
+            number, content = self._newest()
+            if held and number == held and content.get("token") == self.token:
+                self._remove_up_to(number)
 
     def _create(self, number: int) -> bool:
         created = self.store.create(self._object(number), self._content())
@@ -140,6 +149,7 @@ class Lease:
             log.debug("%s was written by two.", self._object(number))
         if mine:
             self.number, self._renewed = number, _now()
+            _held.add(self.token)
         return mine
 
     def _has_died(self, number: int, content: dict[str, Any]) -> bool:
@@ -195,10 +205,8 @@ class Lease:
         head = f"{self.address.name}.lease-"
         for name in self.store.names(self.address.parent):
             end = name.removeprefix(head)
-            if name.startswith(head) and end.isdigit() and int(end) <= number and int(end) != self.number:
+            if name.startswith(head) and end.isdigit() and int(end) <= number:
                 self.store.delete([self.address.parent.child(name)])
-        if number == self.number:
-            self.store.delete([self._object(number)])
 
 
 def _now() -> float:
@@ -211,10 +219,16 @@ def _describe(content: dict[str, Any]) -> str:
     return f"pid {pid} on {host}, last heard of at {written}"
 
 
+_held: set[str] = set()
+"""Tokens of the leases that this process holds; one that it gave back may stand, if the store was silent."""
+
+
 def _is_gone(content: dict[str, Any]) -> bool:
-    """Whether a lease is of a process of this very machine that has ended."""
+    """Whether a lease is of a process of this very machine that has ended, or has given it back."""
     if content.get("boot") != _boot() or content.get("host") != os.uname().nodename or not _boot():
         return False
+    if content.get("pid") == os.getpid() and content.get("token") not in _held:
+        return True
     return _started(content.get("pid")) != content.get("started")
 
 

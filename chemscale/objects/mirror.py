@@ -80,24 +80,33 @@ class FolderMirror:
         here = {name: path for name, path in files.items() if CHECKPOINT.fullmatch(name)}
         here = {name: path for name, path in here.items() if path.with_suffix(".ckpt").exists()}
         fresh = self._fresh(here)
+        done = self._is_done()
         # An earlier checkpoint than the newest here, and not here, was pruned; a later one was rolled back.
         newest = max(map(_step, here), default=0)
         gone = [] if self.keeps_all else [name for name in self._there or () if name not in here]
+        if done:  # it rolls back no more, and may have come here without some
+            gone = [name for name in gone if _step(name) < min(map(_step, here), default=0)]
         self._drop([name for name in gone if _step(name) > newest])
         plain = {name: path for name, path in files.items() if not _is_sealed(name)}
-        self._send_folders(title)  # the model before a record that says that it is done
+        self._send_folders(title)
         late = time.monotonic() - self._last > CURVE_SECONDS
         if all_of_it or fresh or late or self._changed(RECORD, plain):
-            self._send_plain(plain)
+            # A record that says that the run is done stands for all of it: it goes last.
+            ended = self._is_done()
+            self._send_plain({name: path for name, path in plain.items() if name != RECORD or not ended})
             self._last = time.monotonic()
         for name in fresh:
             self._send_checkpoint(name, here[name], title)
         if max(here, key=_step, default="") in self._seals:
             self._drop([name for name in gone if _step(name) <= newest])
-        self._send_plain({name: path for name, path in plain.items() if name == RECORD})
+        if done or not self._is_done():  # one that has ended meanwhile waits for its model
+            self._send_plain({name: path for name, path in plain.items() if name == RECORD})
         over = [name for name in self._errors if name not in plain]
         self.store.delete([self.address.child(name) for name in over])
         self._errors.difference_update(over)
+
+    def _is_done(self) -> bool:
+        return read_record(self.folder / RECORD).get("state") == "done"
 
     def _look(self) -> None:
         there: dict[str, list[str]] = {}
@@ -107,9 +116,10 @@ class FolderMirror:
             if age_of(theirs) > age_of(read_record(self.folder / RECORD)):
                 raise StoreError(f"{self.address} is further than {self.folder}: nothing is written over it.")
         for name in entries:
+            if CHECKPOINT.fullmatch(name) or name.removesuffix(SEAL) in FOLDERS:
+                self._seals[name] = self.store.read(self.address.child(name)).decode(errors="replace")
             if CHECKPOINT.fullmatch(name):
                 there.setdefault(name, [])
-                self._seals[name] = self.store.read(self.address.child(name)).decode(errors="replace")
             elif name.startswith(ERRORS):
                 self._errors.add(name)
             elif found := re.match(r"((.*/)?step-\d{9})\.ckpt(/|$)", name):
@@ -161,8 +171,10 @@ class FolderMirror:
                 look = {inside: _look(path) for inside, path in files.items()}
                 if files and self._sent.get(name) != look:
                     seal = seal_folder(folder, found)
-                    send_sealed(self.store, self.address, files, name + SEAL, seal, title)
-                    self._sent[name] = look
+                    if self._seals.get(name + SEAL) != seal:
+                        self._seals.pop(name + SEAL, None)
+                        send_sealed(self.store, self.address, files, name + SEAL, seal, title)
+                    self._seals[name + SEAL], self._sent[name] = seal, look
 
     def _changed(self, name: str, files: dict[str, Path]) -> bool:
         with contextlib.suppress(FileNotFoundError):
@@ -184,12 +196,13 @@ class Mirror:
     """Keeps folders in step with a store until it is closed; holds the lease meanwhile.
 
     Args:
-        folders: the run's own first.
+        folders: the run's own last, behind what it begins from.
         lease: that is held.
     """
 
     def __init__(self, folders: Sequence[FolderMirror], lease: Lease):
         self.folders, self.lease = folders, lease
+        self.address = folders[-1].address
         self.problem = ""
         """Why the store does not have all; empty where it has."""
         self._lost = False
@@ -241,7 +254,7 @@ class Mirror:
             if self.problem and not before:
                 log.warning("%s Training goes on; it is tried again.", self.problem)
             elif before and not self.problem:
-                log.info("%s is in step again.", self.folders[0].address)
+                log.info("%s is in step again.", self.address)
 
     def _sync(self, *, all_of_it: bool = False) -> None:
         if self._lost:
@@ -249,7 +262,7 @@ class Mirror:
         try:
             if holder := self.lease.lost or self.lease.renew(2 * RENEW_SECONDS):
                 self._lost = True
-                self.problem = f"{self.folders[0].address}: taken over by {holder}."
+                self.problem = f"{self.address}: taken over by {holder}."
                 return
             for each in self.folders:
                 each.sync(all_of_it=all_of_it)
@@ -259,7 +272,7 @@ class Mirror:
             if not isinstance(error, Unreachable | Damaged):
                 log.debug("mirror", exc_info=True)
         except Exception as error:  # whatever it is, training must not end of it
-            self.problem = f"{self.folders[0].address}: {type(error).__name__}: {error}"
+            self.problem = f"{self.address}: {type(error).__name__}: {error}"
             log.error("%s", self.problem, exc_info=True)
 
 

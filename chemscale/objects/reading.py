@@ -20,7 +20,7 @@ from chemscale.objects.run_files import (
     size_of,
     write_whole,
 )
-from chemscale.objects.runs import is_trained_here
+from chemscale.objects.runs import compare, drop_abandoned, is_trained_here, seals_here
 from chemscale.objects.seals import SEAL, fetch_sealed, is_here
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all
@@ -57,17 +57,25 @@ def bring_records(root: str | Path) -> Path:
         for name in beside
         if not is_here(address.local / name, entries[name])
     ]
+    newer: dict[Path, bytes] = {}
     for place in found:
         raw = store.read(address.child(place + RECORD))
         record, folder = parse_record(raw), address.local / place
-        if age_of(record) < age_of(read_record(folder / RECORD)) or is_trained_here(folder):
+        age, own = age_of(record), age_of(read_record(folder / RECORD))
+        if age < own or is_trained_here(folder):
             continue
-        curve = str(record.get("curve", "metrics.jsonl"))
-        if place + curve in entries and not is_here(folder / curve, entries[place + curve]):
-            wanted.append((address.child(place + curve), folder / curve, entries[place + curve], None))
-        if age_of(record) > age_of(read_record(folder / RECORD)):
-            write_whole(folder / RECORD, raw)
+        name = place + str(record.get("curve", "metrics.jsonl"))
+        curve, entry = address.local / name, entries.get(name)
+        # Of the same age a longer one is what the store did not take.
+        lacks = entry is not None and (age > own or size_of(curve) <= entry.size)
+        if entry is not None and lacks and not is_here(curve, entry):
+            wanted.append((address.child(name), curve, entry, None))
+        if age > own:
+            drop_abandoned(folder, _within(entries, place), record)
+            newer[folder / RECORD] = raw
     fetch_all(store, wanted, str(address), growing=True)  # runs that train write their curves anew
+    for path, raw in newer.items():  # last: a record says that its curve is here
+        write_whole(path, raw)
     return address.local
 
 
@@ -90,7 +98,7 @@ def following(root: str | Path, every: float = FOLLOW_SECONDS) -> Iterator[Path]
             try:
                 bring_records(root)
                 problem = ""
-            except StoreError as error:
+            except (StoreError, OSError) as error:  # such as a full disk
                 if not problem:
                     log.warning("%s What was brought before is shown.", error)
                 problem = str(error)
@@ -159,13 +167,13 @@ def bring_sweep(path: Path) -> Path:
         place, _, last = name.rpartition("/")
         if last == RECORD and (root is address or _fits(root.local / name, address.name)):
             run = root.child(place) if place else root
-            inside = {
-                each[len(place) + 1 :] if place else each: found
-                for each, found in entries.items()
-                if not place or each.startswith(f"{place}/")
-            }
-            _bring_weights(store, run, inside)
+            _bring_weights(store, run, _within(entries, f"{place}/" if place else ""))
     return address.local
+
+
+def _within(entries: Mapping[str, Entry], prefix: str) -> dict[str, Entry]:
+    """What a listing has below a prefix, by its name behind it."""
+    return {name[len(prefix) :]: entry for name, entry in entries.items() if name.startswith(prefix)}
 
 
 def _fits(record: Path, name: str) -> bool:
@@ -196,6 +204,8 @@ def bring_checkpoint(path: Path, step: int) -> None:
 
 def _bring_weights(store: Store, run: Address, entries: Mapping[str, Entry]) -> None:
     folder = run.local
+    if is_trained_here(folder):
+        return  # it has its own, which the store may not have yet
     if "model" + SEAL in entries:
         if not (folder / "model").is_dir():
             fetch_sealed(store, run, "model", folder, str(run.child("model")))
@@ -203,8 +213,10 @@ def _bring_weights(store: Store, run: Address, entries: Mapping[str, Entry]) -> 
     sealed = sorted(name for name in entries if CHECKPOINT.fullmatch(name))
     if "architecture" + SEAL in entries and not (folder / "architecture").is_dir():
         fetch_sealed(store, run, "architecture", folder)
-    if sealed and not (folder / sealed[-1]).exists():
-        name = sealed[-1].rpartition("/")[2].removesuffix(SEAL)
+    name = sealed[-1].rpartition("/")[2].removesuffix(SEAL) if sealed else ""
+    if seals_here(folder):
+        _, name = compare(store, run, folder, entries)  # not what was rolled back here meanwhile
+    if name:
         fetch_sealed(store, run.child("checkpoints"), name, folder / "checkpoints", f"{run.name} {name}")
 
 
@@ -230,11 +242,13 @@ def _by_name(store: Store, address: Address) -> Path:
     inside = [key for key in store.entries(sweep) if key.count("/") == 1 and key.endswith(f"/{RECORD}")]
     records = {key: store.read(sweep.child(key)) for key in inside}
     named = [key for key, raw in records.items() if parse_record(raw).get("name") == name]
-    for key in inside:
-        if age_of(parse_record(records[key])) > age_of(read_record(sweep.local / key)):
-            write_whole(sweep.local / key, records[key])
+    for key in inside:  # their names are listed where none is meant; nobody goes on from a record alone
+        place = sweep.local / key
+        if not seals_here(place.parent) and age_of(parse_record(records[key])) > age_of(read_record(place)):
+            write_whole(place, records[key])
     for key in named:
         found = sweep.child(key.removesuffix(f"/{RECORD}"))
+        bring_records(str(found))
         _bring_weights(store, found, store.entries(found))
     if not inside:
         raise StoreError(f"{address}: no run and no model there.")

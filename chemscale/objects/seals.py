@@ -6,6 +6,7 @@ a disk. Without its seal nothing is taken for there; what is removed loses its s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from chemscale.common.files import atomic_write
 from chemscale.common.locks import file_lock
 from chemscale.objects.address import Address, address_of, lock_for
-from chemscale.objects.errors import Damaged, Missing
+from chemscale.objects.errors import Damaged, Missing, StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all, send_all
@@ -218,9 +219,14 @@ def fetch_sealed(store: Store, parent: Address, name: str, into: Path, title: st
             for each, digest in wanted.items()
             if not _there(hidden / each, digest)
         ]
-        fetch_all(store, jobs, title)
+        try:
+            fetch_all(store, jobs, title)
+        except Damaged as error:
+            raise Damaged(f"{error} Remove {seal_name} there to do without.") from None
         if target.is_dir():
             shutil.rmtree(target)
+        elif (hidden / top).is_dir():  # a checkpoint of several ranks in place of one of a single rank
+            target.unlink(missing_ok=True)
         if top.endswith(".ckpt"):
             with atomic_write(into / seal_name) as file:
                 file.write(seal)
@@ -285,6 +291,19 @@ def publish_files(folder: Path, names: Collection[str] | None = None) -> None:
         send_all(open_store(address), files)
 
 
+def publish_report(folder: Path, names: Collection[str] | None = None) -> None:
+    """Write what nothing depends on, as ``publish_files`` does; what hinders it is an error in the log.
+
+    Args:
+        folder: of the report.
+        names: of its files, where others lie beside it; None for all that are there.
+    """
+    try:
+        publish_files(folder, names)
+    except StoreError as error:
+        log.error("%s What was written is in %s.", error, folder)
+
+
 def publish_folder(folder: Path, title: str = "") -> bool:
     """Write a folder that is whole to the address whose working copy it is, unless it is sealed there.
 
@@ -317,5 +336,6 @@ def publish_folder(folder: Path, title: str = "") -> bool:
         files = {f"{folder.name}/{name}": path for name, path in found.items()}
         send_sealed(store, address.parent, files, seal_name, seal_folder(folder, found), title)
     finally:
-        lease.release()
+        with contextlib.suppress(StoreError):
+            lease.release()
     return True

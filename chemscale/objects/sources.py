@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from chemscale.common.locks import file_lock
 from chemscale.common.paths import cache_folder
 from chemscale.objects.address import Address
 from chemscale.objects.errors import Unreachable
+from chemscale.objects.run_files import size_of
 from chemscale.objects.store import Entry, open_store
 from chemscale.objects.transfers import fetch_all
 
@@ -64,7 +66,8 @@ def fetch_sources(given: str, key: str = "data.path") -> str:
             return str(root / address.key)
         if not now:
             raise FileNotFoundError(f"{key}={given}: the store has no such file, folder or pattern.")
-        for gone in set(before) - set(now):
+        # What other patterns have fetched and the store has no more would be read as part of a folder.
+        for gone in {*before, *_here(address, root)} - set(now):
             (root / gone).unlink(missing_ok=True)
         _fetch(address, root, now)
         write_json(listing, {"key": address.key, "files": {k: [e.size, e.tag] for k, e in now.items()}})
@@ -79,7 +82,7 @@ def _fetch(address: Address, root: Path, now: Mapping[str, Entry]) -> None:
 
     def is_here(key: str, entry: Entry) -> bool:
         try:
-            return note(key).read_text() == entry.tag and _size(root / key) == entry.size
+            return note(key).read_text() == entry.tag and size_of(root / key) == entry.size
         except OSError:
             return False
 
@@ -99,41 +102,60 @@ def _fetch(address: Address, root: Path, now: Mapping[str, Entry]) -> None:
 def _listed(address: Address) -> dict[str, Entry]:
     """Objects that an address means, by their keys in the bucket."""
     store = open_store(address)
-    wild = _WILD.search(address.key)
-    if wild is None:
+    if _WILD.search(address.key) is None:
         single = store.entry(address)
         if single is not None:
             return {address.key: single}
-        found = {f"{address.key}/{name}": entry for name, entry in store.entries(address).items()}
-        return {key: entry for key, entry in found.items() if _plain(key)}
-    folder = address.key[: wild.start()].rpartition("/")[0]
-    base = Address(address.scheme, address.bucket, folder)
-    pattern = re.compile(translate(address.key))
-    prefix = f"{folder}/" if folder else ""
-    found = {prefix + name: entry for name, entry in store.entries(base).items()}
-    return {key: entry for key, entry in found.items() if _plain(key) and pattern.fullmatch(key)}
+    base = _base(address)
+    found = {base.child(name).key: entry for name, entry in store.entries(base).items()}
+    return {key: entry for key, entry in found.items() if is_meant(address, key)}
+
+
+def _here(address: Address, root: Path) -> set[str]:
+    """Keys of the files on this disk that an address of a folder or a pattern means."""
+    base = root / _base(address).key
+    keys = {path.relative_to(root).as_posix() for path in base.rglob("*") if path.is_file()}
+    return {key for key in keys if is_meant(address, key)}
+
+
+def _base(address: Address) -> Address:
+    """The folder below which all lies that an address of a folder or a pattern means."""
+    wild = _WILD.search(address.key)
+    if wild is None:
+        return address
+    return Address(address.scheme, address.bucket, address.key[: wild.start()].rpartition("/")[0])
+
+
+def is_meant(address: Address, key: str) -> bool:
+    """Whether an object of a bucket is one of those that an address means.
+
+    Args:
+        address: of a folder below which the object lies, or a pattern.
+        key: of the object.
+    """
+    if not _plain(key) or _WILD.search(address.key) is None:
+        return _plain(key)
+    parts, pattern = key.split("/"), address.key.split("/")
+    # What lies in a folder that is named is meant too.
+    return any(matches(parts[:n], pattern) for n in range(1, len(parts) + 1))
 
 
 def _plain(key: str) -> bool:
     return not any(part in ("", ".", "..") or part.startswith(".") for part in key.split("/"))
 
 
-def translate(pattern: str) -> str:
-    """A regular expression for a pattern of paths, as ``glob`` means it with ``recursive=True``.
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern names a path, as ``glob`` means it with ``recursive=True``.
 
     Args:
-        pattern: ``*`` and ``?`` stay within a part, ``**`` is any number of parts.
+        parts: of the path, between its slashes.
+        pattern: likewise; ``*``, ``?`` and ``[…]`` stay within a part, ``**`` is any number of parts.
     """
-    out, parts = [], pattern.split("/")
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        if part == "**":
-            out.append(".*" if last else "(?:[^/]+/)*")
-            continue
-        one = re.sub(r"\\\*", "[^/]*", re.escape(part)).replace(r"\?", "[^/]")
-        one = re.sub(r"\\\[(!?)(.*?)\\\]", lambda m: f"[{'^' if m[1] else ''}{m[2]}]", one)
-        out.append(one if last else one + "/")
-    return "".join(out)
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(matches(parts[n:], pattern[1:]) for n in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
 def _read(path: Path) -> dict[str, Entry]:
@@ -145,11 +167,4 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _whole(root: Path, files: Mapping[str, Entry]) -> bool:
-    return all(_size(root / key) == entry.size for key, entry in files.items())
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+    return all(size_of(root / key) == entry.size for key, entry in files.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import glob
@@ -337,7 +338,9 @@ def _digest(path: Path) -> str:
 
 
 def _entry(about: dict[str, Any]) -> Entry:
-    tag = about.get("ETag") or about.get("etag") or about.get("generation") or about.get("md5Hash") or ""
+    if about.get("md5Hash"):  # Google's, in base64; as S3 has it, so that a file here can be compared with it
+        return Entry(int(about["size"]), base64.b64decode(about["md5Hash"]).hex())
+    tag = about.get("ETag") or about.get("etag") or about.get("generation") or ""
     return Entry(int(about["size"]), str(tag).strip('"'))
 
 

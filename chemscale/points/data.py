@@ -94,7 +94,7 @@ def open_or_prepare(data: MoleculeData, corpora: Path, work: Alone | None = None
     tokenizer = options["tokenizer"]
     options["notation"] = data.notation or (tokenizer.representation.notation if tokenizer else "selfies")
     options["conditions"] = request_conditions(data.conditions, data.condition_bins, tokenizer)
-    options["exclude"] = _exclusion(data)
+    options["exclude"] = exclusion_of(data)
     key = corpus_key(files, **options)
     target = corpora / f"{files[0].name.split('.')[0]}-{key}"
     with make_once(target / MANIFEST, corpora, shared=isinstance(work, Shared)) as missing:
@@ -134,8 +134,13 @@ def _molecule_files(data: MoleculeData, corpora: Path) -> list[Path]:
     return [file]
 
 
-def _exclusion(data: MoleculeData) -> Exclusion | None:
-    """Sets whose molecules are left out; None for none."""
+def exclusion_of(data: MoleculeData) -> Exclusion | None:
+    """Sets whose molecules are left out; None for none.
+
+    Raises:
+        FileNotFoundError: a name means nothing.
+        ValueError: a set or a level is refused.
+    """
     if not data.excluded:
         return None
     from chemscale.molecules.overlap.exclusion import Exclusion
@@ -145,8 +150,13 @@ def _exclusion(data: MoleculeData) -> Exclusion | None:
     return Exclusion.of(tuple(sets), "parent" if data.exclude_level is None else data.exclude_level)
 
 
-def _frame_exclusion(data: StructureData) -> FrameExclusion | None:
-    """Sets whose frames are left out; None for none."""
+def frame_exclusion_of(data: StructureData) -> FrameExclusion | None:
+    """Sets whose frames are left out; None for none.
+
+    Raises:
+        FileNotFoundError: a name means nothing.
+        ValueError: a set or a level is refused.
+    """
     if not data.excluded:
         return None
     from chemscale.points.overlap.frames import frames_named
@@ -178,7 +188,7 @@ def open_or_prepare_structures(data: StructureData, root: Path) -> FrameStore:
     subtract = data.dispersion
     if subtract is not None:
         options["subtract"] = subtract.as_key()
-    exclude = _frame_exclusion(data)
+    exclude = frame_exclusion_of(data)
     if exclude is not None:
         options["exclude"] = exclude.content()
     key = store_key(files, options, believed=not data.verify)

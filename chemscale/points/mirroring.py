@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +15,10 @@ from chemscale.objects.address import Address, address_of, is_address, local_pla
 from chemscale.objects.errors import StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.mirror import FolderMirror, Mirror
-from chemscale.objects.runs import bring_back, bring_trunk, is_ahead, is_in_step
-from chemscale.objects.seals import publish_files
+from chemscale.objects.runs import bring_back, bring_trunk, is_ahead, is_in_step, is_trained_here
 from chemscale.objects.store import open_store
 from chemscale.points.base import Point
-from chemscale.records import RECORD_NAME, RunRecord, is_done
+from chemscale.records import RECORD_NAME, RunRecord, State, is_done
 from chemscale.training.distributed.ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -109,10 +108,10 @@ def mirrored(point: Point, ranks: Ranks) -> Iterator[None]:
         _note(point.directory, address, mirror.close())
 
 
-def _open(directory: Path, address: Address, trunk: Path | None = None, *, wait: bool = True) -> Mirror:
+def _open(directory: Path, address: Address, trunk: Path | None = None) -> Mirror:
     store = open_store(address)
     lease = Lease(store, address.child(LEASE))
-    if holder := lease.acquire(wait=wait):
+    if holder := lease.acquire(wait=True):
         raise PointBusyError(
             f"{address} is being trained by another process ({holder}). Wait for it or stop it."
         )
@@ -131,13 +130,20 @@ def catch_up(directory: Path) -> None:
         directory: of a run with a record; of one that lies at no address nothing is done.
     """
     address = address_of(directory)
-    if address is None or is_in_step(directory):
+    if address is None or is_in_step(directory) or is_trained_here(directory):
         return
     try:
-        mirror = _open(directory, address, wait=False)
-    except PointBusyError:
-        return  # who trains it writes it
-    if is_ahead(directory):  # another machine has gone on with it
+        mirror = _open(directory, address)  # the lease may be of this machine before it was started anew
+    except PointBusyError as error:
+        if RunRecord.load(directory).state is not State.RUNNING:  # else who trains it writes it
+            _note(directory, address, str(error))
+        return
+    try:
+        ahead = is_ahead(directory)
+    except BaseException:
+        mirror.abandon()
+        raise
+    if ahead:  # another machine has gone on with it
         mirror.abandon()
         return
     _note(directory, address, "", before=True)
@@ -164,26 +170,24 @@ def _note(directory: Path, address: Address, problem: str, *, before: bool = Fal
         log.error("%s All of the run is in %s: the same command writes what is missing.", problem, directory)
 
 
-def publish_report(folder: Path, names: Collection[str] | None = None) -> None:
-    """Write a report to the address whose working copy it is; what hinders it is an error in the log.
-
-    Args:
-        folder: of the report.
-        names: of its files, where others lie beside it; None for all that are there.
-    """
-    try:
-        publish_files(folder, names)
-    except StoreError as error:
-        log.error("%s The report is in %s.", error, folder)
-
-
 def end_mirrored(directories: Sequence[Path]) -> None:
-    """See that the stores have all runs of a command that has ended, records that changed since included.
-
-    Leaves with status 1 where one has not.
+    """See that the stores have all runs of a command that has ended; leave with status 1 where one has not.
 
     Args:
         directories: of the runs.
+    """
+    if not write_missing(directories):
+        sys.exit(1)
+
+
+def write_missing(directories: Sequence[Path]) -> bool:
+    """Write what the stores lack of runs that have ended, records that changed since included.
+
+    Args:
+        directories: of the runs.
+
+    Returns:
+        Whether the stores have all; else an error in the log says which they have not.
     """
     behind = []
     for directory in directories:
@@ -202,4 +206,4 @@ def end_mirrored(directories: Sequence[Path]) -> None:
         log.error(
             "%d of %d runs are not all in their store: %s.", len(behind), len(directories), ", ".join(behind)
         )
-        sys.exit(1)
+    return not behind

@@ -23,9 +23,11 @@ from chemscale.common.sections import ConfigurationError, read_section
 from chemscale.launchers.slurm.environment import Allocation
 from chemscale.molecules.settings import MoleculeData
 from chemscale.objects.address import is_address, local_place
-from chemscale.objects.seals import PAGES
+from chemscale.objects.seals import PAGES, publish_report
 from chemscale.points.data import (
     STRUCTURE_SOURCES,
+    exclusion_of,
+    frame_exclusion_of,
     log_notes,
     open_or_prepare,
     open_or_prepare_structures,
@@ -105,10 +107,12 @@ def check_preparation(config: Mapping[str, Any]) -> None:
 
             refuse_missing(molecules.path)
             find_files(molecules.path)
+        exclusion_of(molecules)
         return
     structures = read_structure_data(config["data"])
     if structures.path:
         structure_files(structures)
+    frame_exclusion_of(structures)
 
 
 def _settings(config: Mapping[str, Any]) -> PrepareSettings:
@@ -200,13 +204,7 @@ def _report(corpus: Corpus, molecules: MoleculeData) -> None:
     from chemscale.points.data_report.corpus import report_corpus
 
     report_corpus(corpus, molecules.block, molecules.prepare_workers)
-    _publish_report(corpus.path)
-
-
-def _publish_report(prepared: Path) -> None:
-    from chemscale.points.mirroring import publish_report  # loads torch, which prepare may do without
-
-    publish_report(prepared, PAGES)
+    publish_report(corpus.path, PAGES)
 
 
 def _report_once(corpus: Corpus, molecules: MoleculeData, work: Shared, *, again: bool) -> None:
@@ -277,7 +275,7 @@ def _prepare_structures(config: Mapping[str, Any], settings: PrepareSettings) ->
 
             looked = None if settings.lint == "off" else findings
             report_store(store, structures.reference_method, looked)
-            _publish_report(store.path)
+            publish_report(store.path, PAGES)
     return not any(finding.severity == "error" for finding in findings)
 
 

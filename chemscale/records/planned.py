@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chemscale.common.files import write_json
+from chemscale.objects.seals import publish_report
 
 PLANNED_NAME = "planned.json"
 """In a sweep's folder: its points as the newest command planned them, for whoever watches."""
@@ -45,3 +46,4 @@ def keep_plan(plans: Sequence[PointPlan]) -> None:
     for folder, members in folders.items():
         points = [asdict(plan) | {"directory": str(plan.directory)} for plan in members]
         write_json(folder / PLANNED_NAME, {"schema_version": 1, "points": points})
+        publish_report(folder, (PLANNED_NAME,))

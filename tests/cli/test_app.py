@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import ConfigKeyError
 from yaml import YAMLError
 
-from chemscale.cli.app import one_paragraph
+from chemscale.cli.app import one_paragraph, run_verb
 
 
 @pytest.mark.parametrize("kind", [ValueError, FileNotFoundError, HydraException, ConfigKeyError, YAMLError])
@@ -53,3 +53,13 @@ def test_a_fit_waits_for_neither_hydra_nor_scipy_stats():
     code += f"print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["--out", "s3://bucket/law"], ["--to=gs:/bucket/model"]])
+def test_no_folder_that_is_called_like_an_address_is_written(words, capsys, monkeypatch):
+    monkeypatch.delenv("CHEMSCALE_DEBUG", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fit", "runs", *words])
+    with pytest.raises(SystemExit) as left:
+        run_verb(lambda: None)
+    assert left.value.code == 2
+    assert "it is written to a place on this disk. Give a path" in capsys.readouterr().err

@@ -90,6 +90,14 @@ def test_a_part_of_a_set_is_fetched_and_the_rest_is_still_missed(hub, tmp_path):
         local_path("hf://datasets/me/set/data/train-*")
 
 
+def test_what_a_set_has_no_more_is_not_read(hub, tmp_path):
+    fetch_from_hub(HubName("me/set"), tmp_path)
+    hub.files["me/set"]["data/train-2.csv"] = hub.files["me/set"].pop("data/train-1.csv")
+    fetch_from_hub(HubName("me/set"), tmp_path)
+    files, _ = find_files("hf://datasets/me/set")
+    assert [file.name for file in files] == ["test-0.csv", "train-0.csv", "train-2.csv"]
+
+
 def test_structures_of_a_set_are_found_in_its_folders(hub, tmp_path):
     line = b'{"z": [1, 1], "pos": [0, 0, 0, 1, 0, 0], "energy": 1.0}\n'
     hub.files["me/set"] = {"README.md": b"# A set", "data/a.jsonl": line, "data/more/b.jsonl": line * 2}

@@ -216,7 +216,8 @@ def elsewhere(stage):
     folder = stage.run()
     content = {"host": "node7", "pid": 5, "boot": "theirs", "token": "t", "written": "now"}
     stage.bucket.put("runs/one/.mirror.lease-000001", json.dumps(content).encode())
-    return stage.refused(lambda: mirroring._open(folder, stage.address("runs/one"), wait=False))
+    stage.monkeypatch.setattr(leases.Lease, "_has_died", lambda *_: False)
+    return stage.refused(lambda: mirroring._open(folder, stage.address("runs/one")))
 
 
 def taken_over(stage):

@@ -5,10 +5,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from chemscale.objects import lease as leases
 from chemscale.objects.address import Address
+from chemscale.objects.errors import StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.store import open_store
+from tests.helpers.object_stores import Fault, forbid
 
 
 def lease(bucket, **options):
@@ -89,6 +93,53 @@ def test_a_lease_that_is_written_anew_while_somebody_watches_is_not_taken(bucket
     finally:
         ended.set()
         thread.join()
+
+
+def test_a_lease_that_is_written_anew_at_the_last_moment_is_not_taken(bucket, monkeypatch):
+    old, new = lease(bucket), lease(bucket)
+    assert old.acquire() == ""
+    watched = []
+
+    def has_died(number, content):
+        watched.append(content)
+        old.renew(every=0)
+        return len(watched) == 1
+
+    monkeypatch.setattr(new, "_has_died", has_died)
+    assert "pid" in new.acquire(wait=True)
+    assert old.renew(every=0) == ""
+
+
+def test_a_renewal_under_way_does_not_bring_a_lease_back_that_is_given_back(bucket, monkeypatch):
+    held, begun, allowed = lease(bucket), threading.Event(), threading.Event()
+    assert held.acquire() == ""
+    write = held.store.write
+
+    def slow(*arguments):
+        begun.set()
+        allowed.wait(5)
+        write(*arguments)
+
+    monkeypatch.setattr(held.store, "write", slow)
+    threads = [threading.Thread(target=held.renew, args=(0,)), threading.Thread(target=held.release)]
+    threads[0].start()
+    assert begun.wait(5)
+    threads[1].start()
+    time.sleep(0.2)
+    allowed.set()
+    for thread in threads:
+        thread.join()
+    assert bucket.listed() == []
+
+
+def test_a_lease_that_the_store_kept_when_it_was_given_back_is_free_for_the_same_process(bucket):
+    held = lease(bucket)
+    assert held.acquire() == ""
+    bucket.proxy.faults.append(Fault(lambda method, path: method == "DELETE", forbid, times=9))
+    with pytest.raises(StoreError):
+        held.release()
+    bucket.proxy.faults.clear()
+    assert lease(bucket).acquire() == ""
 
 
 def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_free(bucket):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from chemscale.objects.address import Address, local_place
 from chemscale.objects.errors import StoreError
 from chemscale.objects.lease import Lease
 from chemscale.objects.mirror import FolderMirror, Mirror
+from chemscale.objects.reading import bring_records, bring_run
 from chemscale.objects.runs import bring_back, bring_trunk, is_in_step
 from chemscale.objects.store import open_store
 from tests.helpers.object_stores import Fault, forbid, slow_down
@@ -107,6 +109,38 @@ def test_what_was_rolled_back_goes_before_anything_is_written(bucket, folder):
     assert bucket.get("runs/sweep/point/checkpoints/step-000000020.ckpt") == b"anoth"
 
 
+def test_a_run_that_is_done_and_came_here_without_checkpoints_leaves_them_in_its_store(bucket, folder):
+    mirror = mirror_of(folder)
+    for step in (10, 20, 30):
+        record(folder, state="done" if step == 30 else "running")
+        checkpoint(folder / "checkpoints", step)
+        if step == 30:
+            forget(folder / "checkpoints", 10)
+        mirror.sync(all_of_it=True)
+    there = [f"step-0000000{step}.{end}" for step in (20, 30) for end in ("ckpt", "sha256")]
+    assert steps(bucket) == there
+    for step in (30, 20):  # exported, and of an empty disk
+        forget(folder / "checkpoints", step)
+        mirror_of(folder).sync(all_of_it=True)
+        assert steps(bucket) == there
+
+
+@pytest.mark.parametrize("lacks", ["metrics.jsonl", "step-000000020.ckpt"])
+def test_a_record_that_says_done_comes_behind_all_that_it_stands_for(bucket, folder, lacks):
+    record(folder, state="done")
+    (folder / "metrics.jsonl").write_text("{}\n")
+    checkpoint(folder / "checkpoints", 20)
+    fault = Fault(lambda method, path: method == "PUT" and lacks in path, forbid, times=99)
+    bucket.proxy.faults.append(fault)
+    mirror = mirror_of(folder)
+    with pytest.raises(StoreError, match=lacks):
+        mirror.sync(all_of_it=True)
+    assert "runs/sweep/point/record.json" not in bucket.listed()
+    fault.times = 0
+    mirror.sync(all_of_it=True)
+    assert json.loads(bucket.get("runs/sweep/point/record.json"))["state"] == "done"
+
+
 def test_why_an_attempt_failed_is_there_until_a_later_one_succeeds(bucket, folder):
     record(folder, state="failed")
     (folder / "error.txt").write_text("why")
@@ -158,6 +192,95 @@ def test_steps_that_another_machine_went_on_without_are_not_gone_on_from(bucket,
     assert (folder / "checkpoints" / "step-000000040.ckpt").read_bytes() == b"other"
     assert (folder / "metrics.jsonl").read_text() == "20\n40\n"
     assert not bring_back(folder)
+
+
+def test_steps_that_another_machine_went_on_without_go_also_where_only_records_are_read(bucket, folder):
+    record(folder, attempts=2)
+    (folder / "metrics.jsonl").write_text("10\n20\n")
+    checkpoint(folder / "checkpoints", 20)
+    mirror_of(folder).sync()
+    record(folder, attempts=1)  # what this machine had before another one went on
+    (folder / "metrics.jsonl").write_text("10\n20\n30\n40\n")
+    checkpoint(folder / "checkpoints", 40)
+    bring_records(f"{bucket.url}/runs/sweep")
+    assert json.loads((folder / "record.json").read_text())["attempts"] == 2
+    assert (folder / "metrics.jsonl").read_text() == "10\n20\n"
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        f"step-000000020.{end}" for end in ("ckpt", "sha256")
+    ]
+
+
+def test_a_curve_that_the_store_did_not_take_is_not_replaced_by_the_shorter_one_there(bucket, folder):
+    record(folder)
+    (folder / "metrics.jsonl").write_text("10\n")
+    mirror_of(folder).sync()
+    (folder / "metrics.jsonl").write_text("10\n20\n")
+    bring_records(f"{bucket.url}/runs/sweep")
+    assert (folder / "metrics.jsonl").read_text() == "10\n20\n"
+    (folder / "metrics.jsonl").write_text("")
+    bring_records(f"{bucket.url}/runs/sweep")
+    assert (folder / "metrics.jsonl").read_text() == "10\n"
+
+
+@pytest.mark.parametrize("parts", [(), ("rank0", "rank1")], ids=["a file", "a folder"])
+def test_a_checkpoint_of_the_same_step_and_another_content_is_brought_back(bucket, folder, parts):
+    record(folder)
+    checkpoint(folder / "checkpoints", 20, content=b"theirs", parts=parts)
+    mirror_of(folder).sync()
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoints").mkdir()
+    checkpoint(folder / "checkpoints", 20, content=b"ours")
+    assert bring_back(folder)
+    found = folder / "checkpoints" / "step-000000020.ckpt"
+    assert {path.read_bytes() for path in (found.iterdir() if parts else [found])} == {b"theirs"}
+
+
+def test_who_reads_a_run_that_was_rolled_back_here_does_not_get_what_was_left(bucket, folder):
+    record(folder)
+    for step in (10, 20):
+        checkpoint(folder / "checkpoints", step)
+    mirror_of(folder).sync()
+    forget(folder / "checkpoints", 20)
+    record(folder, updated="2026-01-02T00:00:00+00:00")  # and the store has not heard of it
+    bring_run(Path(f"{bucket.url}/runs/sweep/point"))
+    assert not (folder / "checkpoints" / "step-000000020.ckpt").exists()
+
+
+def test_a_run_that_another_machine_trains_on_meanwhile_is_listed_again(bucket, folder):
+    record(folder)
+    checkpoint(folder / "checkpoints", 10)
+    mirror = mirror_of(folder)
+    mirror.sync()
+    here = folder.with_name("here")
+    shutil.copytree(folder, here)
+    shutil.rmtree(folder)
+
+    def goes_on(method, path):
+        if method == "GET" and "step-000000010.ckpt" in path and (here / "checkpoints").exists():
+            os.replace(here, folder.with_name("theirs"))
+            theirs = folder.with_name("theirs")
+            checkpoint(theirs / "checkpoints", 20)
+            forget(theirs / "checkpoints", 10)
+            record(theirs, updated="2026-01-02T00:00:00+00:00")
+            mirror.folder = theirs
+            mirror.sync()
+        return False
+
+    bucket.proxy.faults.append(Fault(goes_on, forbid))
+    assert bring_back(folder)
+    assert [path.name for path in sorted((folder / "checkpoints").glob("step-*"))] == [
+        f"step-000000020.{end}" for end in ("ckpt", "sha256")
+    ]
+
+
+def test_a_stable_phase_that_came_in_part_is_brought_again(bucket, folder):
+    trunk = folder.parent / "trunks" / "one"
+    trunk.mkdir(parents=True)
+    checkpoint(trunk, 10)
+    mirror_of(trunk, keeps_all=True).sync()
+    (trunk / "step-000000010.ckpt").unlink()  # killed between the seal and the checkpoint
+    bring_trunk(trunk)
+    assert (trunk / "step-000000010.ckpt").exists()
 
 
 def test_a_folder_that_is_behind_its_store_overwrites_nothing(bucket, folder):
@@ -218,6 +341,15 @@ def test_training_does_not_end_of_a_fault_in_the_mirror(bucket, folder, monkeypa
     assert "KeyError: 'nothing'" in Mirror([mirrored], lease).close(pauses=())
     assert "KeyError: 'nothing'" in caplog.text
     assert not [key for key in bucket.listed() if ".lease" in key]
+
+
+def test_what_a_mirror_says_names_the_run_and_not_what_it_begins_from(bucket, folder):
+    trunk = folder.parent / "trunks" / "one"
+    trunk.mkdir(parents=True)
+    address = Address.parse(f"{bucket.url}/runs/sweep/point")
+    lease = Lease(open_store(address), address.child(".mirror"), lost="pid 3 on node7")
+    mirror = Mirror([mirror_of(trunk, keeps_all=True), mirror_of(folder)], lease)
+    assert mirror.close(pauses=()) == f"{address}: taken over by pid 3 on node7."
 
 
 def test_who_lost_the_lease_writes_no_more(bucket, folder, monkeypatch, caplog):

@@ -1,6 +1,5 @@
 """Sources at an address are fetched once, again when they change, and read as files are."""
 
-import fnmatch
 import glob
 import json
 import shutil
@@ -16,7 +15,8 @@ from chemscale.common.locks import file_lock
 from chemscale.common.paths import cache_folder
 from chemscale.fetching.hub import local_path
 from chemscale.objects import store as stores
-from chemscale.objects.sources import LISTED, translate
+from chemscale.objects.address import Address
+from chemscale.objects.sources import LISTED, is_meant
 from tests.helpers.object_stores import Fault, cut, free_port
 from tests.helpers.preloaded import python
 
@@ -81,13 +81,34 @@ def test_what_was_fetched_serves_where_the_store_is_silent(bucket, monkeypatch, 
     assert "Using what was fetched before" in caplog.text
 
 
-@pytest.mark.parametrize("pattern", ["*.smi", "a?.smi", "[ab]*.smi", "[!a]*.smi", "x.smi"])
-@pytest.mark.parametrize("name", ["a.smi", "a1.smi", "b2.smi", "x.smi", "axsmi"])
-def test_a_pattern_means_what_it_means_on_a_disk(pattern, name):
-    import re
+@pytest.mark.parametrize(
+    "pattern",
+    ["*.smi", "a?.smi", "[ab]*.smi", "[!a]*.smi", "[a-c].smi", "p-[0-9].smi", "[]a].smi", "x[.smi",
+     "**/*.smi", "d/**", "**/d/*.smi", "*/*.smi", "d*"],
+)  # fmt: skip
+def test_a_pattern_means_what_it_means_on_a_disk(pattern, tmp_path):
+    names = ["a.smi", "a1.smi", "b.smi", "b2.smi", "x.smi", "axsmi", "p-3.smi", "p--.smi", "].smi", "x[.smi",
+             "d/a.smi", "d/e/x.smi", "e/d/b.smi"]  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {Path(each) for each in glob.glob(pattern, root_dir=tmp_path, recursive=True)}
+    wanted = {name for name in names if found & {Path(name), *Path(name).parents}}
+    address = Address("s3", "bucket", pattern)
+    assert {name for name in names if is_meant(address, name)} == wanted
 
-    assert bool(re.fullmatch(translate(pattern), name)) == fnmatch.fnmatchcase(name, pattern)
-    assert not re.fullmatch(translate(pattern), f"{name[0]}/{name}")
+
+def test_what_is_gone_in_the_store_is_not_read_whatever_brought_it(bucket):
+    for name in ("a.smi", "b.smi", "part-1.smi", "deep/c.smi"):
+        bucket.put(f"molecules/{name}", name.encode())
+    assert fetched(bucket, "molecules/**/*.smi") == ["a.smi", "b.smi", "c.smi", "part-1.smi"]
+    bucket.delete("molecules/b.smi")
+    bucket.delete("molecules/deep/c.smi")
+    folder = Path(local_path(f"{bucket.url}/molecules"))
+    assert sorted(path.name for path in folder.rglob("*.smi")) == ["a.smi", "part-1.smi"]
+    assert fetched(bucket, "molecules/part-[0-9].smi") == ["part-1.smi"]
+    whole = Path(local_path(bucket.url))
+    assert (whole / "molecules" / "a.smi").read_bytes() == b"a.smi"
 
 
 def test_who_waits_for_another_process_says_so(bucket, caplog):
@@ -203,10 +224,11 @@ def test_a_sealed_folder_that_lost_a_file_is_refused(bucket, tmp_path):
         (folder / name).write_text(name)
     assert publish_folder(folder)
     assert not publish_folder(folder)
+    bucket.put("corpora/one/b", b"B")
+    shutil.rmtree(folder)
+    with pytest.raises(Damaged, match=r"one/b: has the SHA-256 .* Remove one.sha256 there to do without"):
+        fetch_folder(folder)
     bucket.delete("corpora/one/b")
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
     with pytest.raises(Damaged, match=r"corpora/one/b: missing, although one.sha256 names it"):
         fetch_folder(folder)
     assert not folder.exists()

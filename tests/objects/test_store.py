@@ -1,5 +1,7 @@
 """What a store answers, faults included, and what is said of it."""
 
+import base64
+import hashlib
 import os
 import subprocess
 import sys
@@ -127,6 +129,14 @@ def test_a_file_of_the_same_length_is_not_taken_for_the_object(bucket, tmp_path)
     assert not is_here(here, entry)
     here.write_bytes(b"0.31")
     assert is_here(here, entry)
+
+
+def test_a_file_of_the_same_length_is_not_taken_for_the_object_at_googles_either(tmp_path):
+    (tmp_path / "law.json").write_bytes(b"0.29")
+    for content, same in ((b"0.29", True), (b"0.31", False)):
+        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        entry = stores._entry({"size": 4, "etag": "CKih16GjycICEAE=", "md5Hash": md5})
+        assert is_here(tmp_path / "law.json", entry) is same
 
 
 def test_a_sealed_folder_that_two_fetch_at_once_is_whole(bucket, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -17,6 +18,7 @@ from chemscale.launchers.slurm.environment import Allocation
 from chemscale.launchers.slurm.sbatch import without_gpus
 from chemscale.molecules.preparation import build as building
 from chemscale.points.preparation import check_preparation, is_molecules, prepare
+from tests.helpers.sources import extxyz, molecule
 
 
 def config(*overrides: str) -> dict:
@@ -24,6 +26,10 @@ def config(*overrides: str) -> dict:
         composed = compose("prepare", list(overrides))
     check_keys(composed, "prepare")
     return OmegaConf.to_container(composed, resolve=True)
+
+
+def _frames(path: Path) -> Path:
+    return extxyz(path, [molecule(0.7 + i / 100, REF_energy=float(i)) for i in range(3)])
 
 
 def launcher(*overrides: str):
@@ -75,6 +81,8 @@ def test_slurm_says_who_a_process_is_and_with_whom_it_was_started():
     assert (second.tasks, second.name, second.is_first) == (4, "7.1", False)
     assert first.session == second.session
     assert Allocation.of({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}).tasks == 1, "the shell of an allocation"
+    batch = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_NODEID": "0"}
+    assert Allocation.of(batch).tasks == 1, "a batch script"
     element = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "1"}
     one = Allocation.of(element | {"SLURM_NTASKS": "1", "SLURM_CPUS_PER_TASK": "1"})
     assert (one.tasks, one.name, one.cores, one.is_first) == (1, "8_1", 1, False)
@@ -108,6 +116,9 @@ def test_what_a_job_would_refuse_is_refused_before_it_is_queued(tmp_path, smiles
         check_preparation(config("data=smiles", f"data.path={tmp_path / 'none.smi'}"))
     with pytest.raises(FileNotFoundError):
         check_preparation(config("data=structures", f"data.path={tmp_path / 'none.xyz'}"))
+    for source, file in (("smiles", smiles_file), ("structures", _frames(tmp_path / "some.extxyz"))):
+        with pytest.raises(FileNotFoundError, match=r"data\.exclude=nowhere: no such file"):
+            check_preparation(config(f"data={source}", f"data.path={file}", "data.exclude=nowhere"))
     (tmp_path / "a.xyz").write_text("")
     with pytest.raises(ConfigurationError, match="prepared by one process"):
         check_preparation(config("data=structures", f"data.path={tmp_path / 'a.xyz'}", "shared=true"))

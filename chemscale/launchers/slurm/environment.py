@@ -96,9 +96,8 @@ class Allocation:
         if not job:
             return cls()
         element, rank = environment.get("SLURM_ARRAY_TASK_ID"), environment.get("SLURM_PROCID", "0")
-        # In the shell of an allocation NTASKS is set too, and no PROCID.
-        asked = _number(environment, "SLURM_NTASKS") if "SLURM_PROCID" in environment else None
-        tasks = _number(environment, "SLURM_STEP_NUM_TASKS") or asked or 1
+        # Only srun sets it. SLURM_NTASKS stands in the shell of a job too, where one process is started.
+        tasks = _number(environment, "SLURM_STEP_NUM_TASKS") or 1
         step = "" if element else environment.get("SLURM_STEP_ID", "")
         cores = _number(environment, "SLURM_CPUS_PER_TASK")
         return cls(

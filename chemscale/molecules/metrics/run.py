@@ -36,6 +36,7 @@ from chemscale.molecules.metrics.sampled.files import SamplesError, fingerprint_
 from chemscale.molecules.metrics.sampled.model import Draws, draw_samples, is_model, weights_hash
 from chemscale.molecules.metrics.sampled.samples import Samples, lacks_stereo
 from chemscale.molecules.metrics.table import METRICS
+from chemscale.objects.seals import publish_report
 from chemscale.records import find_run
 
 ROWS = 30_000
@@ -136,6 +137,7 @@ def evaluate_molecules(
     )
     folder, silent = Path(out) if out is not None else _default_folder(found), not progress
     if earlier := earlier_evaluation(folder, asdict(request)):
+        publish_report(folder)
         return earlier
     processes = worker_count(workers)
     indices = known.open(processes, silent=silent)
@@ -144,7 +146,10 @@ def evaluate_molecules(
         if drawn
         else read_samples(found, column=column, most=n or ROWS, workers=processes, silent=silent)
     )
-    return _Comparison(request, samples, *indices, known.parent, seed, processes, silent).finish(folder)
+    comparison = _Comparison(request, samples, *indices, known.parent, seed, processes, silent)
+    evaluation = comparison.finish(folder)
+    publish_report(folder)
+    return evaluation
 
 
 def _default_folder(source: Path) -> Path:

@@ -1,10 +1,13 @@
-"""Runs whose steps are compiled, started as a user starts them: interrupted, on several ranks, refused."""
+"""Runs whose steps are compiled, started as a user starts them: interrupted, refused.
+
+The certificate has them on several ranks (``test_certificate.py``).
+"""
 
 import signal
 
 import pytest
 
-from chemscale.records import RunRecord, State, find_records
+from chemscale.records import RunRecord, find_records
 from chemscale.structures.sources.starter import write_starter
 from chemscale.training.compilation.install import BACKEND
 from tests.helpers.preloaded import python
@@ -60,21 +63,6 @@ def test_a_compiled_run_that_is_interrupted_goes_on_to_the_bit(tmp_path, structu
     compiled, plain = losses(directory_in(whole)), losses(directory_in(eager))
     assert compiled != plain
     assert compiled == pytest.approx(plain, rel=1e-3)
-
-
-@pytest.mark.slow
-def test_ranks_compile_together_and_train_as_one_process_does(tmp_path, structures, monkeypatch):
-    """Under ZeRO; language models do so under DDP."""
-    monkeypatch.setenv(BACKEND, "aot_eager")
-    alone, ranks = tmp_path / "alone", tmp_path / "ranks"
-    finish(train(alone, structures, "trainer.compile=false", "budget.steps=20"))
-    more = ("strategy=zero1", "launcher.gpus_per_node=2", "batch.accumulate=2")
-    finish(train(ranks, structures, "trainer.compile=true", "budget.steps=20", *more))
-    directory = directory_in(ranks)
-    assert RunRecord.load(directory).state is State.DONE
-    said = "".join(path.read_text() for path in (ranks / "runs").glob("**/*.out"))
-    assert "Compiled in " in said
-    assert losses(directory) == pytest.approx(losses(directory_in(alone)), rel=1e-5)
 
 
 @pytest.mark.slow

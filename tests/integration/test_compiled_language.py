@@ -1,11 +1,13 @@
-"""Runs of language models whose steps are compiled, started as a user starts them: interrupted, on ranks."""
+"""Runs of language models whose steps are compiled, started as a user starts them: interrupted.
+
+The certificate has them on several ranks (``test_certificate.py``).
+"""
 
 import signal
 
 import pytest
 
-from chemscale.records import RunRecord, State, find_records
-from chemscale.training.compilation.install import BACKEND
+from chemscale.records import RunRecord, find_records
 from tests.helpers.preloaded import python
 from tests.helpers.runs import assert_same_run, finish, rows, start, wait_for_step
 
@@ -48,18 +50,3 @@ def test_a_compiled_run_that_is_interrupted_goes_on_to_the_bit(tmp_path, smiles_
     output = finish(train(cut, smiles_file, *arguments))
     assert "Compiled in " in output
     assert_same_run(directory_in(whole), directory_in(cut))
-
-
-def test_ranks_compile_together_and_train_as_one_process_does(tmp_path, smiles_file, monkeypatch):
-    """Under DDP; potentials do so under ZeRO."""
-    monkeypatch.setenv(BACKEND, "aot_eager")
-    alone, ranks = tmp_path / "alone", tmp_path / "ranks"
-    finish(train(alone, smiles_file, "trainer.compile=false", "budget.steps=20"))
-    more = ("strategy=ddp", "launcher.gpus_per_node=2", "batch.accumulate=2")
-    finish(train(ranks, smiles_file, "trainer.compile=true", "budget.steps=20", *more))
-    record = RunRecord.load(directory_in(ranks))
-    assert record.state is State.DONE
-    assert record.data.tokens == RunRecord.load(directory_in(alone)).data.tokens
-    said = "".join(path.read_text() for path in (ranks / "runs").glob("**/*.out"))
-    assert "Compiled in " in said
-    assert losses(directory_in(ranks)) == pytest.approx(losses(directory_in(alone)), rel=1e-5)

@@ -1,7 +1,6 @@
 """Training on the stresses of crystals beside molecules, run for real: to the end, on two ranks, resumed."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from ase.io import write
 from chemscale.records import State, find_records
 from tests.helpers.crystals import strained
 from tests.helpers.preloaded import python
-from tests.helpers.runs import assert_same_run, finish, rows, start, wait_for_step
+from tests.helpers.runs import finish, rows, start
 
 SMALL = [
     *(
@@ -73,26 +72,6 @@ def test_what_cannot_be_trained_on_is_refused_by_its_key(folder):
     assert "data.stress_key" in out
     out = finish(train(folder, "data.stress_key=dft_stress", "data.units.stress=psi", "budget.steps=2"), 2)
     assert "Unit 'psi' of stresses is not known" in out
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_on_stresses_continues_to_the_same_numbers(folder):
-    whole, cut = folder / "whole", folder / "cut"
-    arguments = (
-        "loss.stress=300",
-        "budget.steps=120",
-        "trainer.validate_every=20",
-        "data.path=../frames.extxyz",
-    )
-    for each in (whole, cut):
-        each.mkdir()
-    finish(train(whole, *arguments))
-    process = train(cut, *arguments)
-    wait_for_step(cut, 20)
-    process.send_signal(signal.SIGTERM)
-    finish(process, status=130)
-    finish(train(cut, *arguments))
-    assert_same_run(next(find_records(whole / "runs"))[0], next(find_records(cut / "runs"))[0])
 
 
 @pytest.mark.slow

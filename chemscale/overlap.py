@@ -26,7 +26,8 @@ def overlap(
         typer.Argument(metavar="BENCHMARK", help="Likewise; without any, the other parts of TRAIN."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of overlap.html, .json and .csv; else overlap-TRAIN.")
+        Path | None,
+        typer.Option(help="Folder of overlap.html, .json and .csv; else overlap-TRAIN, overlap-TRAIN-2, …"),
     ] = None,
     column: Annotated[
         str | None, typer.Option(help="Column of molecules in files of benchmarks; else found.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ from chemscale.molecules.overlap.sets import CorpusMolecules, MoleculeSet
 from chemscale.molecules.overlap.targets import OverlapError, Targets
 from chemscale.points.overlap.molecules import CLEAN, HEADER, NONE, Comparison, describe_molecules
 from chemscale.points.overlap.named import kind_of, molecules_named, parent_named
-from chemscale.points.overlap.page import CLEAN_ROWS, ROWS, write_page, write_rows
+from chemscale.points.overlap.page import CLEAN_ROWS, FIGURES, ROWS, write_page, write_rows
 from chemscale.points.overlap.texts import lines_of
 
 STATE = ".state"
@@ -69,11 +70,12 @@ def compare(training: str, benchmarks: Sequence[str], out: Path | None, options:
     Args:
         training: files, a corpus or store, a run, or an option of ``data=``.
         benchmarks: likewise.
-        out: folder that is written to; None for one named after the training set.
+        out: folder that is written to; None for one named after the training set, with a number where others
+            were compared with it before.
         options: how.
 
     Raises:
-        OverlapError: sets that cannot be compared.
+        OverlapError: sets that cannot be compared, or `out` has the comparison of others.
         FileNotFoundError: a name means nothing.
         ValueError: a file is refused.
     """
@@ -84,7 +86,7 @@ def compare(training: str, benchmarks: Sequence[str], out: Path | None, options:
     if len(known) > 1:
         listed = ", ".join(f"{name} is of {kind}" for name, kind in kinds.items() if kind)
         raise OverlapError(f"Molecules are not compared with structures: {listed}.")
-    folder = out or Path(f"overlap-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(training).name) or 'sets'}")
+    folder = _folder(training, benchmarks, out)
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(folder / ".lock"):
         if "structures" in known:
@@ -92,6 +94,26 @@ def compare(training: str, benchmarks: Sequence[str], out: Path | None, options:
 
             return Written(*compare_structures(training, benchmarks, folder, options))
         return Written(*_molecules(training, benchmarks, folder, options))
+
+
+def _folder(training: str, benchmarks: Sequence[str], out: Path | None) -> Path:
+    """Where nothing is written, or the comparison of the same sets."""
+    named = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(training).name) or "sets"
+    asked = [training, *benchmarks]
+    for number in itertools.count(1):
+        folder = out or Path(f"overlap-{named}" if number == 1 else f"overlap-{named}-{number}")
+        try:
+            held = json.loads((folder / FIGURES).read_text()).get("asked")
+        except FileNotFoundError:
+            return folder
+        except (ValueError, AttributeError):
+            held = None
+        if held == asked:
+            return folder
+        if out is not None:
+            sets = " with ".join(map(str, held or ["other sets"]))
+            raise OverlapError(f"--out {out}: the comparison of {sets} is there. Choose another folder.")
+    raise AssertionError
 
 
 def _molecules(
@@ -116,6 +138,7 @@ def _molecules(
     write_rows(
         folder / CLEAN_ROWS, CLEAN, (_clean(cells) for leaked, cells in _rows(comparison) if not leaked)
     )
+    content["asked"] = [training, *benchmarks]
     page = write_page(folder, content)
     shutil.rmtree(folder / STATE)  # last: until all is written, nothing needs to be looked at again
     return page, content

@@ -70,6 +70,7 @@ def compare_structures(
     content = {
         "schema_version": SCHEMA_VERSION,
         "kind": "structures",
+        "asked": [training, *names],
         "training": {
             "name": trained.name,
             "read": trained.describe(),

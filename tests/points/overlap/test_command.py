@@ -94,6 +94,20 @@ def test_what_was_found_is_not_looked_for_again_where_writing_failed(files, monk
     assert {row["training_line"] for row in rows_of("out/overlap.csv")} == {"1", "2", "3", "4", "5"}
 
 
+def test_a_comparison_of_others_is_not_overwritten(files):
+    put(files, "other.csv", BENCHMARK.replace("OCC", "OCCC"))
+    pages = [
+        compare("train.smi", [name], None, WORKERS).page for name in ("bench.csv", "other.csv", "bench.csv")
+    ]
+    assert [str(page.parent) for page in pages] == [
+        "overlap-train.smi",
+        "overlap-train.smi-2",
+        "overlap-train.smi",
+    ]
+    with pytest.raises(ValueError, match=r"--out .*-2: the comparison of train.smi with other.csv is there"):
+        compare("train.smi", ["bench.csv"], Path("overlap-train.smi-2"), WORKERS)
+
+
 def test_a_column_that_is_named_is_read(files):
     put(files, "two.csv", "left_mol,right_mol\n" + "".join(f"{'C' * n}F,{'C' * n}S\n" for n in range(5, 20)))
     with pytest.raises(ValueError, match="--column"):
@@ -112,9 +126,9 @@ def test_rows_are_chosen_by_a_column(files):
     assert (valid["rows"], valid["levels"]["identical"]["rows"]) == (1, 1)
     assert [row["line"] for row in rows_of("out/overlap.csv")] == ["2", "5"]
     with pytest.raises(ValueError, match=r"parts\.csv: there is no column split.*SMILES, SPLIT"):
-        compare("train.smi", ["parts.csv:split=test"], Path("out"), WORKERS)
+        compare("train.smi", ["parts.csv:split=test"], Path("again"), WORKERS)
     with pytest.raises(ValueError, match="no row of it is a molecule"):
-        compare("train.smi", ["parts.csv:SPLIT=tset"], Path("out"), WORKERS)
+        compare("train.smi", ["parts.csv:SPLIT=tset"], Path("again"), WORKERS)
 
 
 def test_the_training_set_is_wholly_in_itself_and_another_one_not_at_all(files):
@@ -166,7 +180,7 @@ def test_a_run_stands_for_the_molecules_of_its_training(files):
     lowest = corpus.tokenizer.to_smiles(corpus.train.tokens(0).tolist())
     assert lowest in {row["training_smiles"] for row in rows_of("out/overlap.csv")}
     with pytest.raises(ValueError, match="the corpus that this run was trained on is not here"):
-        compare("runs/s/gone", ["train.smi"], Path("out"), WORKERS)
+        compare("runs/s/gone", ["train.smi"], Path("again"), WORKERS)
 
 
 def test_a_run_stands_for_the_frames_of_its_training(files):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,7 +22,7 @@ from chemscale.objects.run_files import (
     write_whole,
 )
 from chemscale.objects.runs import compare, drop_abandoned, is_trained_here, seals_here
-from chemscale.objects.seals import SEAL, fetch_sealed, is_here
+from chemscale.objects.seals import SEAL, fetch_sealed, is_here, is_same
 from chemscale.objects.store import Entry, Store, open_store
 from chemscale.objects.transfers import fetch_all
 
@@ -58,8 +59,17 @@ def bring_records(root: str | Path) -> Path:
         if not is_here(address.local / name, entries[name])
     ]
     newer: dict[Path, bytes] = {}
-    for place in found:
-        raw = store.read(address.child(place + RECORD))
+
+    def read(place: str) -> bytes:
+        entry, path = entries[place + RECORD], address.local / place / RECORD
+        # Records of one length differ: only a checksum says that it is the one that is here.
+        if path.is_file() and is_same(path, entry):
+            return path.read_bytes()
+        return store.read(address.child(place + RECORD))
+
+    with ThreadPoolExecutor(8, thread_name_prefix="records") as pool:
+        records = list(pool.map(read, found))
+    for place, raw in zip(found, records, strict=True):
         record, folder = parse_record(raw), address.local / place
         age, own = age_of(record), age_of(read_record(folder / RECORD))
         if age < own or is_trained_here(folder):

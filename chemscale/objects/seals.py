@@ -130,7 +130,7 @@ def send_sealed(
     there = _standing(store, parent, files)
     store.delete([parent.child(seal_name)])
     store.delete([parent.child(name) for name in there if name not in files])
-    missing = {name: path for name, path in files.items() if not _is_same(path, there.get(name))}
+    missing = {name: path for name, path in files.items() if not is_same(path, there.get(name))}
     send_all(store, [(path, parent.child(name)) for name, path in missing.items()], title)
     there = _standing(store, parent, files)
     for name, size in sizes.items():
@@ -153,13 +153,18 @@ def _standing(store: Store, parent: Address, names: Collection[str]) -> dict[str
 def is_here(path: Path, entry: Entry) -> bool:
     """Whether a small file is an object, as far as its length and a tag that may be its MD5 say."""
     try:
-        return path.stat().st_size == entry.size and (len(entry.tag) != 32 or _is_same(path, entry))
+        return path.stat().st_size == entry.size and (len(entry.tag) != 32 or is_same(path, entry))
     except FileNotFoundError:
         return False
 
 
-def _is_same(path: Path, entry: Entry | None) -> bool:
-    """Whether an earlier attempt wrote this file: the tag of an object of one part is its MD5."""
+def is_same(path: Path, entry: Entry | None) -> bool:
+    """Whether a file is known to be an object: by its MD5, which is the tag of an object of one part.
+
+    Args:
+        path: of a file that is here.
+        entry: of the object; None where there is none.
+    """
     if entry is None or entry.size != path.stat().st_size or len(entry.tag) != 32:
         return False
     with open(path, "rb") as file:

@@ -10,6 +10,7 @@ import pytest
 import chemscale
 from chemscale.analysis.fit import FitOutcome
 from chemscale.objects.address import local_place
+from chemscale.objects.reading import bring_records
 from chemscale.records import PointPlan, keep_plan
 from tests.helpers.object_stores import Fault, forbid
 
@@ -81,3 +82,19 @@ def test_the_evaluation_of_a_potential_is_left_beside_it(bucket, sweep, monkeypa
     importlib.import_module("chemscale.evaluate")._potential(run, "test", None, 32, "formula", "cpu")
     assert bucket.get("runs/sweep/one/evaluation-test.html") == b"found"
     assert bucket.get("runs/sweep/one/evaluation-test.json") == b"found"
+
+
+def test_records_that_are_here_are_not_read_again(bucket):
+    def put(name, updated):
+        record = {"attempts": 1, "updated": updated}
+        bucket.put(f"runs/sweep/{name}/record.json", json.dumps(record).encode())
+
+    for number in range(12):
+        put(f"run{number}", "2026-01-01T00:00:00+00:00")
+    assert len(list(bring_records(f"{bucket.url}/runs/sweep").glob("*/record.json"))) == 12
+    bucket.proxy.asked.clear()
+    put("run3", "2026-01-02T00:00:00+00:00")  # as long as before
+    root = bring_records(f"{bucket.url}/runs/sweep")
+    read = [path for method, path in bucket.proxy.asked if method == "GET" and "record.json" in path]
+    assert len(read) == 1
+    assert json.loads((root / "run3" / "record.json").read_text())["updated"].startswith("2026-01-02")

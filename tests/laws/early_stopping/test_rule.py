@@ -120,10 +120,10 @@ def test_sweeps_that_agree_leave_less_open_than_sweeps_that_differ():
 
 @pytest.mark.slow
 def test_the_best_is_lost_no_more_often_than_was_asked_for():
-    """20 sweeps of a truth that is not the rule's own; at 5 % four or more are lost in 1.6 % of cases."""
-    outcomes = [replay(simulated_sweep(seed), Rungs(RULE, EARLIER)) for seed in range(1000, 1020)]
+    """40 sweeps of a truth that is not the rule's own; at 5 % six or more are lost in 1.4 % of cases."""
+    outcomes = [replay(simulated_sweep(seed), Rungs(RULE, EARLIER)) for seed in range(1000, 1040)]
     lost = sum(each.relative_regret > RULE.tolerance for each in outcomes)
-    assert lost < 4
+    assert lost < 6
     assert np.mean([each.saved for each in outcomes]) > 0.5
 
 

@@ -65,7 +65,11 @@ def process_pool(workers: int, *, with_main: bool = False) -> ProcessPoolExecuto
     """
     # A fork would copy the threads' locks of torch and OpenMP: start clean.
     context = multiprocessing.get_context("forkserver") if with_main else _WithoutMain()
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    # All start before the first task: one that starts while another dies is not ended with the rest, and
+    # whoever ends the pool waits for it for ever (seen on Python 3.11).
+    pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]
+    return pool
 
 
 class _ProcessWithoutMain(ForkServerProcess):

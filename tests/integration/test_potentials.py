@@ -92,6 +92,7 @@ def test_the_record_counts_frames_atoms_and_flops(sweep):
         assert record.truth["atoms_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_potential_continues_to_the_same_numbers(tmp_path, structures):
     arguments = [
         "task=potential",

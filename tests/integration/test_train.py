@@ -122,6 +122,7 @@ def test_a_point_that_another_process_trains_is_named_and_the_others_are_trained
     assert (record.config["model"]["width"], record.state) == (16, State.DONE)
 
 
+@pytest.mark.slow
 def test_an_interrupted_point_saves_itself_and_continues_to_the_same_numbers(tmp_path, smiles_file):
     arguments = ["model.width=16", "budget.steps=400", "batch.accumulate=2"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -231,6 +231,7 @@ def graph_of(numbers, positions, charge=0.0):
     return AtomGraph.of(connectivity, edge_vectors(data), pair_vectors(data, data.largest))
 
 
+@pytest.mark.slow
 def test_zbl_is_the_bare_repulsion_of_nuclei_at_short_range():
     close = graph_of([6, 8], [[0, 0, 0], [0.001, 0, 0]])
     assert float(ZBL(5.0)(close).sum()) == pytest.approx(COULOMB * 48 / 0.001, rel=0.02)

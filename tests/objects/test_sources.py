@@ -71,6 +71,7 @@ def test_a_file_that_came_in_part_is_not_taken_for_whole(bucket, monkeypatch):
     assert Path(local_path(f"{bucket.url}/a.smi")).stat().st_size == 5000
 
 
+@pytest.mark.slow
 def test_what_was_fetched_serves_where_the_store_is_silent(bucket, monkeypatch, caplog):
     bucket.put("a.smi", b"CCO")
     local_path(f"{bucket.url}/a.smi")

@@ -49,6 +49,7 @@ def test_an_object_is_created_once(bucket):
     assert bucket.get("lock") == b"one"
 
 
+@pytest.mark.slow
 def test_a_store_that_throttles_is_asked_again(bucket):
     bucket.put("x", b"hello")
     bucket.proxy.faults.append(Fault(reading, slow_down, times=3))
@@ -181,6 +182,7 @@ def test_a_machine_without_credentials_is_told_so(bucket, monkeypatch, tmp_path)
         open_store(place(bucket)).read(place(bucket, "x"))
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_is_said_to_be(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(stores, "PAUSES", ())

@@ -4,6 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.preloaded import python
 
 PREPARE = ["-m", "chemscale.prepare", "data.prepare_workers=1"]
@@ -21,6 +23,7 @@ def together(folder: Path, count: int, *arguments: str) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_a_corpus_that_many_want_at_once_is_made_once_and_whole(tmp_path):
     said = together(tmp_path, 4, "data=starter", "data.count=400", "data.validation_fraction=0.1")
     assert sum("Preparing corpora/starter-400-" in text for text in said) == 1

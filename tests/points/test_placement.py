@@ -105,6 +105,7 @@ def test_a_number_a_gpu_becomes_the_next_divisor(read):
     assert auto.identity == point.identity
 
 
+@pytest.mark.slow
 def test_the_plan_shows_each_strategy_and_no_time_that_nobody_knows(read, capsys):
     wanted = [*NODE, "model=chemgpt_1.2b", "strategy=zero1", "precision=bf16-mixed", "batch.tokens=65536"]
     for gpu, words in (("a100-40gb", "of training in jobs"), ("null", "Times are unknown")):
@@ -252,6 +253,7 @@ def test_a_language_model_takes_the_same_steps_however_they_are_cut(read):
     assert_same(whole, trained(read(*common, "trainer.checkpoint_activations=true")), to_the_bit=True)
 
 
+@pytest.mark.slow
 def test_a_potential_takes_the_same_steps_however_they_are_cut(tmp_path, tmp_path_factory):
     folders = tmp_path_factory.getbasetemp()
 

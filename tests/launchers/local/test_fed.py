@@ -37,6 +37,7 @@ def test_a_setting_goes_on_while_another_is_still_at_its_first_share(tmp_path, c
     assert "lr1 goes on to its end" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_setting_that_fails_is_tried_once_and_the_others_go_on(tmp_path, caplog):
     jobs = jobs_in(tmp_path, {"fails": True}, {}, {}, parallel=2)
     run(jobs)
@@ -51,6 +52,7 @@ def test_a_setting_that_fails_is_tried_once_and_the_others_go_on(tmp_path, caplo
     assert beginnings(tmp_path / "settings").count(("id0", FIRST)) == 2, "the same command again tries once"
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_starts_again_and_is_not_asked_for_beside_that(tmp_path):
     jobs = jobs_in(tmp_path, {"dies": True}, {}, parallel=2)
     run(jobs)

@@ -39,6 +39,7 @@ def fractions_held(truth, sizes, noise, sweeps, values):
 
 @pytest.mark.parametrize("floor", [0.0, 1.0])
 @pytest.mark.parametrize("sizes", [5, 8])
+@pytest.mark.slow
 def test_the_named_law_holds_exponent_floor_and_predictions_as_often_as_its_level(floor, sizes):
     values = {"beta": 0.25, "floor": floor}
     shares = fractions_held(lambda x: floor + 20 * x**-0.25, sizes, 0.005, 200, values)

@@ -368,6 +368,7 @@ def test_the_band_of_the_loss_is_one_on_the_console_in_the_file_on_the_page_and_
     assert f"known to ±{bands['with_drift']:.1%}" in page
 
 
+@pytest.mark.slow
 def test_a_form_that_the_runs_speak_against_gets_no_interval_beyond_them(tmp_path):
     n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e5, 1e8, 7), np.geomspace(1e6, 1e9, 6)))
     loss = 0.4 + 20 * n**-0.3 * (1 + (n / 1e7) ** 2) ** 0.15 + 300 * d**-0.4

@@ -24,6 +24,7 @@ def test_molecules_are_distinct_whole_and_of_drug_size(smiles):
         assert Chem.MolToSmiles(molecule) == text
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_file(tmp_path):
     for workers in (1, 2):
         write_starter(tmp_path / f"{workers}.smi", 300, workers=workers)

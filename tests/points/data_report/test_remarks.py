@@ -21,6 +21,7 @@ def quantities(random, sizes, shift=0.0, digits=3):
 
 
 @pytest.mark.parametrize(("sizes", "digits"), [((2000, 100), 3), ((1000, 1000), 3), ((1000, 300), 0)])
+@pytest.mark.slow
 def test_parts_of_one_distribution_are_seldom_told_apart(sizes, digits):
     random = np.random.default_rng(3)
     alarms = sum(bool(differences(quantities(random, sizes, digits=digits))) for _ in range(200))

@@ -50,6 +50,7 @@ def package(saved):
     return saved.parent / "package" / "model.pt2"
 
 
+@pytest.mark.slow
 def test_an_exported_program_is_written_and_compared(saved, tmp_path):
     done = export(saved, tmp_path / "program", form="exported")
     assert (tmp_path / "program" / "model.pt2").is_file()

@@ -30,6 +30,7 @@ def test_frames_move_like_a_molecule_at_five_hundred_kelvin():
     assert 0.5 < np.sqrt(np.square(frames["forces"]).mean()) < 3.0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_frames_and_each_molecule_its_share(tmp_path):
     count = len(MOLECULES) + 5
     for name in ("a", "b"):

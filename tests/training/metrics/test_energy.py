@@ -158,6 +158,7 @@ def run(folder, smiles_file, **environment):
     return record, [row for row in rows if row["kind"] == "truth"], done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_records_its_joules_where_they_are_readable_and_nothing_where_not(
     tmp_path, smiles_file, powercap
 ):

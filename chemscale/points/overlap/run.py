@@ -86,34 +86,40 @@ def compare(training: str, benchmarks: Sequence[str], out: Path | None, options:
     if len(known) > 1:
         listed = ", ".join(f"{name} is of {kind}" for name, kind in kinds.items() if kind)
         raise OverlapError(f"Molecules are not compared with structures: {listed}.")
-    folder = _folder(training, benchmarks, out)
-    folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / ".lock"):
-        if "structures" in known:
-            from chemscale.points.overlap.structures import compare_structures  # loads torch
-
-            return Written(*compare_structures(training, benchmarks, folder, options))
-        return Written(*_molecules(training, benchmarks, folder, options))
-
-
-def _folder(training: str, benchmarks: Sequence[str], out: Path | None) -> Path:
-    """Where nothing is written, or the comparison of the same sets."""
-    named = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(training).name) or "sets"
     asked = [training, *benchmarks]
-    for number in itertools.count(1):
-        folder = out or Path(f"overlap-{named}" if number == 1 else f"overlap-{named}-{number}")
-        try:
-            held = json.loads((folder / FIGURES).read_text()).get("asked")
-        except FileNotFoundError:
-            return folder
-        except (ValueError, AttributeError):
-            held = None
-        if held == asked:
-            return folder
-        if out is not None:
-            sets = " with ".join(map(str, held or ["other sets"]))
-            raise OverlapError(f"--out {out}: the comparison of {sets} is there. Choose another folder.")
-    raise AssertionError
+    for folder in _folders(training) if out is None else [out]:
+        folder.mkdir(parents=True, exist_ok=True)
+        with file_lock(folder / ".lock"):
+            held = _asked(folder)
+            if held not in (None, asked):
+                continue
+            if "structures" in known:
+                from chemscale.points.overlap.structures import compare_structures  # loads torch
+
+                return Written(*compare_structures(training, benchmarks, folder, options))
+            return Written(*_molecules(training, benchmarks, folder, options))
+    raise OverlapError(
+        f"--out {out}: the comparison of {' with '.join(held or ())} is there. Choose another folder."
+    )
+
+
+def _folders(training: str) -> Iterator[Path]:
+    """Names of folders for comparisons of a training set, one after another."""
+    named = Path(f"overlap-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(training).name) or 'sets'}")
+    yield named
+    for number in itertools.count(2):
+        yield named.with_name(f"{named.name}-{number}")
+
+
+def _asked(folder: Path) -> list[str] | None:
+    """The sets whose comparison is in a folder; None where there is none."""
+    try:
+        found = json.loads((folder / FIGURES).read_text())["asked"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return ["other sets"]
+    return [str(each) for each in found]
 
 
 def _molecules(

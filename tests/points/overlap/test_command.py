@@ -3,6 +3,8 @@
 import csv
 import json
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from ase.data import chemical_symbols
 
+from chemscale.common.locks import file_lock
 from chemscale.molecules.overlap import search as searching
 from chemscale.molecules.preparation.build import build_corpus
 from chemscale.points.overlap import run as running
@@ -106,6 +109,18 @@ def test_a_comparison_of_others_is_not_overwritten(files):
     ]
     with pytest.raises(ValueError, match=r"--out .*-2: the comparison of train.smi with other.csv is there"):
         compare("train.smi", ["bench.csv"], Path("overlap-train.smi-2"), WORKERS)
+
+
+def test_who_waited_for_another_comparison_takes_a_folder_of_its_own(files):
+    folder = files / "overlap-train.smi"
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock(folder / ".lock"):
+            waiting = pool.submit(compare, "train.smi", ["bench.csv"], None, WORKERS)
+            time.sleep(0.3)  # else it may begin behind this block, where it finds the same
+            (folder / "overlap.json").write_text('{"asked": ["train.smi", "other.csv"]}')
+        assert waiting.result().page.parent == Path("overlap-train.smi-2")
+    assert sorted(each.name for each in folder.iterdir() if each.name != ".lock") == ["overlap.json"]
 
 
 def test_a_column_that_is_named_is_read(files):
